@@ -1,0 +1,149 @@
+"""What the ranks did: for each rank an ordered list of ops, and which ops of other ranks each depends on.
+
+A Trace carries no picture and needs no torch. Recorded ops also carry the wall clock of the ranks that
+ran them; `Trace.timeline()` places them in time with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["compute", "collective", "send", "recv", "wait"]
+FORMAT = "lab_utils trace 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One op of one rank, in the order in which the rank's own thread came to it.
+
+    kind        compute | collective | send | recv | wait
+    name        what the user would call it: "all_reduce", "send", "compute"
+    group       name of the process group; `ranks` are its members as global ranks
+    seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
+                collectives with equal (group, seq) are one collective, seen from each rank
+    bytes       size of the tensor or tensors that this rank gave to the op (its result, for a recv or a gather)
+    peer, tag   the other rank (global) of a send or recv, and its tag
+    of          index, in this rank's list, of the asynchronous op that a wait waits for
+    source      the caller's line: "train.py:41", "In [5]:3"
+    phase       innermost named phase that the op was issued in
+    issue_s     when the rank came to the op (seconds since the trace's start)
+    wait_s      when the rank began to block on it; None when it never did
+    done_s      when it was complete
+    """
+
+    rank: int
+    kind: Kind
+    name: str
+    group: str = ""
+    ranks: tuple[int, ...] = ()
+    seq: int = 0
+    bytes: int = 0
+    flops: int = 0
+    peer: int | None = None
+    tag: int = 0
+    asynchronous: bool = False
+    of: int | None = None
+    source: str = ""
+    phase: str = ""
+    issue_s: float | None = None
+    wait_s: float | None = None
+    done_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named stretch of one rank's time: "forward", "aggregate". Phases may nest."""
+
+    rank: int
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order."""
+
+    ops: tuple[tuple[Op, ...], ...]
+    phases: tuple[tuple[Phase, ...], ...] = ()
+    results: list[Any] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def world_size(self) -> int:
+        return len(self.ops)
+
+    def __iter__(self) -> Iterator[Op]:
+        """Every op, rank by rank."""
+        for rank_ops in self.ops:
+            yield from rank_ops
+
+    def collectives(self) -> dict[tuple[str, int], list[Op]]:
+        """(group, seq) → that collective as each of its ranks saw it."""
+        found: dict[tuple[str, int], list[Op]] = {}
+        for op in self:
+            if op.kind == "collective":
+                found.setdefault((op.group, op.seq), []).append(op)
+        return found
+
+    def messages(self) -> dict[tuple[int, int, int, str, int], dict[str, Op]]:
+        """(source rank, destination rank, tag, group, seq) → {"send": op, "recv": op}, either may be missing."""
+        found: dict[tuple[int, int, int, str, int], dict[str, Op]] = {}
+        for op in self:
+            if op.kind == "send":
+                found.setdefault((op.rank, op.peer, op.tag, op.group, op.seq), {})["send"] = op
+            elif op.kind == "recv":
+                found.setdefault((op.peer, op.rank, op.tag, op.group, op.seq), {})["recv"] = op
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write everything but the results as JSON."""
+        content = {
+            "format": FORMAT,
+            "ops": [[asdict(op) for op in rank_ops] for rank_ops in self.ops],
+            "phases": [[asdict(phase) for phase in rank_phases] for rank_phases in self.phases],
+        }
+        Path(path).write_text(json.dumps(content), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read what `save` wrote. ValueError when the file is something else."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"{path} holds {content['format']!r}, and this version reads {FORMAT!r}")
+            ops = tuple(
+                tuple(Op(**{**op, "ranks": tuple(op["ranks"])}) for op in rank_ops) for rank_ops in content["ops"]
+            )
+            phases = tuple(tuple(Phase(**phase) for phase in rank_phases) for rank_phases in content["phases"])
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a trace that Trace.save wrote: {error}") from error
+        return cls(ops, phases)
+
+    @classmethod
+    def from_ranks(
+        cls, ops: Iterable[Sequence[Op]], phases: Iterable[Sequence[Phase]], results: list[Any]
+    ) -> Trace:
+        """Join what each rank recorded; times become seconds since the first rank began."""
+        ops, phases = [list(o) for o in ops], [list(p) for p in phases]
+        times = [op.issue_s for rank_ops in ops for op in rank_ops if op.issue_s is not None]
+        times += [phase.start_s for rank_phases in phases for phase in rank_phases]
+        zero = min(times, default=0.0)
+        return cls(
+            tuple(tuple(_shifted_op(op, zero) for op in rank_ops) for rank_ops in ops),
+            tuple(
+                tuple(replace(p, start_s=p.start_s - zero, end_s=p.end_s - zero) for p in rank_phases)
+                for rank_phases in phases
+            ),
+            results,
+        )
+
+
+def _shifted_op(op: Op, zero: float) -> Op:
+    def moved(t: float | None) -> float | None:
+        return None if t is None else t - zero
+
+    return replace(op, issue_s=moved(op.issue_s), wait_s=moved(op.wait_s), done_s=moved(op.done_s))
