@@ -1,0 +1,28 @@
+"""What goes over the wire: the recorded process group, and collectives written from send and receive.
+
+Names are loaded when they are first used, because some need torch and the notebook's kernel has none.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOME = {
+    "BACKEND": "group",
+    "register_backend": "group",
+    "recording": "recorder",
+    "phase": "recorder",
+    "report": "report",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,228 @@
+"""Who sends which chunk to whom, step by step: the index arithmetic of ring, tree and two-level collectives.
+
+Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`; `ring_steps`,
+`tree_steps` and `two_level_steps` lay the same order out as data, for a table or a picture.
+
+A tensor of `numel` elements is cut into n chunks, chunk c being the one that rank c ends a
+reduce-scatter with. A chunk that is empty (numel < n) still travels: every rank takes the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, NamedTuple, get_args
+
+Collective = Literal["all_reduce", "reduce_scatter", "all_gather"]
+Holding = tuple[tuple[frozenset[int], ...], ...]
+
+
+class Message(NamedTuple):
+    """`src` sends `chunks` (their numbers) to `dst`."""
+
+    src: int
+    dst: int
+    chunks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Messages that travel at the same time, and what every rank holds once they have arrived.
+
+    number    0, 1, ... over the whole collective
+    phase     "reduce_scatter", "all_gather", "reduce", "broadcast", "scatter", "gather", with " in node" or
+              " across nodes" after it where there are two levels
+    adds      True: the receiver combines what arrives with its own; False: it puts it in place
+    holds     holds[rank][chunk] = the ranks whose parts are in that chunk of that rank now
+    """
+
+    number: int
+    phase: str
+    adds: bool
+    messages: tuple[Message, ...]
+    holds: Holding
+
+
+class Edge(NamedTuple):
+    """A line of the tree. Below it hang the ranks child, child + 1, ... end - 1: a range without gaps."""
+
+    child: int
+    parent: int
+    end: int
+
+
+class _Round(NamedTuple):
+    phase: str
+    adds: bool
+    messages: tuple[Message, ...]
+
+
+class _Ring(NamedTuple):
+    """Ranks in the order of the ring, and for each place in it the chunks that travel as one."""
+
+    ranks: tuple[int, ...]
+    parts: tuple[tuple[int, ...], ...]
+
+
+def chunk_sizes(numel: int, n: int) -> list[int]:
+    """Elements in each of n chunks: as equal as can be, the longer first (as torch.tensor_split cuts)."""
+    base, longer = divmod(numel, n)
+    return [base + 1] * longer + [base] * (n - longer)
+
+
+def chunk_offsets(numel: int, n: int) -> list[int]:
+    """Where each chunk begins, and where the last one ends: n + 1 numbers."""
+    return [0, *accumulate(chunk_sizes(numel, n))]
+
+
+def ring_chunk(rank: int, step: int, n: int) -> int:
+    """The chunk that `rank` sends to its right in `step` of a ring all-reduce of 2(n - 1) steps.
+
+    What a rank sends is what came from its left one step before, so the number falls by one each step.
+    The first n - 1 steps are the reduce-scatter: the last chunk to arrive is the rank's own, complete. The
+    next n - 1 are the all-gather, and it begins with just that chunk: one formula serves both.
+    """
+    return (rank - 1 - step) % n
+
+
+def ring_range(n: int, collective: Collective) -> range:
+    """The steps of the ring all-reduce that make up `collective`."""
+    _check(n, collective)
+    first = n - 1 if collective == "all_gather" else 0
+    last = n - 1 if collective == "reduce_scatter" else 2 * (n - 1)
+    return range(first, last)
+
+
+def tree_levels(n: int) -> list[list[Edge]]:
+    """The binomial tree of ranks 0..n-1 with root 0, leaves first: ceil(log2 n) lists of edges.
+
+    At distance 1, 2, 4, ... the ranks still in play pair up and the upper of each pair hands over to the
+    lower. No rank is on two edges of one level, so a level is one step.
+    """
+    distances = [2**level for level in range((n - 1).bit_length())]
+    return [[Edge(child, child - d, min(child + d, n)) for child in range(d, n, 2 * d)] for d in distances]
+
+
+def by_local_rank(n: int, ranks_per_node: int) -> list[int]:
+    """Ranks 0..n-1 with all first ranks of a node in front, then all second ones: (4, 2) → [0, 2, 1, 3]."""
+    return [rank for local in range(ranks_per_node) for rank in range(local, n, ranks_per_node)]
+
+
+def nodes_of(n: int, ranks_per_node: int) -> int:
+    """How many nodes hold n ranks. ValueError when the ranks do not fill whole nodes."""
+    if ranks_per_node < 1 or n % ranks_per_node:
+        raise ValueError(
+            f"{n} ranks do not fill nodes of ranks_per_node={ranks_per_node}: take a divisor of {n}"
+        )
+    return n // ranks_per_node
+
+
+def ring_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
+    """The ring, chunk by chunk.
+
+    >>> [tuple(m) for m in ring_steps(3)[0].messages]
+    [(0, 1, (2,)), (1, 2, (0,)), (2, 0, (1,))]
+    >>> [sorted(chunk) for chunk in ring_steps(3)[1].holds[0]]    # halfway: rank 0 has all of chunk 0
+    [[0, 1, 2], [0, 2], [0]]
+    """
+    ring = _Ring(tuple(range(n)), tuple((c,) for c in range(n)))
+    return _play(n, collective, _ring_rounds([ring], collective))
+
+
+def tree_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
+    """The binomial tree: up to rank 0, then down again.
+
+    >>> [[(m.src, m.dst) for m in step.messages] for step in tree_steps(4)]
+    [[(1, 0), (3, 2)], [(2, 0)], [(0, 2)], [(0, 1), (2, 3)]]
+    """
+    _check(n, collective)
+    up, down = tree_levels(n), tree_levels(n)[::-1]
+    gathers, scatters = collective == "all_gather", collective == "reduce_scatter"
+    rounds = [
+        *(_tree_round("gather" if gathers else "reduce", level, gathers, n) for level in up),
+        *(_tree_round("scatter" if scatters else "broadcast", level, scatters, n) for level in down),
+    ]
+    return _play(n, collective, rounds)
+
+
+def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_reduce") -> list[Step]:
+    """Rings inside the nodes, which all turn at the same time, and rings across them.
+
+    In the all-reduce the shard of local rank l is `nodes` chunks in a row; in the other two it is the chunks
+    that the l-th ranks of all nodes own.
+
+    >>> [step.phase for step in two_level_steps(4, 2)]    # doctest: +NORMALIZE_WHITESPACE
+    ['reduce_scatter in node', 'reduce_scatter across nodes', 'all_gather across nodes', 'all_gather in node']
+    """
+    _check(n, collective)
+    nodes = nodes_of(n, ranks_per_node)
+    order = list(range(n)) if collective == "all_reduce" else by_local_rank(n, ranks_per_node)
+    shards = tuple(tuple(order[local * nodes : (local + 1) * nodes]) for local in range(ranks_per_node))
+    inside = [_Ring(tuple(range(k, k + ranks_per_node)), shards) for k in range(0, n, ranks_per_node)]
+    across = [
+        _Ring(tuple(range(local, n, ranks_per_node)), tuple((c,) for c in shard))
+        for local, shard in enumerate(shards)
+    ]
+    rounds: list[_Round] = []
+    if collective != "all_gather":
+        rounds += _ring_rounds(inside, "reduce_scatter", " in node")
+    rounds += _ring_rounds(across, collective, " across nodes")
+    if collective != "reduce_scatter":
+        rounds += _ring_rounds(inside, "all_gather", " in node")
+    return _play(n, collective, rounds)
+
+
+def _check(n: int, collective: str) -> None:
+    if n < 1:
+        raise ValueError(f"a group has at least 1 rank, and n is {n}")
+    if collective not in get_args(Collective):
+        raise ValueError(f"collective is one of {', '.join(get_args(Collective))}, and not {collective!r}")
+
+
+def _ring_rounds(rings: Sequence[_Ring], collective: Collective, where: str = "") -> Iterator[_Round]:
+    """The steps of equally long rings that turn side by side."""
+    n = len(rings[0].ranks)
+    for step in ring_range(n, collective):
+        adds = step < n - 1
+        messages = tuple(
+            Message(rank, ring.ranks[(place + 1) % n], ring.parts[ring_chunk(place, step, n)])
+            for ring in rings
+            for place, rank in enumerate(ring.ranks)
+        )
+        yield _Round(("reduce_scatter" if adds else "all_gather") + where, adds, messages)
+
+
+def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _Round:
+    """One level: the whole tensor moves along each edge, or only the chunks of the ranks below it."""
+    upwards = phase in ("reduce", "gather")
+    messages = tuple(
+        Message(
+            *((edge.child, edge.parent) if upwards else (edge.parent, edge.child)),
+            tuple(range(edge.child, edge.end) if only_subtree else range(n)),
+        )
+        for edge in level
+    )
+    return _Round(phase, phase == "reduce", messages)
+
+
+def _play(n: int, collective: Collective, rounds: Iterator[_Round] | list[_Round]) -> list[Step]:
+    """Follow what every rank holds: at first its own part of each chunk, in an all-gather of one chunk."""
+    holds: Holding = tuple(
+        tuple(frozenset({r}) if collective != "all_gather" or r == c else frozenset() for c in range(n))
+        for r in range(n)
+    )
+    steps = []
+    for number, (phase, adds, messages) in enumerate(rounds):
+        holds = _delivered(holds, messages, adds)
+        steps.append(Step(number, phase, adds, messages, holds))
+    return steps
+
+
+def _delivered(before: Holding, messages: tuple[Message, ...], adds: bool) -> Holding:
+    """All messages of a step leave before any arrives."""
+    after = [list(chunks) for chunks in before]
+    for src, dst, chunks in messages:
+        for c in chunks:
+            after[dst][c] = before[src][c] | before[dst][c] if adds else before[src][c]
+    return tuple(tuple(chunks) for chunks in after)

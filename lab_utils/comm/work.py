@@ -1,0 +1,74 @@
+"""A Work that tells the recorder when a rank begins to wait for an op, and when the op is done."""
+
+from __future__ import annotations
+
+import sys
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import Work
+
+from lab_utils.comm.recorder import Entry, recorder
+
+_C10D = dist.distributed_c10d.__file__
+
+
+class RecordedWork(Work):
+    """Stands for one op of the backend. What is waited for, and what comes back, is the backend's own."""
+
+    def __init__(self, inner: Work, entry: Entry):
+        super().__init__()
+        self._inner, self._entry = inner, entry
+
+    def wait(self, timeout=None) -> bool:
+        # dist.all_reduce(x) waits inside torch itself; only a wait of the caller's own is an event of its own.
+        synchronous = sys._getframe(1).f_code.co_filename == _C10D
+        wait = recorder.wait_begins(self._entry, synchronous)
+        done = self._inner.wait() if timeout is None else self._inner.wait(timeout)
+        recorder.wait_ends(self._entry, wait)
+        return done
+
+    def get_future(self):
+        recorder.future_taken(self._entry)
+        return self._inner.get_future()
+
+    def is_completed(self) -> bool:
+        return self._inner.is_completed()
+
+    def is_success(self) -> bool:
+        return self._inner.is_success()
+
+    def exception(self):
+        return self._inner.exception()
+
+    def result(self):
+        return self._inner.result()
+
+    def synchronize(self) -> None:
+        self._inner.synchronize()
+
+    def block_current_stream(self) -> None:
+        self._inner.block_current_stream()
+
+    def source_rank(self) -> int:
+        return self._inner._source_rank()
+
+    _source_rank = source_rank
+
+
+class JoinedWork(Work):
+    """Several ops that are waited for as one: what the coalescing manager hands back."""
+
+    def __init__(self, works: list[Work]):
+        super().__init__()
+        self._works = works
+
+    def wait(self, timeout=None) -> bool:
+        return all([work.wait() if timeout is None else work.wait(timeout) for work in self._works])
+
+    def is_completed(self) -> bool:
+        return all(work.is_completed() for work in self._works)
+
+    def get_future(self):
+        raise RuntimeError(
+            f"a coalesced batch of {len(self._works)} ops has one future per op and none of its own: call wait()"
+        )

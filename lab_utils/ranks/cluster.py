@@ -1,0 +1,78 @@
+"""The ipyparallel cluster: one controller, engines forked from the zygote or started by the stock launcher."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+from pathlib import Path
+
+import ipyparallel as ipp
+from traitlets.config import Config
+
+from lab_utils.ranks.errors import StartError
+from lab_utils.ranks.processes import Reaper, Zygote
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 120.0
+# The hub registers an engine after its first heartbeat, every 3 s by default. A rank may hold the GIL for long,
+# so the number of beats it may miss keeps the default tolerance of 30 s.
+_HEARTBEAT_MS = 100
+_HEARTBEATS_MISSED = 300
+
+
+def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
+    """A controller of threads in one process, listening on loopback only, its files in the private folder."""
+    config = Config()
+    config.IPController.use_threads = True
+    cluster = ipp.Cluster(
+        profile_dir=str(folder / "profile"), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
+        controller_args=[
+            "--IPController.use_threads=True", "--IPController.broadcast_scheduler_depth=0",
+            f"--HeartMonitor.period={_HEARTBEAT_MS}", f"--HeartMonitor.max_heartmonitor_misses={_HEARTBEATS_MISSED}",
+        ],
+        engine_launcher_class="local", shutdown_atexit=False, log_level=logging.ERROR, load_profile=False,
+    )  # fmt: skip
+    cluster.start_controller_sync()
+    reaper.adopt(cluster.controller.process.pid)
+    return cluster
+
+
+def connect(cluster: ipp.Cluster) -> ipp.Client:
+    client = cluster.connect_client_sync()
+    client.cluster = None  # the processes are ours to end, in one way
+    return client
+
+
+def engine_args(cluster: ipp.Cluster) -> list[str]:
+    return [
+        f"--file={cluster.controller.connection_files['engine']}",
+        f"--profile-dir={cluster.profile_dir}",
+        "--IPEngine.enable_nanny=False",
+        "--log-level=ERROR",
+    ]
+
+
+def start_stock_engines(cluster: ipp.Cluster, ranks: int, reaper: Reaper, threads: int) -> None:
+    """Engines as ipyparallel starts them, each importing torch for itself: for systems without fork."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if os.uname().sysname == "Darwin" else "lo")
+    cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
+    cluster.start_engines_sync(ranks)
+    for engines in cluster.engines.values():
+        for launcher in engines.launchers.values():
+            reaper.adopt(launcher.process.pid)
+
+
+def wait_for_engines(client: ipp.Client, ranks: int, zygote: Zygote | None, log: Path) -> None:
+    """Until all engines are registered; StartError with the end of the log when the zygote ends first."""
+    ready = client.wait_for_engines(ranks, block=False, interactive=False, timeout=START_TIMEOUT_S)
+    while not ready.done():
+        concurrent.futures.wait([ready], timeout=0.25)
+        if zygote is not None and zygote.ended.is_set():
+            raise StartError(f"the ranks' parent process ended while they started; it said: {_tail(log)}")
+    ready.result()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return " | ".join(lines[-3:]) or "nothing"

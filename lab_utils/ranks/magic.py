@@ -1,0 +1,49 @@
+"""The `%%ranks` cell magic: the cell runs on every rank, and what they say is shown in rank order."""
+
+from __future__ import annotations
+
+from IPython import get_ipython
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from lab_utils.ranks import on_rank
+from lab_utils.ranks.naming import remember_cell
+from lab_utils.ranks.session import Ranks, current_ranks, show, trace_of
+
+
+@magic_arguments()
+@argument("--on", default=None, help="ranks to run on, such as 0 or 0,2 (all, unless given)")
+@argument("--record", metavar="NAME", default=None, help="record the cell; the Trace goes into this variable")
+def ranks_magic(line: str, cell: str) -> None:
+    """Run the cell on every rank."""
+    given = parse_argstring(ranks_magic, line)
+    ranks = current_ranks()
+    if ranks is None:
+        raise UsageError("no ranks are running: ranks = start_ranks(4) starts four")
+    members = _members(given.on, ranks)
+    if given.record and members is not None:
+        raise UsageError("--record needs every rank: leave --on away")
+    ip = get_ipython()
+    name = f"In [{ip.execution_count}]"
+    source = "\n" + cell  # the magic's own line counts, as the notebook shows it
+    remember_cell(name, source)
+    outcomes = ranks.call(on_rank.run_cell, source, name, given.record is not None, only=members)
+    show(outcomes)
+    if given.record:
+        ip.user_ns[given.record] = trace_of(outcomes)
+
+
+def _members(on: str | None, ranks: Ranks) -> list[int] | None:
+    if on is None:
+        return None
+    try:
+        members = sorted({int(part) for part in on.split(",")})
+    except ValueError:
+        raise UsageError(f"--on {on}: write ranks as 0 or 0,2") from None
+    if not members or members[0] < 0 or members[-1] >= ranks.size:
+        raise UsageError(f"--on {on}: the ranks are 0 to {ranks.size - 1}")
+    return members
+
+
+def load() -> None:
+    get_ipython().register_magic_function(ranks_magic, "cell", "ranks")

@@ -1,0 +1,151 @@
+"""What runs on a rank: it joins the group, runs functions and cells, and says how they ended.
+
+Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab_utils.ranks.errors import Failure, Frame
+from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded."""
+
+    rank: int
+    result: bytes = b""
+    stdout: str = ""
+    stderr: str = ""
+    failure: Failure | None = None
+    ops: list = field(default_factory=list)
+    phases: list = field(default_factory=list)
+
+
+def join(rank: int, ranks: int, store: str, board: str, timeout_s: float, path: list[str]) -> int:
+    """Form the process group on loopback as this rank, on a fresh store; returns the process id.
+
+    Modules are then imported from where the notebook imports them.
+    """
+    sys.path[:] = path
+    from datetime import timedelta
+
+    import torch.distributed as dist
+
+    from lab_utils.comm.board import Board
+    from lab_utils.comm.group import BACKEND, forget_groups, register_backend
+    from lab_utils.comm.recorder import recorder
+    from lab_utils.comm.report import listen
+
+    leave()
+    register_backend()
+    forget_groups()
+    recorder.attach(rank, Board(board))
+    listen(_publish)
+    file_store = dist.FileStore(store, ranks)
+    dist.init_process_group(
+        BACKEND, store=file_store, rank=rank, world_size=ranks, timeout=timedelta(seconds=timeout_s)
+    )
+    recorder.show("idle")
+    return os.getpid()
+
+
+def leave() -> None:
+    """Cut and forget the process group, if there is one, without waiting for anybody."""
+    import torch.distributed as dist
+
+    from lab_utils.comm import sockets
+
+    sockets.cut()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _publish(values: dict) -> None:
+    from ipyparallel.datapub import publish_data
+
+    publish_data({"report": values})
+
+
+def run(payload: bytes, names: dict[str, str], record: bool = False) -> Outcome:
+    """Run a packed function. `names` maps files of the notebook's cells to what the notebook calls them."""
+    return _guarded(lambda: _call(payload), names, record)
+
+
+def _call(payload: bytes) -> Any:
+    function, args, kwargs = unpack(payload)
+    return function(*args, **kwargs)
+
+
+def run_cell(source: str, name: str, record: bool = False) -> Outcome:
+    """Run a cell in the rank's namespace; its last expression's repr is printed, as a notebook would."""
+    return _guarded(lambda: _execute(source, name), {}, record)
+
+
+def _execute(source: str, name: str) -> None:
+    tree = ast.parse(source, name)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    namespace = rank_namespace()
+    exec(compile(tree, name, "exec"), namespace)
+    if last is not None:
+        value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
+        if value is not None and not source.rstrip().endswith(";"):
+            print(repr(value))
+
+
+def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Outcome:
+    """Run the call with its prints collected; an exception becomes a Failure and cuts this rank off its group."""
+    from lab_utils.comm.recorder import name_files, recorder
+
+    outcome = Outcome(recorder.rank)
+    name_files(names)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            recorder.show("computing")
+            with _recorded(outcome) if record else contextlib.nullcontext():
+                result = call()
+            outcome.result = pack_result(result)
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
+            outcome.failure = _failure(error, names)
+            leave()  # the others wait for this rank in vain: let them know at once
+        finally:
+            recorder.show("idle")
+    outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
+    return outcome
+
+
+@contextlib.contextmanager
+def _recorded(outcome: Outcome):
+    import torch.distributed as dist
+
+    from lab_utils.comm.recorder import recording
+
+    dist.barrier()  # so that all ranks begin together
+    with recording() as recorded:
+        yield
+    outcome.ops, outcome.phases = recorded.ops, recorded.phases
+
+
+def _failure(error: BaseException, names: dict[str, str]) -> Failure:
+    from lab_utils.comm.recorder import is_own, recorder
+
+    at_s = time.perf_counter()
+    stack = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename)]
+    frames = tuple(Frame(names.get(f.filename, f.filename), f.lineno or 0, f.name) for f in stack)
+    if isinstance(error, SyntaxError) and not frames:
+        frames = (Frame(names.get(error.filename, error.filename), error.lineno or 0, "<module>"),)
+    op_failed = recorder.row.state == "in" and isinstance(error, RuntimeError)
+    op = str(recorder.row) if op_failed else ""
+    return Failure(recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op)

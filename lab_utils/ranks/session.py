@@ -1,0 +1,308 @@
+"""`start_ranks(4)`: real processes as ranks of one process group, from a notebook."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import queue
+import signal
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lab_utils.comm.board import Board
+from lab_utils.ranks import on_rank
+from lab_utils.ranks.checks import check_request, threads_per_rank
+from lab_utils.ranks.errors import RankDied, RankError
+from lab_utils.ranks.naming import cell_names
+from lab_utils.ranks.printing import merge, name_ranks
+from lab_utils.ranks.processes import CAN_FORK, Reaper, Zygote
+from lab_utils.ranks.shipping import pack
+from lab_utils.ranks.status import Status, read_status
+from lab_utils.timeline import Trace
+
+GROUP_TIMEOUT_S = 30.0
+_started: weakref.WeakSet[Ranks] = weakref.WeakSet()
+
+
+def start_ranks(ranks: int = 4, *, timeout_s: float = GROUP_TIMEOUT_S, fork: bool = CAN_FORK) -> Ranks:
+    """Start `ranks` processes with torch loaded and the process group formed on loopback.
+
+    >>> ranks = start_ranks(4)                      # or: with start_ranks(4) as ranks: ...
+    >>> ranks.run(lambda: dist.get_rank())
+    [0, 1, 2, 3]
+
+    timeout_s   a collective that some rank never joins ends with an error after so many seconds
+    fork        fork the ranks from one process that has torch loaded; the stock launcher otherwise
+
+    StartError, one sentence, when that many ranks cannot be started here; nothing is left running then.
+    """
+    return Ranks(check_request(ranks), timeout_s, fork)
+
+
+def current_ranks() -> Ranks | None:
+    """The ranks that `%%ranks` speaks to: those started last, while they run."""
+    running = [ranks for ranks in _started if ranks.running]
+    return max(running, key=lambda ranks: ranks.number, default=None)
+
+
+class Ranks:
+    """Ranks of one process group. Plain ipyparallel is underneath: `client` is its Client, `%%px` works beside."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, size: int, timeout_s: float, fork: bool):
+        self.size, self.timeout_s, self.fork = size, timeout_s, fork
+        self.number = next(self._numbers)
+        self.running = False
+        self._start()
+        _started.add(self)
+        _load_magics(self.client)
+
+    # ------------------------------------------------------------------ running code
+    def run(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> list[Any]:
+        """Run `function(*args, **kwargs)` on every rank; the list of results in rank order, tensors as numpy arrays.
+
+        The function is plain torch.distributed code, or the name of one that a `%%ranks` cell defined. What ranks
+        print is shown in rank order at the end. `on_report(rank, values)` is called here whenever a rank calls
+        `lab_utils.comm.report(...)`. RankError names the first rank that raised.
+        """
+        outcomes = self._run(function, args, kwargs, False, on_report)
+        return [pickle.loads(outcome.result) for outcome in outcomes]
+
+    def record(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> Trace:
+        """`run`, with everything that goes over the wire recorded; `trace.results` holds the list of results."""
+        outcomes = self._run(function, args, kwargs, True, on_report)
+        return trace_of(outcomes)
+
+    def _run(self, function, args, kwargs, record, on_report) -> list[on_rank.Outcome]:
+        payload = pack(function, args, kwargs)
+        outcomes = self.call(on_rank.run, payload, cell_names(), record, on_report=on_report)
+        show(outcomes)
+        return outcomes
+
+    def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
+        """Call one of on_rank's functions on every rank, or on some, and wait for all of them."""
+        self._ready()
+        call = _Call(self, list(range(self.size)) if only is None else only, on_report)
+        self._call = call
+        try:
+            outcomes = call.finish(function, args)
+        finally:
+            self._call = None
+        failures = [outcome.failure for outcome in outcomes if outcome is not None and outcome.failure]
+        self._must_join |= bool(failures) or bool(self._dead)
+        self._raise_for_the_dead()
+        if failures:
+            show(outcomes)
+            raise RankError(failures)
+        return outcomes
+
+    # ------------------------------------------------------------------ life
+    def status(self) -> Status:
+        """Per rank: alive, memory, the op it is in and since when. Answers while ranks are stuck."""
+        self._must_run()
+        return read_status(self._pids, set(self._dead), self._board)
+
+    def restart(self) -> Ranks:
+        """Stop, and start as many ranks afresh; what they held is gone."""
+        self.stop()
+        self._start()
+        return self
+
+    def stop(self) -> None:
+        """End every process and remove every file of these ranks. Does nothing the second time."""
+        if self.running:
+            self.running = False
+            self._finalizer()
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<{self.size} rank{'s' if self.size > 1 else ''}, {'running' if self.running else 'stopped'}>"
+
+    # ------------------------------------------------------------------ inside
+    def _start(self) -> None:
+        """Everything started is the reaper's from its first moment, so no way of failing leaves a process."""
+        self._folder = Path(tempfile.mkdtemp(prefix="lab-ranks-"))
+        reaper = Reaper()
+        reaper.clear(self._folder)
+        self._dead: dict[int, int] = {}
+        self._pids: list[int] = []
+        self._call: _Call | None = None
+        self._must_join = True
+        self._joins = itertools.count()
+        self._finalizer = weakref.finalize(self, reaper.end)
+        try:
+            self._start_processes(reaper)
+            self._join()
+        except BaseException:
+            self._finalizer()
+            raise
+        self.running = True
+
+    def _start_processes(self, reaper: Reaper) -> None:
+        log, threads = self._folder / "ranks.log", threads_per_rank(self.size)
+        zygote = Zygote(log, threads) if self.fork else None
+        if zygote is not None:
+            reaper.adopt(zygote.process.pid)
+        from lab_utils.ranks import cluster  # ipyparallel loads while the zygote loads torch
+
+        controller = cluster.start_controller(self._folder, reaper)
+        if zygote is not None:
+            self.client = cluster.connect(controller)
+            zygote.fork(self.size, cluster.engine_args(controller), self._note_end)
+        else:
+            cluster.start_stock_engines(controller, self.size, reaper, threads)
+            self.client = cluster.connect(controller)
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _stop, self.client, zygote, reaper)
+        cluster.wait_for_engines(self.client, self.size, zygote, log)
+        self._engines = sorted(self.client.ids)
+        self._board = Board.create(self._folder / "board", self.size)
+
+    def _join(self) -> None:
+        """Form the process group anew, on a fresh store."""
+        store = str(self._folder / f"store-{next(self._joins)}")
+        waiting = [
+            self.client[engine].apply_async(
+                on_rank.join, rank, self.size, store, str(self._folder / "board"), self.timeout_s, sys.path
+            )
+            for rank, engine in enumerate(self._engines)
+        ]
+        self._pids = [result.get(timeout=self.timeout_s + 10) for result in waiting]
+        self._must_join = False
+
+    def _must_run(self) -> None:
+        if not self.running:
+            raise RuntimeError("these ranks were stopped: start_ranks(n) starts others, restart() starts them again")
+
+    def _ready(self) -> None:
+        self._must_run()
+        self._raise_for_the_dead()
+        if self._must_join:
+            self._join()
+
+    def _note_end(self, pid: int, status: int) -> None:
+        """From the zygote's thread: a rank's process ended."""
+        if pid in self._pids:
+            rank = self._pids.index(pid)
+            self._dead[rank] = status
+            if self._call is not None:
+                self._call.events.put(("died", rank, None))
+
+    def _raise_for_the_dead(self) -> None:
+        if self._dead:
+            how = "; ".join(f"rank {rank} {_ended(status)}" for rank, status in sorted(self._dead.items()))
+            raise RankDied(f"{how}: ranks.restart() starts all {self.size} afresh")
+
+
+class _Call:
+    """One call on some ranks, from sending it to the last answer."""
+
+    def __init__(self, ranks: Ranks, members: list[int], on_report: Callable | None):
+        self.ranks, self.members, self.on_report = ranks, members, on_report
+        self.events: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
+        self.waiting = set(members)
+        self.answers: dict[int, Any] = {}
+
+    def finish(self, function: Callable, args: tuple) -> list:
+        self._send(function, args)
+        interrupted = False
+        while self.waiting:
+            try:
+                self._take()
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                self._interrupt()
+        if interrupted:
+            self.ranks._must_join = True
+            raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted")
+        return [self.answers.get(rank) for rank in self.members]
+
+    def _send(self, function: Callable, args: tuple) -> None:
+        for rank in self.members:
+            sent = self.ranks.client[self.ranks._engines[rank]].apply_async(function, *args)
+            (future,) = sent._children
+            if self.on_report is not None:
+                future.iopub_callbacks.append(lambda message, rank=rank: self._hear(rank, message))
+            future.output.add_done_callback(lambda _, rank=rank, future=future: self._answered(rank, future))
+
+    def _hear(self, rank: int, message: dict) -> None:
+        if message["header"]["msg_type"] == "data_message":
+            values, _ = _deserialize(message["buffers"])
+            self.events.put(("report", rank, values["report"]))
+
+    def _answered(self, rank: int, future) -> None:
+        future.add_done_callback(lambda done: self.events.put(("answer", rank, done)))
+
+    def _take(self) -> None:
+        kind, rank, value = self.events.get()
+        if kind == "report":
+            self.on_report(rank, value)
+            return
+        self.waiting.discard(rank)
+        if kind == "answer":
+            answer = value.result()
+            if isinstance(answer, Exception):  # not the user's code: that is reported inside an Outcome
+                raise answer
+            self.answers[rank] = answer
+
+    def _interrupt(self) -> None:
+        for rank in self.waiting:
+            os.kill(self.ranks._pids[rank], signal.SIGINT)
+
+
+def _deserialize(buffers):
+    from ipyparallel.serialize import deserialize_object
+
+    return deserialize_object(buffers)
+
+
+def _stop(client, zygote: Zygote | None, reaper: Reaper) -> None:
+    client.close(linger=0)
+    reaper.end()
+    if zygote is not None:
+        zygote.stop()
+
+
+def _ended(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"ended with exit code {os.waitstatus_to_exitcode(status)}"
+
+
+def show(outcomes: list[on_rank.Outcome | None]) -> None:
+    """Print what the ranks printed, in rank order."""
+    said = [outcome for outcome in outcomes if outcome is not None]
+    for stream in ("stdout", "stderr"):
+        text = merge({outcome.rank: getattr(outcome, stream) for outcome in said})
+        if text:
+            print(text, end="", file=getattr(sys, stream))
+
+
+def trace_of(outcomes: list[on_rank.Outcome]) -> Trace:
+    results = [pickle.loads(outcome.result) for outcome in outcomes]
+    return Trace.from_ranks([o.ops for o in outcomes], [o.phases for o in outcomes], results)
+
+
+def _load_magics(client) -> None:
+    """In a notebook: `%%ranks`, and ipyparallel's own `%%px` beside it."""
+    if "IPython" not in sys.modules or sys.modules["IPython"].get_ipython() is None:
+        return
+    from lab_utils.ranks.magic import load
+
+    load()
+    view = client[:]
+    view.block = True
+    view.activate()

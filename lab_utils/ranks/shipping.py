@@ -1,0 +1,110 @@
+"""Functions go to the ranks and results come back, without torch in the notebook's kernel.
+
+A function defined in the notebook travels by value. Its globals on the rank are the rank's own namespace, the
+one `%%ranks` and `%%px` cells fill; so it may use names that exist only there. Tensors in results arrive as
+numpy arrays, wherever they stand in the result.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+
+def rank_namespace() -> dict[str, Any]:
+    """The namespace in which cells and functions run on this rank."""
+    return sys.modules["__main__"].__dict__
+
+
+class _RankNamespace:
+    """Stands for the rank's namespace while a function travels."""
+
+    def __reduce__(self):
+        return rank_namespace, ()
+
+
+class _FunctionPickler(cloudpickle.Pickler):
+    def __init__(self, file: io.BytesIO):
+        super().__init__(file)
+        here = sys.modules["__main__"].__dict__
+        self.globals_ref[id(here)] = _RankNamespace()
+
+
+def pack(function: Callable | str, args: tuple, kwargs: dict) -> bytes:
+    """Function (or its name on the ranks, such as "train") and arguments as bytes. TypeError names what cannot travel."""
+    file = io.BytesIO()
+    by_value = _modules_of_the_user(function)
+    for module in by_value:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        _FunctionPickler(file).dump((function, args, kwargs))
+    except (pickle.PicklingError, TypeError) as error:
+        raise TypeError(f"this call cannot be sent to the ranks: {error}") from error
+    finally:
+        for module in by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    return file.getvalue()
+
+
+def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
+    """On the rank: the function, looked up when it is a name, and its arguments."""
+    function, args, kwargs = pickle.loads(payload)
+    if isinstance(function, str):
+        function = eval(function, rank_namespace())
+    return function, args, kwargs
+
+
+def _modules_of_the_user(function: Callable | str) -> list[types.ModuleType]:
+    """The function's module when it is the user's own file: its present text travels, not what ranks imported before."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    own = file and "site-packages" not in file and not module.__name__.startswith("lab_utils")
+    return [module] if own and module.__name__ != "__main__" else []
+
+
+class _ResultPickler(cloudpickle.Pickler):
+    """Pickles on the rank; whatever needs torch to be read is turned into numpy, or refused by name."""
+
+    def reducer_override(self, obj: Any):
+        import torch
+
+        if isinstance(obj, torch.Tensor):
+            return _identity, (to_numpy(obj),)
+        if isinstance(obj, torch.Size):
+            return tuple, (list(obj),)
+        if isinstance(obj, (torch.dtype, torch.device)):
+            return str, (str(obj),)
+        if type(obj).__module__.partition(".")[0] == "torch" or isinstance(obj, torch.nn.Module):
+            raise TypeError(
+                f"a result holds a {type(obj).__name__}, which the notebook cannot read without torch: "
+                "return its tensors or numbers"
+            )
+        return super().reducer_override(obj)
+
+
+def pack_result(result: Any) -> bytes:
+    file = io.BytesIO()
+    _ResultPickler(file).dump(result)
+    return file.getvalue()
+
+
+def to_numpy(tensor):
+    """The tensor's values as a numpy array; what this rank holds, for a DTensor. bfloat16 becomes float32, exactly."""
+    import torch
+
+    if hasattr(tensor, "to_local"):
+        tensor = tensor.to_local()
+    tensor = tensor.detach().cpu()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.resolve_conj().resolve_neg().numpy().copy()
+
+
+def _identity(value: Any) -> Any:
+    return value
