@@ -10,9 +10,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from lab_utils.timeline.timeline import Timeline
 
 Kind = Literal["compute", "collective", "send", "recv", "wait"]
+COMMUNICATION = ("collective", "send", "recv")
 FORMAT = "lab_utils trace 1"
 
 
@@ -25,7 +29,7 @@ class Op:
     group       name of the process group; `ranks` are its members as global ranks
     seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
                 collectives with equal (group, seq) are one collective, seen from each rank
-    bytes       size of the tensor or tensors that this rank gave to the op (its result, for a recv or a gather)
+    bytes       size of what this rank gave to the op: its tensor or tensors (its result, for a recv or a gather)
     peer, tag   the other rank (global) of a send or recv, and its tag
     of          index, in this rank's list, of the asynchronous op that a wait waits for
     source      the caller's line: "train.py:41", "In [5]:3"
@@ -90,14 +94,21 @@ class Trace:
         return found
 
     def messages(self) -> dict[tuple[int, int, int, str, int], dict[str, Op]]:
-        """(source rank, destination rank, tag, group, seq) → {"send": op, "recv": op}, either may be missing."""
+        """`message_key` → {"send": op, "recv": op}, either may be missing."""
         found: dict[tuple[int, int, int, str, int], dict[str, Op]] = {}
         for op in self:
-            if op.kind == "send":
-                found.setdefault((op.rank, op.peer, op.tag, op.group, op.seq), {})["send"] = op
-            elif op.kind == "recv":
-                found.setdefault((op.peer, op.rank, op.tag, op.group, op.seq), {})["recv"] = op
+            if op.kind in ("send", "recv"):
+                found.setdefault(message_key(op), {})[op.kind] = op
         return found
+
+    def timeline(self) -> Timeline:
+        """This trace placed in time by the wall clock of the ranks that ran it.
+
+        ValueError when an op carries no time: the trace was generated, not recorded.
+        """
+        from lab_utils.timeline.measured import measured  # measured.py reads Trace, so not at the top
+
+        return measured(self)
 
     def save(self, path: str | Path) -> None:
         """Write everything but the results as JSON."""
@@ -124,9 +135,7 @@ class Trace:
         return cls(ops, phases)
 
     @classmethod
-    def from_ranks(
-        cls, ops: Iterable[Sequence[Op]], phases: Iterable[Sequence[Phase]], results: list[Any]
-    ) -> Trace:
+    def from_ranks(cls, ops: Iterable[Sequence[Op]], phases: Iterable[Sequence[Phase]], results: list[Any]) -> Trace:
         """Join what each rank recorded; times become seconds since the first rank began."""
         ops, phases = [list(o) for o in ops], [list(p) for p in phases]
         times = [op.issue_s for rank_ops in ops for op in rank_ops if op.issue_s is not None]
@@ -140,6 +149,27 @@ class Trace:
             ),
             results,
         )
+
+
+def message_key(op: Op) -> tuple[int | None, int | None, int, str, int]:
+    """(source rank, destination rank, tag, group, seq): equal for a send and the recv of its message."""
+    source, destination = (op.rank, op.peer) if op.kind == "send" else (op.peer, op.rank)
+    return source, destination, op.tag, op.group, op.seq
+
+
+def waited_for(ops: Sequence[Op], wait: Op) -> Op | None:
+    """The op among its rank's `ops` that `wait` waits for; None when it was issued before the trace began.
+
+    ValueError when `of` names no communication op.
+    """
+    if wait.of is None:
+        return None
+    if not 0 <= wait.of < len(ops) or ops[wait.of].kind not in COMMUNICATION:
+        raise ValueError(
+            f"a wait of rank {wait.rank} is for op {wait.of}, which is no communication op "
+            f"among the {len(ops)} ops of that rank"
+        )
+    return ops[wait.of]
 
 
 def _shifted_op(op: Op, zero: float) -> Op:

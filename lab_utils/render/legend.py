@@ -1,0 +1,53 @@
+"""The legend under a timeline: what each paint means, which lane is which, phases without room for a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from lab_utils.render import palette
+from lab_utils.render.layout import MARGIN, WIDTH
+from lab_utils.render.svg import element, text, text_width
+
+LINE = 19
+SWATCH_WIDTH, SWATCH_HEIGHT = 20, 11
+MEANING = {
+    "compute": "compute",
+    "communication": "communication: the wire is busy",
+    "waiting": "waiting: a partner has not come yet",
+}
+LANES = "upper lane: the rank's own stream · lower lane: the wire"
+
+
+def legend(
+    y: float, paint: Callable[[str], str], phases: Mapping[str, str], wire: bool
+) -> tuple[list[str], float]:
+    """The drawn legend whose first baseline is at y, and the baseline of its last line."""
+    entries = [(paint(name), meaning) for name, meaning in MEANING.items()]
+    entries.append((palette.LANE, "idle"))
+    drawn, y = _line_up(entries, y)
+    if phases:
+        more, y = _line_up([(tint, f"phase {name}") for name, tint in phases.items()], y + LINE)
+        drawn += more
+    if wire:
+        y += LINE
+        drawn.append(text(LANES, MARGIN, y, fill=palette.QUIET_INK))
+    return drawn, y
+
+
+def _line_up(entries: list[tuple[str, str]], y: float) -> tuple[list[str], float]:
+    """Entries one after the other, in as many lines as they need."""
+    drawn: list[str] = []
+    x = MARGIN
+    for fill, meaning in entries:
+        width = SWATCH_WIDTH + 7 + text_width(meaning, 11)
+        if x > MARGIN and x + width > WIDTH - MARGIN:
+            x, y = MARGIN, y + LINE
+        drawn += _entry(x, y, fill, meaning)
+        x += width + 18
+    return drawn, y
+
+
+def _entry(x: float, y: float, fill: str, meaning: str) -> Iterator[str]:
+    edge = {"stroke": palette.GRID, "stroke_width": 0.8}
+    yield element("rect", x=x, y=y - 9.5, width=SWATCH_WIDTH, height=SWATCH_HEIGHT, rx=1.5, fill=fill, **edge)
+    yield text(meaning, x + SWATCH_WIDTH + 7, y)

@@ -1,0 +1,149 @@
+"""A Timeline as an SVG picture: one row a rank, its own stream above, the wire below, phases on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import groupby
+
+from lab_utils.render import palette
+from lab_utils.render.axis import time_axis
+from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
+from lab_utils.render.legend import legend
+from lab_utils.render.marks import Mark, marks
+from lab_utils.render.phases import Bands
+from lab_utils.render.svg import element, number, pattern, text, text_width, words
+from lab_utils.timeline.summary import headline, summary
+from lab_utils.timeline.timeline import Timeline
+from lab_utils.timeline.units import percent_text, time_text
+
+LABEL_SIZE = 11
+
+
+def to_svg(timeline: Timeline) -> str:
+    """The picture as the text of an SVG file; equal timelines give equal bytes.
+
+    Width 900 user units, scaled by whoever shows it. The drawing names itself to screen readers, describes
+    itself by the timeline's own table, and each mark tells op, size, source, start and duration on hover.
+    """
+    return _Drawing(timeline).svg()
+
+
+class _Drawing:
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.layout: Layout = layout(timeline)
+        self.scale = (PLOT_RIGHT - PLOT_LEFT) / (timeline.makespan_s or 1.0)
+        content = repr((timeline.kind, timeline.world_size, timeline.spans, timeline.phases))
+        self.id = "tl" + sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+        self.bands = Bands(timeline, self.layout, self.scale)
+
+    def svg(self) -> str:
+        lanes = bool(self.layout.wire_tracks)
+        below, end = legend(self.layout.bottom + 52, self._paint, self.bands.unnamed(), lanes)
+        height = end + MARGIN - 6
+        body = [*self._header(), *self._axis(), *self._rows(), *below]
+        about = headline(self.timeline)
+        return element(
+            "svg",
+            element("title", words(about), id=f"{self.id}-title"),
+            element("desc", words(summary(self.timeline)), id=f"{self.id}-desc"),
+            self._definitions(),
+            element(
+                "rect", x=0.5, y=0.5, width=WIDTH - 1, height=height - 1, rx=10, fill=palette.CARD,
+                stroke=palette.CARD_EDGE,
+            ),
+            "\n".join(body),
+            xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {number(height)}", width=WIDTH,
+            height=height, role="img", aria_label=about, aria_describedby=f"{self.id}-desc",
+            style="max-width: 100%; height: auto", font_family=palette.FONT, font_size=LABEL_SIZE,
+            fill=palette.INK,
+        )  # fmt: skip
+
+    def _paint(self, activity: str) -> str:
+        plain = palette.ACTIVITIES[activity].pattern == "plain"
+        return palette.ACTIVITIES[activity].fill if plain else f"url(#{self.id}-{activity})"
+
+    def _definitions(self) -> str:
+        looks = {name: look for name, look in palette.ACTIVITIES.items() if look.pattern != "plain"}
+        return element("defs", *(pattern(f"{self.id}-{name}", look) for name, look in looks.items()))
+
+    def _header(self) -> Iterator[str]:
+        t = self.timeline
+        ranks = "1 rank" if t.world_size == 1 else f"{t.world_size} ranks"
+        yield text("Timeline", MARGIN, 34, font_size=16, font_weight=600)
+        yield text(f"{ranks}, {t.kind}", MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
+        share = percent_text(t.exposed_comm_s / t.makespan_s) if t.makespan_s else percent_text(0)
+        numbers = (
+            (350, "makespan", time_text(t.makespan_s), ""),
+            (490, "bubble fraction", percent_text(t.bubble_fraction), ""),
+            (630, "exposed communication a rank", time_text(t.exposed_comm_s), f"{share} of makespan"),
+        )
+        for x, name, value, remark in numbers:
+            yield text(name, x, 30, fill=palette.QUIET_INK)
+            yield text(value, x, 52, font_size=18, font_weight=600)
+            if remark:
+                yield text(remark, x + 1.1 * text_width(value, 18) + 4, 52, fill=palette.QUIET_INK)
+
+    def _axis(self) -> Iterator[str]:
+        axis = time_axis(self.timeline.makespan_s)
+        top, bottom = self.layout.top(0) - 4, self.layout.bottom
+        for at_s, label in axis.ticks:
+            x = PLOT_LEFT + at_s * self.scale
+            yield element("line", x1=x, x2=x, y1=top, y2=bottom + 3, stroke=palette.GRID)
+            yield text(label, x, bottom + 17, text_anchor="middle", fill=palette.QUIET_INK)
+        yield text(f"time ({axis.unit})", MARGIN, bottom + 17, fill=palette.QUIET_INK)
+
+    def _rows(self) -> Iterator[str]:
+        right = WIDTH - MARGIN
+        yield text("compute", right, self.layout.top(0) - 8, text_anchor="end", fill=palette.QUIET_INK)
+        for rank in range(self.timeline.world_size):
+            yield element("g", *self._row(rank), data_rank=str(rank))
+
+    def _row(self, rank: int) -> Iterator[str]:
+        own_top = self.layout.top(rank) + self.layout.phases_height
+        yield from self.bands.row(rank)
+        yield from self._lane(rank, "own", own_top, self.layout.own)
+        if self.layout.wire_tracks:
+            wire_top = own_top + self.layout.own + 1
+            for track in range(self.layout.wire_tracks):
+                top = wire_top + track * self.layout.track
+                yield from self._lane(rank, "wire", top, self.layout.track, track)
+        if rank % self.layout.every == 0:
+            yield from self._row_words(rank, own_top)
+
+    def _row_words(self, rank: int, own_top: float) -> Iterator[str]:
+        base = own_top + self.layout.own / 2 + 4
+        yield text(f"rank {rank}", MARGIN, base, font_weight=600)
+        if self.layout.named and self.layout.wire_tracks:
+            wire_base = own_top + self.layout.own + 1 + self.layout.wire / 2 + 3.5
+            yield text("wire", MARGIN, wire_base, fill=palette.QUIET_INK, font_size=10)
+        makespan_s = self.timeline.makespan_s
+        share = self.timeline.compute_by_rank_s[rank] / makespan_s if makespan_s else 0.0
+        yield text(percent_text(share), WIDTH - MARGIN, base, text_anchor="end", fill=palette.QUIET_INK)
+
+    def _lane(self, rank: int, lane: str, top: float, height: float, track: int = 0) -> Iterator[str]:
+        yield element(
+            "rect", x=PLOT_LEFT, y=top, width=PLOT_RIGHT - PLOT_LEFT, height=height, fill=palette.LANE
+        )
+        tracks = {n: tuple(spans) for n, spans in groupby(self.timeline.lane(rank, lane), lambda s: s.track)}
+        for mark in marks(tracks.get(track, ()), self.timeline.start_s, PLOT_LEFT, self.scale):
+            yield self._mark(mark, lane, top, height)
+
+    def _mark(self, mark: Mark, lane: str, top: float, height: float) -> str:
+        y = top + height * (1 - mark.bottom - mark.height)
+        edge = {"stroke": palette.CARD, "stroke_width": 0.6} if mark.width > 3 and height > 4 else {}
+        box = element(
+            "rect", element("title", words(mark.tip)), x=mark.x, y=y, width=mark.width,
+            height=height * mark.height, fill=self._paint(mark.activity), data_activity=mark.activity,
+            data_lane=lane, **edge,
+        )  # fmt: skip
+        fits = text_width(mark.label, LABEL_SIZE) + 10 < mark.width
+        named = self.layout.named and lane == "own" and mark.label and fits
+        return box + (self._label(mark, y + height / 2 + 4) if named else "")
+
+    def _label(self, mark: Mark, y: float) -> str:
+        look = palette.ACTIVITIES[mark.activity]
+        halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
+        x = mark.x + mark.width / 2
+        return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)

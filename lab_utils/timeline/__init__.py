@@ -1,0 +1,25 @@
+"""What the ranks did, and when: Trace and Op, placed in time as a Timeline.
+
+>>> trace.timeline().bubble_fraction      # measured: by the wall clock of the ranks
+>>> message_steps(trace)                  # without time: the longest chain of messages
+"""
+
+from lab_utils.timeline.messages import bytes_by_collective, bytes_sent, message_steps
+from lab_utils.timeline.timeline import Span, Timeline, register_renderer
+from lab_utils.timeline.trace import Op, Phase, Trace
+from lab_utils.timeline.units import bytes_text, percent_text, time_text
+
+__all__ = [
+    "Op",
+    "Phase",
+    "Span",
+    "Timeline",
+    "Trace",
+    "bytes_by_collective",
+    "bytes_sent",
+    "bytes_text",
+    "message_steps",
+    "percent_text",
+    "register_renderer",
+    "time_text",
+]
