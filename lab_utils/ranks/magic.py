@@ -8,7 +8,8 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from lab_utils.ranks import on_rank
 from lab_utils.ranks.naming import remember_cell
-from lab_utils.ranks.session import Ranks, current_ranks, show, trace_of
+from lab_utils.ranks.outcomes import show, trace_of
+from lab_utils.ranks.session import Ranks, current_ranks
 
 
 @magic_arguments()

@@ -10,10 +10,13 @@ import contextlib
 import shutil
 import signal
 import sys
+import time
 
 import psutil
 
 GRACE_S = 1.0
+KILLED_S = 5.0  # a killed process is gone when the system has given back its memory
+_ASK_EVERY_S = 0.01
 
 
 def end(started: list[psutil.Process]) -> None:
@@ -28,10 +31,31 @@ def end(started: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(processes, timeout=GRACE_S)
+    left = still_running(processes, GRACE_S)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    still_running(left, KILLED_S)  # their files are removed next
+
+
+def still_running(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that have not ended after so long.
+
+    A process that ended counts even while its parent has not asked about it (a zombie). psutil's own wait goes on
+    until the parent has; but the parent may be the notebook's kernel, which waits for us. Asking again and again is
+    the one way that every system has, for processes that are not our children.
+    """
+    ends_at_s = time.monotonic() + timeout_s
+    while (processes := [p for p in processes if not _ended(p)]) and time.monotonic() < ends_at_s:
+        time.sleep(_ASK_EVERY_S)
+    return processes
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def main() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
-import queue
 import signal
 import sys
 import tempfile
@@ -16,10 +14,11 @@ from typing import Any
 
 from lab_utils.comm.board import Board
 from lab_utils.ranks import on_rank
+from lab_utils.ranks.call import Call
 from lab_utils.ranks.checks import check_request, threads_per_rank
 from lab_utils.ranks.errors import RankDied, RankError
 from lab_utils.ranks.naming import cell_names
-from lab_utils.ranks.printing import merge, name_ranks
+from lab_utils.ranks.outcomes import results_of, show, trace_of
 from lab_utils.ranks.processes import CAN_FORK, Reaper, Zygote
 from lab_utils.ranks.shipping import pack
 from lab_utils.ranks.status import Status, read_status
@@ -71,13 +70,11 @@ class Ranks:
         print is shown in rank order at the end. `on_report(rank, values)` is called here whenever a rank calls
         `lab_utils.comm.report(...)`. RankError names the first rank that raised.
         """
-        outcomes = self._run(function, args, kwargs, False, on_report)
-        return [pickle.loads(outcome.result) for outcome in outcomes]
+        return results_of(self._run(function, args, kwargs, False, on_report))
 
     def record(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> Trace:
         """`run`, with everything that goes over the wire recorded; `trace.results` holds the list of results."""
-        outcomes = self._run(function, args, kwargs, True, on_report)
-        return trace_of(outcomes)
+        return trace_of(self._run(function, args, kwargs, True, on_report))
 
     def _run(self, function, args, kwargs, record, on_report) -> list[on_rank.Outcome]:
         payload = pack(function, args, kwargs)
@@ -88,7 +85,7 @@ class Ranks:
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
         """Call one of on_rank's functions on every rank, or on some, and wait for all of them."""
         self._ready()
-        call = _Call(self, list(range(self.size)) if only is None else only, on_report)
+        call = Call(self, list(range(self.size)) if only is None else only, on_report)
         self._call = call
         try:
             outcomes = call.finish(function, args)
@@ -137,7 +134,7 @@ class Ranks:
         reaper.clear(self._folder)
         self._dead: dict[int, int] = {}
         self._pids: list[int] = []
-        self._call: _Call | None = None
+        self._call: Call | None = None
         self._must_join = True
         self._joins = itertools.count()
         self._finalizer = weakref.finalize(self, reaper.end)
@@ -205,70 +202,6 @@ class Ranks:
             raise RankDied(f"{how}: ranks.restart() starts all {self.size} afresh")
 
 
-class _Call:
-    """One call on some ranks, from sending it to the last answer."""
-
-    def __init__(self, ranks: Ranks, members: list[int], on_report: Callable | None):
-        self.ranks, self.members, self.on_report = ranks, members, on_report
-        self.events: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
-        self.waiting = set(members)
-        self.answers: dict[int, Any] = {}
-
-    def finish(self, function: Callable, args: tuple) -> list:
-        self._send(function, args)
-        interrupted = False
-        while self.waiting:
-            try:
-                self._take()
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                self._interrupt()
-        if interrupted:
-            self.ranks._must_join = True
-            raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted")
-        return [self.answers.get(rank) for rank in self.members]
-
-    def _send(self, function: Callable, args: tuple) -> None:
-        for rank in self.members:
-            sent = self.ranks.client[self.ranks._engines[rank]].apply_async(function, *args)
-            (future,) = sent._children
-            if self.on_report is not None:
-                future.iopub_callbacks.append(lambda message, rank=rank: self._hear(rank, message))
-            future.output.add_done_callback(lambda _, rank=rank, future=future: self._answered(rank, future))
-
-    def _hear(self, rank: int, message: dict) -> None:
-        if message["header"]["msg_type"] == "data_message":
-            values, _ = _deserialize(message["buffers"])
-            self.events.put(("report", rank, values["report"]))
-
-    def _answered(self, rank: int, future) -> None:
-        future.add_done_callback(lambda done: self.events.put(("answer", rank, done)))
-
-    def _take(self) -> None:
-        kind, rank, value = self.events.get()
-        if kind == "report":
-            self.on_report(rank, value)
-            return
-        self.waiting.discard(rank)
-        if kind == "answer":
-            answer = value.result()
-            if isinstance(answer, Exception):  # not the user's code: that is reported inside an Outcome
-                raise answer
-            self.answers[rank] = answer
-
-    def _interrupt(self) -> None:
-        for rank in self.waiting:
-            os.kill(self.ranks._pids[rank], signal.SIGINT)
-
-
-def _deserialize(buffers):
-    from ipyparallel.serialize import deserialize_object
-
-    return deserialize_object(buffers)
-
-
 def _stop(client, zygote: Zygote | None, reaper: Reaper) -> None:
     client.close(linger=0)
     reaper.end()
@@ -280,20 +213,6 @@ def _ended(status: int) -> str:
     if os.WIFSIGNALED(status):
         return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
     return f"ended with exit code {os.waitstatus_to_exitcode(status)}"
-
-
-def show(outcomes: list[on_rank.Outcome | None]) -> None:
-    """Print what the ranks printed, in rank order."""
-    said = [outcome for outcome in outcomes if outcome is not None]
-    for stream in ("stdout", "stderr"):
-        text = merge({outcome.rank: getattr(outcome, stream) for outcome in said})
-        if text:
-            print(text, end="", file=getattr(sys, stream))
-
-
-def trace_of(outcomes: list[on_rank.Outcome]) -> Trace:
-    results = [pickle.loads(outcome.result) for outcome in outcomes]
-    return Trace.from_ranks([o.ops for o in outcomes], [o.phases for o in outcomes], results)
 
 
 def _load_magics(client) -> None:

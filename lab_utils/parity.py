@@ -1,0 +1,118 @@
+"""Parity: does a strategy compute what serial training computes? Loss, every gradient, every parameter.
+
+Pure numpy, so the notebook's kernel compares what the ranks sent. The numbers are exact in the attributes; the
+badge shows the next power of ten above them, which is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+
+Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
+PARTS = ("loss", "gradients", "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Largest difference from serial in one part, and where it is.
+
+    max_abs   max |a - b| over all elements of all tensors and ranks
+    max_rel   max over tensors and ranks of max |a - b| / max |b|: relative to the tensor's largest element,
+              since an element near zero makes any elementwise ratio large
+    where     the tensor and rank of max_rel
+    """
+
+    part: str
+    tensors: int
+    max_abs: float
+    max_rel: float
+    where: str
+
+    def __str__(self) -> str:
+        counted = "" if self.part == "loss" else f" ({self.tensors} tensors)"
+        sizes = f"absolute {bound(self.max_abs)}, relative {bound(self.max_rel)}"
+        return f"{self.part}{counted}: {sizes}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The differences of loss, gradients and parameters; `equal` when every relative one is within tolerance."""
+
+    differences: tuple[Difference, ...]
+    ranks: int
+    tolerance: float
+
+    @property
+    def equal(self) -> bool:
+        return all(difference.max_rel <= self.tolerance for difference in self.differences)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: equal, or where it is not."""
+        if self.equal:
+            return f"✓ parity: {self.ranks} ranks equal serial (relative difference at most {self.tolerance:g})"
+        worst = max(self.differences, key=lambda difference: difference.max_rel)
+        return f"✗ no parity: {worst.part} differ from serial by {worst.max_rel:.2g} relative, in {worst.where}"
+
+    def __repr__(self) -> str:
+        return "\n".join([self.verdict, *(f"  {difference}" for difference in self.differences)])
+
+    def _repr_html_(self) -> str:
+        edge = "#0072b2" if self.equal else "#d55e00"
+        rows = "".join(f"<div>{escape(str(difference))}</div>" for difference in self.differences)
+        card = f"background:{CARD};border:1px solid {CARD_EDGE};border-left:6px solid {edge};color:{INK}"
+        return (
+            f'<div style="{card};border-radius:6px;padding:8px 12px;display:inline-block;font-family:{escape(FONT)}">'
+            f'<b>{escape(self.verdict)}</b><div style="color:{QUIET_INK}">{rows}</div></div>'
+        )
+
+
+def parity(serial: Snapshot, ranks: Sequence[Snapshot], tolerance: float = 1e-10) -> Parity:
+    """Compare each rank's snapshot with the serial one. ValueError when they do not hold the same tensors."""
+    return Parity(tuple(_difference(part, serial, ranks) for part in PARTS), len(ranks), tolerance)
+
+
+def _difference(part: str, serial: Snapshot, ranks: Sequence[Snapshot]) -> Difference:
+    expected = _tensors(serial, part)
+    found = [
+        (absolute, relative, f"{name} on rank {rank}")
+        for rank, snapshot in enumerate(ranks)
+        for name, absolute, relative in _compare(expected, _tensors(snapshot, part), rank)
+    ]
+    largest = max(found, key=lambda entry: entry[1])
+    return Difference(part, len(expected), max(entry[0] for entry in found), largest[1], largest[2])
+
+
+def _tensors(snapshot: Snapshot, part: str) -> Mapping[str, np.ndarray]:
+    value = snapshot[part]
+    return value if isinstance(value, Mapping) else {part: np.asarray(value)}
+
+
+def _compare(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], rank: int):
+    if expected.keys() != got.keys():
+        odd = sorted(expected.keys() ^ got.keys())
+        raise ValueError(f"rank {rank} and serial do not hold the same tensors: {', '.join(odd[:3])}")
+    for name, b in expected.items():
+        a, b = np.asarray(got[name], dtype=np.float64), np.asarray(b, dtype=np.float64)
+        if a.shape != b.shape:
+            raise ValueError(f"{name} is {list(a.shape)} on rank {rank} and {list(b.shape)} in serial")
+        absolute = float(np.abs(a - b).max(initial=0.0))
+        if math.isnan(absolute):
+            absolute = math.inf
+        yield name, absolute, absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
+
+
+def bound(value: float) -> str:
+    """The next power of ten above: 3.1e-17 is "< 1e-16"; 0 is "0"."""
+    if value == 0:
+        return "0"
+    if math.isinf(value):
+        return "not a number"
+    return f"< 1e{math.floor(math.log10(value)) + 1:+03d}".replace("e-0", "e-").replace("e+0", "e+")

@@ -1,0 +1,51 @@
+"""Data parallelism in its plainest form: one all-reduce for every gradient.
+
+Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (VLDB 13), section 3.1.
+With equal shards the mean over ranks of the mean over a shard is the mean over the batch, so the gradients are
+those of serial training on the whole batch, and equal optimizers on equal parameters stay equal.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lab_utils.comm.recorder import phase
+
+
+def replicate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
+    """Give every rank the first rank's parameters and buffers."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        dist.broadcast(tensor.detach(), group=group, group_src=0)
+
+
+def aggregate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
+    """Replace each gradient by its mean over the ranks."""
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad, dist.ReduceOp.AVG, group=group)
+
+
+def mean(value: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    """Mean over the ranks of a tensor of any shape, such as the loss []."""
+    total = value.detach().clone()
+    dist.all_reduce(total, dist.ReduceOp.AVG, group=group)
+    return total
+
+
+def step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, group: dist.ProcessGroup | None = None
+) -> Tensor:
+    """One step on this rank's shard x, y [B / ranks, T]; the loss of the whole batch before the update, []."""
+    optimizer.zero_grad()
+    with phase("forward"):
+        _, loss = model(x, y)
+    with phase("backward"):
+        loss.backward()
+    with phase("aggregate"):
+        aggregate(model, group)
+        loss = mean(loss, group)
+    with phase("update"):
+        optimizer.step()
+    return loss

@@ -1,0 +1,35 @@
+"""Serial training: the reference that every strategy must equal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.comm.recorder import phase
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
+    """One step on the whole batch x, y [B, T]; the loss before the update, []."""
+    optimizer.zero_grad()
+    with phase("forward"):
+        _, loss = model(x, y)
+    with phase("backward"):
+        loss.backward()
+    with phase("update"):
+        optimizer.step()
+    return loss.detach()
+
+
+def snapshot(model: nn.Module, loss: Tensor) -> dict:
+    """What parity compares: the loss, every gradient and every parameter, by name, copied."""
+    named = {_plain(name): parameter for name, parameter in model.named_parameters()}
+    return {
+        "loss": loss.item(),
+        "gradients": {name: p.grad.detach().clone() for name, p in named.items() if p.grad is not None},
+        "parameters": {name: p.detach().clone() for name, p in named.items()},
+    }
+
+
+def _plain(name: str) -> str:
+    """DDP and torch.compile put a wrapper's name in front."""
+    return name.removeprefix("_orig_mod.").removeprefix("module.")
