@@ -1,13 +1,14 @@
-"""A timeline in words, for terminals, screen readers and text outputs."""
+"""A trace and a timeline in words, for terminals, screen readers and text outputs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab_utils.timeline.units import percent_text, time_text
+from lab_utils.timeline.units import bytes_text, percent_text, time_text
 
 if TYPE_CHECKING:
     from lab_utils.timeline.timeline import Timeline
+    from lab_utils.timeline.trace import Trace
 
 COLUMNS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
 RANKS_SHOWN = 32
@@ -25,9 +26,7 @@ def headline(timeline: Timeline) -> str:
 
 def summary(timeline: Timeline) -> str:
     """The headline, and a table with a line a rank; bubble is the share of its time without compute."""
-    lines = [COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    table = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
     more = timeline.world_size - RANKS_SHOWN
     return "\n".join([headline(timeline), *table, *([f"and {more} more ranks"] if more > 0 else [])])
 
@@ -42,3 +41,27 @@ def _row(timeline: Timeline, rank: int) -> tuple[str, ...]:
     )
     bubble = 1 - min(1.0, compute_s / timeline.makespan_s) if timeline.makespan_s else 0.0
     return (str(rank), *(time_text(part) for part in parts), percent_text(bubble))
+
+
+def trace_summary(trace: Trace) -> str:
+    """Which ops the ranks came to, how often, and the bytes that each rank gave to them. The same on every run."""
+    ranks = "1 rank" if trace.world_size == 1 else f"{trace.world_size} ranks"
+    names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
+    rows = [(name, *_per_rank(trace, name)) for name in names]
+    title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
+    return "\n".join([title, *(_table([("op", "times a rank", "bytes a rank"), *rows]) if rows else [])])
+
+
+def _per_rank(trace: Trace, name: str) -> tuple[str, str]:
+    found = [[op.bytes for op in ops if op.name == name and op.kind != "wait"] for ops in trace.ops]
+    return _spread([str(len(sizes)) for sizes in found]), _spread([bytes_text(sum(sizes)) for sizes in found])
+
+
+def _spread(values: list[str]) -> str:
+    """One value where all ranks have it, all of them in rank order otherwise."""
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def _table(lines: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

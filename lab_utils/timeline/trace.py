@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lab_utils.timeline.summary import trace_summary
+
 if TYPE_CHECKING:
     from lab_utils.timeline.timeline import Timeline
 
@@ -68,7 +70,7 @@ class Phase:
     end_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order."""
 
@@ -84,6 +86,9 @@ class Trace:
         """Every op, rank by rank."""
         for rank_ops in self.ops:
             yield from rank_ops
+
+    def __repr__(self) -> str:
+        return trace_summary(self)
 
     def collectives(self) -> dict[tuple[str, int], list[Op]]:
         """(group, seq) → that collective as each of its ranks saw it."""
