@@ -1,0 +1,106 @@
+# Two commands: `make lab` and `make test`. Both install into .venv what they need and, when nothing changed, start at once.
+# Kept to what make 3.81 knows, because that is what macOS ships.
+
+VENV  := .venv
+PY    := $(VENV)/bin/python
+PIP   := $(PY) -m pip --disable-pip-version-check install -qq
+TORCH := 2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+ARGS  ?=
+
+# The first Python that torch $(TORCH) has a build for; `make lab PYTHON=/path/to/python3.12` names another.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
+
+# GPU=1 takes the CUDA build of torch, GPU=0 goes back to the CPU build; later calls keep the last choice.
+GPU ?= $(if $(wildcard $(VENV)/.torch-gpu-*),1,0)
+ifeq ($(filter 0 1,$(GPU)),)
+$(error GPU=$(GPU) is not understood: GPU=1 takes the CUDA build of torch, GPU=0 the CPU build)
+endif
+
+# On Linux PyPI's torch brings gigabytes of CUDA packages, so "+cpu" is pinned: pip then fails rather than take them.
+# "===" names PyPI's own build and no other, so that GPU=1 also replaces an installed +cpu. --no-deps asks the extra
+# index for torch alone: an index out of reach costs one second, and nothing else can come from it.
+ifeq ($(GPU),1)
+TORCH_STAMP := $(VENV)/.torch-gpu-$(TORCH)
+TORCH_ARGS  := --no-deps torch===$(TORCH)
+TORCH_SAY   := the CUDA build, several GB with its packages
+else ifeq ($(shell uname -s),Linux)
+TORCH_STAMP := $(VENV)/.torch-cpu-$(TORCH)
+TORCH_ARGS  := --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu
+TORCH_SAY   := the CPU build, about 200 MB
+else
+TORCH_STAMP := $(VENV)/.torch-cpu-$(TORCH)
+TORCH_ARGS  := --no-deps torch==$(TORCH)
+TORCH_SAY   := about 100 MB
+endif
+
+# An editable install remembers its folder: the folder's sum in the name makes a moved or copied checkout install anew.
+HERE       := $(shell pwd | cksum | cut -d' ' -f1)
+LAB_STAMP  := $(VENV)/.lab-$(HERE)
+TEST_STAMP := $(VENV)/.test-$(HERE)
+
+.NOTPARALLEL:
+.PHONY: help lab test lint unit notebooks browser bench doctor clean torch-args
+
+help:  ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: $(LAB_STAMP)  ## JupyterLab on labs/00_ranks.ipynb (ARGS="--no-browser --port=9999" go on to JupyterLab, GPU=1: CUDA)
+	@$(PY) -m lab_utils lab $(ARGS)
+
+test: lint unit notebooks browser  ## everything: ruff, unit tests, notebooks, real browser
+
+lint: $(TEST_STAMP)  ## ruff, on code and notebooks
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
+	$(PY) -m pytest -q --ignore=tests/test_browser.py tests $(ARGS)
+
+notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
+	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=120 -n 2 --dist loadfile labs
+
+browser: $(TEST_STAMP)  ## chapter 00 in JupyterLab in a real browser
+	@tests/install_browser.sh $(PY)
+	$(PY) -m pytest -q tests/test_browser.py
+
+bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
+	@$(PY) -m lab_utils bench $(ARGS)
+
+doctor: $(LAB_STAMP)  ## what is present, what is missing, and the mend
+	@$(PY) -m lab_utils doctor
+
+clean:  ## removes .venv and every cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+torch-args:
+	@echo '$(TORCH_ARGS)'
+
+WANTED := (torch $(TORCH) has builds for those): install one, or name it with PYTHON=/path/to/python3.12.
+$(VENV)/.made:
+	@test -n '$(PYTHON)' || { echo 'No Python 3.11 to 3.14 found $(WANTED)' >&2; exit 1; }
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo 'PYTHON=$(PYTHON) is not Python 3.11 to 3.14 $(WANTED)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo '$(PYTHON) has no venv module: on Debian and Ubuntu run apt-get install python3-venv.' >&2; exit 1; }
+	@echo 'Making $(VENV) with $(PYTHON) ...'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(TORCH_STAMP): $(VENV)/.made
+	@echo 'Installing torch $(TORCH): $(TORCH_SAY) ...'
+	@rm -f $(VENV)/.torch-* $(VENV)/.lab-* $(VENV)/.test-*
+	@$(PIP) $(TORCH_ARGS)
+	@touch $@
+
+$(LAB_STAMP): $(TORCH_STAMP) pyproject.toml
+	@echo 'Installing JupyterLab, ipyparallel and the lab: about 400 MB ...'
+	@$(PIP) -e .
+	@touch $@
+
+$(TEST_STAMP): $(LAB_STAMP)
+	@echo 'Installing what the tests need ...'
+	@$(PIP) -e '.[test]'
+	@touch $@

@@ -1,0 +1,35 @@
+"""`python -m lab_utils COMMAND`: the lab's commands, each loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+# command: (module with main(argv) -> exit status, what it does)
+COMMANDS = {
+    "lab": (
+        "lab_utils.launch",
+        "open JupyterLab on the first chapter; further arguments go on to JupyterLab",
+    ),
+    "doctor": ("lab_utils.doctor", "say what is present, what is missing, and the mend"),
+    "bench": ("lab_utils.bench", "measure the lab beside plain torch and stock ipyparallel"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command with the arguments that follow it; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab_utils",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(f"{name:8} {text}" for name, (_, text) in COMMANDS.items()),
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="go on to the command")
+    chosen = parser.parse_args(argv)
+    module, _ = COMMANDS[chosen.command]
+    return importlib.import_module(module).main(chosen.arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

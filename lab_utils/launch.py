@@ -1,0 +1,74 @@
+"""`make lab`: JupyterLab on the first chapter, with the flags that this machine and this user call for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+SETTINGS = Path(__file__).parent / "jupyter"
+FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
+PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
+
+
+def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
+    """Whether a browser opened here would be seen: not over SSH, and on Linux only under X or Wayland."""
+    if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
+        return False
+    return not platform.startswith("linux") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def named_port(arguments: Sequence[str]) -> int | None:
+    """The port that the user asks for, as `--port=9999` or `--port 9999`; None when JupyterLab may choose."""
+    for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, equals, value = argument.partition("=")
+        text = value if equals else after
+        if flag in PORT_FLAGS and text.isdigit():
+            return int(text)
+    return None
+
+
+def port_is_free(port: int) -> bool:
+    """Whether 127.0.0.1:port can be bound now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free, as for JupyterLab
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def config_path(environ: Mapping[str, str]) -> str:
+    """JUPYTER_CONFIG_PATH with the lab's own settings first: no question about news on the first page."""
+    return os.pathsep.join(filter(None, [str(SETTINGS), environ.get("JUPYTER_CONFIG_PATH")]))
+
+
+def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
+    """The command line that opens JupyterLab on the first chapter; `arguments` come last and so win."""
+    # Named by address, not as a file argument: then the address that JupyterLab prints leads to it as well.
+    line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER.as_posix()}"]
+    if not screen:
+        line.append("--no-browser")  # JupyterLab then prints the address with its token
+    if root:
+        line.append("--allow-root")
+    if named_port(arguments) is not None:
+        line.append("--ServerApp.port_retries=0")  # a port that was named is that port or an error, not the next one
+    return [*line, *arguments]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Replace this process by JupyterLab; returns only when it cannot start, with the exit status."""
+    port = named_port(arguments)
+    if not FIRST_CHAPTER.is_file():
+        print(f"{FIRST_CHAPTER} is not here: run this in the folder of the repository.", file=sys.stderr)
+        return 2
+    if port is not None and not port_is_free(port):
+        print(f"Port {port} is in use: name another, or none and JupyterLab takes a free one.", file=sys.stderr)
+        return 1
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    line = command(arguments, screen=has_screen(os.environ), root=root)
+    os.execve(line[0], line, {**os.environ, "JUPYTER_CONFIG_PATH": config_path(os.environ)})

@@ -1,0 +1,163 @@
+"""The rules of test_hygiene.py: each takes a file's content and yields one sentence for each thing wrong."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+# Rooms from top to bottom: a file imports from its own room and from those below it (DESIGN.md, "Rooms").
+# "lab_utils" is the package's own face, for people: rooms name each other instead.
+ROOMS = (
+    "__main__ bench doctor launch lab_utils exercises widgets ranks strategies comm parity "
+    "render planner schedule timeline corpus gpt memory"
+).split()
+PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}
+HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}
+
+MOST_FILE_LINES = 250
+MOST_FUNCTION_LINES = 60
+MOST_CELL_LINES = 12
+MOST_MEDIAN_LINES = 4
+MOST_BYTES = 500_000
+ALLOWED_TAGS = {"nbval-ignore-output", "raises-exception"}
+REASONS = {"timings"}  # what a cell may differ in from run to run, so that its output is not compared
+OWN_PATHS = re.compile(r"/root/|/home/\w|/Users/\w|/work/|/tmp/\w|C:\\Users")
+
+Notebook = dict[str, Any]
+
+
+def source_of(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def code_cells(notebook: Notebook) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def cell_lengths(notebook: Notebook) -> list[int]:
+    """Lines of each code cell, blank ones left out."""
+    return [sum(bool(line.strip()) for line in source_of(cell).splitlines()) for cell in code_cells(notebook)]
+
+
+def notebook_complaints(notebook: Notebook) -> Iterator[str]:
+    """Counts, lengths and stored outputs of a whole notebook, then of each of its code cells."""
+    cells = code_cells(notebook)
+    counts = [cell["execution_count"] for cell in cells]
+    if counts != list(range(1, len(cells) + 1)):
+        yield f"execution counts are {counts}, not 1..{len(cells)}: restart the kernel, run all, save"
+    if not any(cell["outputs"] for cell in cells):
+        yield "no outputs are stored, so nbval compares nothing"
+    median = statistics.median(cell_lengths(notebook) or [0])
+    if median > MOST_MEDIAN_LINES:
+        yield f"the median code cell has {median:g} lines, at most {MOST_MEDIAN_LINES} are wanted"
+    for number, (cell, length) in enumerate(zip(cells, cell_lengths(notebook), strict=True), start=1):
+        if length > MOST_CELL_LINES:
+            yield f"code cell {number} has {length} lines, at most {MOST_CELL_LINES} are wanted"
+        for complaint in cell_complaints(cell):
+            yield f"code cell {number}: {complaint}"
+
+
+def cell_complaints(cell: dict[str, Any]) -> Iterator[str]:
+    tags = set(cell["metadata"].get("tags", ()))
+    why = cell["metadata"].get("lab", {}).get("why_ignored")
+    if tags - ALLOWED_TAGS:
+        yield f"unknown tags {sorted(tags - ALLOWED_TAGS)}"
+    if ("nbval-ignore-output" in tags) != (why in REASONS):
+        yield f"nbval-ignore-output and lab.why_ignored (one of {sorted(REASONS)}) go together, found {why!r}"
+    raised = any(output["output_type"] == "error" for output in cell["outputs"])
+    if raised != ("raises-exception" in tags):
+        yield "a stored error and the tag raises-exception go together"
+    if prints(source_of(cell)) and not cell["outputs"]:
+        yield "prints, but no output is stored"
+    if path := OWN_PATHS.search(str(cell["outputs"])):
+        yield f"an output names {path[0]}…, a path of the author's machine"
+
+
+def prints(source: str) -> bool:
+    """Whether a cell calls print outside any function or condition, so that it must have an output."""
+    return re.search(r"^print\(", source, re.MULTILINE) is not None
+
+
+def ranks_program(notebook: Notebook) -> str:
+    """What the ranks run, in order: the %%ranks cells, which ruff skips whole, without their magic line."""
+    sources = [source_of(cell) for cell in code_cells(notebook)]
+    return "\n".join(source.partition("\n")[2] for source in sources if source.startswith("%%ranks")) + "\n"
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Name and length of each function, its docstring left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = ast.get_docstring(node, clean=False) is not None
+            first = node.body[0]
+            docstring = first.end_lineno - first.lineno + 1 if documented else 0
+            yield node.name, node.end_lineno - node.lineno + 1 - docstring
+
+
+def code_complaints(text: str) -> Iterator[str]:
+    """Length of a Python file and of its functions, and exceptions that it swallows."""
+    lines = len(text.splitlines())
+    if lines > MOST_FILE_LINES:
+        yield f"has {lines} lines, at most {MOST_FILE_LINES} are wanted"
+    tree = ast.parse(text)
+    for name, length in functions(tree):
+        if length > MOST_FUNCTION_LINES:
+            yield f"{name} has {length} lines, at most {MOST_FUNCTION_LINES} are wanted"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and all(_does_nothing(statement) for statement in node.body):
+            yield f"line {node.lineno} swallows an exception without a word"
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield f"line {node.lineno} catches everything, even an interrupt"
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Pass) or constant
+
+
+def imported(tree: ast.Module, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Line and full dotted name of every import, those inside functions and relative ones included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{base}.{name.name}") for name in node.names)
+
+
+def room_of(dotted: str) -> str | None:
+    """The room that a dotted name lies in; None outside lab_utils."""
+    first, _, rest = dotted.partition(".")
+    if first != "lab_utils":
+        return None
+    inside = rest.partition(".")[0]
+    return inside if inside in ROOMS else "lab_utils"
+
+
+def import_complaints(text: str, module: str, is_package: bool) -> Iterator[str]:
+    """Imports of `module` (dotted) that point up the list of rooms, or that its room may not have."""
+    parts = tuple(module.split("."))
+    own = room_of(module)
+    if len(parts) > 1 and parts[1] not in ROOMS:
+        yield f"{parts[1]} is not a room of DESIGN.md"
+        return
+    for line, name in imported(ast.parse(text), parts if is_package else parts[:-1]):
+        yield from (f"line {line}: {complaint}" for complaint in _one_import(own, name))
+
+
+def _one_import(own: str, name: str) -> Iterable[str]:
+    top, room = name.partition(".")[0], room_of(name)
+    if top == "ipyparallel" and own != "ranks":
+        yield "only ranks imports ipyparallel"
+    if own in PURE_ROOMS and top in HEAVY:
+        yield f"{own} is pure and imports {top}"
+    if room is None or room == own:
+        return
+    if ROOMS.index(room) < ROOMS.index(own):
+        yield f"{own} imports {room}, which stands above it"
+    if own in PURE_ROOMS and room == "gpt":
+        yield f"{own} is pure and imports gpt, which needs torch"

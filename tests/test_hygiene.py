@@ -1,0 +1,183 @@
+"""The repository keeps its own rules; each rule is also shown to catch what it is there for."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import hygiene_rules as rules
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "labs").glob("*.ipynb"))
+LIBRARY = sorted((ROOT / "lab_utils").rglob("*.py"))
+PYTHON_FILES = [*LIBRARY, *sorted((ROOT / "tests").rglob("*.py"))]
+MOST_IN_NINE_OF_TEN = 35
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def ruff_names(program: str) -> subprocess.CompletedProcess[str]:
+    """Undefined and unused names of a program, by ruff's F rules."""
+    line = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "F",
+        "--output-format",
+        "concise",
+    ]
+    return subprocess.run([*line, "--stdin-filename", "ranks.py", "-"], input=program, text=True, capture_output=True)
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS, "labs/ holds no notebook, so the rules below would check nothing"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=relative)
+def test_notebook(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert list(rules.notebook_complaints(notebook)) == []
+    assert path.stat().st_size < rules.MOST_BYTES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=relative)
+def test_names_in_ranks_cells(path: Path) -> None:
+    checked = ruff_names(rules.ranks_program(json.loads(path.read_text(encoding="utf-8"))))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=relative)
+def test_code(path: Path) -> None:
+    assert list(rules.code_complaints(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=relative)
+def test_imports_point_down(path: Path) -> None:
+    package = path.name == "__init__.py"
+    dotted = ".".join((path.parent if package else path.with_suffix("")).relative_to(ROOT).parts)
+    assert list(rules.import_complaints(path.read_text(encoding="utf-8"), dotted, package)) == []
+
+
+def test_functions_are_short() -> None:
+    lengths = [n for path in LIBRARY for _, n in rules.functions(ast.parse(path.read_text(encoding="utf-8")))]
+    nine_of_ten = statistics.quantiles(lengths, n=10)[-1]
+    assert nine_of_ten <= MOST_IN_NINE_OF_TEN, f"one function in ten is longer than {nine_of_ten:g} lines"
+    assert statistics.median(lengths) <= 13
+
+
+def test_no_large_file() -> None:
+    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    files = [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+    assert files
+    assert [relative(file) for file in files if file.stat().st_size > rules.MOST_BYTES] == []
+
+
+def test_the_package_leaves_torch_unloaded() -> None:
+    """The notebook's own kernel imports these, and torch in it would cost 200 MB."""
+    rooms = [room for room in [*sorted(rules.PURE_ROOMS), "ranks", "widgets"] if _exists(room)]
+    names = ", ".join(["lab_utils", *(f"lab_utils.{room}" for room in rooms)])
+    program = f"import sys, {names}; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True) == "False\n"
+
+
+def _exists(room: str) -> bool:
+    return (ROOT / "lab_utils" / room / "__init__.py").exists()
+
+
+GOOD = {
+    "cells": [
+        {"cell_type": "markdown", "metadata": {}, "source": "# Ranks"},
+        {
+            "cell_type": "code",
+            "execution_count": 1,
+            "metadata": {},
+            "outputs": [{"output_type": "stream", "name": "stdout", "text": "4\n"}],
+            "source": ["%%ranks\n", "import math\n", "print(math.sqrt(16))"],
+        },
+    ]
+}
+ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "", "traceback": []}
+OWN_PATH = {"output_type": "stream", "name": "stdout", "text": "/home/ann/lab/trace.json"}
+
+
+def test_a_good_notebook_passes() -> None:
+    assert list(rules.notebook_complaints(GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"execution_count": None}, "execution counts are [None]"),
+        ({"execution_count": 2}, "not 1..1"),
+        ({"outputs": []}, "no outputs are stored"),
+        ({"outputs": []}, "prints, but no output is stored"),
+        ({"outputs": [ERROR]}, "a stored error"),
+        ({"outputs": [OWN_PATH]}, "a path of the author's machine"),
+        ({"metadata": {"tags": ["raises-exception"]}}, "a stored error"),
+        ({"metadata": {"tags": ["skip"]}}, "unknown tags ['skip']"),
+        ({"metadata": {"tags": ["nbval-ignore-output"]}}, "go together, found None"),
+        ({"metadata": {"lab": {"why_ignored": "timings"}}}, "go together, found 'timings'"),
+        ({"source": "x = 1\n" * 5}, "the median code cell has 5 lines"),
+        ({"source": "x = 1\n" * 13}, "code cell 1 has 13 lines"),
+    ],
+)
+def test_a_bad_notebook_is_caught(change: dict, complaint: str) -> None:
+    notebook = copy.deepcopy(GOOD)
+    notebook["cells"][1].update(change)
+    assert complaint in "\n".join(rules.notebook_complaints(notebook))
+
+
+def test_an_undefined_name_in_a_ranks_cell_is_caught() -> None:
+    notebook = copy.deepcopy(GOOD)
+    assert ruff_names(rules.ranks_program(notebook)).returncode == 0
+    notebook["cells"][1]["source"] = "%%ranks\nprint(math.sqrt(16))"
+    assert "F821" in ruff_names(rules.ranks_program(notebook)).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x = 1\n" * 251, "has 251 lines"),
+        ("def f():\n" + "    x = 1\n" * 60, "f has 61 lines"),
+        ("try:\n    f()\nexcept OSError:\n    pass\n", "line 3 swallows"),
+        ("try:\n    f()\nexcept OSError:\n    ...\n", "line 3 swallows"),
+        ("try:\n    f()\nexcept:\n    raise\n", "line 3 catches everything"),
+    ],
+)
+def test_bad_code_is_caught(text: str, complaint: str) -> None:
+    assert complaint in "\n".join(rules.code_complaints(text))
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "complaint"),
+    [
+        ("lab_utils.timeline.trace", "def f():\n    import torch", "timeline is pure and imports torch"),
+        ("lab_utils.timeline.trace", "from torch.nn import Module", "timeline is pure and imports torch"),
+        ("lab_utils.timeline.trace", "from ..render import svg", "timeline imports render"),
+        ("lab_utils.corpus.text", "from lab_utils.gpt import GPT", "corpus is pure and imports gpt"),
+        ("lab_utils.comm.ring", "import lab_utils.ranks.engines", "comm imports ranks"),
+        ("lab_utils.comm.ring", "from lab_utils import ranks", "comm imports ranks"),
+        ("lab_utils.comm.ring", "from lab_utils import start_ranks", "comm imports lab_utils"),
+        ("lab_utils.widgets.view", "import ipyparallel as ipp", "only ranks imports ipyparallel"),
+        ("lab_utils.helpers", "", "helpers is not a room"),
+    ],
+)
+def test_a_bad_import_is_caught(module: str, text: str, complaint: str) -> None:
+    assert complaint in "\n".join(rules.import_complaints(text, module, is_package=False))
+
+
+def test_good_imports_pass() -> None:
+    text = "import torch\nfrom . import ring\nfrom ..timeline import Trace\nfrom lab_utils.timeline import Op\n"
+    assert list(rules.import_complaints(text, "lab_utils.comm.group", is_package=False)) == []
+    assert list(rules.import_complaints("from .ranks import start_ranks", "lab_utils", is_package=True)) == []

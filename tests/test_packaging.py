@@ -1,0 +1,169 @@
+"""The ways in agree with each other: pyproject.toml, the environment files, the Makefile, Binder and CI."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SCRIPTS = ["binder/postBuild", "binder/start", ".ci/run", "tests/install_browser.sh"]
+ON_LINUX = sys.platform == "linux"
+CPU_BUILD = "2.13.0+cpu" if ON_LINUX else "2.13.0"
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as a person would: the variables of a make above this test are not handed on."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GPU"))}
+    line = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(line, cwd=ROOT, env=environ, text=True, capture_output=True)
+
+
+def test_environment_files_equal_pyproject() -> None:
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert (ROOT / "binder/environment.yml").read_text(encoding="utf-8") == text
+    environment = yaml.safe_load(text)
+    *conda, pips = environment["dependencies"]
+    assert environment["name"] == PROJECT["name"]
+    assert conda == [f"python={PROJECT['requires-python'].removeprefix('>=')}", "pip"]
+    index, torch, *rest = pips["pip"]
+    assert index == f"--extra-index-url {make_variable('TORCH_INDEX')}"
+    assert [torch.replace("==2.13.0", "==2.13.*"), *rest] == PROJECT["dependencies"]
+    assert torch == f"torch=={make_variable('TORCH')}"
+
+
+def make_variable(name: str) -> str:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return re.search(rf"^{name} *:= *(\S+)$", text, re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_run_and_stop_at_the_first_error(name: str) -> None:
+    path = ROOT / name
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("#!/bin/bash\n")
+    assert re.search(r"^set -e", text, re.MULTILINE)
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_binder_start_hands_over_with_the_labs_settings() -> None:
+    program = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['JUPYTER_CONFIG_PATH'])"
+    environ = {**os.environ, "REPO_DIR": str(ROOT), "JUPYTER_CONFIG_PATH": "/theirs"}
+    said = subprocess.check_output([ROOT / "binder/start", sys.executable, "-c", program], env=environ, text=True)
+    threads, settings = said.split()
+    ours, theirs = settings.split(":")
+    assert (threads, theirs) == ("1", "/theirs")
+    assert Path(ours, "labconfig/default_setting_overrides.json").is_file()
+
+
+def test_ci_runs_what_people_run() -> None:
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
+
+
+def fake_torch(folder: Path, version: str) -> None:
+    """A wheel that is nothing but its name and version."""
+    info = f"torch-{version}.dist-info"
+    files = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        for name, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(name, text)
+
+
+def torch_chosen(folder: Path, *variables: str) -> str:
+    """The torch that pip takes out of `folder` by the Makefile's arguments; pip's error if it takes none."""
+    arguments = shlex.split(make("-s", "torch-args", *variables).stdout)
+    line = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", *arguments]
+    environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    done = subprocess.run(line, env=environ, text=True, capture_output=True)
+    chosen = re.search(r"^Would install torch-(\S+)$", done.stdout, re.MULTILINE)
+    return chosen[1] if chosen else done.stderr
+
+
+@pytest.mark.parametrize(("gpu", "wanted"), [("GPU=0", CPU_BUILD), ("GPU=1", "2.13.0")])
+def test_make_takes_the_torch_that_was_asked_for(gpu: str, wanted: str, tmp_path: Path) -> None:
+    for version in {"2.13.0", CPU_BUILD, "2.14.0"}:
+        fake_torch(tmp_path, version)
+    assert torch_chosen(tmp_path, gpu) == wanted
+
+
+def test_on_linux_make_fails_rather_than_take_cuda_unasked(tmp_path: Path) -> None:
+    if not ON_LINUX:
+        assert "+cpu" not in make("-s", "torch-args", "GPU=0").stdout
+        return
+    fake_torch(tmp_path, "2.13.0")
+    assert "No matching distribution found for torch==2.13.0+cpu" in torch_chosen(tmp_path, "GPU=0")
+
+
+def test_the_cpu_build_brings_no_cuda_packages() -> None:
+    torch = importlib.metadata.version("torch")
+    assert torch in Requirement(PROJECT["dependencies"][0]).specifier
+    installed = {distribution.name.lower() for distribution in importlib.metadata.distributions()}
+    if torch.endswith("+cpu"):
+        assert [name for name in sorted(installed) if name.startswith(("nvidia-", "triton"))] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (["GPU=maybe", "help"], "GPU=maybe is not understood"),
+        (["PYTHON=", "VENV=no-such-folder", "lab"], "No Python 3.11 to 3.14 found"),
+        (["PYTHON=false", "VENV=no-such-folder", "lab"], "PYTHON=false is not Python 3.11 to 3.14"),
+    ],
+)
+def test_make_says_what_is_wrong_in_one_sentence(variables: list[str], sentence: str) -> None:
+    done = make(*variables)
+    assert done.returncode != 0
+    assert sum(sentence in line for line in done.stderr.splitlines()) == 1
+    assert not (ROOT / "no-such-folder").exists()
+
+
+def test_make_help_names_every_command() -> None:
+    said = make("help").stdout
+    assert re.findall(r"^make (\w+) ", said, re.MULTILINE)[:3] == ["help", "lab", "test"]
+    assert {"bench", "doctor", "clean"} <= set(said.split())
+
+
+def test_the_wheel_holds_what_the_package_needs(tmp_path: Path) -> None:
+    """Binder installs a wheel, not the checkout: every module, text and script has to be in it."""
+    copy = tmp_path / "source"
+    copy.mkdir()
+    shutil.copytree(ROOT / "lab_utils", copy / "lab_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", copy]
+    subprocess.run(line, cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    needed = {
+        path.relative_to(copy).as_posix()
+        for path in (copy / "lab_utils").rglob("*")
+        if path.suffix in {".py", ".txt", ".js", ".css", ".json"}
+    }
+    assert needed <= inside, f"missing from the wheel: {sorted(needed - inside)}"
+    assert [name for name in inside if not name.startswith(("lab_utils/", "parallel_training_lab-"))] == []
+
+
+def test_every_command_is_there() -> None:
+    line = [sys.executable, "-m", "lab_utils"]
+    said = subprocess.check_output([*line, "--help"], cwd=ROOT, text=True)
+    assert {"lab", "doctor", "bench"} <= set(said.split())
+    wrong = subprocess.run([*line, "paint"], cwd=ROOT, text=True, capture_output=True)
+    assert wrong.returncode == 2
+    assert "invalid choice: 'paint'" in wrong.stderr
