@@ -13,6 +13,15 @@ _HOME = {
     "recording": "recorder",
     "phase": "recorder",
     "report": "report",
+    "Peers": "peers",
+    "Message": "steps",
+    "Step": "steps",
+    **{f"{name}_steps": "steps" for name in ("ring", "tree", "two_level")},
+    **{
+        f"{algorithm}_{collective}": algorithm
+        for algorithm in ("ring", "tree", "two_level")
+        for collective in ("all_reduce", "reduce_scatter", "all_gather")
+    },
 }
 
 __all__ = sorted(_HOME)

@@ -1,4 +1,4 @@
-"""Data parallelism in its plainest form: one all-reduce for every gradient.
+"""Data parallelism in its plainest form: after the backward, one all-reduce for all gradients.
 
 Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (VLDB 13), section 3.1.
 With equal shards the mean over ranks of the mean over a shard is the mean over the batch, so the gradients are
@@ -21,10 +21,13 @@ def replicate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
 
 
 def aggregate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
-    """Replace each gradient by its mean over the ranks."""
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad, dist.ReduceOp.AVG, group=group)
+    """Replace each gradient by its mean over the ranks. All travel as one message: thirty small ones would each
+    wait for every rank to be scheduled."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat, dist.ReduceOp.AVG, group=group)
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def mean(value: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
