@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lab_utils import corpus
 from lab_utils.comm.recorder import phase
-from lab_utils.comm.report import report
+from lab_utils.comm.progress import report
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies.data import all_reduce
 
@@ -59,20 +59,12 @@ class Data:
     held_out: corpus.Blocks
 
 
-@dataclass(slots=True)
-class Result:
-    """losses: of each step's whole batch, before its update. held_out: of text never trained on, at the end."""
-
-    losses: list[float]
-    held_out: float
-    before: str
-    after: str
-
-
-def train(recipe: Recipe, step: Step = all_reduce.step, rank: int | None = None, ranks: int | None = None) -> Result:
+def train(recipe: Recipe, step: Step = all_reduce.step, rank: int | None = None, ranks: int | None = None) -> dict:
     """Preprocess, initialise, then forward, backward, aggregate, update and check until it is enough.
 
-    `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial).
+    `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial). Returns
+    "losses" of each step's whole batch, before its update; the loss on "held_out" text at the end; and what the
+    first rank's model writes "before" and "after".
     """
     rank = dist.get_rank() if rank is None else rank
     ranks = dist.get_world_size() if ranks is None else ranks
@@ -92,7 +84,8 @@ def train(recipe: Recipe, step: Step = all_reduce.step, rank: int | None = None,
         with phase("check"):
             if losses[-1] < recipe.stop_below:
                 break
-    return Result(losses, evaluate(model, data.held_out), before, write(model, data.tokens, rank))
+    after, held_out = write(model, data.tokens, rank), evaluate(model, data.held_out)
+    return {"losses": losses, "held_out": held_out, "before": before, "after": after}
 
 
 def preprocess(recipe: Recipe) -> Data:
@@ -151,8 +144,9 @@ def main() -> None:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     result = train(Recipe(steps=given.steps, text=given.text))
     if dist.get_rank() == 0:
-        print(f"loss {result.losses[0]:.3f} → {result.losses[-1]:.3f}, held out {result.held_out:.3f}")
-        print(result.after)
+        losses = result["losses"]
+        print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}, held out {result['held_out']:.3f}")
+        print(result["after"])
     dist.destroy_process_group()
 
 
