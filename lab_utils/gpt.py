@@ -55,7 +55,8 @@ class Attention(nn.Module):
         super().__init__()
         self.width, self.dropout = config.channels // config.heads, config.dropout
         self.query = nn.Linear(config.channels, config.channels)
-        self.key = nn.Linear(config.channels, config.channels)
+        # No bias: softmax ignores what a key bias adds to a row, so its gradient would be rounding noise alone.
+        self.key = nn.Linear(config.channels, config.channels, bias=False)
         self.value = nn.Linear(config.channels, config.channels)
         self.out = nn.Linear(config.channels, config.channels)
 
@@ -178,7 +179,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def parameter_count(config: GPTConfig) -> int:
     """Parameters of GPT(config), by formula: no model is built."""
     c = config.channels
-    per_layer = 12 * c * c + 13 * c  # 4 C² + 8 C² weights; 4 C + 5 C biases; 4 C norms
+    per_layer = 12 * c * c + 12 * c  # 4 C² + 8 C² weights; 3 C + 5 C biases; 4 C norms
     embeddings = (config.vocabulary * (1 if config.tied else 2) + config.block) * c
     return config.layers * per_layer + embeddings + 2 * c
 

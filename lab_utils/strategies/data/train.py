@@ -59,10 +59,17 @@ class Data:
     held_out: corpus.Blocks
 
 
-def train(recipe: Recipe, step: Step = all_reduce.step, rank: int | None = None, ranks: int | None = None) -> dict:
+def train(
+    recipe: Recipe,
+    step: Step = all_reduce.step,
+    rank: int | None = None,
+    ranks: int | None = None,
+    steps: int | None = None,
+) -> dict:
     """Preprocess, initialise, then forward, backward, aggregate, update and check until it is enough.
 
-    `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial). Returns
+    `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial). `steps` ends the
+    run early, on the recipe's schedule. Returns
     "losses" of each step's whole batch, before its update; the loss on "held_out" text at the end; and what the
     first rank's model writes "before" and "after".
     """
@@ -76,7 +83,7 @@ def train(recipe: Recipe, step: Step = all_reduce.step, rank: int | None = None,
             all_reduce.replicate(model)
     batches = corpus.Batches(len(data.train), recipe.batch, recipe.seed)
     before, losses = write(model, data.tokens, rank), []
-    for i in range(recipe.steps):
+    for i in range(recipe.steps if steps is None else steps):
         mine = data.train[batches.part(i, rank, ranks)]
         losses.append(step(model, optimizer, tensor(mine.x), tensor(mine.y)).item())  # forward ... update
         schedule.step()
