@@ -12,7 +12,7 @@ _HOME = {
     "register_backend": "group",
     "recording": "recorder",
     "phase": "recorder",
-    "report": "report",
+    "report": "progress",
     "Peers": "peers",
     "Message": "steps",
     "Step": "steps",

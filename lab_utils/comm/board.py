@@ -6,16 +6,22 @@ could answer nothing itself. Pure: no torch, so the notebook's kernel can read i
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from operator import le
 from pathlib import Path
 
-ROW_BYTES = 1024
-_HEADER = struct.Struct("<QI")  # version (odd while being written), length of the JSON that follows
-_READ_TRIES = 1000
+ROW_BYTES = 2048
+_VERSION_BYTES = 8  # odd while the row is being written
+_HEADER = struct.Struct("<Bdq4H")  # state, since_s, seq, length of each text that follows
+_TEXT_AT = _VERSION_BYTES + _HEADER.size
+_STATES = {"idle": 0, "computing": 1, "in": 2}
+_STATE_NAMES = tuple(_STATES)
+_NO_TEXT = (0, 0, 0, 0)
+_TEXT_BYTES = (256, 800, 500, 400)  # at most so much of op, group, shape and source, in UTF-8
+_READ_TIMEOUT_S = 1.0  # a writer that lost its core in the middle of a row gets it back sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Board:
     def __init__(self, path: str | Path):
         with open(path, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
+        # A word is stored whole, so no reader sees half a version; struct.pack_into would first fill it with zeros.
+        self._words = memoryview(self._memory).cast("Q")
         self._versions = [0] * (len(self._memory) // ROW_BYTES)
 
     @classmethod
@@ -54,24 +62,56 @@ class Board:
 
     def write(self, rank: int, row: Row) -> None:
         """Replace the row. A reader never sees half of it: the version is odd while it changes (a seqlock)."""
-        content = json.dumps(list(asdict(row).values())).encode()
-        if len(content) > ROW_BYTES - _HEADER.size:
-            content = json.dumps([row.state, row.since_s, row.op[:40], row.group[:100], row.seq]).encode()
+        self.put(rank, row.state, row.since_s, row.op, row.group, row.seq, row.shape, row.source)
+
+    def put(self, rank: int, state: str, since_s: float, op="", group="", seq=0, shape="", source="") -> None:
+        """`write` of a row that nobody has made: the recorder does this twice an op."""
+        content, lengths = _packed(op, group, shape, source) if op or group or shape or source else (b"", _NO_TEXT)
         start, version = rank * ROW_BYTES, self._versions[rank]
         self._versions[rank] = version + 2
-        _HEADER.pack_into(self._memory, start, version + 1, len(content))
-        self._memory[start + _HEADER.size : start + _HEADER.size + len(content)] = content
-        _HEADER.pack_into(self._memory, start, version + 2, len(content))
+        self._words[start // _VERSION_BYTES] = version + 1
+        _HEADER.pack_into(self._memory, start + _VERSION_BYTES, _STATES[state], since_s, seq, *lengths)
+        if content:
+            self._memory[start + _TEXT_AT : start + _TEXT_AT + len(content)] = content
+        self._words[start // _VERSION_BYTES] = version + 2
 
     def read(self, rank: int) -> Row:
         """The rank's row; RuntimeError if it never stops changing (a rank killed in the middle of writing)."""
         start = rank * ROW_BYTES
-        for _ in range(_READ_TRIES):
-            version, length = _HEADER.unpack_from(self._memory, start)
-            content = bytes(self._memory[start + _HEADER.size : start + _HEADER.size + length])
-            if version % 2 == 0 and _HEADER.unpack_from(self._memory, start)[0] == version:
-                return Row(*json.loads(content))
+        give_up_s = time.perf_counter() + _READ_TIMEOUT_S
+        while True:
+            version = self._words[start // _VERSION_BYTES]
+            content = bytes(self._memory[start + _VERSION_BYTES : start + ROW_BYTES])
+            if version % 2 == 0 and self._words[start // _VERSION_BYTES] == version:
+                return _row(content)
+            if time.perf_counter() > give_up_s:
+                break
         raise RuntimeError(f"rank {rank} was stopped while writing its row of the board; restart the ranks")
 
     def close(self) -> None:
+        self._words.release()
         self._memory.close()
+
+
+def _packed(*texts: str) -> tuple[bytes, tuple[int, ...]]:
+    """The texts one after the other in UTF-8, each at most as long as it may be, and their lengths in bytes."""
+    lengths = tuple(map(len, texts))
+    content = "".join(texts)
+    if content.isascii() and all(map(le, lengths, _TEXT_BYTES)):  # nearly always, and cheap
+        return content.encode(), lengths
+    cut = [_cut(text, most) for text, most in zip(texts, _TEXT_BYTES, strict=True)]
+    return b"".join(cut), tuple(map(len, cut))
+
+
+def _cut(text: str, most_bytes: int) -> bytes:
+    """The text in UTF-8, without its end where it is too long."""
+    encoded = text.encode(errors="replace")
+    return encoded if len(encoded) <= most_bytes else encoded[:most_bytes].decode(errors="ignore").encode()
+
+
+def _row(content: bytes) -> Row:
+    """The row in what follows its version."""
+    state, since_s, seq, *lengths = _HEADER.unpack_from(content)
+    starts = [_HEADER.size + sum(lengths[:i]) for i in range(4)]
+    op, group, shape, source = (content[a : a + n].decode() for a, n in zip(starts, lengths, strict=True))
+    return Row(_STATE_NAMES[state], since_s, op, group, seq, shape, source)

@@ -7,45 +7,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import count
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
 from lab_utils.comm import sockets
-from lab_utils.comm.recorder import Entry, Sequence, recorder
+from lab_utils.comm.c10d_calls import COLLECTIVES, given_tensors, is_asynchronous
+from lab_utils.comm.entry import Entry
+from lab_utils.comm.recorder import recorder
 from lab_utils.comm.work import JoinedWork, RecordedWork
 
 BACKEND = "lab"
+Start = Callable[[], Work]  # hands an op to the backend
 
-# c10d's method → the name the user called. Methods missing here are not on the wire and go straight through.
-COLLECTIVES = {
-    "allreduce": "all_reduce",
-    "allreduce_coalesced": "all_reduce",
-    "broadcast": "broadcast",
-    "reduce": "reduce",
-    "allgather": "all_gather",
-    "_allgather_base": "all_gather",
-    "all_gather_single": "all_gather",
-    "allgather_coalesced": "all_gather",
-    "gather": "gather",
-    "scatter": "scatter",
-    "reduce_scatter": "reduce_scatter",
-    "_reduce_scatter_base": "reduce_scatter",
-    "reduce_scatter_single": "reduce_scatter",
-    "alltoall": "all_to_all",
-    "alltoall_base": "all_to_all",
-    "all_to_all_single": "all_to_all",
-    "barrier": "barrier",
-}
-# For these the first argument is what the rank receives and the second what it gives.
-_INPUT_SECOND = {
-    "allgather", "_allgather_base", "all_gather_single", "allgather_coalesced", "gather", "scatter",
-    "reduce_scatter", "_reduce_scatter_base", "reduce_scatter_single", "alltoall", "alltoall_base",
-    "all_to_all_single",
-}  # fmt: skip
 _labels: Counter = Counter()
 
 
@@ -56,10 +35,11 @@ def register_backend() -> None:
 
 
 def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
+    ranks = options.global_ranks_in_group or range(options.group_size)
     inner = ProcessGroup(options.store, options.group_rank, options.group_size)
     backends = {"cpu": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
     if torch.cuda.is_available() and dist.is_nccl_available():
-        backends["cuda"] = (ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL)
+        backends["cuda"] = (ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL)  # connects at its first op
     for device, (kind, backend) in backends.items():
         store = dist.PrefixStore(f"{device}/", options.store)
         with sockets.remembered():
@@ -67,13 +47,25 @@ def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_
         made._set_sequence_number_for_group()
         inner._register_backend(torch.device(device), kind, made)
     inner._set_default_backend(backends["cuda" if "cuda" in backends else "cpu"][0])
-    ranks = options.global_ranks_in_group or range(options.group_size)
     return RecordedGroup(inner, tuple(ranks))
 
 
 def forget_groups() -> None:
     """Start the numbering of group names again: called when a rank forms a new world."""
     _labels.clear()
+
+
+def forget_coalescing() -> list[str]:
+    """Close coalescing managers that an exception left open; returns the labels of their groups.
+
+    torch 2.13 closes none itself: until then it queues every all_reduce on such a group, and runs none of them.
+    """
+    left = dist.distributed_c10d._world.pg_coalesce_state
+    groups = [group for group in left if isinstance(group, RecordedGroup)]
+    left.clear()
+    for group in groups:
+        group._coalesced = None
+    return [group.label for group in groups]
 
 
 class RecordedGroup(ProcessGroup):
@@ -83,7 +75,7 @@ class RecordedGroup(ProcessGroup):
         super().__init__(inner.rank(), inner.size())
         self._inner, self._ranks = inner, ranks
         self._name, self._desc, self._label = "", "", None
-        self._sequence = Sequence()
+        self._numbers: defaultdict[object, Iterator[int]] = defaultdict(count)  # counted alike on every member
         self._coalesced: list[Work] | None = None
 
     # ------------------------------------------------------------------ identity
@@ -120,6 +112,14 @@ class RecordedGroup(ProcessGroup):
     group_name = property(getGroupName)
     group_desc = property(getGroupDesc)
 
+    @property
+    def _device_types(self) -> list[torch.device]:
+        """With none here c10d would not find the CPU for objects and barriers, nor the backends for a time-out."""
+        return self._inner._device_types
+
+    def _get_backend(self, device: torch.device) -> dist.Backend:
+        return self._inner._get_backend(device)
+
     # ------------------------------------------------------------------ point to point
     def send(self, tensors: list[torch.Tensor], dst: int, tag: int) -> Work:
         return self._message("send", tensors, dst, tag, lambda: self._inner.send(tensors, dst, tag))
@@ -128,13 +128,21 @@ class RecordedGroup(ProcessGroup):
         return self._message("recv", tensors, src, tag, lambda: self._inner.recv(tensors, src, tag))
 
     def recv_anysource(self, tensors: list[torch.Tensor], tag: int) -> Work:
-        return self._message("recv", tensors, None, tag, lambda: self._inner.recv_anysource(tensors, tag))
+        entry = self._entry("recv", "recv", tensors)
+        entry.tag = tag
+        return self._forward(entry, lambda: self._inner.recv_anysource(tensors, tag), self._found_source)
 
-    def _message(self, kind: str, tensors: list[torch.Tensor], peer: int | None, tag: int, start) -> Work:
-        sequence = self._sequence.take((kind, peer, tag))
-        entry = self._entry(kind, kind, sequence, tensors)
-        entry.peer, entry.tag = None if peer is None else self._ranks[peer], tag
+    def _found_source(self, work: Work, entry: Entry) -> None:
+        self._name_peer(entry, work._source_rank())
+
+    def _message(self, kind: str, tensors: list[torch.Tensor], peer: int, tag: int, start: Start) -> Work:
+        entry = self._entry(kind, kind, tensors)
+        entry.tag = tag
+        self._name_peer(entry, peer)
         return self._forward(entry, start)
+
+    def _name_peer(self, entry: Entry, peer: int) -> None:
+        entry.seq, entry.peer = next(self._numbers[entry.kind, peer, entry.tag]), self._ranks[peer]
 
     # ------------------------------------------------------------------ coalescing
     def _start_coalescing(self, device: torch.device) -> None:
@@ -145,19 +153,33 @@ class RecordedGroup(ProcessGroup):
         return JoinedWork(works)
 
     def all_gather_single_coalesced(self, outputs, inputs, opts) -> Work:
-        pairs = zip(outputs, inputs, strict=True)
-        return JoinedWork([self.all_gather_single(output, input, opts) for output, input in pairs])
+        return self._each(self.all_gather_single, outputs, inputs, opts)
 
     def reduce_scatter_single_coalesced(self, outputs, inputs, opts) -> Work:
-        pairs = zip(outputs, inputs, strict=True)
-        return JoinedWork([self.reduce_scatter_single(output, input, opts) for output, input in pairs])
+        return self._each(self.reduce_scatter_single, outputs, inputs, opts)
 
     allgather_into_tensor_coalesced = all_gather_single_coalesced
     reduce_scatter_tensor_coalesced = reduce_scatter_single_coalesced
 
-    # ------------------------------------------------------------------ not on the wire, or not an op with a work
+    def _each(self, collective: Callable[..., Work], outputs, inputs, opts) -> Work:
+        """Gloo has these for one tensor only: one op for each, waited for as one."""
+        around, self._coalesced = self._coalesced, []
+        for output, given in zip(outputs, inputs, strict=True):
+            collective(output, given, opts)
+        works, self._coalesced = self._coalesced, around
+        if around is not None:  # inside a manager, which hands back one work for all of its ops
+            around.extend(works)
+        return JoinedWork(works)
+
+    # ------------------------------------------------------------------ not an op with a work
     def monitored_barrier(self, *args, **kwargs) -> None:
+        """Call this method: `dist.monitored_barrier` refuses every backend that is not called gloo."""
+        entry = self._entry("collective", "barrier", [], asynchronous=False)
+        entry.seq = next(self._numbers["collective"])
+        recorder.issue(entry)
+        recorder.wait_begins(entry)
         self._inner._get_backend(torch.device("cpu")).monitored_barrier(*args, **kwargs)
+        recorder.wait_ends(entry, None)
 
     def abort(self) -> None:
         self._inner.abort()
@@ -166,38 +188,38 @@ class RecordedGroup(ProcessGroup):
         self._inner.shutdown()
 
     # ------------------------------------------------------------------ recording
-    def _entry(self, kind: str, name: str, sequence: int, tensors: Iterable[torch.Tensor]) -> Entry:
-        tensors = list(tensors)
-        shape = " ".join(str(list(tensor.shape)) for tensor in tensors[:3]) + (" …" if len(tensors) > 3 else "")
-        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        return Entry(kind, name, self.label, self._ranks, sequence, size, shape)
+    def _entry(self, kind: str, name: str, tensors: list[torch.Tensor], asynchronous: bool = True) -> Entry:
+        shape = " ".join([_shape(tensor.shape) for tensor in tensors[:3]]) + (" ..." if len(tensors) > 3 else "")
+        size_bytes = sum([tensor.numel() * tensor.element_size() for tensor in tensors])
+        entry = Entry(kind, name, self.label, self._ranks, 0, size_bytes, shape)
+        entry.asynchronous = asynchronous or self._coalesced is not None  # several are waited for together later
+        entry.on_device = bool(tensors) and tensors[0].is_cuda
+        return entry
 
-    def _forward(self, entry: Entry, start) -> Work:
+    def _forward(self, entry: Entry, start: Start, on_done=None) -> Work:
         recorder.issue(entry)
-        work = RecordedWork(start(), entry)
-        recorder.issued(entry, work._inner)
+        inner = start()
+        recorder.issued(entry, inner)
+        work = RecordedWork(inner, entry, on_done)
         if self._coalesced is not None:
             self._coalesced.append(work)
         return work
 
 
+@lru_cache(maxsize=4096)
+def _shape(shape: torch.Size) -> str:
+    return str(list(shape))
+
+
 def _collective(method: str, name: str):
     def collective(self: RecordedGroup, *args, **kwargs) -> Work:
-        given = args[1] if method in _INPUT_SECOND else args[0] if args else []
-        entry = self._entry("collective", name, self._sequence.take("collective"), _flat(given))
+        passed = (*args, *kwargs.values())
+        entry = self._entry("collective", name, given_tensors(method, passed), is_asynchronous(passed))
+        entry.seq = next(self._numbers["collective"])
         return self._forward(entry, lambda: getattr(self._inner, method)(*args, **kwargs))
 
     collective.__name__ = method
     return collective
-
-
-def _flat(given) -> Iterable[torch.Tensor]:
-    """The tensors in what c10d passes: one tensor, a list, or a list of lists."""
-    if isinstance(given, torch.Tensor):
-        yield given
-    elif isinstance(given, (list, tuple)):
-        for part in given:
-            yield from _flat(part)
 
 
 for _method, _name in COLLECTIVES.items():

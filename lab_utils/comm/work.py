@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Work
 
-from lab_utils.comm.recorder import Entry, recorder
+from lab_utils.comm.entry import Entry
+from lab_utils.comm.recorder import recorder
 
 _C10D = dist.distributed_c10d.__file__
 
 
 class RecordedWork(Work):
-    """Stands for one op of the backend. What is waited for, and what comes back, is the backend's own."""
+    """Stands for one op of the backend. What is waited for, and what comes back, is the backend's own.
 
-    def __init__(self, inner: Work, entry: Entry):
+    `on_done` is called once, after the first wait: an op may learn only then whom it was with.
+    """
+
+    def __init__(self, inner: Work, entry: Entry, on_done: Callable[[Work, Entry], None] | None = None):
         super().__init__()
-        self._inner, self._entry = inner, entry
+        self._inner, self._entry, self._on_done = inner, entry, on_done
 
     def wait(self, timeout=None) -> bool:
-        # dist.all_reduce(x) waits inside torch itself; only a wait of the caller's own is an event of its own.
-        synchronous = sys._getframe(1).f_code.co_filename == _C10D
-        wait = recorder.wait_begins(self._entry, synchronous)
+        # dist.send(x) waits inside c10d itself; only a wait of the caller's own is an event of its own.
+        above = sys._getframe().f_back  # None when a thread of C++ waits
+        if above is not None and above.f_code.co_filename == _C10D:
+            self._entry.asynchronous = False
+        wait = recorder.wait_begins(self._entry)
         done = self._inner.wait() if timeout is None else self._inner.wait(timeout)
+        if self._on_done is not None:
+            self._on_done(self._inner, self._entry)
+            self._on_done = None
         recorder.wait_ends(self._entry, wait)
         return done
 

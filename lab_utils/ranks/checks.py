@@ -50,10 +50,9 @@ def check_request(ranks: object) -> int:
     free = free_bytes()
     if ranks > most_ranks(free):
         needed = SHARED_BYTES + ranks * RANK_BYTES
-        raise StartError(
-            f"{ranks} ranks need about {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free: "
-            f"start at most {most_ranks(free)}"
-        )
+        need = "1 rank needs" if ranks == 1 else f"{ranks} ranks need"
+        mend = f"start at most {most}" if (most := most_ranks(free)) else "end other programs first"
+        raise StartError(f"{need} about {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free: {mend}")
     return ranks
 
 

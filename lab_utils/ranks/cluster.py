@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import os
+import sys
+import threading
+import weakref
 from pathlib import Path
 
 import ipyparallel as ipp
+from ipyparallel.cluster.launcher import LocalProcessLauncher
 from traitlets.config import Config
 
 from lab_utils.ranks.errors import StartError
@@ -28,6 +33,7 @@ def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
     cluster = ipp.Cluster(
         profile_dir=str(folder / "profile"), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
         controller_args=[
+            "--nodb",  # or the controller keeps every argument and every result for ever
             "--IPController.use_threads=True", "--IPController.broadcast_scheduler_depth=0",
             f"--HeartMonitor.period={_HEARTBEAT_MS}", f"--HeartMonitor.max_heartmonitor_misses={_HEARTBEATS_MISSED}",
         ],
@@ -53,14 +59,30 @@ def engine_args(cluster: ipp.Cluster) -> list[str]:
     ]
 
 
-def start_stock_engines(cluster: ipp.Cluster, ranks: int, reaper: Reaper, threads: int) -> None:
-    """Engines as ipyparallel starts them, each importing torch for itself: for systems without fork."""
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if os.uname().sysname == "Darwin" else "lo")
+def start_stock_engines(
+    cluster: ipp.Cluster, ranks: int, reaper: Reaper, threads: int, on_end: weakref.WeakMethod
+) -> None:
+    """Engines as ipyparallel starts them, each importing torch for itself: for systems without fork.
+
+    `on_end(pid, exit code)` is called from a thread for each rank that ends.
+    """
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    environment = {"OMP_NUM_THREADS": str(threads), "GLOO_SOCKET_IFNAME": loopback}
+    cluster.config.EngineLauncher.environment = environment | os.environ
     cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
     cluster.start_engines_sync(ranks)
     for engines in cluster.engines.values():
         for launcher in engines.launchers.values():
             reaper.adopt(launcher.process.pid)
+            threading.Thread(
+                target=_tell_of_end, args=(launcher, on_end), daemon=True, name=f"ranks: {launcher.pid}"
+            ).start()
+
+
+def _tell_of_end(launcher: LocalProcessLauncher, on_end: weakref.WeakMethod) -> None:
+    asyncio.run(launcher.join())
+    if (tell := on_end()) is not None:
+        tell(launcher.process.pid, launcher.process.wait())
 
 
 def wait_for_engines(client: ipp.Client, ranks: int, zygote: Zygote | None, log: Path) -> None:

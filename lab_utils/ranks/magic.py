@@ -25,7 +25,7 @@ def ranks_magic(line: str, cell: str) -> None:
     if given.record and members is not None:
         raise UsageError("--record needs every rank: leave --on away")
     ip = get_ipython()
-    name = f"In [{ip.execution_count}]"
+    name = f"In [{ip.displayhook.prompt_count}]"  # ip.execution_count is already the next cell's, from IPython 9.18
     source = "\n" + cell  # the magic's own line counts, as the notebook shows it
     remember_cell(name, source)
     outcomes = ranks.call(on_rank.run_cell, source, name, given.record is not None, only=members)

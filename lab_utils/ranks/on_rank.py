@@ -9,6 +9,7 @@ import ast
 import contextlib
 import io
 import os
+import signal
 import sys
 import time
 import traceback
@@ -45,8 +46,8 @@ def join(rank: int, ranks: int, store: str, board: str, timeout_s: float, path: 
 
     from lab_utils.comm.board import Board
     from lab_utils.comm.group import BACKEND, forget_groups, register_backend
+    from lab_utils.comm.progress import listen
     from lab_utils.comm.recorder import recorder
-    from lab_utils.comm.report import listen
 
     leave()
     register_backend()
@@ -113,11 +114,14 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             recorder.show("computing")
             with _recorded(outcome) if record else contextlib.nullcontext():
                 result = call()
             outcome.result = pack_result(result)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the call, and may be sent again
             outcome.failure = _failure(error, names)
             leave()  # the others wait for this rank in vain: let them know at once
         finally:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import weakref
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -56,22 +57,26 @@ class Zygote:
             )  # fmt: skip
         self.ended = threading.Event()
 
-    def fork(self, ranks: int, engine_args: list[str], on_end: Callable[[int, int], None]) -> None:
-        """Fork once torch is loaded; `on_end(pid, wait status)` is called from a thread for each rank that ends."""
-        order = {"ranks": ranks, "engine_args": engine_args, "path": sys.path}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        threading.Thread(target=self._listen, args=(on_end,), daemon=True, name="ranks: zygote").start()
+    def fork(self, ranks: int, engine_args: list[str], on_end: weakref.WeakMethod) -> None:
+        """Fork once torch is loaded; `on_end(pid, exit code)` is called from a thread for each rank that ends.
 
-    def _listen(self, on_end: Callable[[int, int], None]) -> None:
-        for line in self.process.stdout:
-            event = json.loads(line)
-            if "ended" in event:
-                on_end(event["ended"], event["status"])
+        Held weakly: the thread must not keep alive what nobody else has any more.
+        """
+        threading.Thread(target=self._listen, args=(on_end,), daemon=True, name="ranks: zygote").start()
+        order = {"ranks": ranks, "engine_args": engine_args, "path": sys.path}
+        with contextlib.suppress(BrokenPipeError):  # it could not load torch, as `ended` will tell
+            os.write(self.process.stdin.fileno(), (json.dumps(order) + "\n").encode())
+
+    def _listen(self, on_end: weakref.WeakMethod) -> None:
+        with self.process.stdout as events:
+            for event in map(json.loads, events):
+                tell = on_end()
+                if "ended" in event and tell is not None:
+                    tell(event["ended"], os.waitstatus_to_exitcode(event["status"]))
+                del tell
         self.ended.set()
 
     def stop(self) -> None:
-        """Take back what the pipes hold; the process itself is the reaper's to end."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            pipe.close()
+        """Let go of the process, which is the reaper's to end."""
+        self.process.stdin.close()
         self.process.wait()

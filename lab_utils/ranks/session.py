@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import sys
 import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab_utils.comm.board import Board
 from lab_utils.ranks import on_rank
-from lab_utils.ranks.call import Call
+from lab_utils.ranks.call import Call, Member
 from lab_utils.ranks.checks import check_request, threads_per_rank
 from lab_utils.ranks.errors import RankDied, RankError
 from lab_utils.ranks.naming import cell_names
@@ -23,6 +22,9 @@ from lab_utils.ranks.processes import CAN_FORK, Reaper, Zygote
 from lab_utils.ranks.shipping import pack
 from lab_utils.ranks.status import Status, read_status
 from lab_utils.timeline import Trace
+
+if TYPE_CHECKING:
+    import ipyparallel as ipp
 
 GROUP_TIMEOUT_S = 30.0
 _started: weakref.WeakSet[Ranks] = weakref.WeakSet()
@@ -85,14 +87,15 @@ class Ranks:
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
         """Call one of on_rank's functions on every rank, or on some, and wait for all of them."""
         self._ready()
-        call = Call(self, list(range(self.size)) if only is None else only, on_report)
-        self._call = call
+        members = {r: Member(self._engines[r], self._pids[r]) for r in (range(self.size) if only is None else only)}
+        self._call = call = Call(self.client, members, on_report)
+        self._must_join = True  # unless all goes well
         try:
             outcomes = call.finish(function, args)
         finally:
             self._call = None
         failures = [outcome.failure for outcome in outcomes if outcome is not None and outcome.failure]
-        self._must_join |= bool(failures) or bool(self._dead)
+        self._must_join = bool(failures) or bool(self._dead)
         self._raise_for_the_dead()
         if failures:
             show(outcomes)
@@ -151,20 +154,24 @@ class Ranks:
         zygote = Zygote(log, threads) if self.fork else None
         if zygote is not None:
             reaper.adopt(zygote.process.pid)
+            self._end_by(None, zygote, reaper)
         from lab_utils.ranks import cluster  # ipyparallel loads while the zygote loads torch
 
-        controller = cluster.start_controller(self._folder, reaper)
+        controller, on_end = cluster.start_controller(self._folder, reaper), weakref.WeakMethod(self._note_end)
+        if zygote is None:
+            cluster.start_stock_engines(controller, self.size, reaper, threads, on_end)
+        self.client = cluster.connect(controller)
+        self._end_by(self.client, zygote, reaper)
         if zygote is not None:
-            self.client = cluster.connect(controller)
-            zygote.fork(self.size, cluster.engine_args(controller), self._note_end)
-        else:
-            cluster.start_stock_engines(controller, self.size, reaper, threads)
-            self.client = cluster.connect(controller)
-        self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, _stop, self.client, zygote, reaper)
+            zygote.fork(self.size, cluster.engine_args(controller), on_end)
         cluster.wait_for_engines(self.client, self.size, zygote, log)
         self._engines = sorted(self.client.ids)
         self._board = Board.create(self._folder / "board", self.size)
+
+    def _end_by(self, client: ipp.Client | None, zygote: Zygote | None, reaper: Reaper) -> None:
+        """What is to be done when these ranks stop, or nobody has them any more."""
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _stop, client, zygote, reaper)
 
     def _join(self) -> None:
         """Form the process group anew, on a fresh store."""
@@ -188,31 +195,32 @@ class Ranks:
         if self._must_join:
             self._join()
 
-    def _note_end(self, pid: int, status: int) -> None:
-        """From the zygote's thread: a rank's process ended."""
+    def _note_end(self, pid: int, exit_code: int) -> None:
+        """From another thread: a rank's process ended."""
         if pid in self._pids:
             rank = self._pids.index(pid)
-            self._dead[rank] = status
+            self._dead[rank] = exit_code
             if self._call is not None:
-                self._call.events.put(("died", rank, None))
+                self._call.died(rank)
 
     def _raise_for_the_dead(self) -> None:
         if self._dead:
-            how = "; ".join(f"rank {rank} {_ended(status)}" for rank, status in sorted(self._dead.items()))
+            how = "; ".join(f"rank {rank} {_ended(code)}" for rank, code in sorted(self._dead.items()))
             raise RankDied(f"{how}: ranks.restart() starts all {self.size} afresh")
 
 
-def _stop(client, zygote: Zygote | None, reaper: Reaper) -> None:
-    client.close(linger=0)
+def _stop(client: ipp.Client | None, zygote: Zygote | None, reaper: Reaper) -> None:
+    if client is not None:
+        client.close(linger=0)
     reaper.end()
     if zygote is not None:
         zygote.stop()
 
 
-def _ended(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"was ended by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"ended with exit code {os.waitstatus_to_exitcode(status)}"
+def _ended(exit_code: int) -> str:
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"
 
 
 def _load_magics(client) -> None:

@@ -48,13 +48,14 @@ class Status(list[RankStatus]):
 
 def read_status(pids: list[int], dead: set[int], board: Board) -> Status:
     """Read from outside, so that a rank stuck in C++ is shown too. Memory is PSS: shared pages count once."""
-    now = time.perf_counter()
     found = Status()
     for rank, pid in enumerate(pids):
         alive = rank not in dead and psutil.pid_exists(pid)
-        row = board.read(rank)
-        doing = str(row) if alive else "gone"
-        found.append(RankStatus(rank, pid, alive, memory_bytes(pid) if alive else 0, doing, now - row.since_s))
+        if alive:
+            row = board.read(rank)
+            found.append(RankStatus(rank, pid, True, memory_bytes(pid), str(row), time.perf_counter() - row.since_s))
+        else:  # its row may be half written for ever
+            found.append(RankStatus(rank, pid, False, 0, "gone", 0.0))
     return found
 
 

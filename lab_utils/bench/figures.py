@@ -1,0 +1,140 @@
+"""Figures: what is measured, beside which reference, against which target.
+
+To add one, write a generator function that measures once and yields one or more samples, and register it:
+
+    @figure("stop", "seconds until stop() of 4 ranks returns", "s", target=at_most(2))
+    def stop() -> Iterator[Sample]:
+        ...
+        yield Sample(elapsed_s)
+
+A figure's module is named in command.py, which imports it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """One measurement and, where there is one, the reference that was measured next to it, in the same unit."""
+
+    measured: float
+    reference: float | None = None
+
+
+class Spread(NamedTuple):
+    """Where the middle of some numbers lies, and how far they scatter."""
+
+    median: float
+    low: float
+    high: float
+    p90: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Spread:
+        """ValueError when there are no numbers."""
+        ninth_decile = statistics.quantiles(numbers, n=10, method="inclusive")[-1] if numbers[1:] else numbers[0]
+        return cls(statistics.median(numbers), min(numbers), max(numbers), ninth_decile)
+
+
+MEASURED, RATIO, EXTRA = "measured", "ratio", "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The most that is wanted of the measured value, of its ratio to the reference, or of what it adds to it."""
+
+    most: float
+    of: str
+
+
+def at_most(most: float, of: str = MEASURED) -> Target:
+    return Target(most, of)
+
+
+Round = Callable[[], Generator[Sample, None, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`round` measures once: it starts what it needs, yields samples and ends what it started."""
+
+    name: str
+    description: str
+    unit: str
+    round: Round
+    reference: str = ""
+    target: Target | None = None
+    rounds: int = 3
+
+
+FIGURES: dict[str, Figure] = {}
+
+
+def figure(
+    name: str,
+    description: str,
+    unit: str,
+    *,
+    reference: str = "",
+    target: Target | None = None,
+    rounds: int = 3,
+    **arguments: object,
+) -> Callable[[Callable], Callable]:
+    """Register the decorated generator function, called with `arguments`.
+
+    One function may be decorated several times; the decorator nearest to it is registered and shown first.
+    """
+
+    def register(measure: Callable) -> Callable:
+        if name in FIGURES:
+            raise ValueError(f"two figures are named {name}")
+        FIGURES[name] = Figure(name, description, unit, partial(measure, **arguments), reference, target, rounds)
+        return measure
+
+    return register
+
+
+@dataclass(slots=True)
+class Result:
+    """The samples of a figure so far, and why there are no more when its measuring failed."""
+
+    figure: Figure
+    samples: list[Sample] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def measured(self) -> Spread | None:
+        return self._spread([sample.measured for sample in self.samples])
+
+    @property
+    def reference(self) -> Spread | None:
+        return self._spread([reference for _, reference in self._pairs()])
+
+    @property
+    def ratio(self) -> Spread | None:
+        """Of measured / reference of each pair: both met the same load of the machine."""
+        return self._spread([measured / reference for measured, reference in self._pairs()])
+
+    @property
+    def extra(self) -> Spread | None:
+        """Of measured - reference of each pair."""
+        return self._spread([measured - reference for measured, reference in self._pairs()])
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median keeps to the target; None without a target or without samples."""
+        target = self.figure.target
+        spread = getattr(self, target.of) if target else None
+        return None if spread is None else spread.median <= target.most
+
+    def _pairs(self) -> list[tuple[float, float]]:
+        return [(measured, reference) for measured, reference in self.samples if reference is not None]
+
+    @staticmethod
+    def _spread(numbers: list[float]) -> Spread | None:
+        return Spread.of(numbers) if numbers else None

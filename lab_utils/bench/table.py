@@ -1,0 +1,95 @@
+"""Results as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+
+from lab_utils.bench.figures import EXTRA, RATIO, Result, Spread, Target
+from lab_utils.timeline.units import three_digits
+
+HEAD = ("figure", "median (min–max)", "beside it", "ratio", "wanted", "")
+NONE = "–"
+SAMPLES_FOR_P90 = 20
+
+
+def spread(values: Spread | None, unit: str, samples: int = 0) -> str:
+    """Such as "4.05 s (3.97–4.31)"; with a ninth decile where there are samples enough for one."""
+    if values is None:
+        return NONE
+    p90 = f", p90 {three_digits(values.p90)}" if samples >= SAMPLES_FOR_P90 else ""
+    return f"{three_digits(values.median)} {unit} ({three_digits(values.low)}–{three_digits(values.high)}{p90})"
+
+
+def wanted(target: Target | None, unit: str) -> str:
+    if target is None:
+        return NONE
+    suffix = {RATIO: "×", EXTRA: f"{unit} more"}.get(target.of, unit)
+    return f"≤ {target.most:g} {suffix}"
+
+
+def compared(result: Result) -> str:
+    """The ratio of the pairs, and what they add where that is what counts."""
+    if result.ratio is None:
+        return NONE
+    target = result.figure.target
+    added = f", {result.extra.median:+.0f} {result.figure.unit}" if target and target.of == EXTRA else ""
+    return f"{three_digits(result.ratio.median)} ×{added}"
+
+
+def verdict(result: Result) -> str:
+    if result.error:
+        return f"failed: {result.error}"
+    if not result.samples:
+        return "not measured"
+    return {True: "met", False: "not met", None: NONE}[result.met]
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    figure, samples = result.figure, len(result.samples)
+    beside = spread(result.reference, figure.unit) + (f" {figure.reference}" if result.reference else "")
+    measured = spread(result.measured, figure.unit, samples)
+    return figure.name, measured, beside, compared(result), wanted(figure.target, figure.unit), verdict(result)
+
+
+def table(results: Sequence[Result]) -> str:
+    """One line a figure under a head; below, what each name means."""
+    rows = [HEAD, *map(cells, results)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD) - 1)]
+    lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
+    meanings = [f"{result.figure.name:{widths[0]}}  {result.figure.description}" for result in results]
+    return "\n".join([*lines, "", *meanings])
+
+
+def machine() -> dict[str, object]:
+    """What the numbers were measured on; `load` counts the processes that ran in the last minute."""
+    packages = ("torch", "ipyparallel")
+    return {
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def as_json(results: Sequence[Result], on: dict[str, object]) -> dict[str, object]:
+    return {"machine": on, "figures": [_one(result) for result in results]}
+
+
+def _one(result: Result) -> dict[str, object]:
+    figure = result.figure
+    spreads = {name: getattr(result, name) for name in ("measured", "reference", "ratio", "extra")}
+    return {
+        "name": figure.name,
+        "description": figure.description,
+        "unit": figure.unit,
+        "reference_is": figure.reference,
+        "target": {"most": figure.target.most, "of": figure.target.of} if figure.target else None,
+        "met": result.met,
+        "error": result.error,
+        **{name: values and values._asdict() for name, values in spreads.items()},
+        "samples": [sample._asdict() for sample in result.samples],
+    }

@@ -1,0 +1,103 @@
+"""Ops as they are noted while a rank runs, and how they become the ordered ops of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lab_utils.comm.clock import Moment
+from lab_utils.timeline.trace import Op
+
+_SHORTEST_S = 1e-6  # computing between two ops that is shorter than this is only the recording itself
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An op while it is under way; becomes an `Op` when the recording ends.
+
+    asynchronous    the caller said so, or did not say and has not waited inside c10d
+    on_device       its tensors are on a GPU, so it is done when a stream says so
+    inferred        a wait that happened inside autograd and is there only if its op was not yet done
+    """
+
+    kind: str
+    name: str
+    group: str = ""
+    ranks: tuple[int, ...] = ()
+    seq: int = 0
+    bytes: int = 0
+    shape: str = ""
+    peer: int | None = None
+    tag: int = 0
+    asynchronous: bool = True
+    on_device: bool = False
+    of: Entry | None = None
+    inferred: bool = False
+    source: str = ""
+    phase: str = ""
+    issue_s: Moment = 0.0
+    wait_s: Moment | None = None
+    done_s: Moment | None = None
+
+    def set_done(self, at: Moment) -> None:
+        """Whoever sees it first says when: the rank's own thread, or a thread of the backend's."""
+        if self.done_s is None:
+            self.done_s = at
+
+
+class Computing(NamedTuple):
+    """What a rank did between two ops; made once an op, so as small as can be."""
+
+    phase: str
+    issue_s: Moment
+    done_s: Moment
+
+
+def to_ops(rank: int, entries: list[Entry | Computing], seconds: Callable[[Moment], float]) -> list[Op]:
+    """The entries as ops of `rank`. `seconds` reads a moment of the recording's clock."""
+    entries = [_entry(entry) if isinstance(entry, Computing) else entry for entry in entries]
+    for entry in entries:
+        entry.issue_s = seconds(entry.issue_s)
+        entry.wait_s = None if entry.wait_s is None else seconds(entry.wait_s)
+        entry.done_s = None if entry.done_s is None else seconds(entry.done_s)
+    kept = _in_turn(entries)
+    index = {id(entry): i for i, entry in enumerate(kept)}
+    return [_to_op(rank, entry, index) for entry in kept]
+
+
+def _entry(computing: Computing) -> Entry:
+    phase, issue_s, done_s = computing
+    return Entry("compute", "compute", phase=phase, issue_s=issue_s, done_s=done_s)
+
+
+def _in_turn(entries: list[Entry]) -> list[Entry]:
+    """Computing and waits one after the other, each from where the one before ended; empty ones are left out."""
+    free_s = float("-inf")
+    kept = []
+    for entry in entries:
+        if entry.kind not in ("compute", "wait"):
+            if entry.done_s is not None:  # two threads read the clock: never done before it was waited for or issued
+                entry.done_s = max(entry.done_s, entry.issue_s)
+            kept.append(entry)
+            continue
+        if entry.inferred:
+            entry.done_s = entry.of.done_s
+        entry.issue_s = max(entry.issue_s, free_s)
+        if entry.done_s is not None:
+            if entry.done_s - entry.issue_s <= _SHORTEST_S and (entry.kind == "compute" or entry.inferred):
+                continue
+            entry.done_s = free_s = max(entry.done_s, entry.issue_s)
+        if entry.inferred and entry.of.wait_s is None:
+            entry.of.wait_s = entry.issue_s
+        kept.append(entry)
+    return kept
+
+
+def _to_op(rank: int, entry: Entry, index: dict[int, int]) -> Op:
+    return Op(
+        rank, entry.kind, entry.name, entry.group, entry.ranks, entry.seq, entry.bytes,
+        peer=entry.peer, tag=entry.tag, asynchronous=entry.asynchronous and entry.kind not in ("compute", "wait"),
+        of=None if entry.of is None else index.get(id(entry.of)), source=entry.source, phase=entry.phase,
+        issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s,
+    )  # fmt: skip

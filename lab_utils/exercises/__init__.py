@@ -1,0 +1,37 @@
+"""Exercises as data, and their checks.
+
+>>> check("00.2", 48 * 2**20)                 # a number: right, or too small and which mistake gives just that
+>>> check("00.4", ranks, "my_all_gather")     # code: runs the reader's function on the ranks
+>>> solution("00.2")                          # for those who give up
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab_utils.exercises import data, ranks
+from lab_utils.exercises.card import Card
+from lab_utils.exercises.exercise import Exercise
+
+EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in (*ranks.EXERCISES, *data.EXERCISES)}
+
+__all__ = ["EXERCISES", "Card", "Exercise", "check", "solution"]
+
+
+def check(exercise: str, *answers: Any, **given: Any) -> Card:
+    """A card that says whether the answers are right and, if not, what is wrong; `...` is not answered yet.
+
+    KeyError for an unknown exercise, TypeError when something that it needs is not given.
+    """
+    return _find(exercise).check(*answers, **given)
+
+
+def solution(exercise: str, **given: Any) -> Card:
+    """The explanation that the right answer would have earned."""
+    return _find(exercise).solution(**given)
+
+
+def _find(exercise: str) -> Exercise:
+    if exercise not in EXERCISES:
+        raise KeyError(f"there is no exercise {exercise!r}: there are {', '.join(EXERCISES)}")
+    return EXERCISES[exercise]

@@ -1,0 +1,52 @@
+"""What a check answers: a small card that says ○ not yet, ✓ right or ✗ wrong, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+
+State = Literal["open", "right", "wrong"]
+SIGNS = {"open": "○", "right": "✓", "wrong": "✗"}
+EDGES = {"open": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}  # the hues of the parity badge
+SAID = {"open": "not answered yet", "right": "right", "wrong": "not right"}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The answer to one check: its sentence, further lines, and hints that stay folded until asked for."""
+
+    exercise: str
+    state: State
+    sentence: str
+    lines: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        return self.state == "right"
+
+    def __repr__(self) -> str:
+        head = f"{SIGNS[self.state]} {self.exercise} {self.sentence}"
+        hints = (f"hint: {hint}" for hint in self.hints)
+        return "\n".join([head, *(f"  {line}" for text in (*self.lines, *hints) for line in text.splitlines())])
+
+    def _repr_html_(self) -> str:
+        look = (
+            f"background:{CARD};border:1px solid {CARD_EDGE};border-left:6px solid {EDGES[self.state]};color:{INK};"
+            f"border-radius:6px;padding:8px 12px;display:inline-block;max-width:800px;font-family:{escape(FONT)}"
+        )
+        label = f"Exercise {self.exercise}: {SAID[self.state]}"
+        lines = "".join(f'<div style="white-space:pre-wrap">{escape(line)}</div>' for line in self.lines)
+        hints = "".join(_folded(number, hint) for number, hint in enumerate(self.hints, 1))
+        return (
+            f'<div role="note" aria-label="{escape(label)}" style="{look}">'
+            f"<b>{SIGNS[self.state]} {escape(self.exercise)}</b> {escape(self.sentence)}"
+            f'<div style="color:{QUIET_INK}">{lines}</div>{hints}</div>'
+        )
+
+
+def _folded(number: int, hint: str) -> str:
+    return f'<details style="color:{QUIET_INK}"><summary>hint {number}</summary>{escape(hint)}</details>'

@@ -1,0 +1,41 @@
+"""Judging code: the reader's function runs on the ranks, by its name, and what comes back is examined here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from lab_utils.exercises import on_ranks
+from lab_utils.exercises.exercise import Finding, NotYet
+from lab_utils.ranks import RankError, Ranks
+from lab_utils.ranks.printing import name_ranks
+
+Examine = Callable[[Ranks, Callable | str], Finding | None]
+STUB = "NotImplementedError"
+
+
+def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
+    """A judge of (ranks, function); a function that is missing or a stub is not answered yet.
+
+    What the function raises, or that it hangs until the group's time-out, is a finding in RankError's sentence.
+    """
+
+    def judge(ranks: Ranks, function: Callable | str) -> Finding | NotYet | None:
+        states = ranks.run(on_ranks.state_of, function)
+        if missing := [rank for rank, state in enumerate(states) if state == "missing"]:
+            return NotYet(f"{function} is no function on {name_ranks(missing)}: run the %%ranks cell that defines it")
+        if all(state == "empty" for state in states):
+            return NotYet()
+        try:
+            return examine(ranks, function)
+        except RankError as error:
+            return _failed(error)
+
+    return judge
+
+
+def _failed(error: RankError) -> Finding | NotYet:
+    if all(failure.type == STUB for failure in error.failures):
+        return NotYet()
+    said = [line for line in str(error).splitlines() if not line.startswith((" ", "Traceback"))]
+    return Finding(tuple(re.sub(r" \([^()]*on_ranks\.py:\d+\)", "", line) for line in said))  # the reader's lines only

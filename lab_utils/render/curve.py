@@ -1,0 +1,139 @@
+"""Loss curves: several named series over the steps, told apart by dashes and mark as well as by colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import floor, isfinite, log10
+
+from lab_utils.render import palette
+from lab_utils.render.looks import SERIES, Series
+from lab_utils.render.picture import MARGIN, Picture, card, path
+from lab_utils.render.svg import element, text, text_width
+
+WIDTH, HEIGHT = 720, 340
+LEFT, RIGHT, TOP, BOTTOM = 70, 690, 82, 284
+MOST_POINTS = 600  # a drawn line; one point a user unit is as fine as can be seen
+Points = Sequence[tuple[float, float]]
+
+
+def loss_curve(
+    series: Mapping[str, Points | Sequence[float]], title: str = "Loss", unit: str = "nats a token"
+) -> Picture:
+    """Draw {name: [(step, loss), ...]} or {name: [loss, ...]}, the latter from step 0 on.
+
+    >>> loss_curve({"serial": serial_losses, "4 ranks": losses})
+
+    Losses that are not numbers leave a gap and are counted in the words. ValueError with nothing to draw.
+    """
+    lines = {name: _points(values) for name, values in series.items()}
+    finite = [point for points in lines.values() for point in points if isfinite(point[1])]
+    if not finite:
+        raise ValueError(f"there is no loss to draw in {', '.join(series) or 'no series'}")
+    if len(lines) > len(SERIES):
+        raise ValueError(f"{len(lines)} series cannot be told apart: draw at most {len(SERIES)} in one picture")
+    return _Drawing(title, unit, lines, finite).picture()
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round values, 1, 2 or 5 × 10^k apart, of which the first is at most `low` and the last at least `high`."""
+    power = floor(log10(high - low)) - 1
+    sizes = (factor * 10.0**exponent for exponent in range(power, power + 4) for factor in (1, 2, 5))
+    size = next(size for size in sizes if (high - low) / size <= most - 1)
+    first, last = floor(low / size + 1e-9), -floor(-high / size + 1e-9)
+    return [round(k * size, 12) for k in range(first, last + 1)]
+
+
+class _Drawing:
+    def __init__(self, title: str, unit: str, lines: dict[str, Points], finite: Points) -> None:
+        self.title, self.unit, self.lines = title, unit, lines
+        xs, ys = zip(*finite, strict=True)
+        self.x_ticks = ticks(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 8)
+        spread = max(max(ys) - min(ys), 1e-3 * abs(max(ys)), 1e-9)
+        self.y_ticks = ticks(min(ys), min(ys) + spread)
+
+    def picture(self) -> Picture:
+        body = [*self._grid(), *self._legend()]
+        for (_, points), look in zip(self.lines.items(), SERIES, strict=False):
+            body += self._line(points, look)
+        described = "\n".join([f"{self.title}, in {self.unit}", *map(_said, self.lines, self.lines.values())])
+        return card(self.title, f"loss ({self.unit}) over steps", body, WIDTH, HEIGHT, described=described)
+
+    def _x(self, step: float) -> float:
+        return LEFT + (step - self.x_ticks[0]) / (self.x_ticks[-1] - self.x_ticks[0]) * (RIGHT - LEFT)
+
+    def _y(self, loss: float) -> float:
+        return BOTTOM - (loss - self.y_ticks[0]) / (self.y_ticks[-1] - self.y_ticks[0]) * (BOTTOM - TOP)
+
+    def _grid(self) -> Iterator[str]:
+        quiet = {"fill": palette.QUIET_INK}
+        for loss in self.y_ticks:
+            y = self._y(loss)
+            yield element("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, stroke=palette.GRID)
+            yield text(f"{loss:g}", LEFT - 8, y + 4, text_anchor="end", **quiet)
+        for step in self.x_ticks:
+            x = self._x(step)
+            yield element("line", x1=x, x2=x, y1=BOTTOM, y2=BOTTOM + 4, stroke=palette.QUIET_INK)
+            yield text(f"{step:g}", x, BOTTOM + 18, text_anchor="middle", **quiet)
+        yield text("step", (LEFT + RIGHT) / 2, BOTTOM + 38, text_anchor="middle", **quiet)
+        middle = (TOP + BOTTOM) / 2
+        turned = f"rotate(-90 26 {middle:g})"
+        yield text(f"loss ({self.unit})", 26, middle, text_anchor="middle", transform=turned, **quiet)
+
+    def _legend(self) -> Iterator[str]:
+        x = float(MARGIN)
+        for name, look in zip(self.lines, SERIES, strict=False):
+            yield element("line", x1=x, x2=x + 30, y1=62, y2=62, **_stroke(look))
+            yield text(look.mark, x + 15, 66, text_anchor="middle", fill=look.stroke, font_size=11)
+            yield text(name, x + 36, 66)
+            x += 36 + text_width(name, 11) + 22
+
+    def _line(self, points: Points, look: Series) -> Iterator[str]:
+        for stretch in _stretches(points):
+            placed = [(self._x(step), self._y(loss)) for step, loss in _thinned(stretch)]
+            if len(placed) > 1:
+                yield element("path", d=path(placed), fill="none", stroke_linejoin="round", **_stroke(look))
+            x, y = placed[-1]
+            yield text(look.mark, x, y + 4, text_anchor="middle", fill=look.stroke, font_size=11)
+
+
+def _points(values: Points | Sequence[float]) -> Points:
+    pairs = [value if isinstance(value, tuple | list) else (at, value) for at, value in enumerate(values)]
+    return [(float(step), float(loss)) for step, loss in pairs]
+
+
+def _stroke(look: Series) -> dict[str, str | float]:
+    dashes = {"stroke_dasharray": look.dashes} if look.dashes else {}
+    return {"stroke": look.stroke, "stroke_width": 2.0} | dashes
+
+
+def _stretches(points: Points) -> Iterator[list[tuple[float, float]]]:
+    """Runs of points whose loss is a number."""
+    run: list[tuple[float, float]] = []
+    for step, loss in points:
+        if isfinite(loss):
+            run.append((step, loss))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _thinned(points: Points) -> Points:
+    """At most MOST_POINTS of them, evenly taken, the last one always."""
+    stride = -(-len(points) // MOST_POINTS)
+    taken = list(points[::stride])
+    return taken if taken[-1] == points[-1] else [*taken, points[-1]]
+
+
+def _said(name: str, points: Points) -> str:
+    finite = [(step, loss) for step, loss in points if isfinite(loss)]
+    if not finite:
+        return f"{name}: no loss is a number"
+    (first, before), (last, after) = finite[0], finite[-1]
+    low_step, low = min(finite, key=lambda point: point[1])
+    said = (
+        f"{name}: {before:.2f} at step {first:g}, {after:.2f} at step {last:g}, lowest {low:.2f} at step {low_step:g}"
+    )
+    odd = len(points) - len(finite)
+    return f"{said}; {odd} losses are not numbers" if odd else said

@@ -1,0 +1,93 @@
+// Draws the state of LiveCurve (live_curve.py): a progress bar, words, and the loss as an SVG line.
+const NS = "http://www.w3.org/2000/svg";
+const WIDTH = 720, HEIGHT = 240, LEFT = 56, RIGHT = 708, TOP = 12, BOTTOM = 204;
+
+function add(parent, tag, attributes = {}, content = "") {
+  const node = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.textContent = content;
+  return parent.appendChild(node);
+}
+
+function box(parent, name, tag = "div") {
+  const node = document.createElement(tag);
+  node.className = `lab-live-${name}`;
+  return parent.appendChild(node);
+}
+
+// Multiples of 1, 2 or 5 × 10^k, the first at most low, the last at least high.
+function ticks(low, high, most = 5) {
+  const power = Math.floor(Math.log10(high - low)) - 1;
+  for (let exponent = power; ; exponent++)
+    for (const factor of [1, 2, 5]) {
+      const size = factor * 10 ** exponent;
+      if ((high - low) / size > most) continue;
+      const values = [];
+      for (let k = Math.floor(low / size + 1e-9); ; k++) {
+        values.push(+(k * size).toPrecision(12));
+        if (k * size >= high - 1e-9 * size) return values;
+      }
+    }
+}
+
+function seconds(value) {
+  return value < 60 ? `${value.toFixed(value < 10 ? 1 : 0)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+}
+
+function words(steps, state) {
+  if (!state.done) return `waiting for step 1 of ${steps}`;
+  const parts = [`step ${state.done} of ${steps}`, `loss ${state.loss}`, `${seconds(state.elapsed_s)} elapsed`];
+  if (state.running && state.left_s !== null) parts.push(`about ${seconds(state.left_s)} left`);
+  if (!state.running) parts.push(state.done >= steps ? "done" : "ended early");
+  return parts.join(" · ");
+}
+
+function drawCurve(svg, steps, points) {
+  svg.replaceChildren();
+  const losses = points.map(([, loss]) => loss);
+  const low = losses.length ? Math.min(...losses) : 0, high = losses.length ? Math.max(...losses) : 1;
+  const ys = ticks(low, Math.max(high, low + 1e-3 * Math.abs(low), low + 1e-9));
+  const x = (step) => LEFT + (step / Math.max(1, steps - 1)) * (RIGHT - LEFT);
+  const y = (loss) => BOTTOM - ((loss - ys[0]) / (ys.at(-1) - ys[0])) * (BOTTOM - TOP);
+  for (const loss of ys) {
+    add(svg, "line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(loss), y2: y(loss) });
+    if (losses.length) add(svg, "text", { x: LEFT - 8, y: y(loss) + 4, "text-anchor": "end" }, `${loss}`);
+  }
+  for (const step of ticks(0, Math.max(1, steps - 1), 8).filter((step) => step < steps)) {
+    add(svg, "text", { x: x(step), y: BOTTOM + 18, "text-anchor": "middle" }, `${step}`);
+  }
+  add(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, "step");
+  add(svg, "text", { transform: `rotate(-90 12 ${(TOP + BOTTOM) / 2})`, x: 12, y: (TOP + BOTTOM) / 2, "text-anchor": "middle" }, "loss");
+  if (!points.length) return;
+  add(svg, "polyline", { class: "line", points: points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(" ") });
+  const [step, loss] = points.at(-1);
+  add(svg, "circle", { class: "last", cx: x(step), cy: y(loss), r: 4 });
+}
+
+function render({ model, el }) {
+  const root = box(el, "card");
+  const title = box(root, "title"), bar = box(root, "bar"), filled = box(bar, "filled"), line = box(root, "words");
+  const svg = add(root, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  bar.setAttribute("role", "progressbar");
+  bar.setAttribute("aria-valuemin", 0);
+
+  function draw() {
+    const steps = model.get("steps"), state = model.get("state"), points = state.points ?? [];
+    title.textContent = model.get("title");
+    bar.setAttribute("aria-label", `${model.get("title")}: training steps`);
+    bar.setAttribute("aria-valuemax", steps);
+    bar.setAttribute("aria-valuenow", Math.min(state.done ?? 0, steps));
+    line.textContent = words(steps, state);
+    bar.setAttribute("aria-valuetext", line.textContent);
+    filled.style.width = `${Math.min(100, (100 * (state.done ?? 0)) / steps)}%`;
+    root.dataset.done = state.done ?? 0;
+    const said = points.length ? `from ${points[0][1].toFixed(2)} to ${points.at(-1)[1].toFixed(2)}` : "no step yet";
+    svg.setAttribute("aria-label", `Curve of the loss: ${said}`);
+    drawCurve(svg, steps, points);
+  }
+  model.on("change:state change:steps change:title", draw);
+  draw();
+  return () => model.off("change:state change:steps change:title", draw);
+}
+
+export default { render };

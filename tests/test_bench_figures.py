@@ -1,0 +1,99 @@
+"""Each figure of the bench is measured on a small scale; nothing is said about how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from lab_utils.bench import calls, chapters, command, figures, memory, programs, record, start
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """The test leaves no process behind; one that has ended and was not yet asked how (a zombie) is none."""
+    before = running()
+    yield
+    assert running() - before == set()
+
+
+def running() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children(recursive=True) if not has_ended(child)}
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
+ROUNDS = {
+    "start": lambda: start.start(start.LAB, ranks=2),
+    "start-stock": lambda: start.start(start.STOCK, ranks=1),
+    "memory": lambda: memory.memory(ranks=1),
+    "run": lambda: calls.run(ranks=2),
+    "record-noise": lambda: record.record(through=record.GLOO, **SMALL),
+    "record-off": lambda: record.record(through=record.LAB, **SMALL),
+    "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDS)
+def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
+    monkeypatch.setattr(calls, "CALLS", 3)
+    samples = list(ROUNDS[name]())
+    assert len(samples) == {"run": 3, "record": SMALL["pairs"]}.get(name.partition("-")[0], 1)
+    assert all(measured > 0 and reference > 0 for measured, reference in samples)
+
+
+def test_every_registered_figure_is_one_of_those() -> None:
+    """The rounds above stand for all: what is registered differs from them in sizes only."""
+    tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter}
+    assert {each.round.func for each in command.FIGURES.values()} <= tried
+    assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
+        record.GLOO, record.LAB, record.RECORDED
+    }  # fmt: skip
+
+
+def test_recording_is_on_for_the_recorded_figure_only(ranks2) -> None:
+    """The recorder has seen the ops of one and not of the other."""
+    with pytest.raises(Exception, match="already under way"):
+        ranks2.record(record.all_reduce_in_turns, 1, 1, 1, record.RECORDED)
+    seen = ranks2.record(record.all_reduce_in_turns, 1, 1, 1, record.LAB)
+    for ops in seen.ops:
+        names = [op.name for op in ops if op.kind == "collective"]
+        assert names.count("all_reduce") == record.WARM_UP + 1  # plain gloo's are not seen
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(made, path)
+    return path
+
+
+def test_chapters_are_run_in_their_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_left: None
+) -> None:
+    registry: dict = {}
+    monkeypatch.setattr(figures, "FIGURES", registry)
+    notebook(tmp_path / "00_good.ipynb", "import pathlib", "pathlib.Path('seen').write_text('ran here')")
+    notebook(tmp_path / "01_bad.ipynb", "1 / 0")
+    chapters.register(tmp_path)
+    assert list(registry) == ["chapter-00_good", "chapter-01_bad"]
+    good, bad = registry.values()
+    assert [sample.measured > 0 for sample in good.round()] == [True]
+    assert (tmp_path / "seen").read_text() == "ran here"
+    with pytest.raises(RuntimeError, match="exit status 1: ZeroDivisionError: division by zero"):
+        list(bad.round())
+
+
+def test_a_program_that_fails_gives_its_last_words(nothing_left: None) -> None:
+    with pytest.raises(RuntimeError, match="exit status 1: SystemError: no luck"):
+        programs.seconds_until_ready("raise SystemError('no luck')")
+    with pytest.raises(RuntimeError, match="exit status 3: it said nothing"):
+        programs.seconds_until_ready(f"{programs.READY}; raise SystemExit(3)")

@@ -1,0 +1,286 @@
+"""Ranks that raise, wait for ever, are interrupted or are killed: what is said, how soon, and that one goes on."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from lab_utils import start_ranks
+from lab_utils.ranks import RankDied, RankError, Ranks
+
+GROUP_TIMEOUT_S = 5.0
+QUICK_S = 3.0  # well below the time-out: nobody waited for it
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with start_ranks(3, timeout_s=GROUP_TIMEOUT_S) as ranks:
+        yield ranks
+
+
+@pytest.fixture(autouse=True)
+def the_next_run_works(ranks: Ranks) -> Iterator[None]:
+    """After every test in this file, whatever it did."""
+    yield
+    if any(not rank.alive for rank in ranks.status()):
+        ranks.restart()
+    assert ranks.run(total_of_ranks) == [3.0, 3.0, 3.0]
+
+
+def total_of_ranks() -> float:
+    import torch
+    import torch.distributed as dist
+
+    total = torch.tensor(float(dist.get_rank()))
+    dist.all_reduce(total)
+    return total.item()
+
+
+def raise_on_one(rank: int) -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        raise ValueError("the shard is empty")
+    dist.all_reduce(torch.ones(4))
+
+
+def skip_on_one(rank: int) -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() != rank:
+        dist.all_reduce(torch.ones(4))
+
+
+def raise_everywhere() -> None:
+    import torch.distributed as dist
+
+    raise KeyError(f"w{dist.get_rank() // 2}")
+
+
+def kill_one(rank: int, how: int) -> None:
+    import os
+
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        os.kill(os.getpid(), how)
+    dist.all_reduce(torch.ones(4))
+
+
+def leave_one(rank: int) -> None:
+    import os
+
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        os._exit(7)
+
+
+def compute_for_ever() -> None:
+    from lab_utils.comm import report
+
+    report(started=1)
+    while True:
+        pass
+
+
+def wait_for_one_another() -> None:
+    import torch
+    import torch.distributed as dist
+
+    from lab_utils.comm import report
+
+    report(started=1)
+    dist.recv(torch.ones(4), (dist.get_rank() + 1) % 3)
+
+
+def timed(expected: type[BaseException], call: Callable, *args: object) -> tuple[BaseException, float]:
+    start = time.perf_counter()
+    with pytest.raises(expected) as raised:
+        call(*args)
+    return raised.value, time.perf_counter() - start
+
+
+def line_of(function: Callable, text: str) -> int:
+    """The line of this file on which `text` stands inside `function`."""
+    lines, first = inspect.getsourcelines(function)
+    return first + next(i for i, line in enumerate(lines) if text in line)
+
+
+# ------------------------------------------------------------------ exceptions
+def test_a_rank_that_raises_is_named_with_its_traceback(ranks: Ranks) -> None:
+    error, took_s = timed(RankError, ranks.run, raise_on_one, 1)
+    raised_at, waited_at = line_of(raise_on_one, "raise ValueError"), line_of(raise_on_one, "all_reduce")
+    assert str(error).splitlines() == [
+        f"rank 1 raised ValueError: the shard is empty ({__file__}:{raised_at})",
+        "Traceback of rank 1:",
+        f"  {__file__}:{raised_at} in raise_on_one",
+        '    raise ValueError("the shard is empty")',
+        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (test_failures.py:{waited_at})",
+    ]
+    assert error.rank == 1 and error.failures[0].type == "ValueError"
+    assert took_s < QUICK_S
+
+
+def _seq(error: RankError) -> str:
+    return error.failures[-1].op.partition("#")[2].split()[0]
+
+
+def test_each_rank_can_be_the_one_that_raises(ranks: Ranks) -> None:
+    for rank in range(3):
+        error, took_s = timed(RankError, ranks.run, raise_on_one, rank)
+        assert str(error).startswith(f"rank {rank} raised ValueError: the shard is empty")
+        assert [failure.rank for failure in error.failures][0] == rank and len(error.failures) == 3
+        assert took_s < QUICK_S
+
+
+def test_ranks_with_the_same_words_are_named_together(ranks: Ranks) -> None:
+    error, _ = timed(RankError, ranks.run, raise_everywhere)
+    text = str(error)
+    raised_at = line_of(raise_everywhere, "raise KeyError")
+    sentences = {
+        f"ranks 0-1 raised KeyError: 'w0' ({__file__}:{raised_at})",
+        f"rank 2 raised KeyError: 'w1' ({__file__}:{raised_at})",
+    }
+    assert sentences <= set(text.splitlines())
+    assert text.count("Traceback of") == 1
+
+
+def test_recording_ends_with_the_error(ranks: Ranks) -> None:
+    timed(RankError, ranks.record, raise_on_one, 0)
+    trace = ranks.record(total_of_ranks)
+    assert trace.results == [3.0, 3.0, 3.0]
+    assert {op.name for op in trace if op.kind == "collective"} == {"all_reduce"}
+
+
+def test_what_was_printed_before_the_error_is_shown(ranks: Ranks, capsys: pytest.CaptureFixture) -> None:
+    def speak_and_fail() -> None:
+        print("so far")
+        raise ValueError
+
+    timed(RankError, ranks.run, speak_and_fail)
+    assert capsys.readouterr().out == "ranks 0-2: so far\n"
+
+
+def test_exit_does_not_end_the_ranks(ranks: Ranks) -> None:
+    pids = [rank.pid for rank in ranks.status()]
+    error, _ = timed(RankError, ranks.run, lambda: exit(3))
+    assert str(error).startswith("ranks 0-2 raised SystemExit: 3")
+    assert ranks.run(os.getpid) == pids
+
+
+def test_a_name_that_no_rank_has(ranks: Ranks) -> None:
+    error, _ = timed(RankError, ranks.run, "no_such_function")
+    assert str(error).startswith("ranks 0-2 raised NameError: name 'no_such_function' is not defined")
+
+
+def test_a_notebook_shows_the_sentence_and_not_our_call_stack(ranks: Ranks) -> None:
+    error, _ = timed(RankError, ranks.run, raise_on_one, 1)
+    assert error._render_traceback_() == [f"RankError: {error}"]
+
+
+# ------------------------------------------------------------------ time-out
+def test_a_skipped_collective_ends_by_the_groups_timeout(ranks: Ranks) -> None:
+    error, took_s = timed(RankError, ranks.run, skip_on_one, 1)
+    waited_at = line_of(skip_on_one, "all_reduce")
+    assert str(error).splitlines()[0] == (
+        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (test_failures.py:{waited_at}): "
+        f"no answer within the group's {GROUP_TIMEOUT_S:g} s"
+    )
+    assert sorted(failure.rank for failure in error.failures) == [0, 2]
+    assert GROUP_TIMEOUT_S <= took_s < GROUP_TIMEOUT_S + QUICK_S
+
+
+def test_status_names_the_op_of_a_stuck_rank(ranks: Ranks) -> None:
+    errors: list[BaseException] = []
+    stuck = threading.Thread(target=lambda: errors.append(timed(RankError, ranks.run, skip_on_one, 1)[0]))
+    stuck.start()
+    ends_at_s = time.perf_counter() + GROUP_TIMEOUT_S
+    doing = ""
+    while "all_reduce" not in doing and time.perf_counter() < ends_at_s:
+        doing = ranks.status()[0].doing
+    status = ranks.status()
+    stuck.join()
+    assert f"[4] on world (test_failures.py:{line_of(skip_on_one, 'all_reduce')})" in doing
+    assert status[1].doing == "idle" and len(errors) == 1
+
+
+# ------------------------------------------------------------------ interrupts
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("program", [compute_for_ever, wait_for_one_another])
+def test_an_interrupt_ends_the_run(ranks: Ranks, program: Callable) -> None:
+    """While ranks compute at once; while all of them wait inside gloo by the group's time-out at the latest."""
+    pids = [rank.pid for rank in ranks.status()]
+    interrupted = []
+
+    def interrupt_once(rank: int, values: dict) -> None:
+        if not interrupted:
+            interrupted.append(rank)
+            interrupt()
+
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt, match="^ranks 0-2 interrupted$"):
+        ranks.run(program, on_report=interrupt_once)
+    limit_s = QUICK_S + (GROUP_TIMEOUT_S if program is wait_for_one_another else 0)
+    assert time.perf_counter() - start < limit_s
+    assert [rank.pid for rank in ranks.status() if rank.alive] == pids
+
+
+def test_a_second_interrupt_does_not_wait(ranks: Ranks) -> None:
+    """The first reaches no rank while all of them are inside gloo; the run would go on to the group's time-out."""
+    second = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    heard = []
+
+    def interrupt_twice(rank: int, values: dict) -> None:
+        heard.append(rank)
+        if len(heard) == 3:
+            while not all(rank.doing.startswith("in recv") for rank in ranks.status()):
+                pass
+            second.start()
+            interrupt()
+
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        ranks.run(wait_for_one_another, on_report=interrupt_twice)
+    second.join()
+    assert time.perf_counter() - start < QUICK_S
+
+
+# ------------------------------------------------------------------ deaths
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_rank_is_named_with_its_signal(ranks: Ranks, how: signal.Signals) -> None:
+    error, took_s = timed(RankDied, ranks.run, kill_one, 2, how)
+    assert str(error) == f"rank 2 was ended by {how.name}: ranks.restart() starts all 3 afresh"
+    assert took_s < QUICK_S
+    assert [rank.alive for rank in ranks.status()] == [True, True, False]
+    assert ranks.status()[2].doing == "gone"
+
+
+def test_a_rank_that_left_is_named_with_its_exit_code(ranks: Ranks) -> None:
+    error, took_s = timed(RankDied, ranks.run, leave_one, 0)
+    assert str(error) == "rank 0 ended with exit code 7: ranks.restart() starts all 3 afresh"
+    assert took_s < QUICK_S
+    again, _ = timed(RankDied, ranks.run, total_of_ranks)
+    assert str(again) == str(error)
+
+
+def test_a_rank_killed_between_two_runs(ranks: Ranks) -> None:
+    victim = psutil.Process(ranks.status()[1].pid)
+    victim.kill()
+    psutil.wait_procs([victim], timeout=10)
+    error, took_s = timed(RankDied, ranks.run, total_of_ranks)
+    assert str(error) == "rank 1 was ended by SIGKILL: ranks.restart() starts all 3 afresh"
+    assert took_s < QUICK_S
