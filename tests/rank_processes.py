@@ -8,6 +8,8 @@ from typing import Any
 
 import psutil
 
+from lab_utils.ranks.reaper import still_running
+
 GONE_S = 20.0  # far more than it takes; a process that stays would stay for ever
 
 
@@ -28,6 +30,8 @@ def folders(place: Path) -> list[Path]:
 
 
 def assert_gone(processes: Iterable[psutil.Process]) -> None:
-    """Every one ends within GONE_S. The reaper, which is among them, deletes the folder before it ends."""
-    _, left = psutil.wait_procs(list(processes), timeout=GONE_S)
-    assert left == []
+    """Every one ends within GONE_S. The reaper, which is among them, deletes the folder before it ends.
+
+    Orphans are the system's to collect, in its own time: until then they are zombies, which have ended.
+    """
+    assert still_running(list(processes), GONE_S) == []

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+import failing_programs
 import psutil
 import pytest
+from failing_programs import (
+    compute_for_ever,
+    kill_one,
+    leave_one,
+    line_of,
+    raise_everywhere,
+    raise_on_one,
+    skip_on_one,
+    timed,
+    total_of_ranks,
+    wait_for_one_another,
+)
 
 from lab_utils import start_ranks
 from lab_utils.ranks import RankDied, RankError, Ranks
 
-GROUP_TIMEOUT_S = 5.0
-QUICK_S = 3.0  # well below the time-out: nobody waited for it
+PROGRAMS = failing_programs.__file__
+GROUP_TIMEOUT_S = 3.0
+QUICK_S = 2.0  # well below the time-out: nobody waited for it
 
 
 @pytest.fixture(scope="module")
@@ -34,99 +47,16 @@ def the_next_run_works(ranks: Ranks) -> Iterator[None]:
     assert ranks.run(total_of_ranks) == [3.0, 3.0, 3.0]
 
 
-def total_of_ranks() -> float:
-    import torch
-    import torch.distributed as dist
-
-    total = torch.tensor(float(dist.get_rank()))
-    dist.all_reduce(total)
-    return total.item()
-
-
-def raise_on_one(rank: int) -> None:
-    import torch
-    import torch.distributed as dist
-
-    if dist.get_rank() == rank:
-        raise ValueError("the shard is empty")
-    dist.all_reduce(torch.ones(4))
-
-
-def skip_on_one(rank: int) -> None:
-    import torch
-    import torch.distributed as dist
-
-    if dist.get_rank() != rank:
-        dist.all_reduce(torch.ones(4))
-
-
-def raise_everywhere() -> None:
-    import torch.distributed as dist
-
-    raise KeyError(f"w{dist.get_rank() // 2}")
-
-
-def kill_one(rank: int, how: int) -> None:
-    import os
-
-    import torch
-    import torch.distributed as dist
-
-    if dist.get_rank() == rank:
-        os.kill(os.getpid(), how)
-    dist.all_reduce(torch.ones(4))
-
-
-def leave_one(rank: int) -> None:
-    import os
-
-    import torch.distributed as dist
-
-    if dist.get_rank() == rank:
-        os._exit(7)
-
-
-def compute_for_ever() -> None:
-    from lab_utils.comm import report
-
-    report(started=1)
-    while True:
-        pass
-
-
-def wait_for_one_another() -> None:
-    import torch
-    import torch.distributed as dist
-
-    from lab_utils.comm import report
-
-    report(started=1)
-    dist.recv(torch.ones(4), (dist.get_rank() + 1) % 3)
-
-
-def timed(expected: type[BaseException], call: Callable, *args: object) -> tuple[BaseException, float]:
-    start = time.perf_counter()
-    with pytest.raises(expected) as raised:
-        call(*args)
-    return raised.value, time.perf_counter() - start
-
-
-def line_of(function: Callable, text: str) -> int:
-    """The line of this file on which `text` stands inside `function`."""
-    lines, first = inspect.getsourcelines(function)
-    return first + next(i for i, line in enumerate(lines) if text in line)
-
-
 # ------------------------------------------------------------------ exceptions
 def test_a_rank_that_raises_is_named_with_its_traceback(ranks: Ranks) -> None:
     error, took_s = timed(RankError, ranks.run, raise_on_one, 1)
     raised_at, waited_at = line_of(raise_on_one, "raise ValueError"), line_of(raise_on_one, "all_reduce")
     assert str(error).splitlines() == [
-        f"rank 1 raised ValueError: the shard is empty ({__file__}:{raised_at})",
+        f"rank 1 raised ValueError: the shard is empty ({PROGRAMS}:{raised_at})",
         "Traceback of rank 1:",
-        f"  {__file__}:{raised_at} in raise_on_one",
+        f"  {PROGRAMS}:{raised_at} in raise_on_one",
         '    raise ValueError("the shard is empty")',
-        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (test_failures.py:{waited_at})",
+        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (failing_programs.py:{waited_at})",
     ]
     assert error.rank == 1 and error.failures[0].type == "ValueError"
     assert took_s < QUICK_S
@@ -149,8 +79,8 @@ def test_ranks_with_the_same_words_are_named_together(ranks: Ranks) -> None:
     text = str(error)
     raised_at = line_of(raise_everywhere, "raise KeyError")
     sentences = {
-        f"ranks 0-1 raised KeyError: 'w0' ({__file__}:{raised_at})",
-        f"rank 2 raised KeyError: 'w1' ({__file__}:{raised_at})",
+        f"ranks 0-1 raised KeyError: 'w0' ({PROGRAMS}:{raised_at})",
+        f"rank 2 raised KeyError: 'w1' ({PROGRAMS}:{raised_at})",
     }
     assert sentences <= set(text.splitlines())
     assert text.count("Traceback of") == 1
@@ -194,7 +124,7 @@ def test_a_skipped_collective_ends_by_the_groups_timeout(ranks: Ranks) -> None:
     error, took_s = timed(RankError, ranks.run, skip_on_one, 1)
     waited_at = line_of(skip_on_one, "all_reduce")
     assert str(error).splitlines()[0] == (
-        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (test_failures.py:{waited_at}): "
+        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (failing_programs.py:{waited_at}): "
         f"no answer within the group's {GROUP_TIMEOUT_S:g} s"
     )
     assert sorted(failure.rank for failure in error.failures) == [0, 2]
@@ -211,7 +141,7 @@ def test_status_names_the_op_of_a_stuck_rank(ranks: Ranks) -> None:
         doing = ranks.status()[0].doing
     status = ranks.status()
     stuck.join()
-    assert f"[4] on world (test_failures.py:{line_of(skip_on_one, 'all_reduce')})" in doing
+    assert f"[4] on world (failing_programs.py:{line_of(skip_on_one, 'all_reduce')})" in doing
     assert status[1].doing == "idle" and len(errors) == 1
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lab_utils.comm.steps import ring_steps, tree_steps, two_level_steps
 from lab_utils.render import palette
-from lab_utils.render.bars import bars
+from lab_utils.render.bar_chart import bars
 from lab_utils.render.collective import before_after
 from lab_utils.render.curve import loss_curve, ticks
 from lab_utils.render.looks import RANKS, SERIES, rank_fill

@@ -42,6 +42,7 @@ def join(rank: int, ranks: int, store: str, board: str, timeout_s: float, path: 
     sys.path[:] = path
     from datetime import timedelta
 
+    import torch
     import torch.distributed as dist
 
     from lab_utils.comm.board import Board
@@ -50,6 +51,8 @@ def join(rank: int, ranks: int, store: str, board: str, timeout_s: float, path: 
     from lab_utils.comm.recorder import recorder
 
     leave()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()
     forget_groups()
     recorder.attach(rank, Board(board))
@@ -119,6 +122,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
             with _recorded(outcome) if record else contextlib.nullcontext():
                 result = call()
             outcome.result = pack_result(result)
+            _refuse_open_coalescing()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the call, and may be sent again
@@ -128,6 +132,16 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
             recorder.show("idle")
     outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
     return outcome
+
+
+def _refuse_open_coalescing() -> None:
+    """An exception inside torch's coalescing manager leaves it open, and every later op would wait there for ever."""
+    from lab_utils.comm.group import forget_coalescing
+
+    if left_open := forget_coalescing():
+        raise RuntimeError(
+            f"a coalescing manager was left open by an exception on {', '.join(left_open)}: the ops inside it never ran"
+        )
 
 
 @contextlib.contextmanager

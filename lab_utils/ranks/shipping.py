@@ -12,6 +12,7 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import cloudpickle
@@ -35,9 +36,15 @@ class _FunctionPickler(cloudpickle.Pickler):
         here = sys.modules["__main__"].__dict__
         self.globals_ref[id(here)] = _RankNamespace()
 
+    def reducer_override(self, obj: Any):
+        # cloudpickle knows modules by their exact type; torch.ops and its like are of types of their own.
+        if isinstance(obj, types.ModuleType) and sys.modules.get(obj.__name__) is obj:
+            return import_module, (obj.__name__,)
+        return super().reducer_override(obj)
+
 
 def pack(function: Callable | str, args: tuple, kwargs: dict) -> bytes:
-    """Function (or its name on the ranks, such as "train") and arguments as bytes. TypeError names what cannot travel."""
+    """Function (or its name on the ranks, such as "train") and arguments as bytes. TypeError: what cannot travel."""
     file = io.BytesIO()
     by_value = _modules_of_the_user(function)
     for module in by_value:
@@ -61,7 +68,7 @@ def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
 
 
 def _modules_of_the_user(function: Callable | str) -> list[types.ModuleType]:
-    """The function's module when it is the user's own file: its present text travels, not what ranks imported before."""
+    """The function's module when it is the user's own file: it travels as it is now, not as ranks once imported it."""
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     own = file and "site-packages" not in file and not module.__name__.startswith("lab_utils")

@@ -6,16 +6,36 @@
 >>> loss_curve({"serial": losses})
 >>> bars("Bytes sent", ...)
 >>> source("lab_utils.comm.ring", "ring_all_reduce")  # code, where the code is the lesson
+
+Each is loaded when it is first used: the first thing a notebook does is to start ranks, and that is not to wait.
 """
 
-from lab_utils.render.bars import bars
-from lab_utils.render.collective import before_after
-from lab_utils.render.curve import loss_curve
-from lab_utils.render.source import source
-from lab_utils.render.steps import step_by_step
-from lab_utils.render.timeline_svg import to_svg
+from __future__ import annotations
+
+from importlib import import_module
+
 from lab_utils.timeline.timeline import SVG, register_renderer
 
-register_renderer(SVG, to_svg)
+_HOME = {
+    "bars": "bar_chart",
+    "before_after": "collective",
+    "loss_curve": "curve",
+    "source": "source_code",
+    "step_by_step": "steps",
+    "to_svg": "timeline_svg",
+}
 
-__all__ = ["bars", "before_after", "loss_curve", "source", "step_by_step", "to_svg"]
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
+
+
+register_renderer(SVG, lambda timeline: import_module(f"{__name__}.timeline_svg").to_svg(timeline))

@@ -1,0 +1,92 @@
+"""Programs for ranks that fail in one way each, and what the tests of failures share."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+
+import pytest
+
+
+def total_of_ranks() -> float:
+    import torch
+    import torch.distributed as dist
+
+    total = torch.tensor(float(dist.get_rank()))
+    dist.all_reduce(total)
+    return total.item()
+
+
+def raise_on_one(rank: int) -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        raise ValueError("the shard is empty")
+    dist.all_reduce(torch.ones(4))
+
+
+def skip_on_one(rank: int) -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() != rank:
+        dist.all_reduce(torch.ones(4))
+
+
+def raise_everywhere() -> None:
+    import torch.distributed as dist
+
+    raise KeyError(f"w{dist.get_rank() // 2}")
+
+
+def kill_one(rank: int, how: int) -> None:
+    import os
+
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        os.kill(os.getpid(), how)
+    dist.all_reduce(torch.ones(4))
+
+
+def leave_one(rank: int) -> None:
+    import os
+
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        os._exit(7)
+
+
+def compute_for_ever() -> None:
+    from lab_utils.comm import report
+
+    report(started=1)
+    while True:
+        pass
+
+
+def wait_for_one_another() -> None:
+    import torch
+    import torch.distributed as dist
+
+    from lab_utils.comm import report
+
+    report(started=1)
+    dist.recv(torch.ones(4), (dist.get_rank() + 1) % 3)
+
+
+def timed(expected: type[BaseException], call: Callable, *args: object) -> tuple[BaseException, float]:
+    start = time.perf_counter()
+    with pytest.raises(expected) as raised:
+        call(*args)
+    return raised.value, time.perf_counter() - start
+
+
+def line_of(function: Callable, text: str) -> int:
+    """The line of this file on which `text` stands inside `function`."""
+    lines, first = inspect.getsourcelines(function)
+    return first + next(i for i, line in enumerate(lines) if text in line)
