@@ -33,9 +33,12 @@ def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
     """Serve a copy of labs/ in `folder`; gives the address of its root, ends the server and all its kernels."""
     shutil.copytree(LABS, folder / "labs")
     _write_settings(folder / "settings", dark)
-    own = {name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    own = {
+        name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
     server = subprocess.Popen(
-        [sys.executable, "-m", "lab_utils", "lab", "--no-browser", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"],
+        [sys.executable, "-m", "lab_utils", "lab", "--no-browser", "--ServerApp.port=0",
+         f"--IdentityProvider.token={TOKEN}"],
         cwd=folder, env=os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

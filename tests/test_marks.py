@@ -20,8 +20,7 @@ from lab_utils.timeline import Span
 def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
     op = compute(0, 0, 1)
     spans = [
-        Span(0, "own", ("compute", "communication", "waiting")[n % 3], n, n + 1 - n % 2 / 2, op)
-        for n in range(30_000)
+        Span(0, "own", ("compute", "communication", "waiting")[n % 3], n, n + 1 - n % 2 / 2, op) for n in range(30_000)
     ]
     drawn = list(marks(spans, 0, 0, 0.01))
     assert len(drawn) <= 3 * 300 / (BIN - 0.02)
@@ -30,9 +29,7 @@ def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
         stack = [mark for mark in drawn if mark.x == at]
         assert sum(mark.height for mark in stack) == pytest.approx(1)
         assert all(one.bottom + one.height == pytest.approx(two.bottom) for one, two in pairwise(stack))
-    areas = {
-        name: sum(m.width * m.height for m in drawn if m.activity == name) for name in palette.ACTIVITIES
-    }
+    areas = {name: sum(m.width * m.height for m in drawn if m.activity == name) for name in palette.ACTIVITIES}
     assert areas["compute"] == pytest.approx(sum(areas.values()) / 3, rel=0.02)
     assert drawn[0].tip.splitlines()[0].startswith("200 short stretches (compute ")
 

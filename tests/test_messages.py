@@ -12,11 +12,7 @@ from lab_utils.timeline import bytes_by_collective, bytes_sent, message_steps
 
 @pytest.mark.parametrize("ranks", range(2, 10))
 def test_message_steps_of_ring_and_tree(ranks: int) -> None:
-    assert (
-        message_steps(ring_all_reduce(ranks))
-        == message_steps(ring_all_reduce(ranks, None))
-        == 2 * (ranks - 1)
-    )
+    assert message_steps(ring_all_reduce(ranks)) == message_steps(ring_all_reduce(ranks, None)) == 2 * (ranks - 1)
     assert message_steps(tree_all_reduce(ranks)) == 2 * ceil(log2(ranks))
 
 
@@ -29,9 +25,7 @@ def test_sends_issued_before_a_receive_is_waited_for_are_not_delayed_by_it() -> 
 
 
 def test_a_rank_takes_blocking_exchanges_one_at_a_time() -> None:
-    gather = trace(
-        [message("recv", 0, peer) for peer in (1, 2, 3)], *([message("send", r, 0)] for r in (1, 2, 3))
-    )
+    gather = trace([message("recv", 0, peer) for peer in (1, 2, 3)], *([message("send", r, 0)] for r in (1, 2, 3)))
     assert message_steps(gather) == 3
     together = [message("recv", 0, peer, asynchronous=True) for peer in (1, 2, 3)]
     waits = [wait(0, of, None, None) for of in range(3)]
@@ -39,18 +33,14 @@ def test_a_rank_takes_blocking_exchanges_one_at_a_time() -> None:
 
 
 def test_buffered_sends_on_both_sides_are_no_circle() -> None:
-    both = trace(
-        [message("send", 0, 1), message("recv", 0, 1)], [message("send", 1, 0), message("recv", 1, 0)]
-    )
+    both = trace([message("send", 0, 1), message("recv", 0, 1)], [message("send", 1, 0), message("recv", 1, 0)])
     assert message_steps(both) == 2
 
 
 def test_message_steps_of_traces_without_a_chain() -> None:
     assert message_steps(trace([], [])) == 0
     assert message_steps(trace([], [message("recv", 1, 0), message("send", 1, 0)])) == 1
-    circle = trace(
-        [message("recv", 0, 1), message("send", 0, 1)], [message("recv", 1, 0), message("send", 1, 0)], []
-    )
+    circle = trace([message("recv", 0, 1), message("send", 0, 1)], [message("recv", 1, 0), message("send", 1, 0)], [])
     with pytest.raises(ValueError, match="ranks 0, 1 wait for each other"):
         message_steps(circle)
 

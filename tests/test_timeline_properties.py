@@ -56,17 +56,13 @@ def test_spans_of_a_track_never_overlap(recorded: Trace) -> None:
 @given(traces())
 def test_the_parts_of_a_rank_add_up_to_the_makespan(recorded: Trace) -> None:
     t = recorded.timeline()
-    parts = zip(
-        t.compute_by_rank_s, t.exposed_comm_by_rank_s, t.waiting_by_rank_s, t.idle_by_rank_s, strict=True
-    )
+    parts = zip(t.compute_by_rank_s, t.exposed_comm_by_rank_s, t.waiting_by_rank_s, t.idle_by_rank_s, strict=True)
     for rank_parts in parts:
         assert fsum(rank_parts) == pytest.approx(t.makespan_s)
         assert min(rank_parts) >= 0
     assert 0 <= t.bubble_fraction <= 1
     assert t.bubble_fraction + t.utilisation == pytest.approx(1 if t.makespan_s else 0)
-    assert all(
-        t.start_s <= span.start_s and span.end_s <= t.start_s + t.makespan_s + 1e-12 for span in t.spans
-    )
+    assert all(t.start_s <= span.start_s and span.end_s <= t.start_s + t.makespan_s + 1e-12 for span in t.spans)
 
 
 @given(traces())
@@ -74,9 +70,7 @@ def test_the_wire_carries_every_op_from_its_issue_until_it_is_done(recorded: Tra
     t = recorded.timeline()
     for rank, ops in enumerate(recorded.ops):
         on_wire = fsum(span.duration_s for span in t.lane(rank, "wire"))
-        end_s = max(
-            (x for op in recorded for x in (op.issue_s, op.wait_s, op.done_s) if x is not None), default=0
-        )
+        end_s = max((x for op in recorded for x in (op.issue_s, op.wait_s, op.done_s) if x is not None), default=0)
         lasting = (end_s if op.done_s is None else op.done_s for op in ops)
         expected = fsum(
             done_s - op.issue_s

@@ -31,9 +31,7 @@ def wait(rank: int, of: int, start_s: float, end_s: float, **more: object) -> Op
     return Op(rank, "wait", "wait", of=of, issue_s=start_s, done_s=end_s, **more)
 
 
-def message(
-    kind: str, rank: int, peer: int, seq: int = 0, times: tuple = (None, None, None), **more: object
-) -> Op:
+def message(kind: str, rank: int, peer: int, seq: int = 0, times: tuple = (None, None, None), **more: object) -> Op:
     issue_s, wait_s, done_s = times
     return Op(rank, kind, kind, peer=peer, seq=seq, issue_s=issue_s, wait_s=wait_s, done_s=done_s, **more)
 

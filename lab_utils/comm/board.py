@@ -39,7 +39,12 @@ class Row:
     def __str__(self) -> str:
         if self.state != "in":
             return self.state
-        return f"in {self.op} #{self.seq} {self.shape} on {self.group} ({self.source})"
+        return f"in {self.what} ({self.source})"
+
+    @property
+    def what(self) -> str:
+        """The op, as every run names it: "all_reduce #7 [4] on world"."""
+        return f"{self.op} #{self.seq} {self.shape} on {self.group}"
 
 
 class Board:

@@ -88,9 +88,7 @@ def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
     return Cost(2 * (n - 1).bit_length(), (rank != 0) + children, (up + down) * itemsize)
 
 
-def two_level(
-    collective: Collective, n: int, rank: int, numel: int, ranks_per_node: int, itemsize: int = 1
-) -> Cost:
+def two_level(collective: Collective, n: int, rank: int, numel: int, ranks_per_node: int, itemsize: int = 1) -> Cost:
     """Rings inside the nodes and across them: the parts of the collective, one after the other.
 
     N nodes of m ranks: 2(m-1) + 2(N-1) steps for an all-reduce, half for the others; what goes round across

@@ -112,9 +112,7 @@ def by_local_rank(n: int, ranks_per_node: int) -> list[int]:
 def nodes_of(n: int, ranks_per_node: int) -> int:
     """How many nodes hold n ranks. ValueError when the ranks do not fill whole nodes."""
     if ranks_per_node < 1 or n % ranks_per_node:
-        raise ValueError(
-            f"{n} ranks do not fill nodes of ranks_per_node={ranks_per_node}: take a divisor of {n}"
-        )
+        raise ValueError(f"{n} ranks do not fill nodes of ranks_per_node={ranks_per_node}: take a divisor of {n}")
     return n // ranks_per_node
 
 
@@ -161,8 +159,7 @@ def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_r
     shards = tuple(tuple(order[local * nodes : (local + 1) * nodes]) for local in range(ranks_per_node))
     inside = [_Ring(tuple(range(k, k + ranks_per_node)), shards) for k in range(0, n, ranks_per_node)]
     across = [
-        _Ring(tuple(range(local, n, ranks_per_node)), tuple((c,) for c in shard))
-        for local, shard in enumerate(shards)
+        _Ring(tuple(range(local, n, ranks_per_node)), tuple((c,) for c in shard)) for local, shard in enumerate(shards)
     ]
     rounds: list[_Round] = []
     if collective != "all_gather":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from lab_utils.exercises import on_ranks
@@ -37,5 +36,6 @@ def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
 def _failed(error: RankError) -> Finding | NotYet:
     if all(failure.type == STUB for failure in error.failures):
         return NotYet()
-    said = [line for line in str(error).splitlines() if not line.startswith((" ", "Traceback"))]
-    return Finding(tuple(re.sub(r" \([^()]*on_ranks\.py:\d+\)", "", line) for line in said))  # the reader's lines only
+    first, *others = [str(error), *(line for line in error.details.splitlines() if not line.startswith((" ", "Trace")))]
+    own = error.failures[0].where()
+    return Finding((first if "on_ranks.py" in own else f"{first} ({own})", *others))  # the reader's lines only

@@ -47,48 +47,58 @@ class Failure:
     at_s: float
     frames: tuple[Frame, ...] = ()
     op: str = ""  # the op that the rank was in, when the op failed rather than the rank's own code
+    source: str = ""  # the line that came to that op
 
     def how(self) -> str:
         """What happened, without the rank: ranks with the same words are named together."""
+        return f"left waiting in {self.op}" if self.op else f"{self.type}: {self.message}"
+
+    def where(self) -> str:
         if self.op:
-            return f"left waiting {self.op}"
-        where = f" ({self.frames[-1].file}:{self.frames[-1].line})" if self.frames else ""
-        return f"{self.type}: {self.message}{where}"
+            return self.source
+        return f"{self.frames[-1].file}:{self.frames[-1].line}" if self.frames else ""
 
 
 class RankError(RanksError):
-    """Code of a rank raised. `failures` has one entry per rank that failed, the one that began it first."""
+    """Code of a rank raised. `failures` has one entry per rank that failed, the one that began it first.
+
+    Its text is one sentence, the same on every run; the traceback of those that began it and a line on each group
+    of others are in `details`, which a notebook and Python's own tracebacks show below.
+    """
 
     def __init__(self, failures: list[Failure]):
         # A failed op is most often the echo of another rank's own exception, whichever came first.
         self.failures = sorted(failures, key=lambda failure: (bool(failure.op), failure.at_s, failure.rank))
-        super().__init__(self._text())
+        first = self.failures[0]
+        self._groups: dict[str, list[Failure]] = {}
+        for failure in self.failures:
+            self._groups.setdefault(failure.how(), []).append(failure)
+        reason = f": {_plain(first.message)}" if first.op else ""
+        super().__init__(_sentence(self._groups[first.how()]) + reason)
+        if self.details:
+            self.add_note(self.details)
 
     @property
     def rank(self) -> int:
         """The rank that failed first."""
         return self.failures[0].rank
 
-    def _text(self) -> str:
-        """The sentence on those that began it, their traceback, and a line on each group of others."""
-        first = self.failures[0]
-        groups: dict[str, list[int]] = {}
-        for failure in self.failures:
-            groups.setdefault(failure.how(), []).append(failure.rank)
-        beginners = groups.pop(first.how())
-        lines = [_sentence(first, beginners)]
-        if first.op:
-            lines[0] += f": {_plain(first.message)}"
-        if first.frames:
-            lines += [f"Traceback of {name_ranks(beginners)}:", *map(str, first.frames)]
-        other = {failure.how(): failure for failure in self.failures}
-        lines += [_sentence(other[how], ranks) for how, ranks in sorted(groups.items(), key=lambda item: min(item[1]))]
+    @property
+    def details(self) -> str:
+        began, *others = self._groups.values()
+        frames = began[0].frames
+        lines = [f"Traceback of {name_ranks(f.rank for f in began)}:", *map(str, frames)] if frames else []
+        for group in sorted(others, key=lambda group: min(failure.rank for failure in group)):
+            lines.append(_sentence(group) + (f" ({group[0].where()})" if group[0].where() else ""))
         return "\n".join(lines)
 
+    def _render_traceback_(self) -> list[str]:
+        return [*super()._render_traceback_(), *self.details.splitlines()]
 
-def _sentence(failure: Failure, ranks: list[int]) -> str:
-    verb = "raised" if not failure.op else "was" if len(ranks) == 1 else "were"
-    return f"{name_ranks(ranks)} {verb} {failure.how()}"
+
+def _sentence(group: list[Failure]) -> str:
+    verb = "raised" if not group[0].op else "was" if len(group) == 1 else "were"
+    return f"{name_ranks(failure.rank for failure in group)} {verb} {group[0].how()}"
 
 
 def _plain(message: str) -> str:

@@ -165,5 +165,5 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     if isinstance(error, SyntaxError) and not frames:
         frames = (Frame(names.get(error.filename, error.filename), error.lineno or 0, "<module>"),)
     op_failed = recorder.row.state == "in" and isinstance(error, RuntimeError)
-    op = str(recorder.row) if op_failed else ""
-    return Failure(recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op)
+    op, source = (recorder.row.what, recorder.row.source) if op_failed else ("", "")
+    return Failure(recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source)

@@ -18,9 +18,7 @@ MEANING = {
 LANES = "upper lane: the rank's own stream · lower lane: the wire"
 
 
-def legend(
-    y: float, paint: Callable[[str], str], phases: Mapping[str, str], wire: bool
-) -> tuple[list[str], float]:
+def legend(y: float, paint: Callable[[str], str], phases: Mapping[str, str], wire: bool) -> tuple[list[str], float]:
     """The drawn legend whose first baseline is at y, and the baseline of its last line."""
     entries = [(paint(name), meaning) for name, meaning in MEANING.items()]
     entries.append((palette.LANE, "idle"))

@@ -123,9 +123,7 @@ class _Drawing:
         yield text(percent_text(share), WIDTH - MARGIN, base, text_anchor="end", fill=palette.QUIET_INK)
 
     def _lane(self, rank: int, lane: str, top: float, height: float, track: int = 0) -> Iterator[str]:
-        yield element(
-            "rect", x=PLOT_LEFT, y=top, width=PLOT_RIGHT - PLOT_LEFT, height=height, fill=palette.LANE
-        )
+        yield element("rect", x=PLOT_LEFT, y=top, width=PLOT_RIGHT - PLOT_LEFT, height=height, fill=palette.LANE)
         tracks = {n: tuple(spans) for n, spans in groupby(self.timeline.lane(rank, lane), lambda s: s.track)}
         for mark in marks(tracks.get(track, ()), self.timeline.start_s, PLOT_LEFT, self.scale):
             yield self._mark(mark, lane, top, height)

@@ -31,7 +31,7 @@ class Op:
     group       name of the process group; `ranks` are its members as global ranks
     seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
                 collectives with equal (group, seq) are one collective, seen from each rank
-    bytes       size of what this rank gave to the op: its tensor or tensors (what it got, where it gave nothing: recv, scatter)
+    bytes       size of the tensors that this rank gave to the op; what it got, where it gave none (recv, scatter)
     peer, tag   the other rank (global) of a send or recv, and its tag
     of          index, in this rank's list, of the asynchronous op that a wait waits for
     source      the caller's line: "train.py:41", "In [5]:3"
