@@ -26,7 +26,7 @@ class Difference:
     max_abs   max |a - b| over all elements of all tensors and ranks
     max_rel   max over tensors and ranks of max |a - b| / max |b|: relative to the tensor's largest element,
               since an element near zero makes any elementwise ratio large
-    where     the tensor and rank of max_rel
+    where     the first tensor and rank whose relative difference is max_rel or within a hundredth of it
     """
 
     part: str
@@ -86,8 +86,10 @@ def _difference(part: str, serial: Snapshot, ranks: Sequence[Snapshot]) -> Diffe
         for rank, snapshot in enumerate(ranks)
         for name, absolute, relative in _compare(expected, _tensors(snapshot, part), rank)
     ]
-    largest = max(found, key=lambda entry: entry[1])
-    return Difference(part, len(expected), max(entry[0] for entry in found), largest[1], largest[2])
+    max_rel = max(relative for _, relative, _ in found)
+    # Where all are off by the same factor, rounding alone would pick the largest: name the first that is as large.
+    where = next(place for _, relative, place in found if relative >= 0.99 * max_rel)
+    return Difference(part, len(expected), max(absolute for absolute, _, _ in found), max_rel, where)
 
 
 def _tensors(snapshot: Snapshot, part: str) -> Mapping[str, np.ndarray]:

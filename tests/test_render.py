@@ -186,7 +186,7 @@ def test_a_name_is_drawn_only_where_it_fits() -> None:
 
 def test_a_timeline_shows_itself_in_a_cell() -> None:
     t = ddp().timeline()
-    assert t._repr_mimebundle_() == {"image/svg+xml": to_svg(t), "text/plain": repr(t)}
+    assert t._repr_mimebundle_() == {"image/svg+xml": to_svg(t, hover=False), "text/plain": repr(t)}
     assert t.to_svg() == to_svg(t)
 
 
@@ -194,5 +194,5 @@ def test_without_a_renderer_the_error_says_what_to_import(monkeypatch: pytest.Mo
     monkeypatch.setattr(timeline_module, "_renderers", {})
     with pytest.raises(RuntimeError, match=r"import lab_utils\.render first"):
         ddp().timeline().to_svg()
-    register_renderer("image/svg+xml", lambda timeline: f"{timeline.world_size} ranks")
+    register_renderer("image/svg+xml", lambda timeline, hover: f"{timeline.world_size} ranks")
     assert ddp().timeline().to_svg() == "4 ranks"

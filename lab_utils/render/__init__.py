@@ -38,4 +38,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_HOME])
 
 
-register_renderer(SVG, lambda timeline: import_module(f"{__name__}.timeline_svg").to_svg(timeline))
+register_renderer(SVG, lambda timeline, hover: import_module(f"{__name__}.timeline_svg").to_svg(timeline, hover))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab_utils.render import palette
 from lab_utils.render.layout import PLOT_LEFT, Layout, nested
 from lab_utils.render.marks import THINNEST
-from lab_utils.render.svg import element, text, text_width, words
+from lab_utils.render.svg import element, text, text_width, tip
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Phase
 from lab_utils.timeline.units import time_text
@@ -16,10 +16,10 @@ NAME_SIZE = 10
 
 
 class Bands:
-    """Draws the phases of a timeline; `scale` is user units a second."""
+    """Draws the phases of a timeline; `scale` is user units a second, `hover` lets each tell of itself."""
 
-    def __init__(self, timeline: Timeline, layout: Layout, scale: float) -> None:
-        self.layout, self.scale, self.origin_s = layout, scale, timeline.start_s
+    def __init__(self, timeline: Timeline, layout: Layout, scale: float, hover: bool) -> None:
+        self.layout, self.scale, self.origin_s, self.hover = layout, scale, timeline.start_s, hover
         self.levels = [_by_level(nested(phases), layout.phase_depth) for phases in timeline.phases]
         shown = [phase for levels in self.levels for phases in levels for phase in phases]
         names = dict.fromkeys(phase.name for phase in shown)
@@ -47,25 +47,24 @@ class Bands:
         if len(phases) == 1:
             yield self._band(phases[0], y)
         elif phases:
-            tip = f"{len(phases)} short phases: {', '.join(sorted({phase.name for phase in phases}))}"
-            yield self._box(phases[0].start_s, phases[-1].end_s, y, palette.GRID, tip)
+            said = f"{len(phases)} short phases: {', '.join(sorted({phase.name for phase in phases}))}"
+            yield self._box(phases[0].start_s, phases[-1].end_s, y, palette.GRID, said)
 
     def _band(self, phase: Phase, y: float) -> str:
-        tip = f"phase {phase.name}\nrank {phase.rank}: {self._when(phase)}"
-        box = self._box(phase.start_s, phase.end_s, y, self.tints[phase.name], tip, data_phase=phase.name)
+        said = f"phase {phase.name}\nrank {phase.rank}: {self._when(phase)}"
+        box = self._box(phase.start_s, phase.end_s, y, self.tints[phase.name], said, data_phase=phase.name)
         if not self._fits(phase):
             return box
         x = PLOT_LEFT + (phase.start_s - self.origin_s) * self.scale + 5
         base = y + self.layout.phase - 4.5
         return box + text(phase.name, x, base, font_size=NAME_SIZE, pointer_events="none")
 
-    def _box(self, start_s: float, end_s: float, y: float, fill: str, tip: str, **data: str) -> str:
+    def _box(self, start_s: float, end_s: float, y: float, fill: str, said: str, **data: str) -> str:
         x = PLOT_LEFT + (start_s - self.origin_s) * self.scale
         width = max((end_s - start_s) * self.scale, THINNEST)
         height = self.layout.phase - 1 if self.layout.named else self.layout.phase
         edge = {"stroke": palette.CARD, "stroke_width": 0.6} if width > 3 else {}
-        title = element("title", words(tip))
-        return element("rect", title, x=x, y=y, width=width, height=height, fill=fill, **data, **edge)
+        return element("rect", *tip(said, self.hover), x=x, y=y, width=width, height=height, fill=fill, **data, **edge)
 
     def _when(self, phase: Phase) -> str:
         start, duration = time_text(phase.start_s - self.origin_s), time_text(phase.end_s - phase.start_s)

@@ -37,6 +37,11 @@ def text(content: str, x: float, y: float, **attributes: str | float) -> str:
     return element("text", words(content), x=x, y=y, **attributes)
 
 
+def tip(said: str, hover: bool = True) -> list[str]:
+    """What a mark says when a pointer rests on it, as children for its element; none without `hover`."""
+    return [element("title", words(said))] if hover else []
+
+
 def pattern(name: str, look: Look) -> str:
     """Stripes or dots on the look's ground, to be painted with `url(#name)`."""
     if look.pattern == "stripes":

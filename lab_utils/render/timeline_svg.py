@@ -12,7 +12,7 @@ from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout
 from lab_utils.render.legend import legend
 from lab_utils.render.marks import Mark, marks
 from lab_utils.render.phases import Bands
-from lab_utils.render.svg import element, number, pattern, text, text_width, words
+from lab_utils.render.svg import element, number, pattern, text, text_width, tip, words
 from lab_utils.timeline.summary import headline, summary
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.units import percent_text, time_text
@@ -20,23 +20,24 @@ from lab_utils.timeline.units import percent_text, time_text
 LABEL_SIZE = 11
 
 
-def to_svg(timeline: Timeline) -> str:
+def to_svg(timeline: Timeline, hover: bool = True) -> str:
     """The picture as the text of an SVG file; equal timelines give equal bytes.
 
     Width 900 user units, scaled by whoever shows it. The drawing names itself to screen readers, describes
-    itself by the timeline's own table, and each mark tells op, size, source, start and duration on hover.
+    itself by the timeline's own table, and with `hover` each mark tells op, size, source, start and duration.
+    A notebook's cell shows pictures as images, where nothing hovers, and is half as large without.
     """
-    return _Drawing(timeline).svg()
+    return _Drawing(timeline, hover).svg()
 
 
 class _Drawing:
-    def __init__(self, timeline: Timeline) -> None:
-        self.timeline = timeline
+    def __init__(self, timeline: Timeline, hover: bool) -> None:
+        self.timeline, self.hover = timeline, hover
         self.layout: Layout = layout(timeline)
         self.scale = (PLOT_RIGHT - PLOT_LEFT) / (timeline.makespan_s or 1.0)
         content = repr((timeline.kind, timeline.world_size, timeline.spans, timeline.phases))
         self.id = "tl" + sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        self.bands = Bands(timeline, self.layout, self.scale)
+        self.bands = Bands(timeline, self.layout, self.scale, hover)
 
     def svg(self) -> str:
         lanes = bool(self.layout.wire_tracks)
@@ -132,7 +133,7 @@ class _Drawing:
         y = top + height * (1 - mark.bottom - mark.height)
         edge = {"stroke": palette.CARD, "stroke_width": 0.6} if mark.width > 3 and height > 4 else {}
         box = element(
-            "rect", element("title", words(mark.tip)), x=mark.x, y=y, width=mark.width,
+            "rect", *tip(mark.tip, self.hover), x=mark.x, y=y, width=mark.width,
             height=height * mark.height, fill=self._paint(mark.activity), data_activity=mark.activity,
             data_lane=lane, **edge,
         )  # fmt: skip

@@ -117,14 +117,14 @@ class Timeline:
         return self._lanes.get((rank, lane), ())
 
     def to_svg(self) -> str:
-        """The picture, as text of an SVG file: same timeline, same bytes."""
-        return _rendered(self, SVG)
+        """The picture, as text of an SVG file: same timeline, same bytes. Its marks tell their op on hover."""
+        return _rendered(self, SVG, hover=True)
 
     def __repr__(self) -> str:
         return summary(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return {SVG: _rendered(self, SVG), "text/plain": summary(self)}
+        return {SVG: _rendered(self, SVG, hover=False), "text/plain": summary(self)}
 
     @cached_property
     def _lanes(self) -> Mapping[tuple[int, Lane], tuple[Span, ...]]:
@@ -145,15 +145,15 @@ def _track(span: Span) -> tuple[int, str, int]:
 
 
 # A timeline can show itself, yet this room may not import the one that draws: that room registers here.
-_renderers: dict[str, Callable[[Timeline], str]] = {}
+_renderers: dict[str, Callable[[Timeline, bool], str]] = {}
 
 
-def register_renderer(mime_type: str, render: Callable[[Timeline], str]) -> None:
-    """Let `render` draw timelines as `mime_type` from now on; `lab_utils.render` does so on import."""
+def register_renderer(mime_type: str, render: Callable[[Timeline, bool], str]) -> None:
+    """Let `render(timeline, hover)` draw timelines as `mime_type` from now on; `lab_utils.render` does so on import."""
     _renderers[mime_type] = render
 
 
-def _rendered(timeline: Timeline, mime_type: str) -> str:
+def _rendered(timeline: Timeline, mime_type: str, hover: bool) -> str:
     if mime_type not in _renderers:
         raise RuntimeError(f"nothing draws a Timeline as {mime_type} yet: import lab_utils.render first")
-    return _renderers[mime_type](timeline)
+    return _renderers[mime_type](timeline, hover)

@@ -7,6 +7,8 @@ those of serial training on the whole batch, and equal optimizers on equal param
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -16,18 +18,25 @@ from lab_utils.comm.recorder import phase
 
 def replicate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
     """Give every rank the first rank's parameters and buffers."""
-    for tensor in [*model.parameters(), *model.buffers()]:
-        dist.broadcast(tensor.detach(), group=group, group_src=0)
+    tensors = [*model.parameters(), *model.buffers()]
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype is dtype]
+        _as_one_message(alike, lambda flat: dist.broadcast(flat, group=group, group_src=0))
 
 
 def aggregate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
-    """Replace each gradient by its mean over the ranks. All travel as one message: thirty small ones would each
-    wait for every rank to be scheduled."""
+    """Replace each gradient by its mean over the ranks."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat, dist.ReduceOp.AVG, group=group)
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+    _as_one_message(gradients, lambda flat: dist.all_reduce(flat, dist.ReduceOp.AVG, group=group))
+
+
+@torch.no_grad()
+def _as_one_message(tensors: list[Tensor], send: Callable[[Tensor], object]) -> None:
+    """Send tensors end to end as one: of thirty small messages each would wait until every rank has come to it."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    send(flat)
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def mean(value: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:

@@ -65,13 +65,11 @@ def train(
     rank: int | None = None,
     ranks: int | None = None,
     steps: int | None = None,
-) -> dict:
-    """Preprocess, initialise, then forward, backward, aggregate, update and check until it is enough.
+) -> tuple[GPT, Data, list[float]]:
+    """Preprocess, initialise, then forward, backward, aggregate, update and check, until it is enough.
 
     `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial). `steps` ends the
-    run early, on the recipe's schedule. Returns
-    "losses" of each step's whole batch, before its update; the loss on "held_out" text at the end; and what the
-    first rank's model writes "before" and "after".
+    run early, on the recipe's schedule. Returns the model, the data, and the loss of each step's whole batch.
     """
     rank = dist.get_rank() if rank is None else rank
     ranks = dist.get_world_size() if ranks is None else ranks
@@ -81,18 +79,17 @@ def train(
         model, optimizer, schedule = initialise(recipe)
         if ranks > 1:
             all_reduce.replicate(model)
-    batches = corpus.Batches(len(data.train), recipe.batch, recipe.seed)
-    before, losses = write(model, data.tokens, rank), []
+    batches, losses = corpus.Batches(len(data.train), recipe.batch, recipe.seed), []
     for i in range(recipe.steps if steps is None else steps):
         mine = data.train[batches.part(i, rank, ranks)]
-        losses.append(step(model, optimizer, tensor(mine.x), tensor(mine.y)).item())  # forward ... update
-        schedule.step()
-        report(step=i, loss=losses[-1])
+        loss = step(model, optimizer, tensor(mine.x), tensor(mine.y))  # forward, backward, aggregate, update
         with phase("check"):
+            schedule.step()
+            losses.append(loss.item())
+            report(step=i, loss=losses[-1])
             if losses[-1] < recipe.stop_below:
                 break
-    after, held_out = write(model, data.tokens, rank), evaluate(model, data.held_out)
-    return {"losses": losses, "held_out": held_out, "before": before, "after": after}
+    return model, data, losses
 
 
 def preprocess(recipe: Recipe) -> Data:
@@ -122,10 +119,8 @@ def evaluate(model: nn.Module, blocks: corpus.Blocks) -> float:
     return model(tensor(blocks.x), tensor(blocks.y))[1].item()
 
 
-def write(model: GPT, tokens: corpus.BPE, rank: int, prompt: str = "The ", length: int = 60) -> str:
-    """What the model writes after the prompt; only the first rank does, the others give ""."""
-    if rank:
-        return ""
+def write(model: GPT, tokens: corpus.BPE, prompt: str = "The ", length: int = 100) -> str:
+    """What the model writes after the prompt, in so many tokens; the same on every call."""
     draw = torch.Generator(device()).manual_seed(0)
     ids = model.generate(tensor(tokens.encode(prompt))[None], length, temperature=0.7, generator=draw)
     return tokens.decode(ids[0].cpu().numpy())
@@ -149,11 +144,11 @@ def main() -> None:
     parser.add_argument("--text", help="a text file or folder; the lab's own text unless given")
     given = parser.parse_args()
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    result = train(Recipe(steps=given.steps, text=given.text))
+    model, data, losses = train(Recipe(steps=given.steps, text=given.text))
     if dist.get_rank() == 0:
-        losses = result["losses"]
-        print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}, held out {result['held_out']:.3f}")
-        print(result["after"])
+        held_out = evaluate(model, data.held_out)
+        print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}, held out {held_out:.3f} nats a token")
+        print(write(model, data.tokens))
     dist.destroy_process_group()
 
 
