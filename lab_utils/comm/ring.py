@@ -29,9 +29,11 @@ from lab_utils.comm.steps import ring_chunk, ring_range
 
 
 def ring_all_reduce(
-    tensor: Tensor, op: dist.ReduceOp.RedOpType = SUM, group: dist.ProcessGroup | Peers | None = None
+    tensor: Tensor,
+    op: dist.ReduceOp.RedOpType = SUM,
+    group: dist.ProcessGroup | Peers | None = None,
 ) -> None:
-    """Reduce over all ranks, in place, as dist.all_reduce: any shape, any numel, any number of ranks.
+    """Reduce over all ranks, in place, as dist.all_reduce: any shape, any numel.
 
     First every rank comes to own one chunk of the result, then it tells everybody else.
     """
@@ -48,9 +50,10 @@ def ring_reduce_scatter(
     op: dist.ReduceOp.RedOpType = SUM,
     group: dist.ProcessGroup | Peers | None = None,
 ) -> None:
-    """Leave chunk `rank` of the reduced `input` in `output`, as dist.reduce_scatter_single; n - 1 steps.
+    """Leave chunk `rank` of the reduced `input` in `output`; n - 1 steps.
 
-    The input is flattened and cut into n chunks, the first numel % n one element longer; it is not changed.
+    As dist.reduce_scatter_single. The input is flattened and cut into n chunks, the first
+    numel % n one element longer; it is not changed.
     """
     peers = Peers.of(group)
     rank, n = peers.rank, peers.n
@@ -62,12 +65,16 @@ def ring_reduce_scatter(
         own = chunks[ring_chunk(rank, step + 1, n)]
         arrived = torch.empty_like(own)
         _turn(peers, partial, arrived)
-        partial = combine(own, arrived, op, out=arrived)  # goes on to the right in the next step
-    store(output, partial)  # n - 1 ranks have added to this chunk, and this rank was the last
+        partial = combine(own, arrived, op, out=arrived)  # goes on to the right next
+    store(output, partial)  # n - 1 ranks have added to it, and this rank was the last
     divide(output, op, n)
 
 
-def ring_all_gather(output: Tensor, input: Tensor, group: dist.ProcessGroup | Peers | None = None) -> None:
+def ring_all_gather(
+    output: Tensor,
+    input: Tensor,
+    group: dist.ProcessGroup | Peers | None = None,
+) -> None:
     """Join the inputs of all ranks in `output`, as dist.all_gather_single; n - 1 steps.
 
     Rank r's input is chunk r of the flattened output.
@@ -79,8 +86,8 @@ def ring_all_gather(output: Tensor, input: Tensor, group: dist.ProcessGroup | Pe
         chunks = chunks_of(flat, n)
         store(chunks[rank], input)
         for step in ring_range(n, "all_gather"):
-            # What the left neighbour sends now, this rank passes on in the next step.
-            _turn(peers, chunks[ring_chunk(rank, step, n)], chunks[ring_chunk(rank, step + 1, n)])
+            here, coming = ring_chunk(rank, step, n), ring_chunk(rank, step + 1, n)
+            _turn(peers, chunks[here], chunks[coming])  # passed on in the next step
 
 
 def _turn(peers: Peers, sent: Tensor, arrived: Tensor) -> None:

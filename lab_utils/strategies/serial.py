@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from lab_utils.comm.recorder import phase
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
+def step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+) -> Tensor:
     """One step on the whole batch x, y [B, T]; the loss before the update, []."""
     optimizer.zero_grad()
     with phase("forward"):

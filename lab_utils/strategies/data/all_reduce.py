@@ -8,6 +8,7 @@ those of serial training on the whole batch, and equal optimizers on equal param
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -21,21 +22,23 @@ def replicate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
     tensors = [*model.parameters(), *model.buffers()]
     for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
         alike = [tensor for tensor in tensors if tensor.dtype is dtype]
-        _as_one_message(alike, lambda flat: dist.broadcast(flat, group=group, group_src=0))
+        _as_one_message(alike, partial(dist.broadcast, group=group, group_src=0))
 
 
 def aggregate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
     """Replace each gradient by its mean over the ranks."""
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    _as_one_message(gradients, lambda flat: dist.all_reduce(flat, dist.ReduceOp.AVG, group=group))
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    average = partial(dist.all_reduce, op=dist.ReduceOp.AVG, group=group)
+    _as_one_message(gradients, average)
 
 
 @torch.no_grad()
 def _as_one_message(tensors: list[Tensor], send: Callable[[Tensor], object]) -> None:
-    """Send tensors end to end as one: of thirty small messages each would wait until every rank has come to it."""
+    """Send tensors joined into one: thirty small messages would wait for all ranks each."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     send(flat)
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
 
 

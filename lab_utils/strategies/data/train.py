@@ -66,10 +66,11 @@ def train(
     ranks: int | None = None,
     steps: int | None = None,
 ) -> tuple[GPT, Data, list[float]]:
-    """Preprocess, initialise, then forward, backward, aggregate, update and check, until it is enough.
+    """All seven phases, the last five until it is enough.
 
-    `step` is the strategy. rank and ranks are the process group's unless given (0 and 1: serial). `steps` ends the
-    run early, on the recipe's schedule. Returns the model, the data, and the loss of each step's whole batch.
+    `step` is the strategy. rank and ranks are the process group's unless given
+    (0 and 1: serial). `steps` ends the run early, on the recipe's schedule. Returns
+    the model, the data, and the loss of each step's whole batch.
     """
     rank = dist.get_rank() if rank is None else rank
     ranks = dist.get_world_size() if ranks is None else ranks
@@ -79,10 +80,11 @@ def train(
         model, optimizer, schedule = initialise(recipe)
         if ranks > 1:
             all_reduce.replicate(model)
-    batches, losses = corpus.Batches(len(data.train), recipe.batch, recipe.seed), []
+    losses, batches = [], corpus.Batches(len(data.train), recipe.batch, recipe.seed)
     for i in range(recipe.steps if steps is None else steps):
         mine = data.train[batches.part(i, rank, ranks)]
-        loss = step(model, optimizer, tensor(mine.x), tensor(mine.y))  # forward, backward, aggregate, update
+        # forward, backward, aggregate, update
+        loss = step(model, optimizer, tensor(mine.x), tensor(mine.y))
         with phase("check"):
             schedule.step()
             losses.append(loss.item())
