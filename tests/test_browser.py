@@ -13,10 +13,10 @@ CHAPTER = "00_ranks.ipynb"
 SCREENSHOTS = Path(__file__).parents[1] / "test-results"
 RUN_TIMEOUT_S = 120
 
-# Counts pixels of one colour in an image of the page, drawn at the size it was made for.
+# Counts pixels of one colour in an image of the page, drawn at the size it has there.
 COUNT_PIXELS = """(image, [r, g, b]) => {
     const canvas = document.createElement("canvas");
-    canvas.width = image.naturalWidth, canvas.height = image.naturalHeight;
+    canvas.width = image.width, canvas.height = image.height;
     const context = canvas.getContext("2d");
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
     const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
@@ -56,8 +56,11 @@ def test_chapter_00_runs_and_draws_its_timeline(tmp_path: Path, dark: bool):
 
 
 def assert_timeline_is_drawn(image: Locator) -> None:
-    """It has a size, and both computing and communication take up room in it."""
-    assert image.evaluate("image => image.complete && image.naturalWidth") > 600
+    """All of it is to be seen, and both computing and communication take up room in it."""
+    assert image.evaluate("image => image.complete && image.width") > 600
+    assert image.evaluate(
+        "image => image.getBoundingClientRect().right <= image.parentElement.getBoundingClientRect().right"
+    )
     assert image.evaluate(COUNT_PIXELS, COMPUTE) > 500
     assert image.evaluate(COUNT_PIXELS, COMMUNICATION) > 100
 

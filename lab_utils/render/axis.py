@@ -24,8 +24,8 @@ def time_axis(makespan_s: float, most: int = 9) -> Axis:
         return Axis(unit, ((0.0, "0"),))
     power = floor(log10(length)) - 1
     steps = ((factor, exponent) for exponent in (power, power + 1, power + 2) for factor in (1, 2, 5))
-    factor, exponent = next((f, e) for f, e in steps if length / (f * 10.0**e) < most)
-    count = floor(length / (factor * 10.0**exponent) + 1e-9)
+    counted = ((f, e, floor(length / (f * 10.0**e) + 1e-9)) for f, e in steps)
+    factor, exponent, count = next(found for found in counted if found[2] < most)
     decimals = max(0, -exponent)
     values = [round(k * factor * 10.0**exponent, decimals) for k in range(count + 1)]
     texts = [f"{value:,.{decimals}f}" if value else "0" for value in values]

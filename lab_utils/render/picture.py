@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from lab_utils.render import palette
-from lab_utils.render.svg import element, number, text, words
+from lab_utils.render.frame import frame
+from lab_utils.render.svg import element, number, text
 
 MARGIN = 24
 TITLE = 52  # below the title and the line under it
@@ -41,20 +42,9 @@ def card(
     head = [text(title, MARGIN, 28, font_size=15, font_weight=600)]
     if subtitle:
         head.append(text(subtitle, MARGIN, 45, fill=palette.QUIET_INK))
-    svg = element(
-        "svg",
-        element("title", words(title)),
-        element("desc", words(described)),
-        *([element("defs", *definitions)] if definitions else []),
-        element(
-            "rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=palette.CARD,
-            stroke=palette.CARD_EDGE,
-        ),
-        "\n".join([*head, *body]),
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {number(width)} {number(height)}", width=width,
-        height=height, role="img", aria_label=f"{title}. {subtitle}", style="max-width: 100%; height: auto",
-        font_family=palette.FONT, font_size=11, fill=palette.INK,
-    )  # fmt: skip
+    inside = [*([element("defs", *definitions)] if definitions else []), "\n".join([*head, *body])]
+    name = picture_id(title, subtitle, described)
+    svg = frame(width, height, f"{title}. {subtitle}", described, name, *inside)
     return Picture(svg, described)
 
 

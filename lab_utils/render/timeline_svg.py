@@ -8,11 +8,12 @@ from itertools import groupby
 
 from lab_utils.render import palette
 from lab_utils.render.axis import time_axis
+from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.render.legend import legend
 from lab_utils.render.marks import Mark, marks
 from lab_utils.render.phases import Bands
-from lab_utils.render.svg import element, number, pattern, text, text_width, tip, words
+from lab_utils.render.svg import element, pattern, text, text_width, tip
 from lab_utils.timeline.summary import headline, summary
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.units import percent_text, time_text
@@ -44,22 +45,8 @@ class _Drawing:
         below, end = legend(self.layout.bottom + 52, self._paint, self.bands.unnamed(), lanes)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
-        about = headline(self.timeline)
-        return element(
-            "svg",
-            element("title", words(about), id=f"{self.id}-title"),
-            element("desc", words(summary(self.timeline)), id=f"{self.id}-desc"),
-            self._definitions(),
-            element(
-                "rect", x=0.5, y=0.5, width=WIDTH - 1, height=height - 1, rx=10, fill=palette.CARD,
-                stroke=palette.CARD_EDGE,
-            ),
-            "\n".join(body),
-            xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {number(height)}", width=WIDTH,
-            height=height, role="img", aria_label=about, aria_describedby=f"{self.id}-desc",
-            style="max-width: 100%; height: auto", font_family=palette.FONT, font_size=LABEL_SIZE,
-            fill=palette.INK,
-        )  # fmt: skip
+        about, described = headline(self.timeline), summary(self.timeline)
+        return frame(WIDTH, height, about, described, self.id, self._definitions(), "\n".join(body))
 
     def _paint(self, activity: str) -> str:
         plain = palette.ACTIVITIES[activity].pattern == "plain"
