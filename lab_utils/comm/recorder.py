@@ -34,14 +34,14 @@ class Recording:
     entries: list[Entry | Computing] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
-    futures: list[tuple[Entry, torch.futures.Future]] = field(default_factory=list)
+    futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
 
     def finish(self) -> None:
         """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
-        for entry, future in self.futures:
+        for entry, future, now in self.futures:
             if entry.done_s is None:
                 future.wait()
-                entry.set_done(host_now())  # unless its own callback came first
+                entry.set_done(now())  # unless its own callback came first
 
 
 class Recorder:
@@ -113,7 +113,7 @@ class Recorder:
         if entry.asynchronous and (future := future_of(work)) is not None:
             now = self._now if entry.on_device else host_now
             future.add_done_callback(lambda _: entry.set_done(now()))
-            self.recording.futures.append((entry, future))
+            self.recording.futures.append((entry, future, now))
 
     def wait_begins(self, entry: Entry) -> Entry | None:
         """The rank blocks on the op. Returns the wait's own entry when the op is an asynchronous one."""
