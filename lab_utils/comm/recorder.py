@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
@@ -20,28 +20,12 @@ from lab_utils.comm.callers import name_files as name_files
 from lab_utils.comm.clock import Moment, StreamClock, host_now
 from lab_utils.comm.entry import Computing, Entry, to_ops
 from lab_utils.comm.futures import after_backward, future_of, in_backward
-from lab_utils.timeline.trace import Op, Phase
+from lab_utils.comm.recorded import Recording
+from lab_utils.timeline.trace import Phase
 
 # gloo's thread notes when an asynchronous op is done, and holds the op up until the interpreter lets it. By
 # default a busy interpreter lets others in after 5 ms.
 _SWITCH_S = 1e-4
-
-
-@dataclass(slots=True)
-class Recording:
-    """What one `recording()` collected; `ops` and `phases` are filled when it ends."""
-
-    entries: list[Entry | Computing] = field(default_factory=list)
-    ops: list[Op] = field(default_factory=list)
-    phases: list[Phase] = field(default_factory=list)
-    futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
-
-    def finish(self) -> None:
-        """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
-        for entry, future, now in self.futures:
-            if entry.done_s is None:
-                future.wait()
-                entry.set_done(now())  # unless its own callback came first
 
 
 class Recorder:

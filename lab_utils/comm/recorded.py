@@ -1,0 +1,29 @@
+"""What one recording collects while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from lab_utils.comm.clock import Moment
+from lab_utils.comm.entry import Computing, Entry
+from lab_utils.timeline.trace import Op, Phase
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one `recording()` collected; `ops` and `phases` are filled when it ends."""
+
+    entries: list[Entry | Computing] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
+
+    def finish(self) -> None:
+        """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
+        for entry, future, now in self.futures:
+            if entry.done_s is None:
+                future.wait()
+                entry.set_done(now())  # unless its own callback came first
