@@ -1,7 +1,7 @@
 """Parity: does a strategy compute what serial training computes? Loss, every gradient, every parameter.
 
 Pure numpy, so the notebook's kernel compares what the ranks sent. The numbers are exact in the attributes; the
-badge shows the next power of ten above them, which is the same on every machine.
+badge shows the next power of ten above them, from ROUNDING up, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
 
 Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
+ROUNDING = 1e-12
 PARTS = ("loss", "gradients", "parameters")
 
 
@@ -105,16 +106,18 @@ def _compare(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], 
         a, b = np.asarray(got[name], dtype=np.float64), np.asarray(b, dtype=np.float64)
         if a.shape != b.shape:
             raise ValueError(f"{name} is {list(a.shape)} on rank {rank} and {list(b.shape)} in serial")
-        absolute = float(np.abs(a - b).max(initial=0.0))
-        if math.isnan(absolute):
-            absolute = math.inf
-        yield name, absolute, absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which the next line sees
+            absolute = float(np.abs(a - b).max(initial=0.0))
+        if not math.isfinite(absolute):  # nothing equals a diverged run, not even another one
+            yield name, math.inf, math.inf
+        else:
+            yield name, absolute, absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
 
 
 def bound(value: float) -> str:
-    """The next power of ten above: 3.1e-17 is "< 1e-16"; 0 is "0"."""
-    if value == 0:
-        return "0"
-    if math.isinf(value):
+    """The next power of ten above, 3.1e-5 is "< 1e-4"; rounding differs between machines, so none below ROUNDING."""
+    if not math.isfinite(value):
         return "not a number"
-    return f"< 1e{math.floor(math.log10(value)) + 1:+03d}".replace("e-0", "e-").replace("e+0", "e+")
+    if value < ROUNDING:
+        return f"< {ROUNDING:g}"
+    return f"< {10.0 ** (math.floor(math.log10(value)) + 1):g}"

@@ -63,6 +63,13 @@ def test_not_a_number_of_ranks(asked: object) -> None:
     )
 
 
+@pytest.mark.parametrize("timeout_s", [0, -1, "30", None, True])
+def test_not_a_timeout(timeout_s: object) -> None:
+    with pytest.raises(StartError) as refused:
+        start_ranks(2, timeout_s=timeout_s)
+    assert str(refused.value).startswith(f"timeout_s={timeout_s!r}: ") and "\n" not in str(refused.value)
+
+
 def test_more_ranks_than_memory_allows() -> None:
     sentence = _refusal(100_000)
     said = re.fullmatch(r"100000 ranks need about (\d+) MB and (\d+) MB are free: start at most (\d+)", sentence)

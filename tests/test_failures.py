@@ -16,6 +16,7 @@ from failing_programs import (
     kill_one,
     leave_one,
     line_of,
+    mistake_in_an_op,
     raise_everywhere,
     raise_on_one,
     skip_on_one,
@@ -25,7 +26,7 @@ from failing_programs import (
 )
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, RankError, Ranks
+from lab_utils.ranks import RankDied, RankError, Ranks, StartError, on_rank
 
 PROGRAMS = failing_programs.__file__
 GROUP_TIMEOUT_S = 3.0
@@ -213,3 +214,26 @@ def test_a_rank_killed_between_two_runs(ranks: Ranks) -> None:
     error, took_s = timed(RankDied, ranks.run, total_of_ranks)
     assert str(error) == "rank 1 was ended by SIGKILL: ranks.restart() starts all 3 afresh"
     assert took_s < QUICK_S
+
+
+# ------------------------------------------------------------------ while starting
+def test_a_rank_that_dies_while_the_group_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_rank, "join", lambda *_: __import__("os")._exit(5))
+    error, took_s = timed(StartError, start_ranks, 2)
+    assert str(error) == "the ranks could not form their group: one of them ended with exit code 5"
+    assert took_s < 30
+
+
+def test_the_listener_of_reports_may_raise(ranks: Ranks) -> None:
+    def listener(rank: int, values: dict) -> None:
+        raise LookupError("no such curve")
+
+    start = time.perf_counter()
+    with pytest.raises(LookupError, match="no such curve"):
+        ranks.run(compute_for_ever, on_report=listener)
+    assert time.perf_counter() - start < QUICK_S
+
+
+def test_a_mistake_after_an_op_that_failed_is_the_ranks_own(ranks: Ranks) -> None:
+    error, _ = timed(RankError, ranks.run, mistake_in_an_op)
+    assert "ranks 0-2 raised" in str(error) and "left waiting" not in str(error) + error.details

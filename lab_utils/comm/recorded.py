@@ -21,9 +21,10 @@ class Recording:
     phases: list[Phase] = field(default_factory=list)
     futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
 
-    def finish(self) -> None:
+    def finish(self, show: Callable[[str, Entry], None]) -> None:
         """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
         for entry, future, now in self.futures:
             if entry.done_s is None:
+                show("in", entry)
                 future.wait()
                 entry.set_done(now())  # unless its own callback came first

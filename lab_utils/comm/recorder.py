@@ -204,7 +204,7 @@ class Recorder:
         self._cursor = begin = self._now()
         try:
             yield recorded
-            recorded.finish()
+            recorded.finish(self.show)
         finally:
             self._compute_until(self._now())
             sys.setswitchinterval(interval_s)

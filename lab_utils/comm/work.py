@@ -30,7 +30,11 @@ class RecordedWork(Work):
         if above is not None and above.f_code.co_filename == _C10D:
             self._entry.asynchronous = False
         wait = recorder.wait_begins(self._entry)
-        done = self._inner.wait() if timeout is None else self._inner.wait(timeout)
+        try:
+            done = self._inner.wait() if timeout is None else self._inner.wait(timeout)
+        except RuntimeError as error:
+            error.failed_op = recorder.row
+            raise
         if self._on_done is not None:
             self._on_done(self._inner, self._entry)
             self._on_done = None

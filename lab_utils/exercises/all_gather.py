@@ -73,4 +73,4 @@ def _wrong_entries(rank: int, got: np.ndarray, given: Sequence[np.ndarray]) -> I
 
 
 def _shown(array: np.ndarray) -> str:
-    return str([float(f"{value:.4g}") for value in array.ravel().tolist()]).replace(".0", "")
+    return "[" + ", ".join(f"{value:.4g}" for value in array.ravel().tolist()) + "]"

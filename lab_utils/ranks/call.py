@@ -37,20 +37,23 @@ class Call:
         self.answers: dict[int, Any] = {}
 
     def finish(self, function: Callable, args: tuple) -> list:
+        """The answers in order of members, None for a rank that died. What ends it early ends the ranks' calls too."""
         self._send(function, args)
-        interrupted = False
+        interrupt: BaseException | None = None
         while self.waiting:
             try:
-                self._take(interrupted)
+                self._take(interrupt is not None)
             except queue.Empty:
                 self._interrupt()  # again: a rank that had not begun yet took no notice
-            except KeyboardInterrupt:
-                if interrupted:
+            except BaseException as error:  # Ctrl-C, or whatever on_report raised
+                if interrupt is not None:
                     raise
-                interrupted = True
+                interrupt = error
                 self._interrupt()
-        if interrupted:
+        if isinstance(interrupt, KeyboardInterrupt):
             raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted")
+        if interrupt is not None:
+            raise interrupt
         return [self.answers.get(rank) for rank in self.members]
 
     def _send(self, function: Callable, args: tuple) -> None:

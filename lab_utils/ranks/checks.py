@@ -10,10 +10,14 @@ from lab_utils import memory
 from lab_utils.ranks.errors import StartError
 
 
-def check_request(ranks: object) -> int:
+def check_request(ranks: object, timeout_s: object = 30.0) -> int:
     """The number of ranks, if it can be started here. StartError is one sentence with the numbers and the mend."""
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise StartError(f"start_ranks({ranks!r}): the number of ranks must be a whole number from 1 up, such as 4")
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
+        raise StartError(
+            f"timeout_s={timeout_s!r}: the group's time-out must be a number of seconds above 0, such as 30"
+        )
     if importlib.util.find_spec("torch") is None:
         raise StartError(
             f"torch is not installed for {sys.executable}: run `make lab` once, or `pip install torch` there"

@@ -67,8 +67,8 @@ def start_stock_engines(
     `on_end(pid, exit code)` is called from a thread for each rank that ends.
     """
     loopback = "lo0" if sys.platform == "darwin" else "lo"
-    environment = {"OMP_NUM_THREADS": str(threads), "GLOO_SOCKET_IFNAME": loopback}
-    cluster.config.EngineLauncher.environment = environment | os.environ
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | {"GLOO_SOCKET_IFNAME": loopback}
+    cluster.config.EngineLauncher.environment = environment
     cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
     cluster.start_engines_sync(ranks)
     for engines in cluster.engines.values():
@@ -85,13 +85,16 @@ def _tell_of_end(launcher: LocalProcessLauncher, on_end: weakref.WeakMethod) -> 
         tell(launcher.process.pid, launcher.process.wait())
 
 
-def wait_for_engines(client: ipp.Client, ranks: int, zygote: Zygote | None, log: Path) -> None:
-    """Until all engines are registered; StartError with the end of the log when the zygote ends first."""
+def wait_for_engines(
+    client: ipp.Client, ranks: int, zygote: Zygote | None, death: concurrent.futures.Future, log: Path
+) -> None:
+    """Until all engines are registered; StartError with the end of the log when one, or their parent, ends first."""
     ready = client.wait_for_engines(ranks, block=False, interactive=False, timeout=START_TIMEOUT_S)
-    while not ready.done():
-        concurrent.futures.wait([ready], timeout=0.25)
-        if zygote is not None and zygote.ended.is_set():
-            raise StartError(f"the ranks' parent process ended while they started; it said: {_tail(log)}")
+    ends = [death] if zygote is None else [death, zygote.ended]
+    done, _ = concurrent.futures.wait([ready, *ends], START_TIMEOUT_S, concurrent.futures.FIRST_COMPLETED)
+    if ready not in done:
+        what = "one of the ranks" if death in done else "the ranks' parent process" if done else "nothing"
+        raise StartError(f"{what} ended while they started; it said: {_tail(log)}")
     ready.result()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import signal
 from dataclasses import dataclass
 
 from lab_utils.ranks.printing import name_ranks
@@ -108,3 +109,10 @@ def _plain(message: str) -> str:
     if timed_out:
         return f"no answer within the group's {int(timed_out[1]) / 1000:g} s"
     return message.partition(" [127.")[0].partition(". This is typically caused")[0]
+
+
+def ended(exit_code: int) -> str:
+    """How a process ended: "was ended by SIGKILL", "ended with exit code 1"."""
+    if exit_code < 0:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code}"

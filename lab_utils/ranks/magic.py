@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipyparallel as ipp
 from IPython import get_ipython
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
@@ -46,5 +47,9 @@ def _members(on: str | None, ranks: Ranks) -> list[int] | None:
     return members
 
 
-def load() -> None:
+def load(client: ipp.Client) -> None:
+    """Register `%%ranks`, and `%%px` for the ranks' engines, waiting for them as `%%ranks` does."""
     get_ipython().register_magic_function(ranks_magic, "cell", "ranks")
+    view = client[:]
+    view.block = True
+    view.activate()

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -19,6 +20,8 @@ from typing import Any
 
 from lab_utils.ranks.errors import Failure, Frame
 from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
+
+_BACKEND_SAID = re.compile(r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL")
 
 
 @dataclass(slots=True)
@@ -164,6 +167,8 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     frames = tuple(Frame(names.get(f.filename, f.filename), f.lineno or 0, f.name) for f in stack)
     if isinstance(error, SyntaxError) and not frames:
         frames = (Frame(names.get(error.filename, error.filename), error.lineno or 0, "<module>"),)
-    op_failed = recorder.row.state == "in" and isinstance(error, RuntimeError)
-    op, source = (recorder.row.what, recorder.row.source) if op_failed else ("", "")
+    row = getattr(error, "failed_op", None)
+    if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
+        row = recorder.row  # DDP waits in C++, where nobody can mark the error
+    op, source = (row.what, row.source) if row is not None else ("", "")
     return Failure(recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from concurrent.futures import Future
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -44,18 +45,15 @@ class Zygote:
     """Loads torch at once, forks the ranks when told to, and tells of each rank's end."""
 
     def __init__(self, log: Path, threads: int):
-        environment = {
-            "OMP_NUM_THREADS": str(threads),
-            "GLOO_SOCKET_IFNAME": "lo",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
+        wished = {"OMP_NUM_THREADS": str(threads), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        environment = wished | os.environ | {"GLOO_SOCKET_IFNAME": "lo"}  # ranks talk on loopback and nowhere else
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, str(_HERE / "zygote.py")],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True,
-                env=environment | os.environ,
+                env=environment,
             )  # fmt: skip
-        self.ended = threading.Event()
+        self.ended: Future[None] = Future()
 
     def fork(self, ranks: int, engine_args: list[str], on_end: weakref.WeakMethod) -> None:
         """Fork once torch is loaded; `on_end(pid, exit code)` is called from a thread for each rank that ends.
@@ -74,7 +72,7 @@ class Zygote:
                 if "ended" in event and tell is not None:
                     tell(event["ended"], os.waitstatus_to_exitcode(event["status"]))
                 del tell
-        self.ended.set()
+        self.ended.set_result(None)
 
     def stop(self) -> None:
         """Let go of the process, which is the reaper's to end."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import sys
 import tempfile
 import weakref
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from lab_utils.comm.board import Board
 from lab_utils.ranks import on_rank
 from lab_utils.ranks.call import Call, Member
 from lab_utils.ranks.checks import check_request, threads_per_rank
-from lab_utils.ranks.errors import RankDied, RankError
+from lab_utils.ranks.errors import RankDied, RankError, StartError, ended
 from lab_utils.ranks.naming import cell_names
 from lab_utils.ranks.outcomes import results_of, show, trace_of
 from lab_utils.ranks.processes import CAN_FORK, Reaper, Zygote
@@ -42,7 +42,7 @@ def start_ranks(ranks: int = 4, *, timeout_s: float = GROUP_TIMEOUT_S, fork: boo
 
     StartError, one sentence, when that many ranks cannot be started here; nothing is left running then.
     """
-    return Ranks(check_request(ranks), timeout_s, fork)
+    return Ranks(check_request(ranks, timeout_s), timeout_s, fork)
 
 
 def current_ranks() -> Ranks | None:
@@ -62,7 +62,6 @@ class Ranks:
         self.running = False
         self._start()
         _started.add(self)
-        _load_magics(self.client)
 
     # ------------------------------------------------------------------ running code
     def run(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> list[Any]:
@@ -89,6 +88,8 @@ class Ranks:
         self._ready()
         members = {r: Member(self._engines[r], self._pids[r]) for r in (range(self.size) if only is None else only)}
         self._call = call = Call(self.client, members, on_report)
+        for rank in self._dead.keys() & members.keys():  # since they were found ready
+            call.died(rank)
         self._must_join = True  # unless all goes well
         try:
             outcomes = call.finish(function, args)
@@ -136,6 +137,7 @@ class Ranks:
         reaper = Reaper()
         reaper.clear(self._folder)
         self._dead: dict[int, int] = {}
+        self._death: Future[int] = Future()  # exit code of the first rank that ends
         self._pids: list[int] = []
         self._call: Call | None = None
         self._must_join = True
@@ -148,6 +150,7 @@ class Ranks:
             self._finalizer()
             raise
         self.running = True
+        _load_magics(self.client)
 
     def _start_processes(self, reaper: Reaper) -> None:
         log, threads = self._folder / "ranks.log", threads_per_rank(self.size)
@@ -164,7 +167,7 @@ class Ranks:
         self._end_by(self.client, zygote, reaper)
         if zygote is not None:
             zygote.fork(self.size, cluster.engine_args(controller), on_end)
-        cluster.wait_for_engines(self.client, self.size, zygote, log)
+        cluster.wait_for_engines(self.client, self.size, zygote, self._death, log)
         self._engines = sorted(self.client.ids)
         self._board = Board.create(self._folder / "board", self.size)
 
@@ -182,8 +185,19 @@ class Ranks:
             )
             for rank, engine in enumerate(self._engines)
         ]
-        self._pids = [result.get(timeout=self.timeout_s + 10) for result in waiting]
+        pending = {self._death, *waiting}
+        while len(pending) > 1:
+            done, pending = wait(pending, self.timeout_s + 10, FIRST_COMPLETED)
+            if self._death in done or not done:
+                self._raise_for_the_dead()
+                raise StartError(f"the ranks could not form their group: {self._why_not()}")
+        self._pids = [joined.result() for joined in waiting]
         self._must_join = False
+
+    def _why_not(self) -> str:
+        if self._death.done():
+            return f"one of them {ended(self._death.result())}"
+        return f"not all of them came within {self.timeout_s + 10:g} s"
 
     def _must_run(self) -> None:
         if not self.running:
@@ -200,12 +214,14 @@ class Ranks:
         if pid in self._pids:
             rank = self._pids.index(pid)
             self._dead[rank] = exit_code
-            if self._call is not None:
-                self._call.died(rank)
+            if (call := self._call) is not None:
+                call.died(rank)
+        if not self._death.done():
+            self._death.set_result(exit_code)
 
     def _raise_for_the_dead(self) -> None:
         if self._dead:
-            how = "; ".join(f"rank {rank} {_ended(code)}" for rank, code in sorted(self._dead.items()))
+            how = "; ".join(f"rank {rank} {ended(code)}" for rank, code in sorted(self._dead.items()))
             raise RankDied(f"{how}: ranks.restart() starts all {self.size} afresh")
 
 
@@ -217,19 +233,10 @@ def _stop(client: ipp.Client | None, zygote: Zygote | None, reaper: Reaper) -> N
         zygote.stop()
 
 
-def _ended(exit_code: int) -> str:
-    if exit_code < 0:
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    return f"ended with exit code {exit_code}"
-
-
 def _load_magics(client) -> None:
     """In a notebook: `%%ranks`, and ipyparallel's own `%%px` beside it."""
     if "IPython" not in sys.modules or sys.modules["IPython"].get_ipython() is None:
         return
     from lab_utils.ranks.magic import load
 
-    load()
-    view = client[:]
-    view.block = True
-    view.activate()
+    load(client)

@@ -18,7 +18,7 @@ import sys
 import threading
 from importlib import import_module
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 PRELOADED = (
@@ -60,6 +60,7 @@ def main() -> None:
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     gc.disable()  # what is imported stays; looking for garbage in it takes a tenth of the time
     preload()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a dead rank had started stays below us, where the reaper finds it
     order = json.loads(sys.stdin.readline() or "null")
     if order is None:
         return
@@ -84,9 +85,7 @@ def _fork(order: dict, parent: int, pipes: tuple[int, int]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     signal.set_wakeup_fd(-1)
@@ -98,6 +97,13 @@ def _fork(order: dict, parent: int, pipes: tuple[int, int]) -> int:
     _detach_standard_streams()
     _become_engine(order)
     os._exit(0)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value):
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")
 
 
 def _detach_standard_streams() -> None:
@@ -116,20 +122,20 @@ def _become_engine(order: dict) -> None:
     ipyparallel.engine.app.main()
 
 
-def _watch(alive: set[int], wake: int) -> None:
-    """Report each rank that ends, until all have or the notebook is gone."""
+def _watch(ranks: set[int], wake: int) -> None:
+    """Report each rank that ends, until the notebook is gone."""
     with selectors.DefaultSelector() as selector:
         selector.register(wake, selectors.EVENT_READ)
         selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-        while alive:
+        while True:
             for key, _ in selector.select():
                 if key.fd == wake:
                     os.read(wake, 4096)
                 elif not os.read(key.fd, 4096):
                     return
             for pid, status in _ended():
-                alive.discard(pid)
-                _say({"ended": pid, "status": status})
+                if pid in ranks:
+                    _say({"ended": pid, "status": status})
 
 
 def _ended():

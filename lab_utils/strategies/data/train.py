@@ -24,6 +24,7 @@ from lab_utils.comm.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies.data import all_reduce
 
+HELD_OUT = 0.1  # the last part of the text, to judge by
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor]
 
 
@@ -74,6 +75,8 @@ def train(
     """
     rank = dist.get_rank() if rank is None else rank
     ranks = dist.get_world_size() if ranks is None else ranks
+    if recipe.batch % ranks:
+        raise ValueError(f"batch={recipe.batch} is not divisible by {ranks} ranks: their means would weigh unequally")
     with phase("preprocess"):
         data = preprocess(recipe)
     with phase("initialise"):
@@ -97,8 +100,8 @@ def train(
 def preprocess(recipe: Recipe) -> Data:
     """Clean the text, learn a tokenizer from its training part, cut it into blocks."""
     text = corpus.clean(corpus.load(recipe.text))
-    tokens = corpus.BPE.train(text[: int(0.9 * len(text))], recipe.vocabulary)
-    front, back = corpus.split(tokens.encode(text), held_out=0.1)
+    tokens = corpus.BPE.train(text[: int((1 - HELD_OUT) * len(text))], recipe.vocabulary)
+    front, back = corpus.split(tokens.encode(text), HELD_OUT)
     return Data(tokens, corpus.cut(front, recipe.block), corpus.cut(back, recipe.block))
 
 
@@ -129,10 +132,8 @@ def write(model: GPT, tokens: corpus.BPE, prompt: str = "The ", length: int = 10
 
 
 def device() -> torch.device:
-    """This process's GPU, under torchrun on a machine with GPUs; the CPU elsewhere."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
+    """This process's GPU where there are GPUs; the CPU elsewhere."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def tensor(array) -> Tensor:
@@ -145,6 +146,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--text", help="a text file or folder; the lab's own text unless given")
     given = parser.parse_args()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     model, data, losses = train(Recipe(steps=given.steps, text=given.text))
     if dist.get_rank() == 0:
