@@ -14,7 +14,7 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 NO_LIMIT_BYTES = 1 << 60  # version 1 writes "no limit" as a number near 2**63
 
 # Measured with torch 2.13 on Linux, shared pages counted once, after one AdamW step of a small model: with 4
-# and 8 forked ranks 575 and 723 MB; without fork each rank holds a torch of its own, 1,126 and 2,071 MB.
+# and 8 forked ranks 575 and 753 MB; without fork each rank holds a torch of its own, 1,126 and 2,071 MB.
 FORKS = sys.platform == "linux"
 SHARED_BYTES = (400 if FORKS else 200) * 2**20
 RANK_BYTES = (50 if FORKS else 240) * 2**20
