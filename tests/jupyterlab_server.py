@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 # All cells stay in the page: JupyterLab takes those out of sight away, and nobody scrolls here.
-SETTINGS = {"tracker": {"windowingMode": "none"}}
+SETTINGS = {"tracker": {"windowingMode": "none", "autoStartDefaultKernel": True}}
 DARK = {"themes": {"theme": "JupyterLab Dark"}}
 
 
@@ -99,6 +99,8 @@ class Watched:
 
 def open_notebook(page: Page, address: str, name: str) -> None:
     """Open labs/`name` and wait until its kernel is there."""
+    # JupyterLab may ask for the kernel while it still loads the list of them; nothing else can be clicked until then.
+    page.add_locator_handler(page.locator(".jp-Dialog button.jp-mod-accept"), lambda button: button.click())
     page.goto(f"{address}lab/tree/labs/{name}?token={TOKEN}&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
@@ -106,6 +108,7 @@ def open_notebook(page: Page, address: str, name: str) -> None:
 
 def run_all(page: Page, cells: int, timeout_s: float) -> None:
     """Clear what is stored, run all cells, and wait until the last of the code cells has its number."""
+    page.wait_for_selector(".jp-OutputArea-output", state="attached")  # what is stored must be there to be cleared
     _choose(page, "Edit", "editmenu:clear-all")
     page.wait_for_function("document.querySelector('.jp-OutputArea-output') === null")
     _choose(page, "Run", "runmenu:run-all")
