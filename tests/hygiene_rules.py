@@ -12,7 +12,7 @@ from typing import Any
 # "lab_utils" is the package's own face, for people: rooms name each other instead.
 ROOMS = (
     "__main__ bench doctor launch lab_utils exercises widgets ranks strategies comm parity "
-    "render planner schedule timeline corpus gpt memory"
+    "render planner schedule timeline corpus gpt memory lazy"
 ).split()
 PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}
 HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}

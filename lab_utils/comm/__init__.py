@@ -5,7 +5,7 @@ Names are loaded when they are first used, because some need torch and the noteb
 
 from __future__ import annotations
 
-from importlib import import_module
+from lab_utils.lazy import lazy
 
 _HOME = {
     "BACKEND": "group",
@@ -25,13 +25,4 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__ = lazy(__name__, _HOME)

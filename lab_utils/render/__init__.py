@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from lab_utils.lazy import lazy
 from lab_utils.timeline.timeline import SVG, register_renderer
 
 _HOME = {
@@ -26,16 +27,6 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
-
+__getattr__, __dir__ = lazy(__name__, _HOME)
 
 register_renderer(SVG, lambda timeline, hover: import_module(f"{__name__}.timeline_svg").to_svg(timeline, hover))

@@ -1,0 +1,22 @@
+"""Names of a package that are loaded when they are first used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for a package whose names live in its submodules: {name: submodule} (PEP 562)."""
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 - the names that Python calls
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{home[name]}"), name)
+
+    def __dir__() -> list[str]:  # noqa: N807
+        return sorted([*vars(sys.modules[package]), *home])
+
+    return __getattr__, __dir__
