@@ -7,7 +7,8 @@ import torch
 import torch.distributed as dist
 
 from lab_utils.comm import ring, tree, two_level
-from lab_utils.comm.group import BACKEND, register_backend
+from lab_utils.comm.forming import register_backend
+from lab_utils.comm.group import BACKEND
 from lab_utils.comm.recorder import recorder, recording
 
 MODULES = {"ring": ring, "tree": tree, "two_level": two_level}
@@ -160,7 +161,7 @@ def check_subgroup(algorithm, node_size, members):
 def check_messages(algorithm, node_size, collective, numel):
     """The ops of a recorded run, waits among them."""
     register_backend()
-    recorder.attach(dist.get_rank(), None)
+    recorder.attach(dist.get_rank(), dist.get_world_size(), None)
     group = dist.new_group(backend=BACKEND)
     x = torch.ones(numel, dtype=torch.float32)
     mine = x.tensor_split(dist.get_world_size())[dist.get_rank()].clone()

@@ -9,7 +9,7 @@ from lab_utils.lazy import lazy
 
 _HOME = {
     "BACKEND": "group",
-    "register_backend": "group",
+    "register_backend": "forming",
     "recording": "recorder",
     "phase": "recorder",
     "report": "progress",

@@ -23,7 +23,12 @@ def caller() -> str:
     On a thread of a library's own (autograd has one for each GPU) it is the line that the main thread is in: the
     call of backward. Empty when there is none.
     """
-    return _nearest(sys._getframe(1)) or _nearest(sys._current_frames().get(threading.main_thread().ident))
+    return _nearest(sys._getframe(1)) or main_line()
+
+
+def main_line() -> str:
+    """The user's line that the main thread is in, seen from any thread."""
+    return _nearest(sys._current_frames().get(threading.main_thread().ident))
 
 
 def _nearest(frame: FrameType | None) -> str:

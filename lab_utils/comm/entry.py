@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from lab_utils.comm.clock import Moment
 from lab_utils.timeline.trace import Op
+
+if TYPE_CHECKING:
+    from lab_utils.comm.clock import Moment
+    from lab_utils.comm.ledger import Channel
 
 _SHORTEST_S = 1e-6  # computing between two ops that is shorter than this is only the recording itself
 
@@ -19,6 +22,8 @@ class Entry:
     asynchronous    the caller said so, or did not say and has not waited inside c10d
     on_device       its tensors are on a GPU, so it is done when a stream says so
     inferred        a wait that happened inside autograd and is there only if its op was not yet done
+    channel         what the op is numbered by; None for a wait
+    signature       what all that take part must bring alike
     """
 
     kind: str
@@ -32,6 +37,8 @@ class Entry:
     tag: int = 0
     asynchronous: bool = True
     on_device: bool = False
+    channel: Channel | None = None
+    signature: str = ""
     of: Entry | None = None
     inferred: bool = False
     source: str = ""

@@ -1,82 +1,78 @@
-"""The recorded process group: a c10d backend that hands every op to gloo (nccl on CUDA tensors) and records it.
-
-`register_backend()` makes the name BACKEND known to torch.distributed; afterwards
-`dist.init_process_group(BACKEND, ...)` gives a group through which DDP, FSDP2, DTensor, DeviceMesh,
-`torch.distributed.pipelining` and plain collectives all run.
-"""
+"""The recorded process group: a c10d group that hands every op to gloo (nccl on CUDA tensors) and records it."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import timedelta
 from functools import lru_cache
-from itertools import count
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
 from lab_utils.comm import sockets
-from lab_utils.comm.c10d_calls import COLLECTIVES, given_tensors, is_asynchronous
+from lab_utils.comm.c10d_calls import (
+    COLLECTIVES,
+    elements,
+    given_tensors,
+    is_asynchronous,
+    what_is_compared,
+)
 from lab_utils.comm.entry import Entry
+from lab_utils.comm.groups import Lost, labels
+from lab_utils.comm.ledger import Channel
 from lab_utils.comm.recorder import recorder
+from lab_utils.comm.retired import retire
+from lab_utils.comm.standing import ANY_SOURCE, Stream
 from lab_utils.comm.work import JoinedWork, RecordedWork
 
 BACKEND = "lab"
 Start = Callable[[], Work]  # hands an op to the backend
 
-_labels: Counter = Counter()
-
-
-def register_backend() -> None:
-    """Make BACKEND known to torch.distributed; does nothing the second time."""
-    if not hasattr(dist.Backend, BACKEND.upper()):
-        dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
-
-
-def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
-    ranks = options.global_ranks_in_group or range(options.group_size)
-    inner = ProcessGroup(options.store, options.group_rank, options.group_size)
-    backends = {"cpu": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
-    if torch.cuda.is_available() and dist.is_nccl_available():
-        backends["cuda"] = (ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL)  # connects at its first op
-    for device, (kind, backend) in backends.items():
-        store = dist.PrefixStore(f"{device}/", options.store)
-        with sockets.remembered():
-            made = backend(store, options.group_rank, options.group_size, timeout=options.timeout)
-        made._set_sequence_number_for_group()
-        inner._register_backend(torch.device(device), kind, made)
-    inner._set_default_backend(backends["cuda" if "cuda" in backends else "cpu"][0])
-    return RecordedGroup(inner, tuple(ranks))
-
-
-def forget_groups() -> None:
-    """Start the numbering of group names again: called when a rank forms a new world."""
-    _labels.clear()
-
-
-def forget_coalescing() -> list[str]:
-    """Close coalescing managers that an exception left open; returns the labels of their groups.
-
-    torch 2.13 closes none itself: until then it queues every all_reduce on such a group, and runs none of them.
-    """
-    left = dist.distributed_c10d._world.pg_coalesce_state
-    groups = [group for group in left if isinstance(group, RecordedGroup)]
-    left.clear()
-    for group in groups:
-        group._coalesced = None
-    return [group.label for group in groups]
-
 
 class RecordedGroup(ProcessGroup):
     """Looks like a process group, records each op, and lets `inner` do it."""
 
-    def __init__(self, inner: ProcessGroup, ranks: tuple[int, ...]):
-        super().__init__(inner.rank(), inner.size())
-        self._inner, self._ranks = inner, ranks
+    def __init__(self, rank: int, ranks: tuple[int, ...], timeout: timedelta):
+        super().__init__(rank, len(ranks))
+        self._ranks, self._timeout = ranks, timeout
+        self._inner: ProcessGroup | Lost = Lost("this group is not connected yet")
         self._name, self._desc, self._label = "", "", None
-        self._numbers: defaultdict[object, Iterator[int]] = defaultdict(count)  # counted alike on every member
         self._coalesced: list[Work] | None = None
+        self._channels: dict[tuple, Channel] = {}
+        self.lost = False
+
+    def connect(self, store: dist.Store) -> None:
+        """Make connections to all members, through a store that no group has used before."""
+        inner = ProcessGroup(store, self.rank(), self.size())
+        backends = {"cpu": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
+        if torch.cuda.is_available() and dist.is_nccl_available():
+            backends["cuda"] = (ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL)  # connects at its first op
+        for device, (kind, backend) in backends.items():
+            with sockets.remembered():
+                made = backend(dist.PrefixStore(f"{device}/", store), self.rank(), self.size(), timeout=self._timeout)
+            made._set_sequence_number_for_group()
+            inner._register_backend(torch.device(device), kind, made)
+        inner._set_default_backend(backends["cuda" if "cuda" in backends else "cpu"][0])
+        inner._set_group_name(self._name)
+        inner._set_group_desc(self._desc)
+        self._inner, self._coalesced = inner, None
+        self._channels.clear()  # the ledger begins anew too
+
+    def disconnect(self, why: str) -> None:
+        """Let go of the backend; ops then raise RuntimeError with `why` until the group is connected again."""
+        if self.connected:
+            retire(self._inner, self._timeout.total_seconds())
+        self._inner = Lost(why)
+
+    def lose(self, why: str) -> None:
+        """`disconnect` for good: not all members have it any more."""
+        self.disconnect(why)
+        self.lost = True
+
+    @property
+    def connected(self) -> bool:
+        return not isinstance(self._inner, Lost)
 
     # ------------------------------------------------------------------ identity
     @property
@@ -86,8 +82,8 @@ class RecordedGroup(ProcessGroup):
             members = ",".join(map(str, self._ranks))
             described = self._desc if self._desc not in ("", "undefined") else "group"
             base = "world" if self._desc == "default_pg" else f"{described} {members}"
-            _labels[base] += 1
-            self._label = base if _labels[base] == 1 else f"{base} ({_labels[base]})"
+            labels[base] += 1
+            self._label = base if labels[base] == 1 else f"{base} ({labels[base]})"
         return self._label
 
     def getBackendName(self) -> str:  # noqa: N802 - the names that c10d calls
@@ -98,14 +94,16 @@ class RecordedGroup(ProcessGroup):
 
     def setGroupName(self, name: str) -> None:  # noqa: N802
         self._name = name
-        self._inner._set_group_name(name)
+        if self.connected:
+            self._inner._set_group_name(name)
 
     def getGroupDesc(self) -> str:  # noqa: N802
         return self._desc
 
     def setGroupDesc(self, desc: str) -> None:  # noqa: N802
         self._desc = desc
-        self._inner._set_group_desc(desc)
+        if self.connected:
+            self._inner._set_group_desc(desc)
         _ = self.label  # numbered now, in the order of creation
 
     _set_group_name, _set_group_desc = setGroupName, setGroupDesc
@@ -122,27 +120,30 @@ class RecordedGroup(ProcessGroup):
 
     # ------------------------------------------------------------------ point to point
     def send(self, tensors: list[torch.Tensor], dst: int, tag: int) -> Work:
-        return self._message("send", tensors, dst, tag, lambda: self._inner.send(tensors, dst, tag))
+        peers = self._ranks[self.rank()], self._ranks[dst]
+        return self._forward(self._message("send", tensors, peers, tag), lambda: self._inner.send(tensors, dst, tag))
 
     def recv(self, tensors: list[torch.Tensor], src: int, tag: int) -> Work:
-        return self._message("recv", tensors, src, tag, lambda: self._inner.recv(tensors, src, tag))
+        peers = self._ranks[src], self._ranks[self.rank()]
+        return self._forward(self._message("recv", tensors, peers, tag), lambda: self._inner.recv(tensors, src, tag))
 
     def recv_anysource(self, tensors: list[torch.Tensor], tag: int) -> Work:
-        entry = self._entry("recv", "recv", tensors)
-        entry.tag = tag
+        entry = self._message("recv", tensors, (ANY_SOURCE, self._ranks[self.rank()]), tag)
         return self._forward(entry, lambda: self._inner.recv_anysource(tensors, tag), self._found_source)
 
     def _found_source(self, work: Work, entry: Entry) -> None:
-        self._name_peer(entry, work._source_rank())
+        self._number_message(entry, (self._ranks[work._source_rank()], self._ranks[self.rank()]))
 
-    def _message(self, kind: str, tensors: list[torch.Tensor], peer: int, tag: int, start: Start) -> Work:
+    def _message(self, kind: str, tensors: list[torch.Tensor], peers: tuple[int, int], tag: int) -> Entry:
         entry = self._entry(kind, kind, tensors)
         entry.tag = tag
-        self._name_peer(entry, peer)
-        return self._forward(entry, start)
+        self._number_message(entry, peers)
+        return entry
 
-    def _name_peer(self, entry: Entry, peer: int) -> None:
-        entry.seq, entry.peer = next(self._numbers[entry.kind, peer, entry.tag]), self._ranks[peer]
+    def _number_message(self, entry: Entry, peers: tuple[int, int]) -> None:
+        entry.channel = self._channel("message", entry.kind, peers, entry.tag)
+        entry.seq = entry.channel.next()
+        entry.peer = None if ANY_SOURCE in peers else peers[entry.kind == "send"]
 
     # ------------------------------------------------------------------ coalescing
     def _start_coalescing(self, device: torch.device) -> None:
@@ -174,8 +175,7 @@ class RecordedGroup(ProcessGroup):
     # ------------------------------------------------------------------ not an op with a work
     def monitored_barrier(self, *args, **kwargs) -> None:
         """Call this method: `dist.monitored_barrier` refuses every backend that is not called gloo."""
-        entry = self._entry("collective", "barrier", [], asynchronous=False)
-        entry.seq = next(self._numbers["collective"])
+        entry = self._collective_entry("barrier", [], asynchronous=False)
         recorder.issue(entry)
         recorder.wait_begins(entry)
         self._inner._get_backend(torch.device("cpu")).monitored_barrier(*args, **kwargs)
@@ -189,12 +189,32 @@ class RecordedGroup(ProcessGroup):
 
     # ------------------------------------------------------------------ recording
     def _entry(self, kind: str, name: str, tensors: list[torch.Tensor], asynchronous: bool = True) -> Entry:
-        shape = " ".join([_shape(tensor.shape) for tensor in tensors[:3]]) + (" ..." if len(tensors) > 3 else "")
-        size_bytes = sum([tensor.numel() * tensor.element_size() for tensor in tensors])
+        if len(tensors) == 1:  # nearly always
+            tensor = tensors[0]
+            count, shape = tensor.numel(), _shape(tensor.shape)
+            size_bytes = count * tensor.element_size()
+        else:
+            count = sum([tensor.numel() for tensor in tensors])
+            shape = " ".join([_shape(tensor.shape) for tensor in tensors[:3]]) + (" ..." if len(tensors) > 3 else "")
+            size_bytes = sum([tensor.numel() * tensor.element_size() for tensor in tensors])
         entry = Entry(kind, name, self.label, self._ranks, 0, size_bytes, shape)
+        entry.signature = elements(tensors[0].dtype, count) if tensors else ""
         entry.asynchronous = asynchronous or self._coalesced is not None  # several are waited for together later
         entry.on_device = bool(tensors) and tensors[0].is_cuda
         return entry
+
+    def _collective_entry(self, name: str, tensors: list[torch.Tensor], asynchronous: bool) -> Entry:
+        entry = self._entry("collective", name, tensors, asynchronous)
+        entry.channel = self._channel("collective")
+        entry.seq = entry.channel.next()
+        return entry
+
+    def _channel(self, kind: str, side: str = "", peers: tuple[int, ...] = (), tag: int = 0) -> Channel:
+        known = self._channels.get((kind, side, peers, tag))
+        if known is None:
+            known = recorder.ledger.channel(Stream(kind, self.label, peers, tag), side)
+            self._channels[kind, side, peers, tag] = known
+        return known
 
     def _forward(self, entry: Entry, start: Start, on_done=None) -> Work:
         recorder.issue(entry)
@@ -214,8 +234,9 @@ def _shape(shape: torch.Size) -> str:
 def _collective(method: str, name: str):
     def collective(self: RecordedGroup, *args, **kwargs) -> Work:
         passed = (*args, *kwargs.values())
-        entry = self._entry("collective", name, given_tensors(method, passed), is_asynchronous(passed))
-        entry.seq = next(self._numbers["collective"])
+        given = given_tensors(method, passed)
+        entry = self._collective_entry(name, given, is_asynchronous(passed))
+        entry.signature = what_is_compared(method, passed, self._ranks, entry.signature)
         return self._forward(entry, lambda: getattr(self._inner, method)(*args, **kwargs))
 
     collective.__name__ = method

@@ -13,13 +13,13 @@ from dataclasses import replace
 
 import torch
 
-from lab_utils.comm.board import Board, Row
 from lab_utils.comm.callers import caller
 from lab_utils.comm.callers import is_own as is_own  # names of the recorder's for those who read traces
 from lab_utils.comm.callers import name_files as name_files
 from lab_utils.comm.clock import Moment, StreamClock, host_now
 from lab_utils.comm.entry import Computing, Entry, to_ops
 from lab_utils.comm.futures import after_backward, future_of, in_backward
+from lab_utils.comm.presence import Presence
 from lab_utils.comm.recorded import Recording
 from lab_utils.timeline.trace import Phase
 
@@ -28,7 +28,7 @@ from lab_utils.timeline.trace import Phase
 _SWITCH_S = 1e-4
 
 
-class Recorder:
+class Recorder(Presence):
     """The process's own recorder: `recorder` below.
 
     Ops may come from any thread (autograd has one for each GPU, and the user may have some). They are kept in the
@@ -36,10 +36,8 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.rank = 0
+        super().__init__()
         self.recording: Recording | None = None
-        self._shown: tuple[str, float, Entry | None] = "idle", host_now(), None
-        self._board: Board | None = None
         self._phases: list[str] = []
         self._stream: StreamClock | None = None
         self._now: Callable[[], Moment] = host_now
@@ -49,35 +47,11 @@ class Recorder:
     def __reduce__(self) -> str:
         return "recorder"  # a function of the user's that travels to the ranks finds the rank's own
 
-    # ------------------------------------------------------------------ the board
-    def attach(self, rank: int, board: Board | None) -> None:
-        """Say which rank this process is, and where it shows the op it is in."""
-        self.rank, self._board = rank, board
-
-    def show(self, state: str, entry: Entry | None = None) -> None:
-        """Say what this rank is doing now. An op that fails leaves its row, which then names what failed."""
-        self._shown = state, host_now(), entry
-        if self._board is None:
-            return
-        if entry is None:
-            self._board.put(self.rank, state, self._shown[1])
-        else:
-            shown = entry.name, entry.group, entry.seq, entry.shape, entry.source
-            self._board.put(self.rank, state, self._shown[1], *shown)
-
-    @property
-    def row(self) -> Row:
-        """What the board shows of this rank."""
-        state, since_s, entry = self._shown
-        if entry is None:
-            return Row(state, since_s)
-        return Row(state, since_s, entry.name, entry.group, entry.seq, entry.shape, entry.source)
-
     # ------------------------------------------------------------------ ops
     def issue(self, entry: Entry) -> None:
-        """The rank comes to an op, before it is handed to the backend."""
-        entry.source = caller()
-        self.show("in", entry)
+        """The rank comes to an op, before it is handed to the backend. Mismatch: it brings what the others do not."""
+        self.come_to(entry)
+        self.compare(entry)
         if self.recording is None:
             return
         if entry.on_device:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _PROC = "/proc/self/fd"
+_lock = threading.Lock()  # the guard's thread may cut while the main thread connects
 _ours: dict[int, int] = {}  # descriptor → inode: a number that was closed and opened again is another socket
 
 
@@ -34,14 +36,16 @@ def remembered() -> Iterator[None]:
     before = _open_sockets()
     yield
     after = _open_sockets()
-    _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
+    with _lock:
+        _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
 
 
 def cut() -> int:
     """Shut down every remembered socket that is still open; returns how many."""
-    now = _open_sockets()
-    count = sum(_shut(fd) for fd, inode in _ours.items() if now.get(fd) == inode)
-    _ours.clear()
+    with _lock:
+        now = _open_sockets()
+        count = sum(_shut(fd) for fd, inode in _ours.items() if now.get(fd) == inode)
+        _ours.clear()
     return count
 
 

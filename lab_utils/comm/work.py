@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch.distributed as dist
 from torch._C._distributed_c10d import Work
 
+from lab_utils.comm import waiting
 from lab_utils.comm.entry import Entry
 from lab_utils.comm.recorder import recorder
 
@@ -31,7 +32,7 @@ class RecordedWork(Work):
             self._entry.asynchronous = False
         wait = recorder.wait_begins(self._entry)
         try:
-            done = self._inner.wait() if timeout is None else self._inner.wait(timeout)
+            done = self._wait(timeout)
         except RuntimeError as error:
             error.failed_op = recorder.row
             raise
@@ -41,9 +42,17 @@ class RecordedWork(Work):
         recorder.wait_ends(self._entry, wait)
         return done
 
+    def _wait(self, timeout) -> bool:
+        if self._entry.on_device:  # the host does not block
+            return self._inner.wait() if timeout is None else self._inner.wait(timeout)
+        if self._entry.kind != "collective" or self._entry.name == "reduce_scatter":
+            return waiting.wait_in_a_thread(self._inner, timeout)
+        return waiting.wait_in_slices(self._inner, timeout)
+
     def get_future(self):
         recorder.future_taken(self._entry)
-        return self._inner.get_future()
+        future = self._inner.get_future()
+        return future if self._entry.on_device else waiting.future_for(future)
 
     def is_completed(self) -> bool:
         return self._inner.is_completed()

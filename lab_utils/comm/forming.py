@@ -1,0 +1,140 @@
+"""Groups of this process: made, left when something failed, and formed again as the same objects.
+
+`register_backend()` makes the name BACKEND known to torch.distributed; afterwards
+`dist.init_process_group(BACKEND, ...)` gives a group through which DDP, FSDP2, DTensor, DeviceMesh,
+`torch.distributed.pipelining` and plain collectives all run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from lab_utils.comm import sockets, waiting
+from lab_utils.comm.entry import Entry
+from lab_utils.comm.group import BACKEND, RecordedGroup
+from lab_utils.comm.groups import Groups, labels
+from lab_utils.comm.poison import poison
+from lab_utils.comm.recorder import recorder
+from lab_utils.comm.standing import Stream
+
+WORLD = "world"
+_world = dist.distributed_c10d._world  # c10d has no public list of the groups that a process is in
+_at: _Place | None = None
+_forming_world = False
+_left_because = "this group was left after a failure: the next call of ranks.run forms it again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the groups were formed last. The store's file makes ranks find each other; epoch counts the stores."""
+
+    path: str
+    epoch: int
+    store: dist.Store
+
+
+def register_backend() -> None:
+    """Make BACKEND known to torch.distributed; does nothing the second time."""
+    if not hasattr(dist.Backend, BACKEND.upper()):
+        dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
+
+
+def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
+    ranks = tuple(options.global_ranks_in_group or range(options.group_size))
+    group = RecordedGroup(options.group_rank, ranks, options.timeout)
+    with _shown(ranks):
+        group.connect(_world_store() if _forming_world else options.store)
+    return group
+
+
+@contextlib.contextmanager
+def _shown(ranks: tuple[int, ...]):
+    """Whoever looks sees that this rank waits for the group's other members to make it too."""
+    stream = Stream("form", f"group {','.join(map(str, ranks))}")
+    entry = Entry("form", "new_group", stream.group, ranks, channel=recorder.ledger.channel(stream), asynchronous=False)
+    entry.seq = entry.channel.next()
+    recorder.come_to(entry)
+    yield
+    recorder.show("computing")
+
+
+def leave() -> Groups:
+    """Cut every connection and let go of every backend, without waiting for anybody; what can be formed again."""
+    cut()
+    forget_coalescing()
+    if dist.is_initialized() and not isinstance(dist.group.WORLD, RecordedGroup):
+        dist.destroy_process_group()  # one that the user formed in its place
+    groups = _groups()
+    for group in groups.values():
+        group.disconnect(_left_because)
+    return Groups({label: group._ranks for label, group in groups.items()}, dict(labels), _world.group_count)
+
+
+def _groups() -> dict[str, RecordedGroup]:
+    return {group.label: group for group in _world.pg_map if isinstance(group, RecordedGroup) and not group.lost}
+
+
+def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
+    """Connect all agreed groups through a fresh store at `path`, the world first, and as the objects they were."""
+    global _at
+    store = dist.FileStore(path, recorder.ranks)
+    _at = _Place(path, epoch, store)
+    recorder.begin_groups(epoch)
+    dict.update(labels, agreed.counts)
+    _form_world(timedelta(seconds=timeout_s))
+    _world.group_count = max(_world.group_count, agreed.created)
+    own = _groups()
+    for label in agreed.members:
+        if label in own and label != WORLD:
+            own[label].connect(dist.PrefixStore(f"{label}/", store))
+    for label in own.keys() - agreed.members.keys() - {WORLD}:
+        own[label].lose(f"{label} was lost when a rank was replaced: make it again on all ranks")
+
+
+def _form_world(timeout: timedelta) -> None:
+    global _forming_world
+    if dist.is_initialized():
+        dist.group.WORLD.connect(_world_store())
+    else:
+        labels.pop(WORLD, None)
+        _forming_world = True
+        try:
+            dist.init_process_group(
+                BACKEND, store=_at.store, rank=recorder.rank, world_size=recorder.ranks, timeout=timeout
+            )
+        finally:
+            _forming_world = False
+    # From here new_group takes the store for further groups.
+    _world.pg_map[dist.group.WORLD] = BACKEND, dist.PrefixStore("later/", _at.store)
+
+
+def _world_store() -> dist.Store:
+    return dist.PrefixStore(f"{WORLD}/", _at.store)
+
+
+def cut(epoch: int | None = None) -> None:
+    """End every wait for other ranks, from any thread: connections are shut down and the store made unreadable.
+
+    epoch   do so only if the groups are still those formed on that store
+    """
+    if _at is not None and epoch in (None, _at.epoch):
+        sockets.cut()
+        waiting.cut()
+        poison(_at.path)
+
+
+def forget_coalescing() -> list[str]:
+    """Close coalescing managers that an exception left open; returns the labels of their groups.
+
+    torch 2.13 closes none itself: until then it queues every all_reduce on such a group, and runs none of them.
+    """
+    left = _world.pg_coalesce_state
+    groups = [group for group in left if isinstance(group, RecordedGroup)]
+    left.clear()
+    for group in groups:
+        group._coalesced = None
+    return [group.label for group in groups]
