@@ -87,7 +87,7 @@ def timed(expected: type[BaseException], call: Callable, *args: object) -> tuple
 
 
 def line_of(function: Callable, text: str) -> int:
-    """The line of this file on which `text` stands inside `function`."""
+    """The line of its file on which `text` stands inside `function`."""
     lines, first = inspect.getsourcelines(function)
     return first + next(i for i, line in enumerate(lines) if text in line)
 

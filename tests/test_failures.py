@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import failing_programs
-import psutil
 import pytest
 from failing_programs import (
     compute_for_ever,
-    kill_one,
-    leave_one,
     line_of,
     mistake_in_an_op,
     raise_everywhere,
     raise_on_one,
-    skip_on_one,
     timed,
     total_of_ranks,
-    wait_for_one_another,
 )
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, RankError, Ranks, StartError, on_rank
+from lab_utils.ranks import RankError, Ranks, StartError, on_rank
 
 PROGRAMS = failing_programs.__file__
-GROUP_TIMEOUT_S = 3.0
 QUICK_S = 2.0  # well below the time-out: nobody waited for it
 
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    with start_ranks(3, timeout_s=GROUP_TIMEOUT_S) as ranks:
+    with start_ranks(3) as ranks:
         yield ranks
 
 
@@ -43,8 +35,6 @@ def ranks() -> Iterator[Ranks]:
 def the_next_run_works(ranks: Ranks) -> Iterator[None]:
     """After every test in this file, whatever it did."""
     yield
-    if any(not rank.alive for rank in ranks.status()):
-        ranks.restart()
     assert ranks.run(total_of_ranks) == [3.0, 3.0, 3.0]
 
 
@@ -118,107 +108,9 @@ def test_a_notebook_shows_the_sentence_and_not_our_call_stack(ranks: Ranks) -> N
     assert error.__notes__ == [error.details]
 
 
-# ------------------------------------------------------------------ time-out
-def test_a_skipped_collective_ends_by_the_groups_timeout(ranks: Ranks) -> None:
-    error, took_s = timed(RankError, ranks.run, skip_on_one, 1)
-    waited_at = line_of(skip_on_one, "all_reduce")
-    assert str(error) == (
-        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world: "
-        f"no answer within the group's {GROUP_TIMEOUT_S:g} s"
-    )
-    assert f"failing_programs.py:{waited_at} in skip_on_one" in error.details
-    assert sorted(failure.rank for failure in error.failures) == [0, 2]
-    assert GROUP_TIMEOUT_S <= took_s < GROUP_TIMEOUT_S + QUICK_S
-
-
-def test_status_names_the_op_of_a_stuck_rank(ranks: Ranks) -> None:
-    errors: list[BaseException] = []
-    stuck = threading.Thread(target=lambda: errors.append(timed(RankError, ranks.run, skip_on_one, 1)[0]))
-    stuck.start()
-    ends_at_s = time.perf_counter() + GROUP_TIMEOUT_S
-    doing = ""
-    while "all_reduce" not in doing and time.perf_counter() < ends_at_s:
-        doing = ranks.status()[0].doing
-    status = ranks.status()
-    stuck.join()
-    assert f"[4] on world (failing_programs.py:{line_of(skip_on_one, 'all_reduce')})" in doing
-    assert status[1].doing == "idle" and len(errors) == 1
-
-
-# ------------------------------------------------------------------ interrupts
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("program", [compute_for_ever, wait_for_one_another])
-def test_an_interrupt_ends_the_run(ranks: Ranks, program: Callable) -> None:
-    """While ranks compute at once; while all of them wait inside gloo by the group's time-out at the latest."""
-    pids = [rank.pid for rank in ranks.status()]
-    interrupted = []
-
-    def interrupt_once(rank: int, values: dict) -> None:
-        if not interrupted:
-            interrupted.append(rank)
-            interrupt()
-
-    start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt, match="^ranks 0-2 interrupted$"):
-        ranks.run(program, on_report=interrupt_once)
-    limit_s = QUICK_S + (GROUP_TIMEOUT_S if program is wait_for_one_another else 0)
-    assert time.perf_counter() - start < limit_s
-    assert [rank.pid for rank in ranks.status() if rank.alive] == pids
-
-
-def test_a_second_interrupt_does_not_wait(ranks: Ranks) -> None:
-    """The first reaches no rank while all of them are inside gloo; the run would go on to the group's time-out."""
-    second = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    heard = []
-
-    def interrupt_twice(rank: int, values: dict) -> None:
-        heard.append(rank)
-        if len(heard) == 3:
-            while not all(rank.doing.startswith("in recv") for rank in ranks.status()):
-                pass
-            second.start()
-            interrupt()
-
-    start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
-        ranks.run(wait_for_one_another, on_report=interrupt_twice)
-    second.join()
-    assert time.perf_counter() - start < QUICK_S
-
-
-# ------------------------------------------------------------------ deaths
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_killed_rank_is_named_with_its_signal(ranks: Ranks, how: signal.Signals) -> None:
-    error, took_s = timed(RankDied, ranks.run, kill_one, 2, how)
-    assert str(error) == f"rank 2 was ended by {how.name}: ranks.restart() starts all 3 afresh"
-    assert took_s < QUICK_S
-    assert [rank.alive for rank in ranks.status()] == [True, True, False]
-    assert ranks.status()[2].doing == "gone"
-
-
-def test_a_rank_that_left_is_named_with_its_exit_code(ranks: Ranks) -> None:
-    error, took_s = timed(RankDied, ranks.run, leave_one, 0)
-    assert str(error) == "rank 0 ended with exit code 7: ranks.restart() starts all 3 afresh"
-    assert took_s < QUICK_S
-    again, _ = timed(RankDied, ranks.run, total_of_ranks)
-    assert str(again) == str(error)
-
-
-def test_a_rank_killed_between_two_runs(ranks: Ranks) -> None:
-    victim = psutil.Process(ranks.status()[1].pid)
-    victim.kill()
-    psutil.wait_procs([victim], timeout=10)
-    error, took_s = timed(RankDied, ranks.run, total_of_ranks)
-    assert str(error) == "rank 1 was ended by SIGKILL: ranks.restart() starts all 3 afresh"
-    assert took_s < QUICK_S
-
-
 # ------------------------------------------------------------------ while starting
 def test_a_rank_that_dies_while_the_group_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_rank, "join", lambda *_: __import__("os")._exit(5))
+    monkeypatch.setattr(on_rank, "form", lambda *_: __import__("os")._exit(5))
     error, took_s = timed(StartError, start_ranks, 2)
     assert str(error) == "the ranks could not form their group: one of them ended with exit code 5"
     assert took_s < 30

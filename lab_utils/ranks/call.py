@@ -1,4 +1,4 @@
-"""One call on some ranks, from sending it to the last answer: reports, deaths and interrupts come between."""
+"""One call on some ranks, from sending it to the last answer: reports, deaths, failures and interrupts come between."""
 
 from __future__ import annotations
 
@@ -6,56 +6,70 @@ import contextlib
 import os
 import queue
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from lab_utils.ranks.crew import Member
+from lab_utils.ranks.diagnosis import Diagnosis
 from lab_utils.ranks.printing import name_ranks
+from lab_utils.ranks.watch import Watch
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
     from ipyparallel.client.futures import MessageFuture
 
+    from lab_utils.comm.standing import Standing
+
 _AGAIN_S = 0.2
-
-
-class Member(NamedTuple):
-    """Where a rank is reached: its engine by number, its process by id."""
-
-    engine: int
-    pid: int
+_GRACE_S = 1.0  # after one rank's end: for the others to end by themselves
+GIVE_UP_S = 15.0  # a rank that takes no notice for so long is ended
 
 
 class Call:
-    """One call on some ranks, from sending it to the last answer."""
+    """One call on some ranks. `finish` ends when it has ended on all of them, whatever happens.
 
-    def __init__(self, client: ipp.Client, members: dict[int, Member], on_report: Callable | None):
+    answers    {rank: what it returned}
+    fates      {rank: "returned", "raised", "dead" or "absent"}, of ranks on which it does not run (any more)
+    diagnosis  why it was ended, when ranks were stuck for certain
+    standings  where ranks stood when the first of them ended badly
+    given_up   ranks whose process had to be ended
+    """
+
+    def __init__(
+        self, client: ipp.Client, members: dict[int, Member], absent: set[int], watch: Watch, on_report: Callable | None
+    ):
         # Not the Ranks: futures hold this call in a circle, and Ranks that nobody has any more must end at once.
-        self.client, self.members, self.on_report = client, members, on_report
+        self.client, self.members, self.watch, self.on_report = client, members, watch, on_report
         self.events: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
         self.waiting = set(members)
+        self.fates: dict[int, str] = dict.fromkeys(absent, "absent")
         self.answers: dict[int, Any] = {}
+        self.diagnosis: Diagnosis | None = None
+        self.standings: dict[int, Standing] = {}
+        self.given_up: set[int] = set()
+        self._interrupts: list[BaseException] = []
+        self._heeded = 0
+        self._ending_s: float | None = None  # since when the ranks are to end
+        self._signal_s = 0.0  # from when on they are interrupted
 
-    def finish(self, function: Callable, args: tuple) -> list:
-        """The answers in order of members, None for a rank that died. What ends it early ends the ranks' calls too."""
+    def finish(self, function: Callable, args: tuple) -> None:
+        """Send it and wait. KeyboardInterrupt, or what `on_report` raised, once all ranks are back."""
         self._send(function, args)
-        interrupt: BaseException | None = None
         while self.waiting:
             try:
-                self._take(interrupt is not None)
-            except queue.Empty:
-                self._interrupt()  # again: a rank that had not begun yet took no notice
+                self._step()
             except BaseException as error:  # Ctrl-C, or whatever on_report raised
-                if interrupt is not None:
-                    raise
-                interrupt = error
-                self._interrupt()
+                self._interrupts.append(error)
+        interrupt = next(iter(self._interrupts), None)
         if isinstance(interrupt, KeyboardInterrupt):
-            raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted")
+            ended = f"; {name_ranks(self.given_up)} took no notice and had to be ended" if self.given_up else ""
+            raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted{ended}")
         if interrupt is not None:
             raise interrupt
-        return [self.answers.get(rank) for rank in self.members]
 
+    # ------------------------------------------------------------------ sending
     def _send(self, function: Callable, args: tuple) -> None:
         for rank, member in self.members.items():
             self.client.send_apply_request(
@@ -81,24 +95,79 @@ class Call:
         """Told from another thread: this rank will not answer any more."""
         self.events.put(("died", rank, None))
 
-    def _take(self, interrupted: bool) -> None:
-        kind, rank, value = self.events.get(timeout=_AGAIN_S if interrupted else None)
+    # ------------------------------------------------------------------ events
+    def _step(self) -> None:
+        if self._interrupts and not self._heeded:
+            self._end(grace_s=0)
+        if len(self._interrupts) > 1:  # asked twice
+            self._give_up()
+        self._heeded = len(self._interrupts)
+        try:
+            event = self.events.get(timeout=_AGAIN_S if self._ending_s is not None else self.watch.next_look_s)
+        except queue.Empty:
+            self._look()
+        else:
+            self._take(*event)
+
+    def _take(self, kind: str, rank: int, value: Any) -> None:
         if kind == "report":
-            if not interrupted:
+            if not self._interrupts:
                 self.on_report(rank, value)
             return
         self.waiting.discard(rank)
-        if kind == "answer":
-            answer = value.result()
-            if not isinstance(answer, Exception):
-                self.answers[rank] = answer
-            elif not interrupted:  # not the user's code: that is reported inside an Outcome
-                raise answer
+        if kind == "died":
+            self.fates[rank] = "dead"
+            self._end(_GRACE_S)
+        else:
+            self._note(rank, value.result())
 
-    def _interrupt(self) -> None:
+    def _note(self, rank: int, answer: Any) -> None:
+        if isinstance(answer, Exception):  # not the user's code: that is reported inside an Outcome
+            self.fates[rank] = "raised"
+            if not self._interrupts:
+                raise answer
+            return
+        self.answers[rank] = answer
+        failure = answer.failure
+        self.fates[rank] = "raised" if failure else "returned"
+        if failure:
+            self._end(_GRACE_S)
+
+    # ------------------------------------------------------------------ ending
+    def _look(self) -> None:
+        """Nothing happened for a while."""
+        if self._ending_s is None:
+            self.diagnosis = self.watch.look(self.waiting, self.fates)
+            if self.diagnosis is not None:
+                self._end(grace_s=0)
+            return
+        now_s = time.monotonic()
+        if now_s >= self._signal_s:
+            self._signal(signal.SIGCONT, signal.SIGINT)  # again: a rank that had not begun yet took no notice
+            self.watch.cut(self.waiting)
+        if now_s - self._ending_s > GIVE_UP_S and not self._interrupts:
+            self._give_up()
+
+    def _end(self, grace_s: float) -> None:
+        """End the call on ranks where it runs: their waits at once, their computing after the grace."""
+        now_s = time.monotonic()
+        if self._ending_s is None:
+            self._ending_s, self._signal_s = now_s, float("inf")
+            self.standings = self.watch.standings()
+            self.watch.cut(self.waiting)
+        self._signal_s = min(self._signal_s, now_s + grace_s)
+        if grace_s == 0:
+            self._signal(signal.SIGCONT, signal.SIGINT)
+
+    def _signal(self, *signals: int) -> None:
         for rank in self.waiting:
-            with contextlib.suppress(ProcessLookupError):  # it died, which we are about to hear
-                os.kill(self.members[rank].pid, signal.SIGINT)
+            for number in signals:
+                with contextlib.suppress(ProcessLookupError):  # it died, which we are about to hear
+                    os.kill(self.members[rank].pid, number)
+
+    def _give_up(self) -> None:
+        self.given_up |= self.waiting
+        self._signal(signal.SIGKILL)
 
 
 def _deserialize(buffers):

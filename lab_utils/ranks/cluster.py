@@ -6,30 +6,30 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import secrets
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import ipyparallel as ipp
+import zmq
 from ipyparallel.cluster.launcher import LocalProcessLauncher
-from traitlets.config import Config
 
 from lab_utils.ranks.errors import StartError
 from lab_utils.ranks.processes import Reaper, Zygote
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 120.0
-# The hub registers an engine after its first heartbeat, every 3 s by default. A rank may hold the GIL for long,
-# so the number of beats it may miss keeps the default tolerance of 30 s.
+# The hub registers an engine after its first heartbeat, every 3 s by default. It need not find out by missing beats
+# that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank.
 _HEARTBEAT_MS = 100
-_HEARTBEATS_MISSED = 300
+_HEARTBEATS_MISSED = 36_000
 
 
 def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
     """A controller of threads in one process, listening on loopback only, its files in the private folder."""
-    config = Config()
-    config.IPController.use_threads = True
     cluster = ipp.Cluster(
         profile_dir=str(folder / "profile"), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
         controller_args=[
@@ -39,9 +39,20 @@ def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
         ],
         engine_launcher_class="local", shutdown_atexit=False, log_level=logging.ERROR, load_profile=False,
     )  # fmt: skip
+    cluster.config.ControllerLauncher.environment = _protection()
     cluster.start_controller_sync()
     reaper.adopt(cluster.controller.process.pid)
     return cluster
+
+
+def _protection() -> dict[str, str]:
+    """Messages signed with a key of these ranks' own, and encrypted where zmq can.
+
+    In the environment, which only the user can read: every user of the machine sees command lines. ipyparallel drops
+    its own signing key when it encrypts, but keeps one that it is given.
+    """
+    encryption = {"IPP_ENABLE_CURVE": "1"} if zmq.has("curve") else {}
+    return {"IPP_SESSION_KEY": secrets.token_hex(32), **encryption}
 
 
 def connect(cluster: ipp.Cluster) -> ipp.Client:
@@ -60,7 +71,7 @@ def engine_args(cluster: ipp.Cluster) -> list[str]:
 
 
 def start_stock_engines(
-    cluster: ipp.Cluster, ranks: int, reaper: Reaper, threads: int, on_end: weakref.WeakMethod
+    cluster: ipp.Cluster, ranks: int, *, reaper: Reaper, threads: int, on_end: weakref.WeakMethod
 ) -> None:
     """Engines as ipyparallel starts them, each importing torch for itself: for systems without fork.
 
@@ -70,13 +81,17 @@ def start_stock_engines(
     environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | {"GLOO_SOCKET_IFNAME": loopback}
     cluster.config.EngineLauncher.environment = environment
     cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
+    before = set(cluster.engines)
     cluster.start_engines_sync(ranks)
-    for engines in cluster.engines.values():
-        for launcher in engines.launchers.values():
+    for name in cluster.engines.keys() - before:
+        for launcher in cluster.engines[name].launchers.values():
             reaper.adopt(launcher.process.pid)
-            threading.Thread(
-                target=_tell_of_end, args=(launcher, on_end), daemon=True, name=f"ranks: {launcher.pid}"
-            ).start()
+            watch(launcher, on_end)
+
+
+def watch(launcher: LocalProcessLauncher, on_end: weakref.WeakMethod) -> None:
+    """Call `on_end(pid, exit code)` from a thread when the launcher's process ends."""
+    threading.Thread(target=_tell_of_end, args=(launcher, on_end), daemon=True, name=f"ranks: {launcher.pid}").start()
 
 
 def _tell_of_end(launcher: LocalProcessLauncher, on_end: weakref.WeakMethod) -> None:
@@ -85,17 +100,28 @@ def _tell_of_end(launcher: LocalProcessLauncher, on_end: weakref.WeakMethod) -> 
         tell(launcher.process.pid, launcher.process.wait())
 
 
-def wait_for_engines(
-    client: ipp.Client, ranks: int, zygote: Zygote | None, death: concurrent.futures.Future, log: Path
-) -> None:
-    """Until all engines are registered; StartError with the end of the log when one, or their parent, ends first."""
-    ready = client.wait_for_engines(ranks, block=False, interactive=False, timeout=START_TIMEOUT_S)
-    ends = [death] if zygote is None else [death, zygote.ended]
-    done, _ = concurrent.futures.wait([ready, *ends], START_TIMEOUT_S, concurrent.futures.FIRST_COMPLETED)
-    if ready not in done:
+def new_engines(
+    client: ipp.Client, start: Callable[[], None], ranks: int, zygote: Zygote | None,
+    death: concurrent.futures.Future, log: Path,
+) -> list[int]:  # fmt: skip
+    """Call `start` and wait for so many more engines. StartError, with the log's end, when one or its parent ends."""
+    known, registered = set(client.ids), concurrent.futures.Future()
+
+    def note(_: object) -> None:
+        if len(set(client.ids) - known) == ranks and not registered.done():
+            registered.set_result(sorted(set(client.ids) - known))
+
+    client._registration_callbacks.append(note)
+    try:
+        start()
+        ends = [death] if zygote is None else [death, zygote.ended]
+        done, _ = concurrent.futures.wait([registered, *ends], START_TIMEOUT_S, concurrent.futures.FIRST_COMPLETED)
+    finally:
+        client._registration_callbacks.remove(note)
+    if registered not in done:
         what = "one of the ranks" if death in done else "the ranks' parent process" if done else "nothing"
         raise StartError(f"{what} ended while they started; it said: {_tail(log)}")
-    ready.result()
+    return registered.result()
 
 
 def _tail(log: Path) -> str:

@@ -18,10 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab_utils.comm.groups import Groups
 from lab_utils.ranks.errors import Failure, Frame
 from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
 
-_BACKEND_SAID = re.compile(r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL")
+_BACKEND_SAID = re.compile(
+    r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL|connections to the other ranks were cut"
+)
 
 
 @dataclass(slots=True)
@@ -37,46 +40,44 @@ class Outcome:
     phases: list = field(default_factory=list)
 
 
-def join(rank: int, ranks: int, store: str, board: str, timeout_s: float, path: list[str]) -> int:
-    """Form the process group on loopback as this rank, on a fresh store; returns the process id.
+def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
+    """Become this rank of so many, in a new process; returns the process id.
 
     Modules are then imported from where the notebook imports them.
     """
     sys.path[:] = path
-    from datetime import timedelta
-
     import torch
-    import torch.distributed as dist
 
     from lab_utils.comm.board import Board
-    from lab_utils.comm.group import BACKEND, forget_groups, register_backend
+    from lab_utils.comm.forming import register_backend
     from lab_utils.comm.progress import listen
     from lab_utils.comm.recorder import recorder
+    from lab_utils.comm.signatures import Signatures
+    from lab_utils.ranks.guard import socket_file, stand_guard
 
-    leave()
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()
-    forget_groups()
-    recorder.attach(rank, Board(board))
+    recorder.attach(rank, ranks, Board(f"{folder}/board"), Signatures(f"{folder}/signatures", rank, ranks))
     listen(_publish)
-    file_store = dist.FileStore(store, ranks)
-    dist.init_process_group(
-        BACKEND, store=file_store, rank=rank, world_size=ranks, timeout=timedelta(seconds=timeout_s)
-    )
-    recorder.show("idle")
+    stand_guard(socket_file(folder, rank, os.getpid()))
     return os.getpid()
 
 
-def leave() -> None:
-    """Cut and forget the process group, if there is one, without waiting for anybody."""
-    import torch.distributed as dist
+def leave() -> Groups:
+    """Cut and let go of every group, without waiting for anybody."""
+    from lab_utils.comm import forming
 
-    from lab_utils.comm import sockets
+    return forming.leave()
 
-    sockets.cut()
-    if dist.is_initialized():
-        dist.destroy_process_group()
+
+def form(store: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
+    """Form the groups again on loopback, on a fresh store."""
+    from lab_utils.comm import forming
+    from lab_utils.comm.recorder import recorder
+
+    forming.form(store, epoch, agreed, timeout_s)
+    recorder.show("idle")
 
 
 def _publish(values: dict) -> None:
@@ -121,7 +122,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            recorder.show("computing")
+            recorder.begin_call()
             with _recorded(outcome) if record else contextlib.nullcontext():
                 result = call()
             outcome.result = pack_result(result)
@@ -139,7 +140,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
 
 def _refuse_open_coalescing() -> None:
     """An exception inside torch's coalescing manager leaves it open, and every later op would wait there for ever."""
-    from lab_utils.comm.group import forget_coalescing
+    from lab_utils.comm.forming import forget_coalescing
 
     if left_open := forget_coalescing():
         raise RuntimeError(
@@ -171,4 +172,7 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
         row = recorder.row  # DDP waits in C++, where nobody can mark the error
     op, source = (row.what, row.source) if row is not None else ("", "")
-    return Failure(recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source)
+    return Failure(
+        recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source, recorder.standing(),
+        recorder.mismatch,
+    )  # fmt: skip

@@ -55,14 +55,17 @@ class Zygote:
             )  # fmt: skip
         self.ended: Future[None] = Future()
 
-    def fork(self, ranks: int, engine_args: list[str], on_end: weakref.WeakMethod) -> None:
-        """Fork once torch is loaded; `on_end(pid, exit code)` is called from a thread for each rank that ends.
+    def listen(self, on_end: weakref.WeakMethod) -> None:
+        """From now on `on_end(pid, exit code)` is called from a thread for each rank that ends.
 
         Held weakly: the thread must not keep alive what nobody else has any more.
         """
         threading.Thread(target=self._listen, args=(on_end,), daemon=True, name="ranks: zygote").start()
+
+    def fork(self, ranks: int, engine_args: list[str]) -> None:
+        """Fork so many, as soon as torch is loaded."""
         order = {"ranks": ranks, "engine_args": engine_args, "path": sys.path}
-        with contextlib.suppress(BrokenPipeError):  # it could not load torch, as `ended` will tell
+        with contextlib.suppress(BrokenPipeError):  # it is gone, as `ended` tells
             os.write(self.process.stdin.fileno(), (json.dumps(order) + "\n").encode())
 
     def _listen(self, on_end: weakref.WeakMethod) -> None:

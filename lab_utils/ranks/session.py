@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.comm.board import Board
 from lab_utils.ranks import on_rank
-from lab_utils.ranks.call import Call, Member
-from lab_utils.ranks.checks import check_request, threads_per_rank
-from lab_utils.ranks.errors import RankDied, RankError, StartError, ended
+from lab_utils.ranks.call import Call
+from lab_utils.ranks.checks import check_request
+from lab_utils.ranks.crew import Crew
+from lab_utils.ranks.errors import RankDied
 from lab_utils.ranks.naming import cell_names
 from lab_utils.ranks.outcomes import results_of, show, trace_of
-from lab_utils.ranks.processes import CAN_FORK, Reaper, Zygote
+from lab_utils.ranks.processes import CAN_FORK
 from lab_utils.ranks.shipping import pack
 from lab_utils.ranks.status import Status, read_status
+from lab_utils.ranks.verdict import error_of
+from lab_utils.ranks.watch import Watch
 from lab_utils.timeline import Trace
 
 if TYPE_CHECKING:
@@ -52,16 +51,27 @@ def current_ranks() -> Ranks | None:
 
 
 class Ranks:
-    """Ranks of one process group. Plain ipyparallel is underneath: `client` is its Client, `%%px` works beside."""
+    """Ranks of one process group. Plain ipyparallel is underneath: `client` is its Client, `%%px` works beside.
+
+    Whatever goes wrong in a call, the ranks are back when it has raised: those that live hold what they held, and
+    the next call finds the groups formed again, as the same objects, and a new process for each rank that died.
+    """
 
     _numbers = itertools.count()
 
     def __init__(self, size: int, timeout_s: float, fork: bool):
         self.size, self.timeout_s, self.fork = size, timeout_s, fork
         self.number = next(self._numbers)
-        self.running = False
         self._start()
         _started.add(self)
+
+    @property
+    def client(self) -> ipp.Client:
+        return self._crew.client
+
+    @property
+    def running(self) -> bool:
+        return self._crew is not None
 
     # ------------------------------------------------------------------ running code
     def run(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> list[Any]:
@@ -69,7 +79,8 @@ class Ranks:
 
         The function is plain torch.distributed code, or the name of one that a `%%ranks` cell defined. What ranks
         print is shown in rank order at the end. `on_report(rank, values)` is called here whenever a rank calls
-        `lab_utils.comm.report(...)`. RankError names the first rank that raised.
+        `lab_utils.comm.report(...)`. RankError: a rank raised. RanksStuck: ranks wait for what cannot come.
+        RankDied: a process is gone. KeyboardInterrupt: the cell was interrupted, and the ranks with it.
         """
         return results_of(self._run(function, args, kwargs, False, on_report))
 
@@ -85,29 +96,38 @@ class Ranks:
 
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
         """Call one of on_rank's functions on every rank, or on some, and wait for all of them."""
-        self._ready()
-        members = {r: Member(self._engines[r], self._pids[r]) for r in (range(self.size) if only is None else only)}
-        self._call = call = Call(self.client, members, on_report)
-        for rank in self._dead.keys() & members.keys():  # since they were found ready
-            call.died(rank)
-        self._must_join = True  # unless all goes well
+        self._get_ready()
+        crew = self._crew
+        members = {rank: crew.members[rank] for rank in (range(self.size) if only is None else only)}
+        pids = {rank: member.pid for rank, member in crew.members.items()}
+        watch = Watch(crew.board, crew.guards, pids, crew.epoch)
+        call = Call(crew.client, members, pids.keys() - members.keys(), watch, on_report)
+        self._must_form = True  # unless all goes well
+        crew.on_death = call.died
         try:
-            outcomes = call.finish(function, args)
+            for rank in crew.dead.keys() & members.keys():  # since they were found ready
+                call.died(rank)
+            call.finish(function, args)
         finally:
-            self._call = None
-        failures = [outcome.failure for outcome in outcomes if outcome is not None and outcome.failure]
-        self._must_join = bool(failures) or bool(self._dead)
-        self._raise_for_the_dead()
-        if failures:
-            show(outcomes)
-            raise RankError(failures)
-        return outcomes
+            crew.on_death = None
+        return self._answers(call)
+
+    def _answers(self, call: Call) -> list:
+        """The answers in rank order, or the error that the call comes to."""
+        dead, kills = dict(self._crew.dead), self._crew.out_of_memory()
+        self._told |= dead.keys()
+        answers = [call.answers.get(rank) for rank in call.members]
+        if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
+            show(answers)
+            raise error
+        self._must_form = False
+        return answers
 
     # ------------------------------------------------------------------ life
     def status(self) -> Status:
-        """Per rank: alive, memory, the op it is in and since when. Answers while ranks are stuck."""
+        """Per rank: alive, memory, the op it is in, since when and for whom it waits. Answers while ranks are stuck."""
         self._must_run()
-        return read_status(self._pids, set(self._dead), self._board)
+        return read_status(self._crew)
 
     def restart(self) -> Ranks:
         """Stop, and start as many ranks afresh; what they held is gone."""
@@ -118,8 +138,8 @@ class Ranks:
     def stop(self) -> None:
         """End every process and remove every file of these ranks. Does nothing the second time."""
         if self.running:
-            self.running = False
-            self._finalizer()
+            crew, self._crew = self._crew, None
+            crew.end()
 
     def __enter__(self) -> Ranks:
         return self
@@ -132,105 +152,36 @@ class Ranks:
 
     # ------------------------------------------------------------------ inside
     def _start(self) -> None:
-        """Everything started is the reaper's from its first moment, so no way of failing leaves a process."""
-        self._folder = Path(tempfile.mkdtemp(prefix="lab-ranks-"))
-        reaper = Reaper()
-        reaper.clear(self._folder)
-        self._dead: dict[int, int] = {}
-        self._death: Future[int] = Future()  # exit code of the first rank that ends
-        self._pids: list[int] = []
-        self._call: Call | None = None
-        self._must_join = True
-        self._joins = itertools.count()
-        self._finalizer = weakref.finalize(self, reaper.end)
-        try:
-            self._start_processes(reaper)
-            self._join()
-        except BaseException:
-            self._finalizer()
-            raise
-        self.running = True
-        _load_magics(self.client)
-
-    def _start_processes(self, reaper: Reaper) -> None:
-        log, threads = self._folder / "ranks.log", threads_per_rank(self.size)
-        zygote = Zygote(log, threads) if self.fork else None
-        if zygote is not None:
-            reaper.adopt(zygote.process.pid)
-            self._end_by(None, zygote, reaper)
-        from lab_utils.ranks import cluster  # ipyparallel loads while the zygote loads torch
-
-        controller, on_end = cluster.start_controller(self._folder, reaper), weakref.WeakMethod(self._note_end)
-        if zygote is None:
-            cluster.start_stock_engines(controller, self.size, reaper, threads, on_end)
-        self.client = cluster.connect(controller)
-        self._end_by(self.client, zygote, reaper)
-        if zygote is not None:
-            zygote.fork(self.size, cluster.engine_args(controller), on_end)
-        cluster.wait_for_engines(self.client, self.size, zygote, self._death, log)
-        self._engines = sorted(self.client.ids)
-        self._board = Board.create(self._folder / "board", self.size)
-
-    def _end_by(self, client: ipp.Client | None, zygote: Zygote | None, reaper: Reaper) -> None:
-        """What is to be done when these ranks stop, or nobody has them any more."""
-        self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, _stop, client, zygote, reaper)
-
-    def _join(self) -> None:
-        """Form the process group anew, on a fresh store."""
-        store = str(self._folder / f"store-{next(self._joins)}")
-        waiting = [
-            self.client[engine].apply_async(
-                on_rank.join, rank, self.size, store, str(self._folder / "board"), self.timeout_s, sys.path
-            )
-            for rank, engine in enumerate(self._engines)
-        ]
-        pending = {self._death, *waiting}
-        while len(pending) > 1:
-            done, pending = wait(pending, self.timeout_s + 10, FIRST_COMPLETED)
-            if self._death in done or not done:
-                self._raise_for_the_dead()
-                raise StartError(f"the ranks could not form their group: {self._why_not()}")
-        self._pids = [joined.result() for joined in waiting]
-        self._must_join = False
-
-    def _why_not(self) -> str:
-        if self._death.done():
-            return f"one of them {ended(self._death.result())}"
-        return f"not all of them came within {self.timeout_s + 10:g} s"
+        self._crew: Crew | None = None
+        self._crew = Crew(self.size, self.fork, self.timeout_s)
+        self._must_form = False
+        self._told: set[int] = set()  # dead ranks that an error has told of
+        _load_magics(self._crew.client)
 
     def _must_run(self) -> None:
         if not self.running:
             raise RuntimeError("these ranks were stopped: start_ranks(n) starts others, restart() starts them again")
 
-    def _ready(self) -> None:
+    def _get_ready(self) -> None:
+        """Every rank has a process, and all are in one group. RankDied when one died since the last call ended."""
         self._must_run()
-        self._raise_for_the_dead()
-        if self._must_join:
-            self._join()
+        dead, told, lost = dict(self._crew.dead), self._told, self._crew.lost
+        if dead:
+            self._replace()
+        if self._must_form:
+            self._crew.form()
+            self._must_form = False
+        if untold := {rank: code for rank, code in dead.items() if rank not in told}:
+            raise RankDied(untold, how=dict.fromkeys(untold, lost), between=True)
 
-    def _note_end(self, pid: int, exit_code: int) -> None:
-        """From another thread: a rank's process ended."""
-        if pid in self._pids:
-            rank = self._pids.index(pid)
-            self._dead[rank] = exit_code
-            if (call := self._call) is not None:
-                call.died(rank)
-        if not self._death.done():
-            self._death.set_result(exit_code)
-
-    def _raise_for_the_dead(self) -> None:
-        if self._dead:
-            how = "; ".join(f"rank {rank} {ended(code)}" for rank, code in sorted(self._dead.items()))
-            raise RankDied(f"{how}: ranks.restart() starts all {self.size} afresh")
-
-
-def _stop(client: ipp.Client | None, zygote: Zygote | None, reaper: Reaper) -> None:
-    if client is not None:
-        client.close(linger=0)
-    reaper.end()
-    if zygote is not None:
-        zygote.stop()
+    def _replace(self) -> None:
+        self._must_form = True
+        if self._crew.alive:
+            self._crew.replace_dead()
+        else:
+            self.restart()
+        self._told = set()
+        _load_magics(self._crew.client)  # `%%px` runs on the new engines
 
 
 def _load_magics(client) -> None:

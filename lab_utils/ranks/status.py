@@ -1,4 +1,4 @@
-"""`ranks.status()`: for each rank whether it lives, its memory, the op it is in and since when."""
+"""`ranks.status()`: for each rank whether it lives, its memory, the op it is in, since when and for whom it waits."""
 
 from __future__ import annotations
 
@@ -8,55 +8,91 @@ from dataclasses import dataclass
 
 import psutil
 
-from lab_utils.comm.board import Board
+from lab_utils.comm.standing import Standing
+from lab_utils.ranks.crew import Crew
+from lab_utils.ranks.diagnosis import Diagnosis, diagnose
+from lab_utils.ranks.printing import name_ranks
+from lab_utils.ranks.waits import awaited
+from lab_utils.ranks.watch import Watch, stopped, waits_since
+
+_LOOK_AFTER_S = 0.2  # shorter waits are the rule, and nobody is asked about them
 
 
 @dataclass(frozen=True, slots=True)
 class RankStatus:
+    """One rank. `waits_for` names the ranks it waits for, "" when it does not wait or waits but a moment."""
+
     rank: int
     pid: int
     alive: bool
     memory_bytes: int
     doing: str
     for_s: float
+    waits_for: str = ""
 
 
 class Status(list[RankStatus]):
-    """One RankStatus per rank; prints as a table."""
+    """One RankStatus per rank; prints as a table. `diagnosis` says who waits for whom, None when nobody waits long."""
 
-    HEAD = ("rank", "pid", "alive", "memory", "doing", "for")
+    HEAD = ("rank", "pid", "alive", "memory", "doing", "for", "waits for")
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def says(self) -> str:
+        """Who waits for whom in one sentence, "" when nobody waits long."""
+        return "" if self.diagnosis is None else self.diagnosis.sentence
 
     def cells(self) -> list[tuple[str, ...]]:
         return [
             (str(s.rank), str(s.pid), "yes" if s.alive else "no", f"{s.memory_bytes / 2**20:.0f} MB", s.doing,
-             f"{s.for_s:.1f} s" if s.alive else "")
+             f"{s.for_s:.1f} s" if s.alive else "", s.waits_for)
             for s in self
         ]  # fmt: skip
 
     def __repr__(self) -> str:
         rows = [self.HEAD, *self.cells()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self.HEAD))]
-        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, self.says] if self.says else lines)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in self.HEAD)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.cells()
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        said = f"<p>{html.escape(self.says)}</p>" if self.says else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{said}"
 
 
-def read_status(pids: list[int], dead: set[int], board: Board) -> Status:
+def read_status(crew: Crew) -> Status:
     """Read from outside, so that a rank stuck in C++ is shown too. Memory is PSS: shared pages count once."""
-    found = Status()
-    for rank, pid in enumerate(pids):
-        alive = rank not in dead and psutil.pid_exists(pid)
-        if alive:
-            row = board.read(rank)
-            found.append(RankStatus(rank, pid, True, memory_bytes(pid), str(row), time.perf_counter() - row.since_s))
-        else:  # its row may be half written for ever
-            found.append(RankStatus(rank, pid, False, 0, "gone", 0.0))
+    found, dead = Status(), set(crew.dead)
+    waits: dict[int, set[int]] = {}
+    if any(waits_since(crew.board, rank, _LOOK_AFTER_S) for rank in crew.members.keys() - dead):
+        found.diagnosis, waits = _look(crew, dead)
+    for rank, member in sorted(crew.members.items()):
+        if rank in dead or not psutil.pid_exists(member.pid):  # its row may be half written for ever
+            found.append(RankStatus(rank, member.pid, False, 0, "gone", 0.0))
+            continue
+        row = crew.board.read(rank)
+        doing = "stopped by a signal" if stopped(member.pid) else str(row)
+        for_s = time.perf_counter() - row.since_s
+        waits_for = name_ranks(waits[rank]) if waits.get(rank) else ""
+        found.append(RankStatus(rank, member.pid, True, memory_bytes(member.pid), doing, for_s, waits_for))
     return found
+
+
+def _look(crew: Crew, dead: set[int]) -> tuple[Diagnosis | None, dict[int, set[int]]]:
+    pids = {rank: member.pid for rank, member in crew.members.items() if rank not in dead}
+    watch = Watch(crew.board, crew.guards, pids, crew.epoch)
+    standings = watch.standings()
+    fates = {**watch.fates_of(standings), **dict.fromkeys(dead, "dead"), **_idle(standings)}
+    return diagnose(standings, fates), {rank: awaited(standing, standings) for rank, standing in standings.items()}
+
+
+def _idle(standings: dict[int, Standing]) -> dict[int, str]:
+    """Ranks on which nothing runs: their part of a call has ended, or none has been asked of them."""
+    return {rank: "returned" for rank, standing in standings.items() if standing.state == "idle"}
 
 
 def memory_bytes(pid: int) -> int:

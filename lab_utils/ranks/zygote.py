@@ -1,7 +1,7 @@
 """The process that loads torch once and forks the ranks, which then share its memory.
 
-Run as a file, without the package: it must be up before anything else is. It reads one JSON line from stdin,
-{"ranks": n, "engine_args": [...], "path": [...]}, forks, and answers with one line per event:
+Run as a file, without the package: it must be up before anything else is. For each JSON line on stdin,
+{"ranks": n, "engine_args": [...], "path": [...]}, it forks so many, and it answers with one line per event:
 {"forked": [pid, ...]} and, for each rank that ends, {"ended": pid, "status": wait status}.
 When stdin closes, the notebook is gone, and so go the ranks.
 """
@@ -16,6 +16,7 @@ import selectors
 import signal
 import sys
 import threading
+import traceback
 from importlib import import_module
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -36,8 +37,9 @@ PRELOADED = (
     "IPython.extensions.storemagic",
     "sqlite3",
     "tornado.platform.asyncio",
-    "lab_utils.comm.group",
+    "lab_utils.comm.forming",
     "lab_utils.comm.progress",
+    "lab_utils.ranks.guard",
     "lab_utils.ranks.on_rank",
 )
 
@@ -61,33 +63,62 @@ def main() -> None:
     gc.disable()  # what is imported stays; looking for garbage in it takes a tenth of the time
     preload()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a dead rank had started stays below us, where the reaper finds it
-    order = json.loads(sys.stdin.readline() or "null")
-    if order is None:
-        return
     if threading.active_count() != 1:
         raise RuntimeError(f"{threading.active_count()} threads before the fork; a fork copies only one")
     gc.freeze()  # the ranks' collectors leave these pages alone, so they stay shared
     gc.enable()
-    parent = os.getpid()
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    pids = [_fork(order, parent, (wake_read, wake_write)) for _ in range(order["ranks"])]
-    _say({"forked": pids})
+    ranks: set[int] = set()
     try:
-        _watch(set(pids), wake_read)
+        _serve(ranks, (wake_read, wake_write))
     finally:
-        for pid in pids:
+        for pid in ranks:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _fork(order: dict, parent: int, pipes: tuple[int, int]) -> int:
+def _serve(ranks: set[int], wake: tuple[int, int]) -> None:
+    """Fork ranks when asked to, and report each that ends, until the notebook is gone."""
+    orders, rest = sys.stdin.fileno(), b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(wake[0], selectors.EVENT_READ)
+        selector.register(orders, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                read = os.read(key.fd, 1 << 16)
+                if key.fd == orders:
+                    if not read:
+                        return
+                    *lines, rest = (rest + read).split(b"\n")
+                    for order in map(json.loads, lines):
+                        forked = [_fork(order, wake) for _ in range(order["ranks"])]
+                        ranks.update(forked)
+                        _say({"forked": forked})
+            for pid, status in _ended():
+                if pid in ranks:
+                    ranks.discard(pid)
+                    _say({"ended": pid, "status": status})
+
+
+def _fork(order: dict, pipes: tuple[int, int]) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    try:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:  # else it died before the line above
+            _leave_the_zygote(pipes)
+            _become_engine(order)
+    except Exception:
+        traceback.print_exc()
         os._exit(1)
+    finally:
+        os._exit(0)  # nothing of the zygote's is to be ended from here
+
+
+def _leave_the_zygote(pipes: tuple[int, int]) -> None:
     signal.set_wakeup_fd(-1)
     for sig in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(sig, signal.SIG_DFL)
@@ -95,8 +126,6 @@ def _fork(order: dict, parent: int, pipes: tuple[int, int]) -> int:
     for pipe in pipes:
         os.close(pipe)
     _detach_standard_streams()
-    _become_engine(order)
-    os._exit(0)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -120,22 +149,6 @@ def _become_engine(order: dict) -> None:
     sys.path[:] = order["path"]
     sys.argv = ["ipengine", *order["engine_args"]]
     ipyparallel.engine.app.main()
-
-
-def _watch(ranks: set[int], wake: int) -> None:
-    """Report each rank that ends, until the notebook is gone."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(wake, selectors.EVENT_READ)
-        selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                if key.fd == wake:
-                    os.read(wake, 4096)
-                elif not os.read(key.fd, 4096):
-                    return
-            for pid, status in _ended():
-                if pid in ranks:
-                    _say({"ended": pid, "status": status})
 
 
 def _ended():

@@ -1,0 +1,212 @@
+"""The processes that are the ranks: started, replaced when they die, and all ended at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lab_utils.comm.board import Board
+from lab_utils.comm.groups import agree
+from lab_utils.comm.poison import poison
+from lab_utils.comm.signatures import Signatures
+from lab_utils.ranks import on_rank
+from lab_utils.ranks.checks import threads_per_rank
+from lab_utils.ranks.errors import StartError, ended
+from lab_utils.ranks.guard import Guards, socket_file
+from lab_utils.ranks.memory_kills import MemoryKills
+from lab_utils.ranks.processes import Reaper, Zygote
+
+if TYPE_CHECKING:
+    import ipyparallel as ipp
+
+_JOIN_EXTRA_S = 10.0
+
+
+class Member(NamedTuple):
+    """Where a rank is reached: its engine by number, its process by id."""
+
+    engine: int
+    pid: int
+
+
+class Crew:
+    """`size` ranks, from the start of the first process to the end of the last.
+
+    Everything started is the reaper's from its first moment, so no way of failing leaves a process. StartError when
+    they cannot be started, and nothing is left then.
+
+    dead      {rank: exit code} of those whose place is empty
+    on_death  called with the rank from another thread, or None
+    """
+
+    def __init__(self, size: int, fork: bool, timeout_s: float):
+        self.size, self.timeout_s = size, timeout_s
+        self.dead: dict[int, int] = {}
+        self.on_death: Callable[[int], None] | None = None
+        self.members: dict[int, Member] = {}
+        self.epoch = 0
+        self.lost = ""  # why all ranks were ended
+        self.guards = Guards()
+        self._ended: dict[int, int] = {}  # exit codes by process id
+        self._death: Future[int] = Future()  # exit code of the next rank that ends
+        self._kills = MemoryKills()
+        self.folder = Path(tempfile.mkdtemp(prefix="lab-ranks-"))
+        reaper = Reaper()
+        reaper.clear(self.folder)
+        self._finalizer = weakref.finalize(self, reaper.end)
+        try:
+            self._start(reaper, fork)
+            self.form()
+        except BaseException:
+            self._finalizer()
+            raise
+
+    def end(self) -> None:
+        """End every process and remove every file. Does nothing the second time."""
+        self._finalizer()
+
+    # ------------------------------------------------------------------ starting
+    def _start(self, reaper: Reaper, fork: bool) -> None:
+        log, threads, on_end = (
+            self.folder / "ranks.log",
+            threads_per_rank(self.size),
+            weakref.WeakMethod(self._note_end),
+        )
+        zygote = Zygote(log, threads) if fork else None
+        if zygote is not None:
+            reaper.adopt(zygote.process.pid)
+            self._end_by(reaper, zygote, None)
+            zygote.listen(on_end)
+            zygote.ended.add_done_callback(partial(_tell_of_parent, weakref.WeakMethod(self._note_parent_end)))
+        from lab_utils.ranks import cluster  # ipyparallel loads while the zygote loads torch
+
+        controller = cluster.start_controller(self.folder, reaper)
+        self.controller_pid = controller.controller.process.pid
+        cluster.watch(controller.controller, weakref.WeakMethod(self._note_controller_end))
+        if zygote is None:
+            start = partial(cluster.start_stock_engines, controller, reaper=reaper, threads=threads, on_end=on_end)
+        else:
+            start = partial(zygote.fork, engine_args=cluster.engine_args(controller))
+        self._starting = start, zygote, log
+        self.client = cluster.connect(controller)
+        self._end_by(reaper, zygote, self.client)
+        self.board = Board.create(self.folder / "board", self.size)
+        Signatures.create(self.folder / "signatures", self.size)
+        self._fill(range(self.size))
+
+    def _end_by(self, reaper: Reaper, zygote: Zygote | None, client: ipp.Client | None) -> None:
+        """What is to be done when these ranks stop, or nobody has them any more."""
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _end, client, self.guards, zygote, reaper)
+
+    def _fill(self, places: range | list[int]) -> None:
+        """A new process for each of these ranks."""
+        from lab_utils.ranks import cluster
+
+        start, zygote, log = self._starting
+        engines = cluster.new_engines(self.client, partial(start, len(places)), len(places), zygote, self._death, log)
+        found = dict(zip(places, engines, strict=True))
+        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path) for rank in places}
+        pids = self._all(found, asked)
+        for rank, pid in pids.items():
+            self.members[rank] = Member(found[rank], pid)
+            self.guards.reach(rank, socket_file(self.folder, rank, pid))
+            if pid in self._ended:  # since it answered
+                self.dead[rank] = self._ended[pid]
+
+    # ------------------------------------------------------------------ groups
+    def form(self) -> None:
+        """All ranks leave what groups they are in, and form them anew on a fresh store."""
+        engines = {rank: member.engine for rank, member in self.members.items()}
+        groups = self._all(engines, dict.fromkeys(engines, (on_rank.leave,)))
+        self.epoch += 1
+        store = str(self.folder / f"store-{self.epoch}")
+        order = on_rank.form, store, self.epoch, agree([groups[rank] for rank in range(self.size)]), self.timeout_s
+        try:
+            self._all(engines, dict.fromkeys(engines, order))
+        except BaseException:  # a death, an interrupt: those who wait for the others must not sit out the time-out
+            poison(store)
+            raise
+
+    def _all(self, engines: dict[int, int], calls: dict[int, tuple]) -> dict[int, Any]:
+        """One of on_rank's functions on each rank; StartError when a rank ends before all have answered."""
+        asked = {
+            self.client[engine].apply_async(*calls[rank]): rank for rank, engine in engines.items()
+        }  # fmt: skip
+        pending = {self._death, *asked}
+        while len(pending) > 1:
+            done, pending = wait(pending, self.timeout_s + _JOIN_EXTRA_S, FIRST_COMPLETED)
+            if self._death in done or not done:
+                raise StartError(f"the ranks could not form their group: {self._why_not()}")
+        return {rank: answer.result() for answer, rank in asked.items()}
+
+    def _why_not(self) -> str:
+        if self._death.done():
+            return f"one of them {ended(self._death.result())}"
+        return f"not all of them came within {self.timeout_s + _JOIN_EXTRA_S:g} s"
+
+    # ------------------------------------------------------------------ deaths
+    def replace_dead(self) -> None:
+        """New processes for the ranks that died. StartError when there is nothing left to start them from."""
+        self._death = Future()
+        dead = sorted(self.dead)
+        self._fill(dead)
+        for rank in dead:
+            self.dead.pop(rank)
+
+    @property
+    def alive(self) -> bool:
+        """Whether dead ranks can be replaced: what forks them lives, and so does the controller between us and them."""
+        _, zygote, _ = self._starting
+        return not self.lost and (zygote is None or not zygote.ended.done())
+
+    def _note_end(self, pid: int, exit_code: int) -> None:
+        """From another thread: a rank's process ended."""
+        self._ended[pid] = exit_code
+        for rank, member in self.members.items():
+            if member.pid == pid:
+                self.dead[rank] = exit_code
+                if self.on_death is not None:
+                    self.on_death(rank)
+        if not self._death.done():
+            self._death.set_result(exit_code)
+
+    def _note_parent_end(self) -> None:
+        """From another thread: the process that forks the ranks ended, and they with it."""
+        for member in list(self.members.values()):
+            if member.pid not in self._ended:
+                self._note_end(member.pid, -signal.SIGKILL)
+
+    def _note_controller_end(self, _pid: int, exit_code: int) -> None:
+        """From another thread: no message reaches a rank any more, so none is of use."""
+        self.lost = f"was ended because ipyparallel's controller {ended(exit_code)}"
+        for member in list(self.members.values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member.pid, signal.SIGKILL)
+
+    def out_of_memory(self) -> int:
+        """How many processes the system has killed for want of memory since this was asked last."""
+        return self._kills.new()
+
+
+def _tell_of_parent(note: weakref.WeakMethod, _: Future) -> None:
+    if (tell := note()) is not None:
+        tell()
+
+
+def _end(client: ipp.Client | None, guards: Guards, zygote: Zygote | None, reaper: Reaper) -> None:
+    guards.close()
+    if client is not None:
+        client.close(linger=0)
+    reaper.end()
+    if zygote is not None:
+        zygote.stop()

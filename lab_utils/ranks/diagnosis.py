@@ -1,0 +1,230 @@
+"""Names what ranks are stuck in: who waits where, for whom, and which rule was broken."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from lab_utils.comm.standing import IssuedOp, Standing, Stream
+from lab_utils.ranks.mismatch import Mismatched, find_mismatch
+from lab_utils.ranks.printing import name_ranks
+from lab_utils.ranks.waits import NEVER, awaited, hopeless
+
+_SAME_ORDER = "all ranks of a group make the same collectives in the same order"
+_SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a collective"
+_SAME_MESSAGE = "the receiver takes as many elements as the sender gives, of the same type"
+_CELL = re.compile(r"^In \[.*\]:(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why ranks wait.
+
+    kind      "mismatch", "cycle", "unmatched", "left out", "stopped" or "computing"
+    ranks     whom to look at: who broke the rule, or whom the others wait for; of a cycle, all in it
+    sentence  the same on every run
+    details   a line for each group of ranks, with the source line they are at
+    certain   none of the ranks that wait can ever go on
+    """
+
+    kind: str
+    ranks: tuple[int, ...]
+    sentence: str
+    details: str
+    certain: bool
+
+
+def diagnose(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> Diagnosis | None:
+    """Why ranks wait, from where each stands; None when nobody waits for another.
+
+    fates   of ranks on which the call does not go on as a rule does: "returned", "raised", "dead", "absent" (not asked
+            to run), "stopped" (by a signal), "silent" (gave no answer); ranks that are not in it are under way
+    """
+    waiting = {rank: s for rank, s in standings.items() if s.op is not None and fates.get(rank) not in NEVER}
+    if not waiting:
+        return None
+    details = _details(standings, waiting)
+    if (found := find_mismatch(standings, waiting)) is not None:
+        return Diagnosis("mismatch", found.odd, _mismatch(found), details, True)
+    lacking = {rank: missing for rank in waiting if (missing := awaited(waiting[rank], standings))}
+    stuck = hopeless(standings, fates)
+    if not stuck:
+        return _not_yet(waiting, lacking, standings, fates, details)
+    ended = {r for rank in stuck for r in lacking.get(rank, ()) if fates.get(r) in NEVER}
+    if not ended and (circle := _circle(stuck, lacking)):
+        return Diagnosis("cycle", tuple(sorted(circle)), _cycle(circle, waiting), details, True)
+    rank = min(rank for rank in stuck if not ended or lacking[rank] & ended)
+    return _never_comes(rank, stuck, waiting, lacking, fates, details)
+
+
+# ---------------------------------------------------------------------- kinds
+def _mismatch(found: Mismatched) -> str:
+    groups = [ranks for ranks, _ in _grouped(found.ops, lambda op: f"{_called(op)} {op.signature}")]
+    firsts = [found.ops[ranks[0]] for ranks in groups]
+    if found.names_differ:
+        parts = [f"{name_ranks(r)} {_verb(r)} in {_called(op)}" for r, op in zip(groups, firsts, strict=True)]
+        return f"{'; '.join(parts)}: {_SAME_ORDER}"
+    rule = _SAME_MESSAGE if firsts[0].side else _SAME_ELEMENTS
+    alike = len({_called(op) for op in firsts}) == 1
+    parts = [
+        f"{name_ranks(r)} bring{'' if len(r) > 1 else 's'} {op.signature}" + ("" if alike else f" to {_called(op)}")
+        for r, op in zip(groups, firsts, strict=True)
+    ]
+    return (f"to {_called(firsts[0])} " if alike else "") + f"{', '.join(parts)}: {rule}"
+
+
+def _circle(stuck: set[int], lacking: Mapping[int, set[int]]) -> list[int]:
+    """Ranks each of which waits for the next, the last for the first."""
+    path: list[int] = []
+    rank = min(stuck)
+    while rank not in path:
+        path.append(rank)
+        onward = sorted(lacking.get(rank, set()) & stuck)
+        if not onward:
+            return []
+        rank = onward[0]
+    return path[path.index(rank) :]
+
+
+def _cycle(circle: list[int], waiting: Mapping[int, Standing]) -> str:
+    first = circle.index(min(circle))
+    turned = circle[first:] + circle[:first]
+    parts = [
+        f"rank {rank} in {_called(waiting[rank].op)}" + ("" if waiting[rank].op.side else f" for rank {after}")
+        for rank, after in zip(turned, turned[1:] + turned[:1], strict=True)
+    ]
+    return f"{name_ranks(circle)} wait for each other in a circle: {', '.join(parts)}"
+
+
+def _never_comes(
+    rank: int, stuck: set[int], waiting: Mapping[int, Standing], lacking: Mapping[int, set[int]],
+    fates: Mapping[int, str], details: str,
+) -> Diagnosis:  # fmt: skip
+    op = waiting[rank].op
+    together = sorted(r for r in stuck if (waiting[r].op.stream, waiting[r].op.seq) == (op.stream, op.seq))
+    gone = tuple(sorted(lacking[rank]))
+    why = "; ".join(_why(ranks, op, waiting, fates) for ranks in _by_fate(gone, waiting, fates))
+    who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(together, waiting))
+    kind = "unmatched" if op.stream.kind == "message" else "left out"
+    return Diagnosis(kind, gone, f"{who}; {why}", details, True)
+
+
+def _by_fate(ranks: Iterable[int], waiting: Mapping[int, Standing], fates: Mapping[int, str]) -> list[list[int]]:
+    groups: dict[object, list[int]] = {}
+    for rank in ranks:
+        key = fates.get(rank) or (waiting[rank].op.stream, waiting[rank].op.seq, waiting[rank].op.source)
+        groups.setdefault(key, []).append(rank)
+    return list(groups.values())
+
+
+def _why(ranks: list[int], op: IssuedOp, waiting: Mapping[int, Standing], fates: Mapping[int, str]) -> str:
+    without = {"send": "receiving", "recv": "sending"}.get(op.side, "making it")
+    fate = fates.get(ranks[0])
+    if fate == "returned":
+        return f"{name_ranks(ranks)} returned without {without}"
+    if fate == "absent":
+        return f"{name_ranks(ranks)} {'was' if len(ranks) == 1 else 'were'} not asked to run this"
+    if fate in ("dead", "raised"):
+        return f"{name_ranks(ranks)} {'died' if fate == 'dead' else 'raised'} before {without}"
+    return f"{name_ranks(ranks)} {_verb(ranks)} in {_called(waiting[ranks[0]].op)}, and that cannot end either"
+
+
+def _not_yet(
+    waiting: Mapping[int, Standing], lacking: Mapping[int, set[int]], standings: Mapping[int, Standing],
+    fates: Mapping[int, str], details: str,
+) -> Diagnosis | None:  # fmt: skip
+    late = sorted({r for missing in lacking.values() for r in missing if r not in lacking})
+    if not late:
+        return None
+    waiters = sorted(rank for rank, missing in lacking.items() if missing & set(late))
+    who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(waiters, waiting))
+    stopped = [rank for rank in late if fates.get(rank) == "stopped"]
+    if stopped:
+        said = f"{name_ranks(stopped)} {_verb(stopped)} stopped by a signal, and SIGCONT lets {_it(stopped)} go on"
+        return Diagnosis("stopped", tuple(stopped), f"{who}; {said}", details, False)
+    doing = "; ".join(f"{name_ranks(r)} {_verb(r)} still {what}" for r, what in _computing(late, standings, fates))
+    return Diagnosis("computing", tuple(late), f"{who}; {doing}", details, False)
+
+
+def _computing(late: list[int], standings: Mapping[int, Standing], fates: Mapping[int, str]):
+    def doing(rank: int) -> str:
+        line = standings[rank].line if rank in standings else ""
+        if fates.get(rank) == "silent" and not line:
+            return "in native code that answers nothing"
+        return f"computing ({place(line)})" if line else "computing"
+
+    return _grouped({rank: rank for rank in late}, doing)
+
+
+# ---------------------------------------------------------------------- words
+def _grouped(values: Mapping[int, object], words: Callable) -> list[tuple[list[int], str]]:
+    """Ranks of the same words together, in rank order."""
+    groups: dict[str, list[int]] = {}
+    for rank in sorted(values):
+        groups.setdefault(words(values[rank]), []).append(rank)
+    return [(ranks, said) for said, ranks in groups.items()]
+
+
+def _in_ops(ranks: Iterable[int], waiting: Mapping[int, Standing]) -> list[tuple[list[int], str]]:
+    return _grouped({rank: waiting[rank].op for rank in ranks}, _called)
+
+
+def _verb(ranks: list[int]) -> str:
+    return "is" if len(ranks) == 1 else "are"
+
+
+def _it(ranks: list[int]) -> str:
+    return "it" if len(ranks) == 1 else "them"
+
+
+def _called(op: IssuedOp) -> str:
+    """ "all_reduce #7 on world (train.py:41)", "recv #0 from rank 1 (train.py:8)"."""
+    return f"{_title(op)} ({place(op.source)})" if op.source else _title(op)
+
+
+def _title(op: IssuedOp) -> str:
+    if op.side:
+        source, destination = op.stream.peers
+        other = f"to rank {destination}" if op.side == "send" else f"from rank {source}" if source >= 0 else "from any"
+        return f"{op.name} #{op.seq} {other}" + (f" with tag {op.stream.tag}" if op.stream.tag else "")
+    return f"{op.name} #{op.seq} on {op.stream.group}"
+
+
+def place(source: str) -> str:
+    """A line as a sentence names it: cells are numbered anew in every session, so of a cell only the line."""
+    cell = _CELL.match(source)
+    return f"line {cell[1]}" if cell else source
+
+
+def _details(standings: Mapping[int, Standing], waiting: Mapping[int, Standing]) -> str:
+    lines = []
+    for ranks, said in _grouped({rank: s.op for rank, s in waiting.items()}, lambda op: f"{_title(op)} {op.shape}"):
+        op = waiting[ranks[0]].op
+        lines += [f"{name_ranks(ranks)} {_verb(ranks)} in {said.rstrip()}: {op.source}", *_quoted(op.source)]
+    for ranks, line in _grouped({r: s.line for r, s in standings.items() if r not in waiting and s.line}, str):
+        lines += [f"{name_ranks(ranks)} {_verb(ranks)} at {line}", *_quoted(line)]
+    return "\n".join([*lines, *_first_difference(standings, waiting)])
+
+
+def _quoted(source: str) -> list[str]:
+    file, _, line = source.rpartition(":")
+    text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
+    return [f"    {text}"] if text else []
+
+
+def _first_difference(standings: Mapping[int, Standing], waiting: Mapping[int, Standing]) -> list[str]:
+    """Where the ranks' collectives on the group first come from different lines: often where one was left out."""
+    stream: Stream | None = next((s.op.stream for s in waiting.values() if s.op.stream.kind == "collective"), None)
+    if stream is None:
+        return []
+    made = {r: {op.seq: op for op in s.recent if op.stream == stream} for r, s in standings.items()}
+    for seq in sorted({seq for ops in made.values() for seq in ops}):
+        ops = {rank: of[seq] for rank, of in made.items() if seq in of}
+        if len({(op.name, op.source) for op in ops.values()}) > 1:
+            said = "; ".join(
+                f"{name_ranks(ranks)}: {what}" for ranks, what in _grouped(ops, lambda op: f"{op.name} ({op.source})")
+            )
+            return [f"the collectives on {stream.group} first differ at #{seq}: {said}"]
+    return []

@@ -1,0 +1,288 @@
+"""After a failure, a death or an interrupt: the ranks are back, hold what they held, and work in the same groups."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+import stuck_programs as programs
+from failing_programs import timed
+
+from lab_utils import start_ranks
+from lab_utils.ranks import RankDied, RankError, Ranks
+
+SIZE = 4
+QUICK_S = 8.0  # far below the group's time-out of 30 s: nobody waited for it
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with start_ranks(SIZE) as ranks:
+        yield ranks
+
+
+@pytest.fixture(autouse=True)
+def every_rank_is_usable_after_it(ranks: Ranks) -> Iterator[None]:
+    yield
+    assert ranks.run(programs.agree) == [6.0] * SIZE
+
+
+def pids(ranks: Ranks) -> list[int]:
+    return [rank.pid for rank in ranks.status() if rank.alive]
+
+
+def interrupt_once_all_are_under_way() -> Callable[[int, dict], None]:
+    heard: set[int] = set()
+
+    def listener(rank: int, _: dict) -> None:
+        heard.add(rank)
+        if len(heard) == SIZE:
+            signal.raise_signal(signal.SIGINT)
+
+    return listener
+
+
+# ------------------------------------------------------------------ interrupts
+@pytest.mark.parametrize(
+    "program",
+    [
+        programs.ddp_for_ever,
+        programs.fsdp_for_ever,
+        programs.pipeline_for_ever,
+        programs.messages_for_ever,
+        programs.wait_for_one_another,
+    ],
+)
+def test_an_interrupt_brings_every_rank_back(ranks: Ranks, program: Callable) -> None:
+    before = pids(ranks)
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt, match="^ranks 0-3 interrupted$"):
+        ranks.run(program, on_report=interrupt_once_all_are_under_way())
+    assert ranks.run(programs.agree) == [6.0] * SIZE
+    assert time.perf_counter() - start < QUICK_S
+    assert pids(ranks) == before
+
+
+def test_a_rank_that_takes_no_notice_is_ended_by_a_second_interrupt(ranks: Ranks) -> None:
+    before, once = pids(ranks), interrupt_once_all_are_under_way()
+
+    def interrupt_again(rank: int, values: dict) -> None:
+        again = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+        if rank == 0:
+            again.start()
+        once(rank, values)
+
+    said = "^ranks 0-3 interrupted; rank 1 took no notice and had to be ended$"
+    with pytest.raises(KeyboardInterrupt, match=said):
+        ranks.run(programs.take_no_notice, 1, on_report=interrupt_again)
+    timed(RankDied, ranks.run, programs.agree)
+    after = pids(ranks)
+    assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True, True]
+
+
+# ------------------------------------------------------------------ what ranks hold
+def hold(value: str) -> None:
+    import __main__
+
+    __main__.held = value
+
+
+def held() -> str | None:
+    import __main__
+
+    return getattr(__main__, "held", None)
+
+
+def end_this_rank(rank: int, how: int) -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == rank:
+        os.kill(os.getpid(), how)
+    dist.all_reduce(torch.ones(4))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_dead_rank_is_replaced_and_the_others_keep_what_they_hold(ranks: Ranks, how: signal.Signals) -> None:
+    ranks.run(hold, "kept")
+    before = pids(ranks)
+    error, took_s = timed(RankDied, ranks.run, end_this_rank, 2, how)
+    assert str(error) == (
+        f"rank 2 was ended by {how.name}: a new rank 2 starts at the next call, without what the old held"
+    )
+    assert error.deaths == {2: -how} and took_s < QUICK_S
+    assert "ranks 0-1, 3 were left waiting in all_reduce #0 [4] on world" in _uncounted(error.details)
+    assert [rank.alive for rank in ranks.status()] == [True, True, False, True]
+    assert ranks.run(held) == ["kept", "kept", None, "kept"]
+    assert [pid for pid in pids(ranks) if pid in before] == [before[0], before[1], before[3]]
+
+
+def _uncounted(text: str) -> str:
+    import re
+
+    return re.sub(r"#\d+", "#0", text)
+
+
+def test_all_ranks_may_die(ranks: Ranks) -> None:
+    error, _ = timed(RankDied, ranks.run, lambda: os._exit(7))
+    assert str(error) == (
+        "ranks 0-3 ended with exit code 7: new ranks 0-3 start at the next call, without what the old held"
+    )
+    assert error.deaths == dict.fromkeys(range(SIZE), 7)
+
+
+def test_a_rank_that_died_between_two_calls_is_told_of_once(ranks: Ranks) -> None:
+    victim = psutil.Process(ranks.status()[1].pid)
+    victim.kill()
+    until_s = time.perf_counter() + QUICK_S
+    while 1 not in ranks._crew.dead and time.perf_counter() < until_s:
+        pass  # the notebook is told from another thread
+    error, _ = timed(RankDied, ranks.run, programs.agree)
+    assert str(error) == (
+        "rank 1 was ended by SIGKILL between two calls: "
+        "a new rank 1 started, without what the old held; run the cell again"
+    )
+
+
+def test_the_process_that_forks_the_ranks_may_die(ranks: Ranks) -> None:
+    parent = psutil.Process(pids(ranks)[0]).parent()
+    assert parent.pid != os.getpid()
+    threading.Timer(0.5, parent.kill).start()
+    error, took_s = timed(RankDied, ranks.run, time.sleep, 60)
+    assert error.deaths == dict.fromkeys(range(SIZE), -signal.SIGKILL) and took_s < QUICK_S
+
+
+def test_the_controller_may_die(ranks: Ranks) -> None:
+    controller = psutil.Process(ranks._crew.controller_pid)
+    below = controller.children(recursive=True)
+    threading.Timer(0.5, controller.kill).start()
+    error, took_s = timed(RankDied, ranks.run, time.sleep, 60)
+    assert "ranks 0-3 were ended because ipyparallel's controller was ended by SIGKILL" in str(error)
+    assert took_s < QUICK_S
+    assert ranks.run(programs.agree) == [6.0] * SIZE
+    assert below and psutil.wait_procs(below, timeout=0)[1] == []
+
+
+# ------------------------------------------------------------------ groups
+def make_groups_and_models() -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    import __main__
+
+    torch.manual_seed(0)
+    __main__.pair = [dist.new_group([0, 1]), dist.new_group([2, 3])][dist.get_rank() // 2]
+    __main__.ddp = DistributedDataParallel(torch.nn.Linear(4, 4))
+    __main__.fsdp = torch.nn.Linear(4, 4)
+    fully_shard(__main__.fsdp)
+
+
+def use_groups_and_models() -> tuple[float, float, float]:
+    import torch
+    import torch.distributed as dist
+
+    import __main__
+
+    total = torch.tensor(float(dist.get_rank()))
+    dist.all_reduce(total, group=__main__.pair)
+    grads = []
+    for model in (__main__.ddp, __main__.fsdp):
+        model.zero_grad()
+        model(torch.ones(2, 4) * dist.get_rank()).sum().backward()
+        grad = next(iter(model.parameters())).grad
+        grads.append(getattr(grad, "full_tensor", lambda grad=grad: grad)().sum().item())
+    return total.item(), *grads
+
+
+def fail_on_one() -> None:
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == 3:
+        raise ValueError("planted")
+    dist.all_reduce(torch.ones(4))
+
+
+def test_groups_and_models_made_before_a_failure_work_after_it(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    before = ranks.run(use_groups_and_models)
+    assert [total for total, _, _ in before] == [1.0, 1.0, 5.0, 5.0]
+    timed(RankError, ranks.run, fail_on_one)
+    assert ranks.run(use_groups_and_models) == before
+
+
+def use_pair() -> str:
+    import torch
+    import torch.distributed as dist
+
+    import __main__
+
+    if not hasattr(__main__, "pair"):
+        return "none"
+    try:
+        dist.all_reduce(torch.ones(1), group=__main__.pair)
+    except RuntimeError as error:
+        return str(error)
+    return "works"
+
+
+def test_a_group_with_a_replaced_rank_says_so_and_others_go_on(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    timed(RankDied, ranks.run, end_this_rank, 3, signal.SIGKILL)
+    first, second, third, fourth = ranks.run(use_pair)
+    assert first == second == "works"
+    assert third.endswith("was lost when a rank was replaced: make it again on all ranks")
+    assert fourth == "none"
+    ranks.run(make_groups_and_models)  # all ranks count groups alike again, or this would not end
+    assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]
+
+
+# ------------------------------------------------------------------ sockets of the user's
+def open_a_socket(port: int) -> None:
+    import __main__
+
+    __main__.line = socket.create_connection(("127.0.0.1", port))
+
+
+def speak() -> None:
+    import __main__
+
+    __main__.line.sendall(b"still here\n")
+
+
+def test_the_user_s_own_sockets_are_left_alone(ranks: Ranks) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ranks.run(open_a_socket, server.getsockname()[1])
+        lines = [server.accept()[0] for _ in range(SIZE)]
+        timed(RankError, ranks.run, fail_on_one)
+        with pytest.raises(KeyboardInterrupt):
+            ranks.run(programs.wait_for_one_another, on_report=interrupt_once_all_are_under_way())
+        ranks.run(speak)
+        for line in lines:
+            with line, line.makefile() as text:
+                assert text.readline() == "still here\n"
+
+
+# ------------------------------------------------------------------ stopped
+def test_a_stopped_rank_is_shown_and_goes_on_when_let(ranks: Ranks) -> None:
+    victim = psutil.Process(ranks.status()[2].pid)
+    victim.suspend()
+    total: list[float] = []
+    running = threading.Thread(target=lambda: total.extend(ranks.run(programs.agree)))
+    running.start()
+    until_s = time.perf_counter() + QUICK_S
+    while not (status := ranks.status())[0].waits_for and time.perf_counter() < until_s:
+        pass
+    assert status[2].doing == "stopped by a signal" and status[2].alive
+    assert status[0].waits_for == "rank 2" and "rank 2" in status.says
+    victim.resume()
+    running.join()
+    assert total == [6.0] * SIZE
