@@ -180,3 +180,62 @@ torch.manual_seed(7)
 def goes_on_as_if_nothing_had_been():
     return (torch.rand(1) == first).item()
 """
+
+SWAP = {
+    "planted": """
+def swap(x):
+    partner, theirs = dist.get_rank() ^ 1, torch.empty_like(x)
+    dist.recv(theirs, partner)
+    dist.send(x, partner)
+    return theirs
+""",
+    "isend": """
+def swap(x):
+    partner, theirs = dist.get_rank() ^ 1, torch.empty_like(x)
+    sending = dist.isend(x, partner)
+    dist.recv(theirs, partner)
+    sending.wait()
+    return theirs
+""",
+    "in_turn": """
+def swap(x):
+    partner, theirs = dist.get_rank() ^ 1, torch.empty_like(x)
+    if dist.get_rank() < partner:
+        dist.send(x, partner)
+        dist.recv(theirs, partner)
+    else:
+        dist.recv(theirs, partner)
+        dist.send(x, partner)
+    return theirs
+""",
+    "itself": """
+def swap(x):
+    return x
+""",
+    "nothing": """
+def swap(x):
+    x = x + 1
+""",
+}
+
+TOTAL = {
+    "planted": """
+def total(batches):
+    result = torch.zeros(())
+    for batch in batches:
+        part = batch.sum()
+        dist.all_reduce(part)
+        result += part
+    return result
+""",
+    "mended": """
+def total(batches):
+    result = torch.stack([batch.sum() for batch in batches]).sum()
+    dist.all_reduce(result)
+    return result
+""",
+    "own": """
+def total(batches):
+    return sum(batch.sum() for batch in batches)
+""",
+}

@@ -49,13 +49,13 @@ CASES = [
     (programs.skip, (2,), "left out", (2,),
      f"ranks 0-1, 3 are in {ALL_REDUCE} {{at}}; rank 2 returned without making it", "if dist.get_rank() != rank", 1),
     (programs.mis_shape, (1, 4), "mismatch", (1,),
-     f"to {ALL_REDUCE} {{at}} ranks 0, 2-3 bring sum float32 x 4, rank 1 brings sum float32 x 8: {SAME_ELEMENTS}",
+     f"in {ALL_REDUCE} {{at}} ranks 0, 2-3 bring sum float32 x 4, rank 1 brings sum float32 x 8: {SAME_ELEMENTS}",
      "all_reduce", 0),
     (programs.mis_shape, (0, 500_000), "mismatch", (0,),
-     f"to {ALL_REDUCE} {{at}} rank 0 brings sum float32 x 1000000, ranks 1-3 bring sum float32 x 500000: "
+     f"in {ALL_REDUCE} {{at}} rank 0 brings sum float32 x 1000000, ranks 1-3 bring sum float32 x 500000: "
      f"{SAME_ELEMENTS}", "all_reduce", 0),
     (programs.mis_type, (3,), "mismatch", (3,),
-     f"to {ALL_REDUCE} {{at}} ranks 0-2 bring sum float32 x 4, rank 3 brings sum int32 x 4: {SAME_ELEMENTS}",
+     f"in {ALL_REDUCE} {{at}} ranks 0-2 bring sum float32 x 4, rank 3 brings sum int32 x 4: {SAME_ELEMENTS}",
      "all_reduce", 0),
     (programs.send_in_vain, (), "unmatched", (1,),
      "rank 0 is in send #n to rank 1 {at}; rank 1 returned without receiving", "dist.send", 0),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab_utils.exercises import data, ranks
+from lab_utils.exercises import data, ranks, stuck
 from lab_utils.exercises.card import Card
 from lab_utils.exercises.exercise import Exercise
 
-EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in (*ranks.EXERCISES, *data.EXERCISES)}
+_ALL = (*ranks.EXERCISES, *stuck.EXERCISES, *data.EXERCISES)
+EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in _ALL}
 
 __all__ = ["EXERCISES", "Card", "Exercise", "check", "solution"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lab_utils.exercises import on_ranks
 from lab_utils.exercises.exercise import Finding, NotYet
-from lab_utils.ranks import RankError, Ranks
+from lab_utils.ranks import RankDied, RankError, Ranks, RanksStuck
 from lab_utils.ranks.printing import name_ranks
 
 Examine = Callable[[Ranks, Callable | str], Finding | None]
@@ -16,7 +16,7 @@ STUB = "NotImplementedError"
 def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
     """A judge of (ranks, function); a function that is missing or a stub is not answered yet.
 
-    What the function raises, or that it hangs until the group's time-out, is a finding in RankError's sentence.
+    What the function raises, that it gets stuck or that it ends a rank is a finding, in the error's own sentence.
     """
 
     def judge(ranks: Ranks, function: Callable | str) -> Finding | NotYet | None:
@@ -29,6 +29,8 @@ def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
             return examine(ranks, function)
         except RankError as error:
             return _failed(error)
+        except (RanksStuck, RankDied) as error:
+            return Finding((str(error),))
 
     return judge
 

@@ -126,6 +126,31 @@ def trained_on_shard(function: Callable | str) -> dict[str, Any]:
     return {"step": after, "serial": expected}
 
 
+def swapped(function: Callable | str) -> tuple[int, Any, Any]:
+    """(partner, the partner's tensor, what the reader's `swap` returned): 0 and 1 are partners, 2 and 3 are."""
+    import torch
+    import torch.distributed as dist
+
+    def own(rank: int) -> torch.Tensor:
+        return torch.arange(3) + 10 * rank
+
+    rank = dist.get_rank()
+    return rank ^ 1, own(rank ^ 1), find(function)(own(rank))
+
+
+def totalled(function: Callable | str) -> tuple[float, float | None]:
+    """(the sum, what the reader's `total` returned) for batches of which the last rank has one fewer."""
+    import torch
+    import torch.distributed as dist
+
+    def batches(rank: int) -> list[torch.Tensor]:
+        return [torch.full((2,), 10.0 * rank + i) for i in range(3 - (rank == dist.get_world_size() - 1))]
+
+    wanted = sum(batch.sum().item() for rank in range(dist.get_world_size()) for batch in batches(rank))
+    got = find(function)(batches(dist.get_rank()))
+    return wanted, None if got is None else float(got)
+
+
 def _small_gpt(seed: int):
     import torch
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_utils.ranks.crew import Member
 from lab_utils.ranks.diagnosis import Diagnosis
+from lab_utils.ranks.errors import RanksInterrupted
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.ranks.watch import Watch
 
@@ -55,7 +56,7 @@ class Call:
         self._signal_s = 0.0  # from when on they are interrupted
 
     def finish(self, function: Callable, args: tuple) -> None:
-        """Send it and wait. KeyboardInterrupt, or what `on_report` raised, once all ranks are back."""
+        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back."""
         self._send(function, args)
         while self.waiting:
             try:
@@ -65,7 +66,7 @@ class Call:
         interrupt = next(iter(self._interrupts), None)
         if isinstance(interrupt, KeyboardInterrupt):
             ended = f"; {name_ranks(self.given_up)} took no notice and had to be ended" if self.given_up else ""
-            raise KeyboardInterrupt(f"{name_ranks(self.members)} interrupted{ended}")
+            raise RanksInterrupted(f"{name_ranks(self.members)} interrupted{ended}")
         if interrupt is not None:
             raise interrupt
 

@@ -72,7 +72,7 @@ def _mismatch(found: Mismatched) -> str:
         f"{name_ranks(r)} bring{'' if len(r) > 1 else 's'} {op.signature}" + ("" if alike else f" to {_called(op)}")
         for r, op in zip(groups, firsts, strict=True)
     ]
-    return (f"to {_called(firsts[0])} " if alike else "") + f"{', '.join(parts)}: {rule}"
+    return (f"in {_called(firsts[0])} " if alike else "") + f"{', '.join(parts)}: {rule}"
 
 
 def _circle(stuck: set[int], lacking: Mapping[int, set[int]]) -> list[int]:

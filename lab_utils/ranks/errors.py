@@ -32,6 +32,13 @@ class RanksError(RuntimeError):
         return [f"{type(self).__name__}: {self}", *self.details.splitlines()]
 
 
+class RanksInterrupted(KeyboardInterrupt):
+    """The cell was interrupted, and every rank with it. Shown as one line: there is nothing to find out."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
 class StartError(RanksError):
     """The ranks could not be started."""
 
