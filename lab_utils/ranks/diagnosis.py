@@ -104,7 +104,7 @@ def _never_comes(
 ) -> Diagnosis:  # fmt: skip
     op = waiting[rank].op
     together = sorted(r for r in stuck if (waiting[r].op.stream, waiting[r].op.seq) == (op.stream, op.seq))
-    gone = tuple(sorted(lacking[rank]))
+    gone = tuple(sorted(r for r in lacking[rank] if r in stuck or fates.get(r) in NEVER))
     why = "; ".join(_why(ranks, op, waiting, fates) for ranks in _by_fate(gone, waiting, fates))
     who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(together, waiting))
     kind = "unmatched" if op.stream.kind == "message" else "left out"

@@ -69,6 +69,7 @@ class Failure:
     source: str = ""  # the line that came to that op
     standing: Standing | None = None  # where the rank stood then
     mismatch: str = ""  # how what it brought to an op differed from what another rank brought
+    outer: str = ""  # what a library raised from it
 
     @property
     def own(self) -> bool:
@@ -109,7 +110,8 @@ class RankError(RanksError):
     def _lines(self) -> list[str]:
         frames = self._began[0].frames
         head = [f"Traceback of {name_ranks(f.rank for f in self._began)}:", *map(str, frames)] if frames else []
-        return head + told(self._others)
+        outer = [f"which became {self._began[0].outer}"] if self._began[0].outer else []
+        return head + outer + told(self._others)
 
 
 class RankDied(RanksError):

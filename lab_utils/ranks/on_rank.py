@@ -160,11 +160,21 @@ def _recorded(outcome: Outcome):
     outcome.ops, outcome.phases = recorded.ops, recorded.phases
 
 
+def _origin(error: BaseException) -> BaseException:
+    """What a library made its own exception from: pipelining does so with what a stage raised."""
+    from lab_utils.comm.recorder import is_own
+
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    wrapped = error.__cause__ is not None and last and not is_own(last[0].filename)
+    return _origin(error.__cause__) if wrapped else error
+
+
 def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     from lab_utils.comm.recorder import is_own, recorder
 
-    at_s = time.perf_counter()
+    at_s, outer, error = time.perf_counter(), error, _origin(error)
     stack = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename)]
+    stack = stack or [f for f in traceback.extract_tb(outer.__traceback__) if is_own(f.filename)]
     frames = tuple(Frame(names.get(f.filename, f.filename), f.lineno or 0, f.name) for f in stack)
     if isinstance(error, SyntaxError) and not frames:
         frames = (Frame(names.get(error.filename, error.filename), error.lineno or 0, "<module>"),)
@@ -174,5 +184,5 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     op, source = (row.what, row.source) if row is not None else ("", "")
     return Failure(
         recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source, recorder.standing(),
-        recorder.mismatch,
+        recorder.mismatch, "" if outer is error else f"{type(outer).__name__}: {next(iter(str(outer).splitlines()), '')}",
     )  # fmt: skip
