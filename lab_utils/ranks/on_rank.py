@@ -182,7 +182,8 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
         row = recorder.row  # DDP waits in C++, where nobody can mark the error
     op, source = (row.what, row.source) if row is not None else ("", "")
+    became = "" if outer is error else "".join(traceback.format_exception_only(outer)).partition("\n")[0]
     return Failure(
         recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source, recorder.standing(),
-        recorder.mismatch, "" if outer is error else f"{type(outer).__name__}: {next(iter(str(outer).splitlines()), '')}",
+        recorder.mismatch, became,
     )  # fmt: skip
