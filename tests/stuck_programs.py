@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -86,6 +88,19 @@ def come_late(rank: int, after_s: float) -> float:
     while dist.get_rank() == rank and time.perf_counter() < until_s:
         pass
     return agree()
+
+
+# ------------------------------------------------------------------ failures
+def fail_on_one() -> None:
+    if dist.get_rank() == 3:
+        raise ValueError("planted")
+    dist.all_reduce(torch.ones(4))
+
+
+def end_this_rank(rank: int, how: int) -> None:
+    if dist.get_rank() == rank:
+        os.kill(os.getpid(), how)
+    dist.all_reduce(torch.ones(4))
 
 
 # ------------------------------------------------------------------ in flight

@@ -99,20 +99,11 @@ def held() -> str | None:
     return getattr(__main__, "held", None)
 
 
-def end_this_rank(rank: int, how: int) -> None:
-    import torch
-    import torch.distributed as dist
-
-    if dist.get_rank() == rank:
-        os.kill(os.getpid(), how)
-    dist.all_reduce(torch.ones(4))
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_dead_rank_is_replaced_and_the_others_keep_what_they_hold(ranks: Ranks, how: signal.Signals) -> None:
     ranks.run(hold, "kept")
     before = pids(ranks)
-    error, took_s = timed(RankDied, ranks.run, end_this_rank, 2, how)
+    error, took_s = timed(RankDied, ranks.run, programs.end_this_rank, 2, how)
     assert str(error) == (
         f"rank 2 was ended by {how.name}: a new rank 2 starts at the next call, without what the old held"
     )
@@ -169,82 +160,6 @@ def test_the_controller_may_die(ranks: Ranks) -> None:
     assert below and psutil.wait_procs(below, timeout=0)[1] == []
 
 
-# ------------------------------------------------------------------ groups
-def make_groups_and_models() -> None:
-    import torch
-    import torch.distributed as dist
-    from torch.distributed.fsdp import fully_shard
-    from torch.nn.parallel import DistributedDataParallel
-
-    import __main__
-
-    torch.manual_seed(0)
-    __main__.pair = [dist.new_group([0, 1]), dist.new_group([2, 3])][dist.get_rank() // 2]
-    __main__.ddp = DistributedDataParallel(torch.nn.Linear(4, 4))
-    __main__.fsdp = torch.nn.Linear(4, 4)
-    fully_shard(__main__.fsdp)
-
-
-def use_groups_and_models() -> tuple[float, float, float]:
-    import torch
-    import torch.distributed as dist
-
-    import __main__
-
-    total = torch.tensor(float(dist.get_rank()))
-    dist.all_reduce(total, group=__main__.pair)
-    grads = []
-    for model in (__main__.ddp, __main__.fsdp):
-        model.zero_grad()
-        model(torch.ones(2, 4) * dist.get_rank()).sum().backward()
-        grad = next(iter(model.parameters())).grad
-        grads.append(getattr(grad, "full_tensor", lambda grad=grad: grad)().sum().item())
-    return total.item(), *grads
-
-
-def fail_on_one() -> None:
-    import torch
-    import torch.distributed as dist
-
-    if dist.get_rank() == 3:
-        raise ValueError("planted")
-    dist.all_reduce(torch.ones(4))
-
-
-def test_groups_and_models_made_before_a_failure_work_after_it(ranks: Ranks) -> None:
-    ranks.run(make_groups_and_models)
-    before = ranks.run(use_groups_and_models)
-    assert [total for total, _, _ in before] == [1.0, 1.0, 5.0, 5.0]
-    timed(RankError, ranks.run, fail_on_one)
-    assert ranks.run(use_groups_and_models) == before
-
-
-def use_pair() -> str:
-    import torch
-    import torch.distributed as dist
-
-    import __main__
-
-    if not hasattr(__main__, "pair"):
-        return "none"
-    try:
-        dist.all_reduce(torch.ones(1), group=__main__.pair)
-    except RuntimeError as error:
-        return str(error)
-    return "works"
-
-
-def test_a_group_with_a_replaced_rank_says_so_and_others_go_on(ranks: Ranks) -> None:
-    ranks.run(make_groups_and_models)
-    timed(RankDied, ranks.run, end_this_rank, 3, signal.SIGKILL)
-    first, second, third, fourth = ranks.run(use_pair)
-    assert first == second == "works"
-    assert third.endswith("was lost when a rank was replaced: make it again on all ranks")
-    assert fourth == "none"
-    ranks.run(make_groups_and_models)  # all ranks count groups alike again, or this would not end
-    assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]
-
-
 # ------------------------------------------------------------------ sockets of the user's
 def open_a_socket(port: int) -> None:
     import __main__
@@ -262,7 +177,7 @@ def test_the_user_s_own_sockets_are_left_alone(ranks: Ranks) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ranks.run(open_a_socket, server.getsockname()[1])
         lines = [server.accept()[0] for _ in range(SIZE)]
-        timed(RankError, ranks.run, fail_on_one)
+        timed(RankError, ranks.run, programs.fail_on_one)
         with pytest.raises(KeyboardInterrupt):
             ranks.run(programs.wait_for_one_another, on_report=interrupt_once_all_are_under_way())
         ranks.run(speak)

@@ -1,0 +1,85 @@
+"""Groups and models made before a failure work after it: the groups are formed again as the objects that they were."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+import stuck_programs as programs
+from failing_programs import timed
+
+from lab_utils import start_ranks
+from lab_utils.ranks import RankDied, RankError, Ranks
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with start_ranks(4) as ranks:
+        yield ranks
+
+
+def make_groups_and_models() -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    import __main__
+
+    torch.manual_seed(0)
+    __main__.pair = [dist.new_group([0, 1]), dist.new_group([2, 3])][dist.get_rank() // 2]
+    __main__.ddp = DistributedDataParallel(torch.nn.Linear(4, 4))
+    __main__.fsdp = torch.nn.Linear(4, 4)
+    fully_shard(__main__.fsdp)
+
+
+def use_groups_and_models() -> tuple[float, float, float]:
+    import torch
+    import torch.distributed as dist
+
+    import __main__
+
+    total = torch.tensor(float(dist.get_rank()))
+    dist.all_reduce(total, group=__main__.pair)
+    grads = []
+    for model in (__main__.ddp, __main__.fsdp):
+        model.zero_grad()
+        model(torch.ones(2, 4) * dist.get_rank()).sum().backward()
+        grad = next(iter(model.parameters())).grad
+        grads.append(getattr(grad, "full_tensor", lambda grad=grad: grad)().sum().item())
+    return total.item(), *grads
+
+
+def test_groups_and_models_made_before_a_failure_work_after_it(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    before = ranks.run(use_groups_and_models)
+    assert [total for total, _, _ in before] == [1.0, 1.0, 5.0, 5.0]
+    timed(RankError, ranks.run, programs.fail_on_one)
+    assert ranks.run(use_groups_and_models) == before
+
+
+def use_pair() -> str:
+    import torch
+    import torch.distributed as dist
+
+    import __main__
+
+    if not hasattr(__main__, "pair"):
+        return "none"
+    try:
+        dist.all_reduce(torch.ones(1), group=__main__.pair)
+    except RuntimeError as error:
+        return str(error)
+    return "works"
+
+
+def test_a_group_with_a_replaced_rank_says_so_and_others_go_on(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    timed(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
+    first, second, third, fourth = ranks.run(use_pair)
+    assert first == second == "works"
+    assert third.endswith("was lost when a rank was replaced: make it again on all ranks")
+    assert fourth == "none"
+    ranks.run(make_groups_and_models)  # all ranks count groups alike again, or this would not end
+    assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]
