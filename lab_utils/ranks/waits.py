@@ -55,13 +55,14 @@ def _has_letter(op: IssuedOp, standings: Mapping[int, Standing]) -> bool:
 def hopeless(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> set[int]:
     """Ranks in an op that can never end, however the others go on: they wait for each other, or for ranks that ended.
 
-    A rank may go on when it computes, when nothing is known of it, when ops come from several of its threads, or when
-    all that it waits for may go on. A receive from any source needs one of the others only.
+    A rank may go on when it computes, when ops come from several of its threads, or when all that it waits for may go
+    on; a receive from any source needs one of the others only. Of a rank that gave no answer nothing is held against
+    it: it may have come already.
     """
     may_go_on = {
         rank
         for rank in standings.keys() | fates.keys() | _members(standings)
-        if fates.get(rank) not in NEVER and (rank not in standings or _free(standings[rank]))
+        if rank not in standings or (fates.get(rank) not in NEVER and _free(standings[rank]))
     }
     stuck = {rank for rank in standings if rank not in may_go_on and fates.get(rank) not in NEVER}
     while freed := {rank for rank in stuck if _can_go_on(standings[rank], standings, may_go_on)}:
