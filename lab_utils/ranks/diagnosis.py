@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lab_utils.comm.standing import IssuedOp, Standing, Stream
 from lab_utils.ranks.mismatch import Mismatched, find_mismatch
 from lab_utils.ranks.printing import name_ranks
-from lab_utils.ranks.waits import NEVER, awaited, hopeless
+from lab_utils.ranks.waits import NEVER, awaited, has_ended, hopeless
 
 _SAME_ORDER = "all ranks of a group make the same collectives in the same order"
 _SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a collective"
@@ -46,17 +46,26 @@ def diagnose(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> Dia
     if not waiting:
         return None
     details = _details(standings, waiting)
-    if (found := find_mismatch(standings, waiting)) is not None:
+    stuck = hopeless(standings, fates)
+    if (found := find_mismatch(standings, waiting)) is not None and _matters(found, waiting, stuck):
         return Diagnosis("mismatch", found.odd, _mismatch(found), details, True)
     lacking = {rank: missing for rank in waiting if (missing := awaited(waiting[rank], standings))}
-    stuck = hopeless(standings, fates)
     if not stuck:
         return _not_yet(waiting, lacking, standings, fates, details)
-    ended = {r for rank in stuck for r in lacking.get(rank, ()) if fates.get(r) in NEVER}
-    if not ended and (circle := _circle(stuck, lacking)):
+    ended = {r for rank in stuck for r in lacking[rank] if has_ended(r, standings, fates)}
+    if not ended:  # each of them waits for another of them
+        circle = _circle(stuck, lacking)
         return Diagnosis("cycle", tuple(sorted(circle)), _cycle(circle, waiting), details, True)
-    rank = min(rank for rank in stuck if not ended or lacking[rank] & ended)
-    return _never_comes(rank, stuck, waiting, lacking, fates, details)
+    roots = [rank for rank in stuck if lacking[rank] & ended]
+    rank = min(roots, key=lambda rank: (waiting[rank].op.side == "", rank))  # a message concerns two ranks only
+    never = lacking[rank] & (stuck | ended)
+    return _never_comes(rank, stuck, waiting, never, fates, details)
+
+
+def _matters(found: Mismatched, waiting: Mapping[int, Standing], stuck: set[int]) -> bool:
+    """Whether somebody waits for ever because of it: a difference that a program got over is in the past."""
+    op = next(iter(found.ops.values()))
+    return any(s.op.stream == op.stream and (rank in stuck or s.op.seq == op.seq) for rank, s in waiting.items())
 
 
 # ---------------------------------------------------------------------- kinds
@@ -81,10 +90,7 @@ def _circle(stuck: set[int], lacking: Mapping[int, set[int]]) -> list[int]:
     rank = min(stuck)
     while rank not in path:
         path.append(rank)
-        onward = sorted(lacking.get(rank, set()) & stuck)
-        if not onward:
-            return []
-        rank = onward[0]
+        rank = min(lacking[rank] & stuck)
     return path[path.index(rank) :]
 
 
@@ -99,12 +105,11 @@ def _cycle(circle: list[int], waiting: Mapping[int, Standing]) -> str:
 
 
 def _never_comes(
-    rank: int, stuck: set[int], waiting: Mapping[int, Standing], lacking: Mapping[int, set[int]],
-    fates: Mapping[int, str], details: str,
-) -> Diagnosis:  # fmt: skip
+    rank: int, stuck: set[int], waiting: Mapping[int, Standing], never: set[int], fates: Mapping[int, str], details: str
+) -> Diagnosis:
     op = waiting[rank].op
     together = sorted(r for r in stuck if (waiting[r].op.stream, waiting[r].op.seq) == (op.stream, op.seq))
-    gone = tuple(sorted(r for r in lacking[rank] if r in stuck or fates.get(r) in NEVER))
+    gone = tuple(sorted(never))
     why = "; ".join(_why(ranks, op, waiting, fates) for ranks in _by_fate(gone, waiting, fates))
     who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(together, waiting))
     kind = "unmatched" if op.stream.kind == "message" else "left out"
@@ -135,7 +140,8 @@ def _not_yet(
     waiting: Mapping[int, Standing], lacking: Mapping[int, set[int]], standings: Mapping[int, Standing],
     fates: Mapping[int, str], details: str,
 ) -> Diagnosis | None:  # fmt: skip
-    late = sorted({r for missing in lacking.values() for r in missing if r not in lacking})
+    behind = {rank for rank, s in waiting.items() if not s.threads and rank not in fates}  # behind others, or going on
+    late = sorted({r for missing in lacking.values() for r in missing} - behind)
     if not late:
         return None
     waiters = sorted(rank for rank, missing in lacking.items() if missing & set(late))
@@ -144,16 +150,18 @@ def _not_yet(
     if stopped:
         said = f"{name_ranks(stopped)} {_verb(stopped)} stopped by a signal, and SIGCONT lets {_it(stopped)} go on"
         return Diagnosis("stopped", tuple(stopped), f"{who}; {said}", details, False)
-    doing = "; ".join(f"{name_ranks(r)} {_verb(r)} still {what}" for r, what in _computing(late, standings, fates))
+    doing = "; ".join(f"{name_ranks(r)} {_verb(r)} {what}" for r, what in _computing(late, standings, fates))
     return Diagnosis("computing", tuple(late), f"{who}; {doing}", details, False)
 
 
 def _computing(late: list[int], standings: Mapping[int, Standing], fates: Mapping[int, str]):
     def doing(rank: int) -> str:
         line = standings[rank].line if rank in standings else ""
+        if fates.get(rank) in NEVER:
+            return "gone" if fates[rank] == "dead" else "not running this and gives no answer"
         if fates.get(rank) == "silent" and not line:
-            return "in native code that answers nothing"
-        return f"computing ({place(line)})" if line else "computing"
+            return "still in native code that answers nothing"
+        return f"still computing ({place(line)})" if line else "still computing"
 
     return _grouped({rank: rank for rank in late}, doing)
 

@@ -18,7 +18,7 @@ def awaited(standing: Standing, standings: Mapping[int, Standing]) -> set[int]:
     if op is None:
         return set()
     if ANY_SOURCE in op.stream.peers:
-        return set() if _has_letter(op, standings) else set(op.ranks) - {standing.rank}
+        return set() if _has_letter(standing, standings) else set(op.ranks) - {standing.rank}
     partners = op.stream.peers or op.ranks
     return {rank for rank in partners if rank != standing.rank and not _came(op, standings.get(rank))}
 
@@ -40,16 +40,14 @@ def _takes_from_any(op: IssuedOp, other: Standing) -> bool:
     )
 
 
-def _has_letter(op: IssuedOp, standings: Mapping[int, Standing]) -> bool:
-    """Whether any member has sent something that this receive may take."""
-    receiver = op.stream.peers[1]
-    return any(
-        side == "send"
-        and (stream.group, stream.tag) == (op.stream.group, op.stream.tag)
-        and stream.peers[1] == receiver
-        for standing in standings.values()
-        for stream, side in standing.issued
-    )
+def _has_letter(receiver: Standing, standings: Mapping[int, Standing]) -> bool:
+    """Whether any member has sent more than was received from it: one of those this receive may take."""
+    stream = receiver.op.stream
+    for member in standings.keys() & set(receiver.op.ranks):
+        letters = stream._replace(peers=(member, receiver.rank))
+        if standings[member].issued.get((letters, "send"), 0) > receiver.issued.get((letters, "recv"), 0):
+            return True
+    return False
 
 
 def hopeless(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> set[int]:
@@ -59,24 +57,29 @@ def hopeless(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> set
     on; a receive from any source needs one of the others only. Of a rank that gave no answer nothing is held against
     it: it may have come already.
     """
-    may_go_on = {
-        rank
-        for rank in standings.keys() | fates.keys() | _members(standings)
-        if rank not in standings or (fates.get(rank) not in NEVER and _free(standings[rank]))
-    }
-    stuck = {rank for rank in standings if rank not in may_go_on and fates.get(rank) not in NEVER}
+    ranks = standings.keys() | fates.keys() | _members(standings)
+    may_go_on = {rank for rank in ranks if _free(standings.get(rank), fates.get(rank))}
+    stuck = {rank for rank in ranks - may_go_on if fates.get(rank) not in NEVER}
     while freed := {rank for rank in stuck if _can_go_on(standings[rank], standings, may_go_on)}:
         may_go_on |= freed
         stuck -= freed
     return stuck
 
 
+def has_ended(rank: int, standings: Mapping[int, Standing], fates: Mapping[int, str]) -> bool:
+    """Whether a rank comes to no further ops, and what it has come to is known."""
+    return fates.get(rank) in NEVER and not _free(standings.get(rank), fates[rank])
+
+
 def _members(standings: Mapping[int, Standing]) -> set[int]:
     return {rank for standing in standings.values() if standing.op for rank in standing.op.ranks}
 
 
-def _free(standing: Standing) -> bool:
-    return standing.op is None or standing.threads
+def _free(standing: Standing | None, fate: str | None) -> bool:
+    """Whether a rank may come to further ops, or has perhaps come to them, without any other's doing."""
+    if standing is None or standing.threads or fate in ("silent", "stopped"):
+        return True
+    return standing.op is None and fate not in NEVER
 
 
 def _can_go_on(standing: Standing, standings: Mapping[int, Standing], may_go_on: set[int]) -> bool:
