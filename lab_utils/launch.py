@@ -12,6 +12,8 @@ from pathlib import Path
 SETTINGS = Path(__file__).parent / "jupyter"
 FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
+ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
+LOOPBACK = "127.0.0.1"
 
 
 def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
@@ -21,22 +23,27 @@ def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool
     return not platform.startswith("linux") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
-def named_port(arguments: Sequence[str]) -> int | None:
-    """The port that the user asks for, as `--port=9999` or `--port 9999`; None when JupyterLab may choose."""
+def named(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
+    """What the user gives for one of these flags, as `--port=9999` or `--port 9999`; None when none is there."""
     for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         flag, equals, value = argument.partition("=")
-        text = value if equals else after
-        if flag in PORT_FLAGS and text.isdigit():
-            return int(text)
+        if flag in flags:
+            return value if equals else after
     return None
 
 
+def named_port(arguments: Sequence[str]) -> int | None:
+    """The port that the user asks for; None when JupyterLab may choose."""
+    text = named(PORT_FLAGS, arguments)
+    return int(text) if text is not None and text.isdigit() else None
+
+
 def port_is_free(port: int) -> bool:
-    """Whether 127.0.0.1:port can be bound now."""
+    """Whether this port can be bound on loopback now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free, as for JupyterLab
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return False
     return True
@@ -48,11 +55,16 @@ def config_path(environ: Mapping[str, str]) -> str:
 
 
 def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
-    """The command line that opens JupyterLab on the first chapter; `arguments` come last and so win."""
+    """The command line that opens JupyterLab on the first chapter, with the user's `arguments` last.
+
+    It listens on loopback, unless the user names another address here.
+    """
     # Named by address, not as a file argument: then the address that JupyterLab prints leads to it as well.
     line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER.as_posix()}"]
     if not screen:
         line.append("--no-browser")  # JupyterLab then prints the address with its token
+    if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a flag that comes twice
+        line.append(f"--ServerApp.ip={LOOPBACK}")  # whatever the user's settings say for other servers
     if root:
         line.append("--allow-root")
     if named_port(arguments) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,26 @@ def started_by(action: Callable[[], Any]) -> tuple[Any, list[psutil.Process]]:
 
 def folders(place: Path) -> list[Path]:
     return sorted(place.glob("lab-ranks-*"))
+
+
+def listening(pid: int | None = None) -> set[tuple[str, int]]:
+    """Address and port of every TCP socket at which this process, or that one, and all below it listen."""
+    return {
+        tuple(connection.laddr)
+        for process in [psutil.Process(pid), *below(pid)]
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def with_temp(place: Path) -> set[psutil.Process]:
+    """Every process that was started with this folder for its temporary files, whoever its parent is by now."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
+            if process.environ().get("TMPDIR") == str(place):
+                found.add(process)
+    return found
 
 
 def assert_gone(processes: Iterable[psutil.Process]) -> None:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab_server import ROOT, START_S, serve, start
 
 from lab_utils import launch
-
-ROOT = Path(__file__).parents[1]
-START_S = 60
 
 
 @pytest.mark.parametrize(
@@ -56,8 +51,16 @@ def test_named_port(arguments: list[str], port: int | None) -> None:
 def test_flags_come_before_what_the_user_says() -> None:
     line = launch.command(["--port=9999"], screen=False, root=True)
     assert line[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert line[4:] == ["--no-browser", "--allow-root", "--ServerApp.port_retries=0", "--port=9999"]
-    assert launch.command([], screen=True, root=False)[4:] == []
+    own = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root", "--ServerApp.port_retries=0"]
+    assert line[4:] == [*own, "--port=9999"]
+    assert launch.command([], screen=True, root=False)[4:] == ["--ServerApp.ip=127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "said", [["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"], ["--LabApp.ip=::1"]]
+)
+def test_an_address_that_the_user_names_is_the_only_one(said: list[str]) -> None:
+    assert launch.command(said, screen=True, root=False)[4:] == said
 
 
 def test_the_users_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,43 +68,11 @@ def test_the_users_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch.config_path({}) == str(launch.SETTINGS)
 
 
-def start(arguments: list[str], home: Path, **options) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "lab_utils", "lab", *arguments]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-    environ |= {"HOME": str(home), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(line, env=environ, text=True, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options)
-
-
-def await_port(port: int) -> None:
-    """JupyterLab prints its address just before it binds the port, and says nothing after."""
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port} after {START_S} s"
-            time.sleep(0.02)
-
-
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
-    """The address that a real `lab` prints where there is no screen; it is ended by its own process."""
-    process = start(["--no-browser"], tmp_path, cwd=ROOT)
-    lines: queue.Queue[str] = queue.Queue()
-    reader = threading.Thread(target=lambda: [lines.put(line) for line in process.stderr], daemon=True)
-    reader.start()
-    try:
-        address = None
-        while address is None:
-            address = re.search(r"http://127\.0\.0\.1:\S+token=\S+", lines.get(timeout=START_S))
-        await_port(int(re.search(r":(\d+)/", address[0])[1]))
-        yield address[0]
-    finally:
-        process.terminate()
-        process.wait(timeout=START_S)
-        reader.join(timeout=START_S)
-        process.stderr.close()
+    """The address that a real `lab` prints where there is no screen."""
+    with serve(tmp_path) as server:
+        yield server.page
 
 
 def test_the_printed_address_opens_the_first_chapter(lab: str) -> None:
@@ -120,7 +91,7 @@ def test_the_printed_address_opens_the_first_chapter(lab: str) -> None:
 def test_a_port_in_use_is_one_sentence(form: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = start(form.format(port).split(), tmp_path, cwd=ROOT)
+        process = start(form.format(port).split(), tmp_path)
         _, said = process.communicate(timeout=START_S)
     assert process.returncode == 1
     assert said == f"Port {port} is in use: name another, or none and JupyterLab takes a free one.\n"

@@ -1,50 +1,24 @@
-"""No process and no folder is left, whichever way the ranks or the notebook's kernel end."""
+"""No process and no folder is left, whichever way ranks are stopped, given up or fail to start."""
 
 from __future__ import annotations
 
 import gc
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_client import KernelManager
 from rank_processes import assert_gone, below, folders, started_by
 
 from lab_utils import start_ranks
 from lab_utils.comm.board import Board
-from lab_utils.ranks import Ranks, StartError
+from lab_utils.ranks import StartError
+from lab_utils.ranks.crew import Crew
 
-ROOT = Path(__file__).parents[1]
 STOP_S = 0.9  # less than the reaper's grace: nobody had to be killed
-# Says when its ranks are up, and goes on at the next line it reads.
-KERNEL = """
-import os, signal, sys
-from lab_utils import start_ranks
-ranks = start_ranks(2)
-print("up", flush=True)
-sys.stdin.readline()
-{end}
-"""
-ENDS = {
-    "falls off its end": ("", 0),
-    "leaves at once": ("os._exit(4)", 4),
-    "is killed": ("signal.raise_signal(signal.SIGKILL)", -signal.SIGKILL),
-    "is terminated while ranks run": ("ranks.run(os.kill, os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
-}
 
-
-@pytest.fixture(autouse=True)
-def own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Here, and in the processes started from here, ranks keep their folder in a place of the test's own."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("own_temp")
 
 
 # ------------------------------------------------------------------ in this process
@@ -136,7 +110,7 @@ def test_an_error_after_the_ranks_are_up(own_temp: Path, seen: Callable) -> None
 
 
 def test_an_interrupt_during_the_start(own_temp: Path, seen: Callable) -> None:
-    processes = seen(Ranks, "_join", KeyboardInterrupt())
+    processes = seen(Crew, "form", KeyboardInterrupt())
     assert len(processes) >= 4
     assert_gone(processes)
     assert folders(own_temp) == []
@@ -154,43 +128,4 @@ def test_a_zygote_that_cannot_load_torch(own_temp: Path, monkeypatch: pytest.Mon
     assert "\n" not in str(failed.value)
     assert "ImportError: libtorch_cpu.so: file too short" in str(failed.value)
     assert_gone(set(below()) - before)
-    assert folders(own_temp) == []
-
-
-# ------------------------------------------------------------------ the kernel's process ends
-@pytest.mark.parametrize("way", ENDS)
-def test_a_kernel_that_ends(own_temp: Path, way: str) -> None:
-    end, code = ENDS[way]
-    kernel = subprocess.Popen(
-        [sys.executable, "-c", KERNEL.format(end=end)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    with kernel:
-        assert kernel.stdout.readline() == "up\n"
-        processes = below(kernel.pid)
-        assert len(processes) >= 5 and len(folders(own_temp)) == 1
-        kernel.stdin.write("end\n")
-        kernel.stdin.flush()
-        assert kernel.wait(timeout=30) == code
-    assert_gone(processes)
-    assert folders(own_temp) == []
-
-
-def _execute(client, code: str) -> None:
-    reply = client.execute_interactive(code, timeout=90, output_hook=lambda message: None)
-    assert reply["content"]["status"] == "ok", reply["content"]
-
-
-def test_a_notebooks_kernel_that_is_shut_down_now(own_temp: Path) -> None:
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(ROOT))
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=60)
-    _execute(client, "from lab_utils import start_ranks; ranks = start_ranks(2); ranks.run(lambda: 1)")
-    processes = below(manager.provisioner.pid)
-    assert len(processes) >= 5 and len(folders(own_temp)) == 1
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-    assert_gone(processes)
     assert folders(own_temp) == []

@@ -17,35 +17,73 @@ CAN_FORK = sys.platform == "linux"
 
 
 class Reaper:
-    """Ends what it was told of when `end()` is called, and just as well when this process dies first."""
+    """Ends what it was told of when `end()` is called, and just as well when this process dies first.
+
+    One that somebody kills is replaced at once: nothing that was started is ever without a reaper for long.
+    """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(_HERE / "reaper.py")], stdin=subprocess.PIPE, text=True, start_new_session=True
-        )
+        self._lines: list[str] = []
+        self._lock = threading.Lock()
+        self._ending = False
+        self._start()
+        threading.Thread(target=self._replace_when_killed, daemon=True, name="ranks: reaper").start()
 
     def adopt(self, pid: int) -> None:
-        self._tell(f"pid {pid}")
+        self._tell(f"pid {pid}\n")
 
     def clear(self, folder: Path) -> None:
         """Delete this folder too, at the end."""
-        self._tell(f"folder {folder}")
-
-    def _tell(self, line: str) -> None:
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        self._tell(f"folder {folder}\n")
 
     def end(self) -> None:
-        if not self._process.stdin.closed:
+        with self._lock:
+            self._ending = True
+        self._finish()
+        if self._process.returncode:  # killed before it was done
+            self._start()
+            self._finish()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(_HERE / "reaper.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            start_new_session=True,
+        )  # fmt: skip
+        self._write("".join(self._lines))
+
+    def _tell(self, line: str) -> None:
+        with self._lock:
+            self._lines.append(line)
+            self._write(line)
+
+    def _write(self, lines: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # killed: the next one is told
+            self._process.stdin.write(os.fsencode(lines))
+
+    def _finish(self) -> None:
+        with self._process.stdout:
             self._process.stdin.close()
-        self._process.wait()
+            self._process.wait()
+
+    def _replace_when_killed(self) -> None:
+        """From a thread. Reads to the end of its output: waiting would hold Popen's lock, also in a fork of ours."""
+        while True:
+            self._process.stdout.read()
+            with self._lock:
+                if self._ending:
+                    return
+                self._finish()
+                self._start()
 
 
 class Zygote:
     """Loads torch at once, forks the ranks when told to, and tells of each rank's end."""
 
     def __init__(self, log: Path, threads: int):
-        wished = {"OMP_NUM_THREADS": str(threads), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        wished = {
+            "OMP_NUM_THREADS": str(threads), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+            "TORCHINDUCTOR_CACHE_DIR": str(log.parent / "inductor"),  # torch._dynamo makes one in /tmp at its import
+        }  # fmt: skip
         environment = wished | os.environ | {"GLOO_SOCKET_IFNAME": "lo"}  # ranks talk on loopback and nowhere else
         with open(log, "ab") as file:
             self.process = subprocess.Popen(

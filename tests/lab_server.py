@@ -1,0 +1,126 @@
+"""JupyterLab as `make lab` starts it where there is no screen, and notebooks' kernels that its REST API starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_client import BlockingKernelClient
+
+ROOT = Path(__file__).parents[1]
+START_S = 60
+STOP_S = 30
+
+
+def start(arguments: Sequence[str], home: Path, **options: Any) -> subprocess.Popen[str]:
+    """`make lab ARGS=...` of a user with that home."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    environ |= {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONUNBUFFERED": "1"}
+    line = [sys.executable, "-m", "lab_utils", "lab", *arguments]
+    return subprocess.Popen(
+        line, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
+    )
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that listens; `page` is the address of the first chapter, with the token, as it was printed."""
+
+    process: subprocess.Popen[str]
+    page: str
+    home: Path
+
+    @property
+    def port(self) -> int:
+        return int(re.search(r":(\d+)/", self.page)[1])
+
+    def ask(self, method: str, path: str) -> Any:
+        """What the REST API answers, None when it is nothing."""
+        base, token = re.fullmatch(r"(http://[^/]+).*[?&]token=(\w+)", self.page).groups()
+        request = urllib.request.Request(
+            f"{base}/api/{path}", method=method, headers={"Authorization": f"token {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=START_S) as answer:
+            return json.loads(answer.read() or "null")
+
+    @contextmanager
+    def kernel(self) -> Iterator[tuple[str, BlockingKernelClient]]:
+        """A new kernel's id, and a client of it as a notebook's page has one. The kernel is left to the server."""
+        name = self.ask("POST", "kernels")["id"]
+        with self.client(name) as client:
+            yield name, client
+
+    @contextmanager
+    def client(self, name: str) -> Iterator[BlockingKernelClient]:
+        """A client of the kernel with this id, which answers: another one after each restart."""
+        client = BlockingKernelClient(connection_file=str(self.home / "runtime" / f"kernel-{name}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=START_S)
+            yield client
+        finally:
+            client.stop_channels()
+
+
+@contextmanager
+def serve(home: Path) -> Iterator[Server]:
+    """Start a server and wait until it listens; end it when it is still there."""
+    process = start(["--no-browser"], home)
+    with process.stderr:
+        try:
+            server = Server(process, _page(process), home)
+            reader = threading.Thread(target=process.stderr.read, daemon=True)  # a full pipe would stop the server
+            reader.start()
+            _await_port(server.port)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(timeout=STOP_S)
+        reader.join(timeout=STOP_S)
+
+
+def _page(process: subprocess.Popen[str]) -> str:
+    said = []
+    for line in process.stderr:
+        if found := re.search(r"http://127\.0\.0\.1:\S+token=\w+", line):
+            return found[0]
+        said.append(line)
+    raise AssertionError(f"JupyterLab ended without an address: {''.join(said)}")
+
+
+def _await_port(port: int) -> None:
+    """JupyterLab prints its address just before it binds the port, and says nothing after."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port} after {START_S} s"
+            time.sleep(0.02)
+
+
+def execute(client: BlockingKernelClient, code: str) -> str:
+    """Run the code as a cell; what it printed. AssertionError when it raised."""
+    said: list[str] = []
+
+    def keep(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "stream":
+            said.append(message["content"]["text"])
+
+    reply = client.execute_interactive(code, timeout=90, output_hook=keep)
+    assert reply["content"]["status"] == "ok", reply["content"]
+    return "".join(said)
