@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from scripted_ranks import EVERY_S
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
+from lab_utils.widgets import RanksStatus
 
 GROUP_TIMEOUT_S = 20.0
 
@@ -25,3 +29,25 @@ def ranks2() -> Iterator[Ranks]:
 @pytest.fixture(scope="session")
 def ranks4() -> Iterator[Ranks]:
     yield from _ranks(4)
+
+
+@pytest.fixture
+def own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Here, and in the processes started from here, ranks keep their folder in a place of the test's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def show() -> Iterator[Callable[..., RanksStatus]]:
+    """Makes tables of ranks, which look often; closes them."""
+    made: list[RanksStatus] = []
+
+    def make(ranks, every_s: float = EVERY_S) -> RanksStatus:
+        made.append(RanksStatus(ranks, every_s))
+        return made[-1]
+
+    yield make
+    for table in made:
+        table.close()

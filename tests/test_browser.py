@@ -1,13 +1,14 @@
-"""Chapter 00 in JupyterLab in a real browser: it runs from top to bottom, and the timeline is really drawn."""
+"""In JupyterLab in a real browser: chapter 00 runs and its timeline is really drawn; the table of ranks lives."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nbformat
 import pytest
 from jupyterlab_server import LABS, Watched, chromium, jupyterlab, open_notebook, run_all
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, Page, expect
 
 CHAPTER = "00_ranks.ipynb"
 SCREENSHOTS = Path(__file__).parents[1] / "test-results"
@@ -27,6 +28,28 @@ COUNT_PIXELS = """(image, [r, g, b]) => {
 }"""
 COMPUTE, COMMUNICATION = (0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)
 
+START = """from lab_utils import start_ranks
+from lab_utils.widgets import RanksStatus
+
+ranks = start_ranks(2)
+RanksStatus(ranks)"""
+MEET = """def meet(gate):
+    import torch, torch.distributed as dist
+
+    if dist.get_rank() == 1:
+        open(gate).read()
+    dist.all_reduce(torch.ones(4))"""
+IDLE = "Idle: no call runs."
+LIGHT_OR_DARK = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+# How much lighter the words are than their ground: channels of 0 to 255.
+LIGHTER = """node => {
+    const light = name => {
+        const [r, g, b] = getComputedStyle(node)[name].match(/[0-9.]+/g).map(Number);
+        return 0.21 * r + 0.72 * g + 0.07 * b;
+    };
+    return light("color") - light("backgroundColor");
+}"""
+
 
 def code_cells() -> list[str]:
     notebook = nbformat.read(LABS / CHAPTER, as_version=4)
@@ -34,7 +57,7 @@ def code_cells() -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@LIGHT_OR_DARK
 def test_chapter_00_runs_and_draws_its_timeline(tmp_path: Path, dark: bool):
     sources = code_cells()
     with jupyterlab(tmp_path, dark) as address, chromium() as browser:
@@ -67,3 +90,69 @@ def assert_timeline_is_drawn(image: Locator) -> None:
 
 def output_lines(cell: Locator) -> list[str]:
     return cell.locator(".jp-OutputArea-output").inner_text().strip().splitlines()
+
+
+@pytest.mark.timeout(300)
+@LIGHT_OR_DARK
+def test_the_table_of_ranks_changes_while_a_cell_runs(tmp_path: Path, dark: bool):
+    """Rank 1 waits at the gate, in the operating system, until the test opens it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with jupyterlab(tmp_path, dark) as address, chromium() as browser:
+        write_notebook(tmp_path / "labs" / "status.ipynb", START, MEET, f"ranks.run(meet, {str(gate)!r})")
+        watched = Watched(browser)
+        page = watched.page
+        open_notebook(page, address, "status.ipynb")
+        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)  # before that, keys run nothing
+        run_each(page, 2)
+        card = page.locator(".lab-status-card")
+        assert_table_for_all(card)
+        run_each(page, 1)  # which adds a fourth cell
+        prompt = page.locator(".jp-CodeCell").nth(2).locator(".jp-InputPrompt")
+        assert_meeting_is_seen(card)
+        expect(prompt).to_have_text("[*]:")
+        assert (card.evaluate(LIGHTER) > 100) if dark else (card.evaluate(LIGHTER) < -100)
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"ranks_status_{'dark' if dark else 'light'}.png")
+        gate.write_text("")
+        expect(card.get_by_role("status")).to_have_text(IDLE, timeout=20_000)
+        expect(prompt).to_have_text("[3]:")
+    assert watched.outside == []
+    assert watched.errors == []
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, path)
+
+
+def run_each(page: Page, cells: int) -> None:
+    """Run so many cells, from the active one on."""
+    page.locator(".jp-Cell.jp-mod-active .cm-content").click()
+    for _ in range(cells):
+        page.keyboard.press("Shift+Enter")
+
+
+def assert_table_for_all(card: Locator) -> None:
+    """A table with a name, heads of rows and columns, and a sentence that a screen reader speaks when it changes."""
+    expect(card.get_by_role("table", name="What the 2 ranks do")).to_be_visible(timeout=60_000)
+    heads = ["rank", "memory", "doing", "for", "waits for"]
+    assert card.get_by_role("columnheader").all_inner_texts() == heads
+    assert card.get_by_role("rowheader").all_inner_texts() == ["0", "1"]
+    says = card.get_by_role("status")
+    expect(says).to_have_text(IDLE)
+    assert says.get_attribute("aria-live") == "polite"
+
+
+def assert_meeting_is_seen(card: Locator) -> None:
+    """Words tell the state, marks besides; the time grows, so the table lives; all of it is in sight."""
+    first, second = card.locator("tbody tr").all()
+    expect(first.locator(".doing")).to_contain_text("all_reduce", timeout=30_000)
+    expect(first.locator(".waits")).to_have_text("rank 1")
+    expect(first.locator("[data-mark=waiting]")).to_be_visible()
+    expect(second.locator("[data-mark=computing]")).to_be_visible()
+    expect(second.locator(".doing")).to_contain_text("computing")
+    for seconds in ("3 s", "4 s"):
+        expect(first.locator(".for")).to_have_text(seconds, timeout=20_000)
+    assert card.evaluate("card => card.scrollWidth <= card.clientWidth")

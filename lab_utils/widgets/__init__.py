@@ -1,5 +1,6 @@
 """What a person sees and touches in the notebook while the ranks work."""
 
 from lab_utils.widgets.live_curve import LiveCurve
+from lab_utils.widgets.ranks_status import RanksStatus
 
-__all__ = ["LiveCurve"]
+__all__ = ["LiveCurve", "RanksStatus"]
