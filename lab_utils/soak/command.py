@@ -1,0 +1,89 @@
+"""The command line: how many faults, of which seed, on how many ranks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from lab_utils.bench.table import machine
+from lab_utils.ranks import RanksError
+from lab_utils.soak.endure import CountedRanks, Soak
+from lab_utils.soak.faults import KINDS, PROGRAMS, Fault, plan
+from lab_utils.soak.interrupts import Interrupts
+from lab_utils.soak.tally import Tally
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Exit status 0 when all was named and got over and nothing is left; 1 else; 2 bad usage; 130 interrupted."""
+    parser = _parser()
+    given = parser.parse_args(list(argv))
+    if sys.platform != "linux":
+        parser.error("the soak stops processes and limits their memory as only Linux does: run it there")
+    faults = plan(given.seed, max(given.faults, given.only or 0), given.ranks)
+    faults = faults[given.only - 1 : given.only] if given.only else faults
+    _say(f"{len(faults)} faults on {', '.join(f'{name} {value}' for name, value in machine().items())}")
+    tally = Tally(given.seed, given.ranks)
+    began_s = time.perf_counter()
+    interrupted = _soak(tally, faults)
+    print(*tally.troubles(), tally.table(), sep="\n\n")
+    print(f"\n{tally.summary()}, in {time.perf_counter() - began_s:.0f} s")
+    return INTERRUPTED if interrupted else int(not tally.clean)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab_utils soak",
+        description="Random faults at random moments of programs on ranks: is each one named, and do the ranks go on?",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"kinds: {', '.join(KINDS)}\nprograms: {', '.join(PROGRAMS)}\n"
+        "on one core: taskset -c 0 python -m lab_utils soak ...",
+    )
+    parser.add_argument("--faults", type=_positive, metavar="N", default=64, help="so many (64)")
+    parser.add_argument("--seed", type=int, metavar="S", default=0, help="the same seed makes the same faults (0)")
+    parser.add_argument("--ranks", type=_several, metavar="N", default=4, help="on so many ranks, 2 or more (4)")
+    parser.add_argument("--only", type=_positive, metavar="I", help="this one fault of the seed")
+    return parser
+
+
+def _positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _several(text: str) -> int:
+    return _at_least(2, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} up")
+    return int(text)
+
+
+def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:
+    """Fill the tally; True when the user ended it early. What is left at the end is counted either way."""
+    with Interrupts() as interrupts:
+        ranks = soak = None
+        try:
+            ranks = CountedRanks(tally.ranks)
+            soak = Soak(ranks, interrupts)
+            for place, fault in enumerate(faults, start=1):
+                tally.results.append(soak.endure(fault))
+                _say(f"[{place}/{len(faults)}] {tally.results[-1].line()}")
+        except KeyboardInterrupt:
+            _say("Interrupted: the table has what came before.")
+        except RanksError as error:  # outside any fault: nothing more can be asked of these ranks
+            tally.ended_by = f"{type(error).__name__}: {error}"
+        finally:
+            if ranks is not None:
+                ranks.stop()
+                tally.restarts = ranks.restarts
+            tally.left = soak.living() if soak is not None else 0
+        return interrupts.by_user
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

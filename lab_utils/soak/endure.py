@@ -1,0 +1,164 @@
+"""One fault after the other strikes ranks that go on: was it named, are they usable, is anything left?"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from lab_utils.ranks import Ranks
+from lab_utils.ranks.checks import check_request
+from lab_utils.ranks.processes import CAN_FORK
+from lab_utils.ranks.reaper import still_running
+from lab_utils.ranks.session import GROUP_TIMEOUT_S
+from lab_utils.soak import on_rank
+from lab_utils.soak.beacon import Beacon
+from lab_utils.soak.faults import Fault
+from lab_utils.soak.interrupts import Interrupts
+from lab_utils.soak.judge import Ending, complaint
+from lab_utils.soak.tally import Result
+
+LIMIT_S = 60.0  # what takes longer hangs: the group's own time-out is half of that
+_STRUCK_S = 20.0  # every program comes to every place long before
+_STOPPED = "stopped by a signal"
+
+
+class CountedRanks(Ranks):
+    """Ranks that count how often they had to be started anew."""
+
+    def __init__(self, size: int):
+        self.restarts = 0
+        super().__init__(check_request(size), GROUP_TIMEOUT_S, CAN_FORK)
+
+    def restart(self) -> Ranks:
+        self.restarts += 1
+        return super().restart()
+
+
+class Soak:
+    """Ranks, from the first fault to the last, and every process that was ever seen below this one."""
+
+    def __init__(self, ranks: CountedRanks, interrupts: Interrupts):
+        self.ranks, self._interrupts = ranks, interrupts
+        self._tokens = [secrets.token_hex() for _ in range(ranks.size)]
+        self._right: dict[str, list] = {}
+        ranks.run(on_rank.hold, self._tokens)
+        self._seen = set(psutil.Process().children(recursive=True))
+        self._own = len(self._seen)
+
+    # ------------------------------------------------------------------ one fault
+    def endure(self, fault: Fault) -> Result:
+        """KeyboardInterrupt when the user, and not the fault, interrupted it."""
+        right = self._right_answers(fault.program) if fault.kind == "stop" else None
+        with Beacon() as beacon, self._limited():
+            ending, struck_s = self._meet(fault, beacon)
+        if self._interrupts.by_user:
+            raise KeyboardInterrupt
+        result = Result(fault)
+        if struck_s is None:
+            result.misnamed = f"it never struck: {complaint(fault, ending, self.ranks.size, right)}"
+        else:
+            result.misnamed = complaint(fault, ending, self.ranks.size, right)
+            result.named_s = (ending.shown_s if fault.kind == "stop" else ending.ended_s) - struck_s
+        self._recover(result, struck_s)
+        result.left = self.living() - self._own
+        return result
+
+    def _limited(self):
+        return self._interrupts.limit(LIMIT_S, self.ranks.status)
+
+    def _right_answers(self, program: str) -> list:
+        if program not in self._right:
+            self._right[program] = self.ranks.run(on_rank.play, program)
+        return self._right[program]
+
+    def _meet(self, fault: Fault, beacon: Beacon) -> tuple[Ending, float | None]:
+        """How the call ended, and when the fault struck; None when it never did."""
+        victim = psutil.Process(self.ranks.status()[fault.rank].pid)
+        beside = {"stop": self._see_stopped, "interrupt": self._interrupt}.get(fault.kind)
+        if beside is None:
+            with _limit_lifted(victim):
+                ending = self._call(fault, beacon)
+            return ending, beacon.wait(0)
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(beside, fault, beacon, victim)
+            ending = self._call(fault, beacon)
+        struck_s, shown_s = seen.result()
+        return Ending(ending.ended_s, ending.error, ending.answers, shown_s), struck_s
+
+    def _call(self, fault: Fault, beacon: Beacon) -> Ending:
+        try:
+            with self._interrupts.awaited():
+                answers = self.ranks.run(on_rank.play, fault.program, fault, beacon.port)
+        except BaseException as error:
+            return Ending(time.perf_counter(), error)
+        return Ending(time.perf_counter(), answers=answers)
+
+    # ------------------------------------------------------------------ beside the call
+    def _interrupt(self, fault: Fault, beacon: Beacon, _: psutil.Process) -> tuple[float | None, None]:
+        if beacon.wait(_STRUCK_S) is None:
+            return None, None
+        time.sleep(fault.late_s)
+        struck_s = time.perf_counter()
+        self._interrupts.send()
+        return struck_s, None
+
+    def _see_stopped(self, fault: Fault, beacon: Beacon, victim: psutil.Process) -> tuple[float | None, float | None]:
+        """Look at the status until it shows that the rank is stopped; let the rank go on after the pause."""
+        struck_s = beacon.wait(_STRUCK_S)
+        if struck_s is None:
+            return None, None
+        try:
+            while not (seen := self.ranks.status()[fault.rank].doing == _STOPPED) and _left_s(fault, struck_s) > 0:
+                pass  # a look takes its time
+            shown_s = time.perf_counter() if seen else None
+            time.sleep(max(0.0, _left_s(fault, struck_s)))
+        finally:
+            victim.resume()
+        return struck_s, shown_s
+
+    # ------------------------------------------------------------------ afterwards
+    def _recover(self, result: Result, struck_s: float | None) -> None:
+        """A correct all-reduce, variables kept; the ranks are started anew where that fails, to go on with the next."""
+        size = self.ranks.size
+        try:
+            with self._limited():
+                answers = self.ranks.run(on_rank.agree)
+                result.usable_s = time.perf_counter() - (struck_s or time.perf_counter())
+                self._compare(result, answers, size * (size - 1) / 2)
+                self.ranks.run(on_rank.hold, self._tokens)
+        except Exception as error:
+            result.unusable = f"{type(error).__name__}: {error}"
+            self.ranks.restart()
+            self.ranks.run(on_rank.hold, self._tokens)
+
+    def _compare(self, result: Result, answers: list[tuple[float, str | None]], total: float) -> None:
+        replaced = {result.fault.rank} if result.fault.kind == "kill" else set()
+        wrong = {rank: said for rank, (said, _) in enumerate(answers) if said != total}
+        if wrong:
+            result.unusable = f"the ranks' numbers add up to {total:g}, and all-reduce gave {wrong}"
+        kept = [token == wanted for (_, token), wanted in zip(answers, self._tokens, strict=True)]
+        result.lost = [rank for rank, was_kept in enumerate(kept) if not was_kept and rank not in replaced]
+
+    def living(self) -> int:
+        """How many of the processes live that were ever seen below this one, wherever they are now."""
+        self._seen |= set(psutil.Process().children(recursive=True))
+        self._seen = set(still_running(list(self._seen), 0))
+        return len(self._seen)
+
+
+@contextmanager
+def _limit_lifted(rank: psutil.Process) -> Iterator[None]:
+    """Afterwards the rank's memory has the limit that it has now."""
+    before = rank.rlimit(psutil.RLIMIT_DATA)
+    yield
+    with suppress(psutil.NoSuchProcess):  # killed: another has its place, and no limit
+        rank.rlimit(psutil.RLIMIT_DATA, before)
+
+
+def _left_s(fault: Fault, struck_s: float) -> float:
+    return struck_s + fault.pause_s - time.perf_counter()

@@ -1,0 +1,110 @@
+"""Whether an error says what really happened."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lab_utils.ranks.errors import RankDied, RankError, RanksStuck
+from lab_utils.ranks.printing import name_ranks
+from lab_utils.soak.faults import Fault
+from lab_utils.soak.planted import message
+
+_NO_MEMORY = "can't allocate memory"  # torch's allocator
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call with a fault in it ended, at which moment of time.perf_counter.
+
+    answers   what it returned, None when it raised
+    shown_s   when `ranks.status()` showed the rank as stopped, None when it never did
+    """
+
+    ended_s: float
+    error: BaseException | None = None
+    answers: list | None = None
+    shown_s: float | None = None
+
+
+def complaint(fault: Fault, ending: Ending, ranks: int, right: list | None = None) -> str:
+    """What the ending should have been and what it was instead; "" when it names the fault rightly.
+
+    right   what the call returns on all ranks without a fault, for a fault that it outlives
+    """
+    if _NAMED[fault.kind](fault, ending, ranks) and ending.answers == right:
+        return ""
+    return f"wanted {_wanted(fault)}, got {_got(ending)}"
+
+
+def _died(fault: Fault, ending: Ending, _: int) -> bool:
+    return isinstance(ending.error, RankDied) and ending.error.deaths == {fault.rank: -signal.SIGKILL}
+
+
+def _raised(fault: Fault, ending: Ending, _: int) -> bool:
+    """The exception may be the reason of another: pipelining raises its own from what a stage raised."""
+    if not isinstance(ending.error, RankError) or ending.error.rank != fault.rank:
+        return False
+    said = f"{ending.error}\n{ending.error.details}"
+    if fault.kind == "memory":
+        return "MemoryError" in said or _NO_MEMORY in said
+    return f"{fault.how}: " in said and message(fault) in said
+
+
+def _stuck(fault: Fault, ending: Ending, ranks: int) -> bool:
+    if not isinstance(ending.error, RanksStuck):
+        return False
+    found = ending.error.diagnosis
+    return found.certain and found.kind in FITTING[fault.kind] and bool(suspects(fault, ranks) & set(found.ranks))
+
+
+def suspects(fault: Fault, ranks: int) -> set[int]:
+    """Who may be said to have done wrong: of two ranks that differ neither is more right than the other."""
+    if ranks == 2:
+        return {0, 1}
+    neighbour = {(fault.rank + 1) % ranks} if (fault.kind, fault.place) == ("shape", "message") else set()
+    return {fault.rank} | neighbour
+
+
+def _interrupted(_: Fault, ending: Ending, ranks: int) -> bool:
+    """With no rank ended for it."""
+    return (
+        isinstance(ending.error, KeyboardInterrupt) and str(ending.error) == f"{name_ranks(range(ranks))} interrupted"
+    )
+
+
+def _outlived(_fault: Fault, ending: Ending, _ranks: int) -> bool:
+    return ending.error is None and ending.shown_s is not None
+
+
+# Kinds of diagnosis that fit. Who skips an op comes to its next one, or to its end: what is seen depends on which.
+FITTING = {"skip": {"mismatch", "left out", "unmatched", "cycle"}, "swap": {"mismatch"}, "shape": {"mismatch"}}
+_NAMED: dict[str, Callable[[Fault, Ending, int], bool]] = {
+    "kill": _died, "exception": _raised, "memory": _raised, "interrupt": _interrupted, "stop": _outlived,
+    **dict.fromkeys(FITTING, _stuck),
+}  # fmt: skip
+
+
+def _wanted(fault: Fault) -> str:
+    rank = fault.rank
+    if fault.kind in FITTING:
+        return f"RanksStuck that blames rank {rank}, for one of {', '.join(sorted(FITTING[fault.kind]))}"
+    return {
+        "kill": f"RankDied of rank {rank} alone",
+        "exception": f"RankError of rank {rank}, {fault.how}",
+        "memory": f"RankError of rank {rank}, out of memory",
+        "interrupt": "KeyboardInterrupt with no rank ended",
+        "stop": f"rank {rank} shown as stopped, then the right answers",
+    }[fault.kind]
+
+
+def _got(ending: Ending) -> str:
+    error = ending.error
+    if error is None:
+        shown = "shown as stopped" if ending.shown_s is not None else "nothing shown"
+        return f"{shown}, then {ending.answers}"
+    found = getattr(error, "diagnosis", None)
+    kind = f" ({found.kind} by {found.ranks}, {'certain' if found.certain else 'uncertain'})" if found else ""
+    details = getattr(error, "details", "")
+    return f"{type(error).__name__}{kind}: {error}" + (f"\n{details}" if details else "")

@@ -1,0 +1,161 @@
+"""Plain torch programs with places at which a fault may strike.
+
+Every step ends with two collectives over all ranks, which must come to the same number: one of them may be left out,
+the two may change places, or one may be given another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lab_utils.soak.faults import MICROBATCHES
+from lab_utils.soak.planted import Planted
+
+_WIDTH = 32
+_BATCH = 2 * MICROBATCHES
+Sums = list[tuple[float, float]]  # of each step: what the all-reduce came to, and the all-gather
+
+
+class Net(nn.Module):
+    """x of shape [batch, width] to as much."""
+
+    def __init__(self, planted: Planted):
+        super().__init__()
+        self.first, self.second = nn.Linear(_WIDTH, _WIDTH), nn.Linear(_WIDTH, _WIDTH)
+        self._planted = planted
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._planted.at("forward")
+        hidden = torch.relu(self.first(x))
+        if hidden.requires_grad:
+            hidden.register_hook(self._in_backward)
+        return self.second(hidden)
+
+    def _in_backward(self, _gradient: Tensor) -> None:
+        """Between the gradients of the second layer and those of the first."""
+        self._planted.at("backward")
+
+
+def ddp(planted: Planted, steps: Iterable[int]) -> Sums:
+    from torch.nn.parallel import DistributedDataParallel
+
+    return _train_alike(planted, steps, DistributedDataParallel(_net(planted)))
+
+
+def fsdp(planted: Planted, steps: Iterable[int]) -> Sums:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    net, mesh = _net(planted), init_device_mesh("cpu", (dist.get_world_size(),))
+    for part in (net.first, net.second, net):
+        fully_shard(part, mesh=mesh)
+    return _train_alike(planted, steps, net)
+
+
+def pipeline(planted: Planted, steps: Iterable[int]) -> Sums:
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    net = _net(planted)
+    stage = PipelineStage(net, rank, ranks, torch.device("cpu"))
+    microbatches = max(MICROBATCHES, ranks)  # 1F1B takes no fewer than there are stages
+    schedule = Schedule1F1B(stage, n_microbatches=microbatches, loss_fn=nn.functional.mse_loss)
+    x = torch.randn(2 * microbatches, _WIDTH)  # the same on every rank
+    given, wanted = (x,) if rank == 0 else (), {"target": x} if rank == ranks - 1 else {}
+
+    def loss_of_step() -> Tensor:
+        losses: list[Tensor] = []
+        schedule.step(*given, **wanted, losses=losses)
+        return torch.stack(losses).mean() if losses else torch.zeros(())
+
+    return _train(planted, steps, net, loss_of_step)
+
+
+def plain(planted: Planted, steps: Iterable[int]) -> Sums:
+    """What every rank has goes once round the ring."""
+    sums: Sums = []
+    for step in steps:
+        planted.begin(step)
+        planted.at("start")
+        carried = torch.full((_WIDTH,), float(dist.get_rank() + step))
+        total = carried.clone()
+        for _ in range(dist.get_world_size() - 1):
+            carried = _pass_on(planted, carried)
+            total += carried
+        sums.append(_agree(planted, total.mean()))
+    return sums
+
+
+# ---------------------------------------------------------------------- training
+def _net(planted: Planted) -> Net:
+    torch.manual_seed(0)
+    return Net(planted)
+
+
+def _train_alike(planted: Planted, steps: Iterable[int], model: nn.Module) -> Sums:
+    """Every rank has the whole model, or acts as if it had, and its own part of the batch."""
+    x = torch.randn(_BATCH, _WIDTH) + dist.get_rank()
+
+    def loss_of_step() -> Tensor:
+        loss = nn.functional.mse_loss(model(x), x)
+        loss.backward()
+        return loss
+
+    return _train(planted, steps, model, loss_of_step)
+
+
+def _train(planted: Planted, steps: Iterable[int], model: nn.Module, loss_of_step: Callable[[], Tensor]) -> Sums:
+    """`loss_of_step` also leaves the gradients."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    sums: Sums = []
+    for step in steps:
+        planted.begin(step)
+        planted.at("start")
+        loss = loss_of_step()
+        planted.at("optimizer")
+        optimizer.step()
+        optimizer.zero_grad()
+        sums.append(_agree(planted, loss))
+    return sums
+
+
+# ---------------------------------------------------------------------- what ranks do together
+def _agree(planted: Planted, loss: Tensor) -> tuple[float, float]:
+    """The sum over all ranks, by an all-reduce and by an all-gather."""
+    wrong = planted.at("agree")
+    own = loss.detach().reshape(1)
+    total, each = own.clone(), torch.empty(dist.get_world_size())
+    given = mis_shaped(total, planted.how) if wrong == "shape" else total
+    ops = [lambda: dist.all_reduce(given), lambda: dist.all_gather_single(each, own)]
+    if wrong == "swap":
+        ops.reverse()
+    if wrong == "skip":
+        ops.pop(0 if planted.how == "first" else 1)
+    for op in ops:
+        op()
+    return total.item(), each.sum().item()
+
+
+def _pass_on(planted: Planted, carried: Tensor) -> Tensor:
+    """One step of the ring: send to the right, receive from the left."""
+    wrong, rank, ranks = planted.at("message"), dist.get_rank(), dist.get_world_size()
+    skipped = planted.how if wrong == "skip" else ""
+    given = mis_shaped(carried, planted.how) if wrong == "shape" else carried
+    sending = None if skipped == "first" else dist.isend(given, (rank + 1) % ranks)
+    arrived = torch.zeros_like(carried)
+    if skipped != "second":
+        dist.recv(arrived, (rank - 1) % ranks)
+    if sending is not None:
+        sending.wait()
+    return arrived
+
+
+def mis_shaped(right: Tensor, how: str) -> Tensor:
+    """Such a tensor as the others do not bring: "longer", "shorter", or of another dtype."""
+    if how == "longer":
+        return torch.cat([right, right])
+    return right[:-1].clone() if how == "shorter" else right.to(getattr(torch, how))

@@ -1,0 +1,121 @@
+"""What became of each fault, and of all of them as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lab_utils.bench.figures import Spread
+from lab_utils.ranks.printing import name_ranks
+from lab_utils.soak.faults import KINDS, Fault
+
+HEAD = ("fault", "times", "named right", "until named", "until usable", "usable", "variables lost", "processes left")
+LATE_S = 15.0  # half of the group's time-out: only a wait that nothing else ended takes so long
+_ALL = "all"
+_NONE = "–"
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one fault.
+
+    misnamed   what was said of it and what should have been, "" when it was named right
+    named_s    seconds from the fault's moment until it was named, None when it never struck
+    unusable   why the next call did not give the right sum, "" when it did
+    usable_s   seconds from the fault's moment until that call had returned
+    lost       ranks that lived and lost their variables
+    left       processes more than before
+    """
+
+    fault: Fault
+    misnamed: str = ""
+    named_s: float | None = None
+    unusable: str = ""
+    usable_s: float | None = None
+    lost: list[int] = field(default_factory=list)
+    left: int = 0
+
+    def troubles(self) -> list[str]:
+        """Everything that is not as it should be, each with its reason."""
+        lost = f"{name_ranks(self.lost)} lost their variables" if self.lost else ""
+        left = f"{abs(self.left)} processes {'more' if self.left > 0 else 'fewer'} than before" if self.left else ""
+        named = f"MISNAMED: {self.misnamed}" if self.misnamed else ""
+        late = f"LATE: usable only after {_seconds(self.usable_s)}" if (self.usable_s or 0.0) > LATE_S else ""
+        usable = f"NOT USABLE: {self.unusable}" if self.unusable else ""
+        return [trouble for trouble in (named, late, usable, lost, left) if trouble]
+
+    def line(self) -> str:
+        """One line for the progress: the first words of what went wrong, or the times."""
+        said = "; ".join(trouble.partition("\n")[0] for trouble in self.troubles())
+        times = f"named after {_seconds(self.named_s)}, usable after {_seconds(self.usable_s)}"
+        return f"{self.fault}: {said + '; ' if said else ''}{times}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """All faults until now.
+
+    left      processes at the very end
+    restarts  of all ranks in between
+    ended_by  the error that ended it early, "" when none did
+    """
+
+    seed: int
+    ranks: int
+    results: list[Result] = field(default_factory=list)
+    left: int = 0
+    restarts: int = 0
+    ended_by: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether every fault was named and got over, and nothing is left."""
+        over = self.left or self.restarts or self.ended_by
+        return not over and not any(result.troubles() for result in self.results)
+
+    def table(self) -> str:
+        """One line a kind that occurred, under a head, and one of all."""
+        kinds = {kind: [result for result in self.results if result.fault.kind == kind] for kind in KINDS}
+        rows = [HEAD, *(_cells(kind, found) for kind, found in kinds.items() if found), _cells(_ALL, self.results)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def summary(self) -> str:
+        named = sum(not result.misnamed for result in self.results)
+        usable = sum(not result.unusable for result in self.results)
+        return (
+            f"{len(self.results)} faults on {self.ranks} ranks, seed {self.seed}: {named} named right, "
+            f"{usable} followed by a correct all-reduce, {self.left} processes left, {self.restarts} restarts"
+        )
+
+    def troubles(self) -> Iterable[str]:
+        """Each fault that was not got over, with all that was said, and how to repeat it."""
+        if self.ended_by:
+            yield f"ended early by {self.ended_by}"
+        for result in self.results:
+            if found := result.troubles():
+                again = f"python -m lab_utils soak --ranks {self.ranks} --seed {self.seed} --only {result.fault.number}"
+                yield "\n".join([f"{result.fault.number}: {result.fault}", *found, f"again: {again}"])
+
+
+def _cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
+    named = sum(not result.misnamed for result in results)
+    usable = sum(not result.unusable for result in results)
+    lost = sum(len(result.lost) for result in results)
+    left = sum(abs(result.left) for result in results)
+    until_named = _spread([result.named_s for result in results if not result.misnamed])
+    until_usable = _spread([result.usable_s for result in results if not result.unusable])
+    return name, str(len(results)), str(named), until_named, until_usable, str(usable), str(lost), str(left)
+
+
+def _spread(seconds: Sequence[float | None]) -> str:
+    """Median and ninth decile."""
+    known = [each for each in seconds if each is not None]
+    if not known:
+        return _NONE
+    spread = Spread.of(known)
+    return f"{_seconds(spread.median)} (p90 {_seconds(spread.p90)})"
+
+
+def _seconds(seconds: float | None) -> str:
+    return _NONE if seconds is None else f"{seconds:.2f} s"
