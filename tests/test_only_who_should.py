@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ipyparallel as ipp
+import psutil
 import pytest
 import zmq
 from lab_server import execute, serve
 from network_namespace import STEP, report
-from rank_processes import below, folders, listening
+from rank_processes import folders, listening, with_temp
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
@@ -32,8 +33,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ranks(place: Path) -> Iterator[Ranks]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(place))
+        patch.setenv("TMPDIR", str(place))
         with start_ranks(1) as ranks:
             yield ranks
+
+
+@pytest.fixture(scope="module")
+def processes(place: Path, ranks: Ranks) -> set[psutil.Process]:
+    """Theirs alone: other tests' ranks may live in the same process."""
+    return with_temp(place)
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def test_nothing_answers_in_another_network_namespace() -> None:
 
 
 # ------------------------------------------------------------------ who may read their files
-def test_files_and_sockets_are_private_to_the_user(ranks: Ranks, place: Path) -> None:
+def test_files_and_sockets_are_private_to_the_user(processes: set[psutil.Process], place: Path) -> None:
     (folder,) = folders(place)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     keys = sorted((folder / "profile/security").iterdir())
@@ -81,13 +89,13 @@ def test_files_and_sockets_are_private_to_the_user(ranks: Ranks, place: Path) ->
         ("ipcontroller-lab-client.json", 0o600),
         ("ipcontroller-lab-engine.json", 0o600),
     ]
-    named = {c.laddr for process in below() for c in process.net_connections("unix") if c.laddr}
+    named = {c.laddr for process in processes for c in process.net_connections("unix") if c.laddr}
     assert any(name.startswith(f"{folder}/guard-0-") for name in named)
     assert [name for name in named if not name.startswith(f"{folder}/")] == []
 
 
-def test_no_command_line_shows_a_key(ranks: Ranks, connection: dict) -> None:
-    shown = " ".join(word for process in below() for word in process.cmdline())
+def test_no_command_line_shows_a_key(processes: set[psutil.Process], connection: dict) -> None:
+    shown = " ".join(word for process in processes for word in process.cmdline())
     assert "ipyparallel.controller" in shown
     assert connection["key"] not in shown
     assert connection["curve_serverkey"] not in shown
