@@ -5,7 +5,8 @@
 """
 
 from lab_utils.timeline.messages import bytes_by_collective, bytes_sent, message_steps
-from lab_utils.timeline.timeline import Span, Timeline, register_renderer
+from lab_utils.timeline.span import Span
+from lab_utils.timeline.timeline import Timeline, register_renderer
 from lab_utils.timeline.trace import Op, Phase, Trace
 from lab_utils.timeline.units import bytes_text, percent_text, time_text
 

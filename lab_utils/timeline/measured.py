@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from math import inf
 
-from lab_utils.timeline.timeline import Activity, Lane, Span, Timeline
+from lab_utils.timeline.span import Activity, Lane, Span
+from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import COMMUNICATION, Op, Trace, message_key, waited_for
 
 

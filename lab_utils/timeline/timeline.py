@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby, pairwise
 from math import fsum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
+from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans
 from lab_utils.timeline.summary import summary
 from lab_utils.timeline.trace import Op, Phase
 
-Activity = Literal["compute", "communication", "waiting"]
-Lane = Literal["own", "wire"]
+if TYPE_CHECKING:
+    from lab_utils.timeline.program import Placement
+
+
+class Predicted(Protocol):
+    """What a predicted timeline was made from."""
+
+    placement: Placement
+
+
 SVG = "image/svg+xml"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of one rank's time in which one lane does one thing, and the op that it does.
-
-    lane      "own" is the rank's own stream, "wire" is what its communication ops do meanwhile
-    activity  own:  compute; communication (blocked while the wire is busy: exposed); waiting (blocked, and a
-                    partner has not come yet)
-              wire: waiting (issued, and a partner has not come yet); communication (on its way)
-    track     0 on the own stream; ops that are on the wire at the same time take tracks 0, 1, 2, ...
-    """
-
-    rank: int
-    lane: Lane
-    activity: Activity
-    start_s: float
-    end_s: float
-    op: Op
-    track: int = 0
-
-    @property
-    def duration_s(self) -> float:
-        return self.end_s - self.start_s
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,28 +36,36 @@ class Timeline:
     """
 
     world_size: int
-    spans: tuple[Span, ...]
+    spans: Sequence[Span]
     phases: tuple[tuple[Phase, ...], ...] = ()
     kind: Literal["measured", "predicted"] = "measured"
+    prediction: Predicted | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for span in self.spans:
-            if span.end_s < span.start_s or not 0 <= span.rank < self.world_size:
-                raise ValueError(f"{span} ends before it starts, or its rank is not one of {self.world_size}")
-        for before, after in pairwise(self.spans):
-            same = _track(after) == _track(before)
-            if _track(after) < _track(before) or (same and after.start_s < before.end_s):
-                raise ValueError(f"{after} overlaps {before}, or stands in the wrong order after it")
+        if not isinstance(self.spans, Spans):
+            spans = Spans.from_spans(self.spans)
+            _require_order(spans, self.world_size)
+            object.__setattr__(self, "spans", spans)
+
+    @property
+    def columns(self) -> Columns:
+        """The spans as arrays, for arithmetic on many."""
+        return self.spans.columns
+
+    @property
+    def ops(self) -> Sequence[Op]:
+        """What `columns.op` numbers."""
+        return self.spans.ops
 
     @cached_property
     def start_s(self) -> float:
         """When the first rank began: the earliest start of a span or phase."""
-        return min((item.start_s for item in self._items()), default=0.0)
+        return self._extent[0]
 
     @cached_property
     def makespan_s(self) -> float:
         """From the earliest start of a span or phase to the latest end, over all ranks."""
-        return max((item.end_s for item in self._items()), default=0.0) - self.start_s
+        return self._extent[1] - self._extent[0]
 
     @cached_property
     def compute_by_rank_s(self) -> tuple[float, ...]:
@@ -112,7 +106,15 @@ class Timeline:
         available_s = self.world_size * self.makespan_s
         return min(1.0, fsum(self.compute_by_rank_s) / available_s) if available_s else 0.0
 
-    def lane(self, rank: int, lane: Lane) -> tuple[Span, ...]:
+    @property
+    def peak_activations(self) -> tuple[int, ...]:
+        """For each rank how many micro-batches' activations it holds at most. ValueError unless it is of a schedule."""
+        schedule = getattr(self.prediction, "schedule", None)
+        if schedule is None:
+            raise ValueError("peak_activations counts micro-batches of a schedule, and this timeline is of a trace")
+        return schedule.peak_activations
+
+    def lane(self, rank: int, lane: Lane) -> Sequence[Span]:
         """Spans of one rank's lane, in order of track and start."""
         return self._lanes.get((rank, lane), ())
 
@@ -127,21 +129,46 @@ class Timeline:
         return {SVG: _rendered(self, SVG, hover=False), "text/plain": summary(self)}
 
     @cached_property
-    def _lanes(self) -> Mapping[tuple[int, Lane], tuple[Span, ...]]:
-        return {key: tuple(spans) for key, spans in groupby(self.spans, lambda span: (span.rank, span.lane))}
+    def _extent(self) -> tuple[float, float]:
+        if self.prediction is not None:
+            return 0.0, self.prediction.placement.makespan_s
+        phases = [phase for rank_phases in self.phases for phase in rank_phases]
+        starts_s = [phase.start_s for phase in phases]
+        ends_s = [phase.end_s for phase in phases]
+        if len(self.columns):
+            starts_s.append(float(self.columns.start_s.min()))
+            ends_s.append(float(self.columns.end_s.max()))
+        return min(starts_s, default=0.0), max(ends_s, default=0.0)
 
-    def _items(self) -> list[Span | Phase]:
-        return [*self.spans, *(phase for rank_phases in self.phases for phase in rank_phases)]
+    @cached_property
+    def _lanes(self) -> Mapping[tuple[int, Lane], Spans]:
+        c = self.columns
+        cuts = np.flatnonzero(np.diff(c.rank) | np.diff(c.lane)) + 1 if len(c) else []
+        edges = [0, *cuts, len(c)]
+        return {
+            (int(c.rank[a]), LANES[c.lane[a]]): self.spans[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a
+        }
 
     def _own_time_s(self, activity: Activity) -> tuple[float, ...]:
-        return tuple(
-            fsum(span.duration_s for span in self.lane(rank, "own") if span.activity == activity)
-            for rank in range(self.world_size)
-        )
+        c = self.columns
+        of_it = (c.lane == LANES.index("own")) & (c.activity == ACTIVITIES.index(activity))
+        durations_s = (c.end_s - c.start_s)[of_it]
+        return tuple(np.bincount(c.rank[of_it], durations_s, self.world_size).tolist())
 
 
-def _track(span: Span) -> tuple[int, str, int]:
-    return span.rank, span.lane, span.track
+def _require_order(spans: Spans, world_size: int) -> None:
+    c = spans.columns
+    for at in np.flatnonzero((c.end_s < c.start_s) | (c.rank < 0) | (c.rank >= world_size))[:1]:
+        raise ValueError(f"{spans[at]} ends before it starts, or its rank is not one of {world_size}")
+    keys = np.stack((c.rank, c.lane, c.track), axis=1)
+    backwards = np.zeros(max(0, len(c) - 1), bool)
+    same = np.ones_like(backwards)
+    for column in range(3):
+        step = np.diff(keys[:, column].astype(np.int64))
+        backwards |= same & (step < 0)
+        same &= step == 0
+    for at in np.flatnonzero(backwards | (same & (c.start_s[1:] < c.end_s[:-1])))[:1]:
+        raise ValueError(f"{spans[at + 1]} overlaps {spans[at]}, or stands in the wrong order after it")
 
 
 # A timeline can show itself, yet this room may not import the one that draws: that room registers here.

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lab_utils.timeline.summary import trace_summary
 
 if TYPE_CHECKING:
+    from lab_utils.timeline.hardware import Hardware
+    from lab_utils.timeline.lowered import Lowered
     from lab_utils.timeline.timeline import Timeline
 
 Kind = Literal["compute", "collective", "send", "recv", "wait"]
@@ -31,7 +34,12 @@ class Op:
     group       name of the process group; `ranks` are its members as global ranks
     seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
                 collectives with equal (group, seq) are one collective, seen from each rank
-    bytes       size of the tensors that this rank gave to the op; what it got, where it gave none (recv, scatter)
+    bytes       size of the tensors that this rank gave to the op; what it got, where it gave none (recv, scatter);
+                of a compute op: what its kernels with FLOPs read and wrote
+    flops       of a compute op, as its kernels' shapes tell (a multiply-add is 2)
+    other_bytes of a compute op: what its kernels without FLOPs read and wrote
+    kernels     of a compute op: how many kernels ran
+    stage       of a pipeline's compute op: which stage, and of which micro-batch
     peer, tag   the other rank (global) of a send or recv, and its tag
     of          index, in this rank's list, of the asynchronous op that a wait waits for
     source      the caller's line: "train.py:41", "In [5]:3"
@@ -58,6 +66,10 @@ class Op:
     issue_s: float | None = None
     wait_s: float | None = None
     done_s: float | None = None
+    other_bytes: int = 0
+    kernels: int = 0
+    stage: int | None = None
+    microbatch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +118,23 @@ class Trace:
                 found.setdefault(message_key(op), {})[op.kind] = op
         return found
 
-    def timeline(self) -> Timeline:
-        """This trace placed in time by the wall clock of the ranks that ran it.
+    def timeline(self, hardware: Hardware | None = None) -> Timeline:
+        """This trace placed in time: by the wall clock of the ranks that ran it, or as it would be on some hardware.
 
-        ValueError when an op carries no time: the trace was generated, not recorded.
+        ValueError when an op carries no time and no hardware is given; when hardware is given and an op's partner
+        is not in the trace, or ranks wait for each other in a circle.
         """
-        from lab_utils.timeline.measured import measured  # measured.py reads Trace, so not at the top
+        from lab_utils.timeline.measured import measured  # they read Trace, so not at the top
+        from lab_utils.timeline.predicted import simulate
 
-        return measured(self)
+        return measured(self) if hardware is None else simulate(self, hardware)
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """This trace as the simulator takes it."""
+        from lab_utils.timeline.lowered import lower
+
+        return lower(self)
 
     def save(self, path: str | Path) -> None:
         """Write everything but the results as JSON."""

@@ -1,0 +1,146 @@
+"""Devices, links, and the hardware made of them: how long a kernel and an op on the wire take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+
+from lab_utils.timeline.hardware.wires import ALGORITHMS
+
+Algorithm = Literal["best", "ring", "tree", "two_level"]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What one rank computes on.
+
+    flops_per_s         that large matrix products reach, not the data sheet's peak
+    memory_bytes_per_s  that kernels without FLOPs reach
+    launch_s            each kernel takes so much longer
+    issue_s             a rank takes so long to hand an op to the wire
+    memory_bytes        how much it holds; None: not said
+    """
+
+    name: str
+    flops_per_s: float
+    memory_bytes_per_s: float
+    launch_s: float = 0.0
+    issue_s: float = 0.0
+    memory_bytes: int | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self, positive=("flops_per_s", "memory_bytes_per_s"), other=("launch_s", "issue_s"))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a message travels on: it takes latency_s + bytes / bytes_per_s (one direction, one rank)."""
+
+    name: str
+    latency_s: float
+    bytes_per_s: float
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _require(self, positive=("bytes_per_s",), other=("latency_s",))
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """A device for each rank and the links between them.
+
+    device          None: all computing takes as long as it was measured
+    link            between ranks of one node
+    ranks_per_node  ranks r with equal r // ranks_per_node are one node; None: all are
+    across          link between nodes, as one rank sees it; needed when there are several
+    algorithm       of collectives: "ring", "tree", "two_level", or "best", the fastest of them for each op
+    compute_scale   all computing takes so many times as long
+    """
+
+    device: Device | None
+    link: Link
+    ranks_per_node: int | None = None
+    across: Link | None = None
+    algorithm: Algorithm = "best"
+    compute_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self, positive=("compute_scale",))
+        if self.ranks_per_node is not None and (self.ranks_per_node < 1 or self.across is None):
+            raise ValueError(
+                f"ranks_per_node={self.ranks_per_node}, across={self.across}: nodes have 1 rank or more, and a link "
+                "between them"
+            )
+        if self.algorithm not in ("best", *ALGORITHMS):
+            raise ValueError(f"algorithm={self.algorithm!r}: known are best, {', '.join(ALGORITHMS)}")
+
+    @property
+    def name(self) -> str:
+        across = "" if self.across is None else f", {self.across.name} between nodes of {self.ranks_per_node}"
+        return f"{'computing as measured' if self.device is None else self.device.name}, {self.link.name}{across}"
+
+    def with_link(self, **changes: float | str) -> Hardware:
+        """The same with another link within nodes: latency_s, bytes_per_s."""
+        return replace(self, link=replace(self.link, **changes))
+
+    def with_device(self, **changes: float | str) -> Hardware:
+        """The same with another device: flops_per_s, launch_s, ... ValueError when it has none."""
+        if self.device is None:
+            raise ValueError(f"{self.name}: no device to change, give one")
+        return replace(self, device=replace(self.device, **changes))
+
+    @property
+    def issue_s(self) -> float:
+        return 0.0 if self.device is None else self.device.issue_s
+
+    def compute_s(self, rows: np.ndarray) -> np.ndarray:
+        """Seconds of computing, float64[c]; rows float64[c, 5]: what `Lowered.compute` holds.
+
+        Kernels with FLOPs by the roofline (Williams, Waterman and Patterson 2009), the others by the bytes they move.
+        ValueError when a device is given and no kernels were counted.
+        """
+        flops, flop_bytes, other_bytes, kernels, measured_s = rows.T
+        if self.device is None:
+            return measured_s * self.compute_scale
+        if measured_s.any() and not kernels.any():
+            raise ValueError(
+                f"{measured_s.sum():.3g} s of computing were recorded without counting kernels: what they take on "
+                f"{self.device.name} is not known; record with count=True, or predict with device=None"
+            )
+        device = self.device
+        roofline_s = np.maximum(flops / device.flops_per_s, flop_bytes / device.memory_bytes_per_s)
+        return (roofline_s + other_bytes / device.memory_bytes_per_s + kernels * device.launch_s) * self.compute_scale
+
+    def wire_s(self, rows: np.ndarray) -> np.ndarray:
+        """Seconds of ops on the wire, float64[w]; rows float64[w, algorithms, 4] from `wire_rows`.
+
+        alpha-beta: latency for each step, bandwidth for each byte of the busiest rank (Hockney 1994).
+        """
+        across = self.across or self.link
+        steps, size_bytes, steps_across, bytes_across = np.moveaxis(rows, 2, 0)
+        by_algorithm_s = (
+            steps * self.link.latency_s
+            + size_bytes / self.link.bytes_per_s
+            + steps_across * across.latency_s
+            + bytes_across / across.bytes_per_s
+        )
+        if self.algorithm == "best":
+            return by_algorithm_s.min(axis=1)
+        return self._chosen(by_algorithm_s)
+
+    def _chosen(self, by_algorithm_s: np.ndarray) -> np.ndarray:
+        """The algorithm asked for; where it is none for an op (a broadcast by two_level), the fastest there is."""
+        chosen_s = by_algorithm_s[:, ALGORITHMS.index(self.algorithm)]
+        return np.where(np.isfinite(chosen_s), chosen_s, by_algorithm_s.min(axis=1))
+
+
+def _require(owner: object, positive: tuple[str, ...], other: tuple[str, ...] = ()) -> None:
+    for name in (*positive, *other):
+        value = getattr(owner, name)
+        if not isfinite(value) or value < 0 or (name in positive and value == 0):
+            wanted = "more than 0" if name in positive else "0 or more"
+            raise ValueError(f"{name}={value}: {wanted} is needed")

@@ -1,0 +1,113 @@
+"""Steps and bytes of ops on the wire under each algorithm: what latency and bandwidth are multiplied with.
+
+B: bytes of the whole tensor (the input of a reduce-scatter, the output of an all-gather); n ranks; N nodes of m ranks,
+n = N m. Bytes are those of the busiest rank.
+
+| op                          | ring                       | tree (binomial)              | two_level                  |
+|-----------------------------|----------------------------|------------------------------|----------------------------|
+| all_reduce                  | 2(n-1) steps, 2(n-1)/n B   | 2 ceil(log2 n) steps, each B | rings inside, rings across |
+| reduce_scatter, all_gather  | n-1 steps, (n-1)/n B       |                              | rings inside, rings across |
+| broadcast, reduce           | n-1 + n-1 steps, 2(n-1)/n B| ceil(log2 n) steps, each B   |                            |
+| all_to_all                  | n-1 steps, (n-1)/n B       |                              |                            |
+| gather, scatter             | n-1 steps, (n-1)/n B       |                              |                            |
+| barrier                     |                            | 2 ceil(log2 n) steps         |                            |
+| message                     | 1 step, B                  |                              |                            |
+
+Ring and two-level: Patarasuk and Yuan 2009; Mikami et al. 2018 (2D-torus). Trees, and broadcast as a scatter and an
+all-gather: Thakur, Rabenseifner and Gropp 2005. An op of ranks on several nodes steps across nodes in every step,
+unless it is two-level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+ALGORITHMS = ("ring", "tree", "two_level")
+_NONE = (np.inf, np.inf, 0.0, 0.0)
+_Shape = tuple[float, float]  # steps, bytes
+
+
+class Wire(NamedTuple):
+    """What an op on the wire costs by: its name, the bytes of the whole tensor, and its members (global ranks).
+
+    A message is ("message", bytes, (from, to)).
+    """
+
+    name: str
+    bytes: int
+    ranks: tuple[int, ...]
+
+
+def wire_rows(wires: Iterable[Wire], ranks_per_node: int | None) -> np.ndarray:
+    """float64[w, algorithms, 4]: steps and bytes within a node, steps and bytes across nodes.
+
+    Infinite where the algorithm is none for the op. ValueError for an op that nothing is known of.
+    """
+    rows = [_row(wire, ranks_per_node) for wire in wires]
+    return np.array(rows, np.float64).reshape(-1, len(ALGORITHMS), 4)
+
+
+def _row(wire: Wire, ranks_per_node: int | None) -> list[tuple[float, float, float, float]]:
+    n = len(wire.ranks)
+    if n == 1:
+        return [(0.0, 0.0, 0.0, 0.0)] * len(ALGORITHMS)
+    if wire.name not in _FLAT:
+        raise ValueError(f"how long {wire.name} takes is not known: known are {', '.join(sorted(_FLAT))}")
+    nodes = _nodes(wire.ranks, ranks_per_node)
+    flat = [_flat_row(shape, n, wire.bytes, len(nodes) > 1) for shape in _FLAT[wire.name]]
+    return [*flat, _two_level_row(wire, nodes)]
+
+
+def _flat_row(shape: Callable[[int, int], _Shape] | None, n: int, size_bytes: int, spans_nodes: bool):
+    if shape is None:
+        return _NONE
+    steps, moved = shape(n, size_bytes)
+    return (0.0, 0.0, steps, moved) if spans_nodes else (steps, moved, 0.0, 0.0)
+
+
+def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
+    """Inside each node and across: only where every node has as many of the members, and there are several."""
+    m, count = next(iter(nodes.values())), len(nodes)
+    if wire.name not in _TIMES or count == 1 or m == 1 or set(nodes.values()) != {m}:
+        return _NONE
+    times = _TIMES[wire.name]
+    inside = times * (m - 1), times * (m - 1) / m * wire.bytes
+    return (*inside, times * (count - 1), times * (count - 1) / count * wire.bytes / m)
+
+
+def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]:
+    """Node → how many of the ranks are on it."""
+    found: dict[int, int] = {}
+    for rank in ranks:
+        node = 0 if ranks_per_node is None else rank // ranks_per_node
+        found[node] = found.get(node, 0) + 1
+    return found
+
+
+def _around(times: int) -> Callable[[int, int], _Shape]:
+    """So many times around a ring of chunks."""
+    return lambda n, size_bytes: (times * (n - 1), times * (n - 1) / n * size_bytes)
+
+
+def _levels(times: int) -> Callable[[int, int], _Shape]:
+    """So many times along the levels of a binomial tree, whole tensors in each step."""
+    return lambda n, size_bytes: (times * (n - 1).bit_length(), times * (n - 1).bit_length() * size_bytes)
+
+
+_TIMES = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}
+# name → its shapes as ring and as tree
+_FLAT: dict[str, tuple] = {
+    "all_reduce": (_around(2), _levels(2)),
+    "reduce_scatter": (_around(1), None),
+    "all_gather": (_around(1), None),
+    "broadcast": (_around(2), _levels(1)),
+    "reduce": (_around(2), _levels(1)),
+    "all_to_all": (_around(1), None),
+    "gather": (_around(1), None),
+    "scatter": (_around(1), None),
+    "barrier": (None, _levels(2)),
+    "message": (lambda n, size_bytes: (1, size_bytes), None),
+}
