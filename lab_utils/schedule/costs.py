@@ -1,0 +1,73 @@
+"""What the ops of a schedule cost, and the timeline that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab_utils.schedule.schedule import KINDS, Schedule
+from lab_utils.timeline.program import Circle, Placement, place
+from lab_utils.timeline.span import Columns, Spans
+from lab_utils.timeline.timeline import Timeline
+
+PerStage = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds, or any unit: of each op one number for all stages, or one for each stage.
+
+    comm   from one rank's end to the start that it allows on another; it keeps neither of them busy, as in Qi et al.
+           2024, "Zero Bubble Pipeline Parallelism", T_comm
+    """
+
+    forward: PerStage = 1.0
+    backward_input: PerStage = 1.0
+    backward_weight: PerStage = 1.0
+    comm: float = 0.0
+
+    def table(self, stages: int) -> np.ndarray:
+        """float64[kinds * stages]: what an op of a kind costs on a stage; BW is B and W together."""
+        f, b, w = (self._of(name, stages) for name in ("forward", "backward_input", "backward_weight"))
+        by_kind = {"F": f, "B": b, "W": w, "BW": b + w}
+        return np.concatenate([by_kind[kind] for kind in KINDS])
+
+    def _of(self, name: str, stages: int) -> np.ndarray:
+        given = np.asarray(getattr(self, name), np.float64)
+        if given.ndim and given.shape != (stages,):
+            raise ValueError(f"{name} has {given.size} costs, and there are {stages} stages: one for all, or one each")
+        return np.broadcast_to(given, stages)
+
+
+@dataclass(frozen=True, eq=False)
+class SchedulePrediction:
+    """What a schedule's timeline was made from."""
+
+    schedule: Schedule
+    costs: Costs
+    placement: Placement
+
+
+def simulate(schedule: Schedule, costs: Costs) -> Timeline:
+    """Timeline of the schedule: each op starts when its rank is free and what it needs has arrived.
+
+    `bubble_fraction` is idle time / (ranks x makespan); `peak_activations` counts micro-batches in memory. ValueError
+    when ranks wait for each other in a circle.
+    """
+    lag = np.array([0.0, costs.comm])
+    try:
+        placement = place(schedule.program, costs.table(schedule.stages), lag)
+    except Circle as circle:
+        stuck = ", ".join(f"rank {schedule.rank[at]} at {schedule.ops[at].name}" for at in circle.blocked.tolist())
+        raise ValueError(f"{schedule.name}: ranks wait for each other in a circle: {stuck}") from None
+    spans = Spans(lambda: _columns(schedule, placement), schedule.ops)
+    made_from = SchedulePrediction(schedule, costs, placement)
+    return Timeline(schedule.ranks, spans, (), "predicted", made_from)
+
+
+def _columns(schedule: Schedule, placement: Placement) -> Columns:
+    n, zeros = len(schedule), np.zeros(len(schedule), np.int32)
+    every = Columns.of(schedule.rank, zeros, zeros, zeros, placement.start_s, placement.end_s, np.arange(n))
+    return every.take(placement.end_s > placement.start_s)
