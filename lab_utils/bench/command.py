@@ -15,7 +15,8 @@ from lab_utils.bench.figures import FIGURES, Figure, Result
 from lab_utils.bench.table import as_json, machine, spread, table
 from lab_utils.timeline.units import three_digits
 
-MODULES = ("start", "memory", "calls", "record", "chapters")  # the order in which figures are measured and shown
+# The order in which figures are measured and shown.
+MODULES = ("start", "memory", "calls", "record", "simulate", "chapters")
 INTERRUPTED = 130
 
 for _module in MODULES:  # importing one registers its figures

@@ -108,7 +108,7 @@ class Schedule:
     def _position(self, kinds: tuple[int, ...]) -> np.ndarray:
         """int32[stages, microbatches]: where the op of one of these kinds stands; -1 where there is none."""
         table = np.full((self.stages, self.microbatches), -1, np.int32)
-        (at,) = np.nonzero(np.isin(self.kind, kinds))
+        (at,) = np.nonzero(np.logical_or.reduce([self.kind == kind for kind in kinds]))
         table[self.stage[at], self.microbatch[at]] = at
         return table
 

@@ -28,15 +28,15 @@ def one_f_one_b(stages: int, microbatches: int) -> Schedule:
     """
     _check(stages, microbatches)
     p, m = stages, microbatches
-    warm_up = np.minimum(m, p - 1 - np.arange(p))[:, None]
-    at = np.arange(2 * m)[None]
+    warm_up = np.minimum(m, p - 1 - np.arange(p, dtype=np.int32))[:, None]
+    at = np.arange(2 * m, dtype=np.int32)[None]
     steady = at - warm_up  # even: a forward, odd: a backward, as long as there are forwards
     steady_end = 2 * (m - warm_up)
     backward = (steady >= steady_end) | ((steady >= 0) & (steady % 2 == 1))
     forward_number = np.where(steady < 0, at, warm_up + steady // 2)
     backward_number = np.where(steady >= steady_end, at - m, steady // 2)
     kind = np.where(backward, BW, F).astype(np.uint8)
-    return _one_stage_a_rank("1F1B", p, m, kind, np.where(backward, backward_number, forward_number).astype(np.int32))
+    return _one_stage_a_rank("1F1B", p, m, kind, np.where(backward, backward_number, forward_number))
 
 
 def _one_stage_a_rank(name: str, p: int, m: int, kind: np.ndarray, microbatch: np.ndarray) -> Schedule:
