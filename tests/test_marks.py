@@ -29,7 +29,7 @@ def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
         stack = [mark for mark in drawn if mark.x == at]
         assert sum(mark.height for mark in stack) == pytest.approx(1)
         assert all(one.bottom + one.height == pytest.approx(two.bottom) for one, two in pairwise(stack))
-    areas = {name: sum(m.width * m.height for m in drawn if m.activity == name) for name in palette.ACTIVITIES}
+    areas = {name: sum(m.width * m.height for m in drawn if m.paint == name) for name in palette.ACTIVITIES}
     assert areas["compute"] == pytest.approx(sum(areas.values()) / 3, rel=0.02)
     assert drawn[0].tip.splitlines()[0].startswith("200 short stretches (compute ")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from lab_utils.render import palette
 from lab_utils.render.layout import MARGIN, WIDTH
@@ -14,13 +14,19 @@ MEANING = {
     "compute": "compute",
     "communication": "communication: the wire is busy",
     "waiting": "waiting: a partner has not come yet",
+    "F": "F: forward",
+    "B": "B: backward, for the input",
+    "W": "W: backward, for the weights",
+    "BW": "BW: both backwards",
 }
 LANES = "upper lane: the rank's own stream · lower lane: the wire"
 
 
-def legend(y: float, paint: Callable[[str], str], phases: Mapping[str, str], wire: bool) -> tuple[list[str], float]:
-    """The drawn legend whose first baseline is at y, and the baseline of its last line."""
-    entries = [(paint(name), meaning) for name, meaning in MEANING.items()]
+def legend(
+    y: float, paint: Callable[[str], str], paints: Container[str], phases: Mapping[str, str], wire: bool
+) -> tuple[list[str], float]:
+    """The drawn legend of these paints whose first baseline is at y, and the baseline of its last line."""
+    entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
     entries.append((palette.LANE, "idle"))
     drawn, y = _line_up(entries, y)
     if phases:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lab_utils.render import palette
-from lab_utils.timeline.timeline import Span
+from lab_utils.timeline.span import Span
 from lab_utils.timeline.units import bytes_text, time_text
 
 THINNEST = 0.5  # user units: spans below this are merged
@@ -15,9 +15,9 @@ BIN = 2.0  # user units: widest stretch that merged spans share
 
 @dataclass(frozen=True)
 class Mark:
-    """A painted box: from x to x + width, and the part of the lane's height it takes (0 is the bottom)."""
+    """A box in one of palette.PAINTS: from x to x + width, and the part of the lane's height it takes (0: bottom)."""
 
-    activity: str
+    paint: str
     x: float
     width: float
     bottom: float
@@ -43,22 +43,27 @@ def marks(spans: Iterable[Span], origin_s: float, x0: float, scale: float) -> It
         yield from _merged(thin, origin_s, x0, scale)
         thin = []
         x = x0 + (span.start_s - origin_s) * scale
-        yield Mark(span.activity, x, span.duration_s * scale, 0, 1, _label(span), _tip(span, origin_s))
+        yield Mark(paint_of(span), x, span.duration_s * scale, 0, 1, _label(span), _tip(span, origin_s))
     yield from _merged(thin, origin_s, x0, scale)
+
+
+def paint_of(span: Span) -> str:
+    """Name of the look in palette.PAINTS: the activity, or of a pipeline's computing which kind it is."""
+    return span.op.phase if span.op.stage is not None and span.op.phase in palette.COMPUTES else span.activity
 
 
 def _merged(spans: list[Span], origin_s: float, x0: float, scale: float) -> Iterator[Mark]:
     if not spans:
         return
     start_s, end_s = spans[0].start_s, spans[-1].end_s
-    sums_s = {name: sum(s.duration_s for s in spans if s.activity == name) for name in palette.ACTIVITIES}
+    sums_s = {name: sum(s.duration_s for s in spans if paint_of(s) == name) for name in palette.PAINTS}
     all_s = sum(sums_s.values())
     tip = _tip_of_many(len(spans), sums_s, start_s - origin_s, end_s - start_s)
     if len(spans) == 1:
         tip = _tip(spans[0], origin_s)
     bottom = 0.0
     for name, sum_s in sums_s.items():
-        height = sum_s / all_s if all_s else float(name == spans[0].activity)
+        height = sum_s / all_s if all_s else float(name == paint_of(spans[0]))
         if height:
             width = max((end_s - start_s) * scale, THINNEST)
             yield Mark(name, x0 + (start_s - origin_s) * scale, width, bottom, height, "", tip)

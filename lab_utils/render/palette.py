@@ -22,7 +22,7 @@ class Look:
     """How one activity is painted: ground, ink of its pattern, ink of the words on it."""
 
     fill: str
-    pattern: Literal["plain", "stripes", "dots"]
+    pattern: Literal["plain", "stripes", "dots", "rules"]
     pattern_ink: str
     ink: str
 
@@ -32,6 +32,15 @@ ACTIVITIES = {
     "communication": Look("#e69f00", "stripes", "#c98500", INK),
     "waiting": Look("#f3dbe8", "dots", "#b0568a", INK),
 }
+
+# What a pipeline computes, by kind of op. BW, both backwards at once, wears the colours of both.
+COMPUTES = {
+    "F": ACTIVITIES["compute"],
+    "B": Look("#009e73", "plain", "#009e73", "#ffffff"),
+    "W": Look("#56b4e9", "dots", "#1f78a8", INK),
+    "BW": Look("#009e73", "rules", "#56b4e9", "#ffffff"),
+}
+PAINTS = ACTIVITIES | COMPUTES
 
 # Phases have many names: quiet tints, told apart by the name that stands in them or in the legend.
 PHASES = ("#d7e3ee", "#ece3c8", "#d9e8d6", "#eadcd6", "#dedaea", "#d3e8e6", "#e6e4dc", "#efdbe4")

@@ -43,10 +43,13 @@ def tip(said: str, hover: bool = True) -> list[str]:
 
 
 def pattern(name: str, look: Look) -> str:
-    """Stripes or dots on the look's ground, to be painted with `url(#name)`."""
+    """Stripes, rules or dots on the look's ground, to be painted with `url(#name)`."""
     if look.pattern == "stripes":
         size, path = 8, "M-1 9 9 -1M-1 1 1 -1M7 9 9 7"
         over = [element("path", d=path, stroke=look.pattern_ink, stroke_width=1.6)]
+    elif look.pattern == "rules":
+        size = 6
+        over = [element("rect", y=4.6, width=size, height=1.4, fill=look.pattern_ink)]
     else:
         size = 6
         over = [element("circle", cx=at, cy=at, r=0.9, fill=look.pattern_ink) for at in (1.5, 4.5)]

@@ -11,7 +11,7 @@ from lab_utils.render.axis import time_axis
 from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.render.legend import legend
-from lab_utils.render.marks import Mark, marks
+from lab_utils.render.marks import Mark, marks, paint_of
 from lab_utils.render.phases import Bands
 from lab_utils.render.svg import element, pattern, text, text_width, tip
 from lab_utils.timeline.summary import headline, summary
@@ -38,22 +38,25 @@ class _Drawing:
         self.scale = (PLOT_RIGHT - PLOT_LEFT) / (timeline.makespan_s or 1.0)
         content = repr((timeline.kind, timeline.world_size, timeline.spans, timeline.phases))
         self.id = "tl" + sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+        kinds = {paint_of(span) for span in timeline.spans} & palette.COMPUTES.keys()
+        self.paints = kinds or set(palette.ACTIVITIES)  # a schedule is all computing
         self.bands = Bands(timeline, self.layout, self.scale, hover)
 
     def svg(self) -> str:
         lanes = bool(self.layout.wire_tracks)
-        below, end = legend(self.layout.bottom + 52, self._paint, self.bands.unnamed(), lanes)
+        below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), lanes)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
         about, described = headline(self.timeline), summary(self.timeline)
         return frame(WIDTH, height, about, described, self.id, self._definitions(), "\n".join(body))
 
-    def _paint(self, activity: str) -> str:
-        plain = palette.ACTIVITIES[activity].pattern == "plain"
-        return palette.ACTIVITIES[activity].fill if plain else f"url(#{self.id}-{activity})"
+    def _paint(self, name: str) -> str:
+        look = palette.PAINTS[name]
+        return look.fill if look.pattern == "plain" else f"url(#{self.id}-{name})"
 
     def _definitions(self) -> str:
-        looks = {name: look for name, look in palette.ACTIVITIES.items() if look.pattern != "plain"}
+        looks = {name: palette.PAINTS[name] for name in palette.PAINTS if name in self.paints}
+        looks = {name: look for name, look in looks.items() if look.pattern != "plain"}
         return element("defs", *(pattern(f"{self.id}-{name}", look) for name, look in looks.items()))
 
     def _header(self) -> Iterator[str]:
@@ -121,15 +124,15 @@ class _Drawing:
         edge = {"stroke": palette.CARD, "stroke_width": 0.6} if mark.width > 3 and height > 4 else {}
         box = element(
             "rect", *tip(mark.tip, self.hover), x=mark.x, y=y, width=mark.width,
-            height=height * mark.height, fill=self._paint(mark.activity), data_activity=mark.activity,
+            height=height * mark.height, fill=self._paint(mark.paint), data_activity=mark.paint,
             data_lane=lane, **edge,
         )  # fmt: skip
-        fits = text_width(mark.label, LABEL_SIZE) + 10 < mark.width
+        fits = text_width(mark.label, LABEL_SIZE) + 4 < mark.width
         named = self.layout.named and lane == "own" and mark.label and fits
         return box + (self._label(mark, y + height / 2 + 4) if named else "")
 
     def _label(self, mark: Mark, y: float) -> str:
-        look = palette.ACTIVITIES[mark.activity]
+        look = palette.PAINTS[mark.paint]
         halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
         return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
