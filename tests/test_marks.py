@@ -12,7 +12,7 @@ from timeline_samples import compute
 
 from lab_utils.render import palette
 from lab_utils.render.axis import time_axis
-from lab_utils.render.marks import BIN, THINNEST, marks
+from lab_utils.render.marks import BIN, THINNEST, marks, thinnest
 from lab_utils.render.svg import number
 from lab_utils.timeline import Span
 
@@ -23,8 +23,9 @@ def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
         Span(0, "own", ("compute", "communication", "waiting")[n % 3], n, n + 1 - n % 2 / 2, op) for n in range(30_000)
     ]
     drawn = list(marks(spans, 0, 0, 0.01))
-    assert len(drawn) <= 3 * 300 / (BIN - 0.02)
-    assert all(mark.width <= BIN + 1e-9 for mark in drawn)
+    widest = BIN * THINNEST
+    assert len(drawn) <= 3 * 300 / (widest - 0.02)
+    assert all(mark.width <= widest + 1e-9 for mark in drawn)
     for at in {mark.x for mark in drawn}:
         stack = [mark for mark in drawn if mark.x == at]
         assert sum(mark.height for mark in stack) == pytest.approx(1)
@@ -66,3 +67,14 @@ def test_numbers_are_short_and_close(value: float) -> None:
     assert re.fullmatch(r"-?\d+(\.\d{1,2})?", number(value))
     assert number(value) != "-0"
     assert abs(float(number(value)) - value) <= 0.0051
+
+
+def test_a_large_picture_has_few_marks_and_hides_no_bubble() -> None:
+    """A hundred spans, a pause as long as ten of them, and a hundred more, all below what is drawn alone."""
+    op = compute(0, 0, 1)
+    spans = [Span(0, "own", "compute", at, at + 1, op) for at in (*range(100), *range(110, 210))]
+    thin_units = thinnest(spans=1_000_000, tracks=100, width=700)
+    drawn = list(marks(spans, 0, 0, 1, thin_units))
+    assert thin_units == 7 and len(drawn) <= 2 * (100 / (BIN * thin_units - 1) + 1)
+    assert not any(mark.x < 105 < mark.x + mark.width for mark in drawn)
+    assert sum(mark.width for mark in drawn) == pytest.approx(200)

@@ -10,7 +10,8 @@ from lab_utils.timeline.span import Span
 from lab_utils.timeline.units import bytes_text, time_text
 
 THINNEST = 0.5  # user units: spans below this are merged
-BIN = 2.0  # user units: widest stretch that merged spans share
+BIN = 4  # so many times as wide is the widest stretch that merged spans share
+MOST_MARKS = 10_000  # about so many in one picture, or nobody can open it
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,25 @@ class Mark:
     tip: str
 
 
-def marks(spans: Iterable[Span], origin_s: float, x0: float, scale: float) -> Iterator[Mark]:
+def thinnest(spans: int, tracks: int, width: float) -> float:
+    """User units below which spans are merged, in a picture of so many spans on so many tracks of this width."""
+    return max(THINNEST, tracks * width / MOST_MARKS) if spans > MOST_MARKS else THINNEST
+
+
+def marks(
+    spans: Iterable[Span], origin_s: float, x0: float, scale: float, thin_units: float = THINNEST
+) -> Iterator[Mark]:
     """Marks of one track, `scale` user units a second. Spans must be in order of start.
 
-    Spans thinner than THINNEST share a box of at most BIN, in which each activity takes its share of the
+    Spans thinner than thin_units share a box of at most BIN times that, in which each activity takes its share of the
     height: so thousands of ops become a density, and none is hidden by its neighbour.
     """
     thin: list[Span] = []
     for span in spans:
-        if thin and (span.end_s - thin[0].start_s) * scale > BIN:
+        if thin and _apart(thin, span) * scale > thin_units:
             yield from _merged(thin, origin_s, x0, scale)
             thin = []
-        if span.duration_s * scale < THINNEST:
+        if span.duration_s * scale < thin_units:
             thin.append(span)
             continue
         yield from _merged(thin, origin_s, x0, scale)
@@ -45,6 +53,11 @@ def marks(spans: Iterable[Span], origin_s: float, x0: float, scale: float) -> It
         x = x0 + (span.start_s - origin_s) * scale
         yield Mark(paint_of(span), x, span.duration_s * scale, 0, 1, _label(span), _tip(span, origin_s))
     yield from _merged(thin, origin_s, x0, scale)
+
+
+def _apart(thin: list[Span], span: Span) -> float:
+    """More than the thinnest when the span must not share their box: it would be too wide, or hide idle time."""
+    return max((span.end_s - thin[0].start_s) / BIN, span.start_s - thin[-1].end_s)
 
 
 def paint_of(span: Span) -> str:

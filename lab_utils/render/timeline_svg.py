@@ -11,7 +11,7 @@ from lab_utils.render.axis import time_axis
 from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.render.legend import legend
-from lab_utils.render.marks import Mark, marks, paint_of
+from lab_utils.render.marks import Mark, marks, paint_of, thinnest
 from lab_utils.render.phases import Bands
 from lab_utils.render.svg import element, pattern, text, text_width, tip
 from lab_utils.timeline.summary import headline, summary
@@ -40,6 +40,8 @@ class _Drawing:
         self.id = "tl" + sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:8]
         kinds = {paint_of(span) for span in timeline.spans} & palette.COMPUTES.keys()
         self.paints = kinds or set(palette.ACTIVITIES)  # a schedule is all computing
+        tracks = timeline.world_size * (1 + self.layout.wire_tracks)
+        self.thinnest = thinnest(len(timeline.spans), tracks, PLOT_RIGHT - PLOT_LEFT)
         self.bands = Bands(timeline, self.layout, self.scale, hover)
 
     def svg(self) -> str:
@@ -116,7 +118,7 @@ class _Drawing:
     def _lane(self, rank: int, lane: str, top: float, height: float, track: int = 0) -> Iterator[str]:
         yield element("rect", x=PLOT_LEFT, y=top, width=PLOT_RIGHT - PLOT_LEFT, height=height, fill=palette.LANE)
         tracks = {n: tuple(spans) for n, spans in groupby(self.timeline.lane(rank, lane), lambda s: s.track)}
-        for mark in marks(tracks.get(track, ()), self.timeline.start_s, PLOT_LEFT, self.scale):
+        for mark in marks(tracks.get(track, ()), self.timeline.start_s, PLOT_LEFT, self.scale, self.thinnest):
             yield self._mark(mark, lane, top, height)
 
     def _mark(self, mark: Mark, lane: str, top: float, height: float) -> str:
