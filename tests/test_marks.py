@@ -12,9 +12,15 @@ from timeline_samples import compute
 
 from lab_utils.render import palette
 from lab_utils.render.axis import time_axis
-from lab_utils.render.marks import BIN, THINNEST, marks, thinnest
+from lab_utils.render.marks import BIN, THINNEST, Mark, marks, thinnest
 from lab_utils.render.svg import number
 from lab_utils.timeline import Span
+from lab_utils.timeline.span import Spans
+
+
+def drawn_marks(spans: list[Span], scale: float, thin_units: float = THINNEST) -> list[Mark]:
+    held = Spans.from_spans(spans)
+    return list(marks(held, held.columns.activity, 0, 0, scale, thin_units))
 
 
 def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
@@ -22,7 +28,7 @@ def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
     spans = [
         Span(0, "own", ("compute", "communication", "waiting")[n % 3], n, n + 1 - n % 2 / 2, op) for n in range(30_000)
     ]
-    drawn = list(marks(spans, 0, 0, 0.01))
+    drawn = drawn_marks(spans, 0.01)
     widest = BIN * THINNEST
     assert len(drawn) <= 3 * 300 / (widest - 0.02)
     assert all(mark.width <= widest + 1e-9 for mark in drawn)
@@ -38,7 +44,7 @@ def test_thousands_of_ops_become_a_density_that_keeps_their_shares() -> None:
 def test_thin_spans_far_apart_stay_apart_and_visible() -> None:
     op = compute(0, 0, 1)
     spans = [Span(0, "own", "compute", at, at + 0.01, op) for at in (0, 10, 20)]
-    drawn = list(marks(spans, 0, 0, 1))
+    drawn = drawn_marks(spans, 1)
     assert [(mark.x, mark.width, mark.height) for mark in drawn] == [(at, THINNEST, 1) for at in (0, 10, 20)]
 
 
@@ -74,7 +80,7 @@ def test_a_large_picture_has_few_marks_and_hides_no_bubble() -> None:
     op = compute(0, 0, 1)
     spans = [Span(0, "own", "compute", at, at + 1, op) for at in (*range(100), *range(110, 210))]
     thin_units = thinnest(spans=1_000_000, tracks=100, width=700)
-    drawn = list(marks(spans, 0, 0, 1, thin_units))
+    drawn = drawn_marks(spans, 1, thin_units)
     assert thin_units == 7 and len(drawn) <= 2 * (100 / (BIN * thin_units - 1) + 1)
     assert not any(mark.x < 105 < mark.x + mark.width for mark in drawn)
     assert sum(mark.width for mark in drawn) == pytest.approx(200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab_utils.timeline.span import LANES
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Phase
 
@@ -61,7 +62,8 @@ class Layout:
 def layout(timeline: Timeline) -> Layout:
     """Tall rows with words for up to 8 ranks, thin ones up to 32, and a density beyond."""
     ranks = timeline.world_size
-    tracks = max((span.track + 1 for span in timeline.spans if span.lane == "wire"), default=0)
+    on_wire = timeline.columns.track[timeline.columns.lane == LANES.index("wire")]
+    tracks = int(on_wire.max()) + 1 if len(on_wire) else 0
     depth = max((level + 1 for phases in timeline.phases for level, _ in nested(phases)), default=0)
     if ranks <= 8:
         wire = min(36, max(9, 6 * tracks)) if tracks else 0

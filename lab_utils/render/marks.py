@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.timeline.span import Span
+from lab_utils.schedule.schedule import KINDS, ScheduleOps
+from lab_utils.timeline.span import Columns, Span, Spans
+from lab_utils.timeline.trace import Op
 from lab_utils.timeline.units import bytes_text, time_text
 
 THINNEST = 0.5  # user units: spans below this are merged
 BIN = 4  # so many times as wide is the widest stretch that merged spans share
+PAINTS = tuple(palette.PAINTS)  # the first of them are the activities, in their order
+NO_PAINT = 255
 MOST_MARKS = 10_000  # about so many in one picture, or nobody can open it
 
 
@@ -33,53 +40,66 @@ def thinnest(spans: int, tracks: int, width: float) -> float:
 
 
 def marks(
-    spans: Iterable[Span], origin_s: float, x0: float, scale: float, thin_units: float = THINNEST
+    spans: Spans, paints: np.ndarray, origin_s: float, x0: float, scale: float, thin_units: float = THINNEST
 ) -> Iterator[Mark]:
-    """Marks of one track, `scale` user units a second. Spans must be in order of start.
+    """Marks of one track, `scale` user units a second. Spans are in order of start; `paints` numbers PAINTS.
 
-    Spans thinner than thin_units share a box of at most BIN times that, in which each activity takes its share of the
-    height: so thousands of ops become a density, and none is hidden by its neighbour.
+    Spans thinner than thin_units share a box of at most BIN times that, in which each paint takes its share of the
+    height: so thousands of ops become a density, and none is hidden by its neighbour. No box hides a pause that is
+    wider than thin_units.
     """
-    thin: list[Span] = []
-    for span in spans:
-        if thin and _apart(thin, span) * scale > thin_units:
-            yield from _merged(thin, origin_s, x0, scale)
-            thin = []
-        if span.duration_s * scale < thin_units:
-            thin.append(span)
+    columns = spans.columns
+    start, end = (columns.start_s - origin_s) * scale, (columns.end_s - origin_s) * scale
+    for first, last in _boxes(start, end, thin_units):
+        if last - first > 1:
+            yield from _merged(spans[first:last], paints[first:last], origin_s, x0, scale)
             continue
-        yield from _merged(thin, origin_s, x0, scale)
-        thin = []
-        x = x0 + (span.start_s - origin_s) * scale
-        yield Mark(paint_of(span), x, span.duration_s * scale, 0, 1, _label(span), _tip(span, origin_s))
-    yield from _merged(thin, origin_s, x0, scale)
+        width = max(float(end[first] - start[first]), THINNEST)
+        span, wide = spans[first], width >= thin_units
+        yield Mark(
+            PAINTS[paints[first]], x0 + float(start[first]), width, 0.0, 1.0, _label(span) if wide else "",
+            _tip(span, origin_s),
+        )  # fmt: skip
 
 
-def _apart(thin: list[Span], span: Span) -> float:
-    """More than the thinnest when the span must not share their box: it would be too wide, or hide idle time."""
-    return max((span.end_s - thin[0].start_s) / BIN, span.start_s - thin[-1].end_s)
-
-
-def paint_of(span: Span) -> str:
-    """Name of the look in palette.PAINTS: the activity, or of a pipeline's computing which kind it is."""
-    return span.op.phase if span.op.stage is not None and span.op.phase in palette.COMPUTES else span.activity
-
-
-def _merged(spans: list[Span], origin_s: float, x0: float, scale: float) -> Iterator[Mark]:
-    if not spans:
+def _boxes(start: np.ndarray, end: np.ndarray, thin_units: float) -> Iterator[tuple[int, int]]:
+    """(first, one past the last) of the spans that share a box."""
+    if not len(start):
         return
-    start_s, end_s = spans[0].start_s, spans[-1].end_s
-    sums_s = {name: sum(s.duration_s for s in spans if paint_of(s) == name) for name in palette.PAINTS}
-    all_s = sum(sums_s.values())
-    tip = _tip_of_many(len(spans), sums_s, start_s - origin_s, end_s - start_s)
-    if len(spans) == 1:
-        tip = _tip(spans[0], origin_s)
-    bottom = 0.0
-    for name, sum_s in sums_s.items():
-        height = sum_s / all_s if all_s else float(name == paint_of(spans[0]))
+    thin = end - start < thin_units
+    cell = np.floor(start / (BIN * thin_units))
+    together = thin[1:] & thin[:-1] & (cell[1:] == cell[:-1]) & (start[1:] - end[:-1] <= thin_units)
+    cuts = np.flatnonzero(~together) + 1
+    yield from pairwise([0, *cuts.tolist(), len(start)])
+
+
+def op_paints(ops: Sequence[Op]) -> np.ndarray:
+    """uint8[ops]: of a pipeline's computing the number of its kind in PAINTS, NO_PAINT for other ops."""
+    if isinstance(ops, ScheduleOps):
+        return np.array([PAINTS.index(kind) for kind in KINDS], np.uint8)[ops.kind]
+    found = (
+        PAINTS.index(op.phase) if op.stage is not None and op.phase in palette.COMPUTES else NO_PAINT for op in ops
+    )
+    return np.fromiter(found, np.uint8, len(ops))
+
+
+def paints_of(columns: Columns, of_ops: np.ndarray) -> np.ndarray:
+    """uint8[spans], numbers of PAINTS: what its op wears, or else what it does."""
+    own = of_ops[columns.op]
+    return np.where(own == NO_PAINT, columns.activity, own)
+
+
+def _merged(spans: Spans, paints: np.ndarray, origin_s: float, x0: float, scale: float) -> Iterator[Mark]:
+    c = spans.columns
+    start_s, end_s = float(c.start_s[0]), float(c.end_s[-1])
+    sums_s = np.bincount(paints, c.end_s - c.start_s, len(PAINTS)).tolist()
+    all_s = sum(sums_s)
+    tip = _tip_of_many(len(spans), dict(zip(PAINTS, sums_s, strict=True)), start_s - origin_s, end_s - start_s)
+    x, width, bottom = x0 + (start_s - origin_s) * scale, max((end_s - start_s) * scale, THINNEST), 0.0
+    for number, sum_s in enumerate(sums_s):
+        height = sum_s / all_s if all_s else float(number == paints[0])
         if height:
-            width = max((end_s - start_s) * scale, THINNEST)
-            yield Mark(name, x0 + (start_s - origin_s) * scale, width, bottom, height, "", tip)
+            yield Mark(PAINTS[number], x, width, bottom, height, "", tip)
         bottom += height
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import groupby
+
+import numpy as np
 
 from lab_utils.render import palette
 from lab_utils.render.axis import time_axis
 from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.render.legend import legend
-from lab_utils.render.marks import Mark, marks, paint_of, thinnest
+from lab_utils.render.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.render.phases import Bands
 from lab_utils.render.svg import element, pattern, text, text_width, tip
+from lab_utils.timeline.span import Columns
 from lab_utils.timeline.summary import headline, summary
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.units import percent_text, time_text
@@ -36,9 +38,9 @@ class _Drawing:
         self.timeline, self.hover = timeline, hover
         self.layout: Layout = layout(timeline)
         self.scale = (PLOT_RIGHT - PLOT_LEFT) / (timeline.makespan_s or 1.0)
-        content = repr((timeline.kind, timeline.world_size, timeline.spans, timeline.phases))
-        self.id = "tl" + sha256(content.encode("utf-8", "backslashreplace")).hexdigest()[:8]
-        kinds = {paint_of(span) for span in timeline.spans} & palette.COMPUTES.keys()
+        self.id = "tl" + _digest(timeline)[:8]
+        self.op_paints = op_paints(timeline.ops)
+        kinds = {PAINTS[number] for number in set(self.op_paints.tolist()) - {NO_PAINT}}
         self.paints = kinds or set(palette.ACTIVITIES)  # a schedule is all computing
         tracks = timeline.world_size * (1 + self.layout.wire_tracks)
         self.thinnest = thinnest(len(timeline.spans), tracks, PLOT_RIGHT - PLOT_LEFT)
@@ -117,8 +119,10 @@ class _Drawing:
 
     def _lane(self, rank: int, lane: str, top: float, height: float, track: int = 0) -> Iterator[str]:
         yield element("rect", x=PLOT_LEFT, y=top, width=PLOT_RIGHT - PLOT_LEFT, height=height, fill=palette.LANE)
-        tracks = {n: tuple(spans) for n, spans in groupby(self.timeline.lane(rank, lane), lambda s: s.track)}
-        for mark in marks(tracks.get(track, ()), self.timeline.start_s, PLOT_LEFT, self.scale, self.thinnest):
+        spans = self.timeline.lane(rank, lane)
+        spans = spans[slice(*np.searchsorted(spans.columns.track, (track, track + 1)).tolist())]
+        paints = paints_of(spans.columns, self.op_paints)
+        for mark in marks(spans, paints, self.timeline.start_s, PLOT_LEFT, self.scale, self.thinnest):
             yield self._mark(mark, lane, top, height)
 
     def _mark(self, mark: Mark, lane: str, top: float, height: float) -> str:
@@ -138,3 +142,11 @@ class _Drawing:
         halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
         return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
+
+
+def _digest(timeline: Timeline) -> str:
+    """Of all that is drawn: pictures in one page must not share names."""
+    found = sha256(repr((timeline.kind, timeline.world_size, timeline.phases)).encode("utf-8", "backslashreplace"))
+    for name in Columns.__slots__:
+        found.update(np.ascontiguousarray(getattr(timeline.columns, name)))
+    return found.hexdigest()

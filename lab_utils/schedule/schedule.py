@@ -119,6 +119,11 @@ class ScheduleOps(Sequence[Op]):
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
 
+    @property
+    def kind(self) -> np.ndarray:
+        """uint8[n]: a number of KINDS."""
+        return self._schedule.kind
+
     def __len__(self) -> int:
         return len(self._schedule)
 

@@ -114,9 +114,9 @@ class Timeline:
             raise ValueError("peak_activations counts micro-batches of a schedule, and this timeline is of a trace")
         return schedule.peak_activations
 
-    def lane(self, rank: int, lane: Lane) -> Sequence[Span]:
+    def lane(self, rank: int, lane: Lane) -> Spans:
         """Spans of one rank's lane, in order of track and start."""
-        return self._lanes.get((rank, lane), ())
+        return self._lanes.get((rank, lane), self.spans[:0])
 
     def to_svg(self) -> str:
         """The picture, as text of an SVG file: same timeline, same bytes. Its marks tell their op on hover."""
