@@ -18,7 +18,7 @@ ROWS_HEIGHT = 640  # many ranks share this height
 
 @dataclass(frozen=True)
 class Layout:
-    """Heights inside one rank's row, from the top: phase bands, own stream, wire tracks; then a gap.
+    """Heights inside one rank's row, from the top: phase bands, own stream, wire tracks, memory; then a gap.
 
     named   rows are tall enough for words inside phases and marks
     every   each n-th rank is labelled
@@ -30,6 +30,7 @@ class Layout:
     own: float
     wire_tracks: int
     wire: float
+    memory: float
     gap: float
     named: bool
     every: int
@@ -40,7 +41,7 @@ class Layout:
 
     @property
     def lanes_height(self) -> float:
-        return self.own + (1 if self.wire_tracks else 0) + self.wire
+        return self.own + (1 if self.wire_tracks else 0) + self.wire + (1 if self.memory else 0) + self.memory
 
     @property
     def row(self) -> float:
@@ -49,6 +50,11 @@ class Layout:
     @property
     def track(self) -> float:
         return self.wire / max(1, self.wire_tracks)
+
+    @property
+    def memory_top(self) -> float:
+        """From the top of a row."""
+        return self.phases_height + self.lanes_height - self.memory
 
     @property
     def bottom(self) -> float:
@@ -67,14 +73,14 @@ def layout(timeline: Timeline) -> Layout:
     depth = max((level + 1 for phases in timeline.phases for level, _ in nested(phases)), default=0)
     if ranks <= 8:
         wire = min(36, max(9, 6 * tracks)) if tracks else 0
-        return Layout(ranks, depth, 15, 26, tracks, wire, 14, True, 1)
+        return Layout(ranks, depth, 15, 26, tracks, wire, 14 if timeline.memory else 0, 14, True, 1)
     if ranks <= 32:
         wire = min(9, 3 + 2 * tracks) if tracks else 0
-        return Layout(ranks, min(depth, 1), 3, 12, tracks, wire, 5, False, 1)
+        return Layout(ranks, min(depth, 1), 3, 12, tracks, wire, 6 if timeline.memory else 0, 5, False, 1)
     pitch = max(2.0, ROWS_HEIGHT / ranks)
     wire = 0.25 * pitch if tracks and pitch > 4 else 0
     every = max(1, round(16 / pitch))
-    return Layout(ranks, 0, 0, 0.85 * pitch - wire, tracks if wire else 0, wire, 0.15 * pitch, False, every)
+    return Layout(ranks, 0, 0, 0.85 * pitch - wire, tracks if wire else 0, wire, 0, 0.15 * pitch, False, every)
 
 
 def nested(phases: Sequence[Phase]) -> list[tuple[int, Phase]]:

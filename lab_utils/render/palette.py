@@ -13,6 +13,7 @@ from typing import Literal
 CARD, CARD_EDGE = "#fcfcfa", "#d8d8d3"
 LANE = "#f1f1ed"
 GRID = "#dcdcd6"
+MEMORY = "#b7a6d6"  # lilac: no activity wears it
 INK, QUIET_INK = "#1f2328", "#57606a"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Noto Sans', Arial, sans-serif"
 

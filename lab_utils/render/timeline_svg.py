@@ -1,4 +1,4 @@
-"""A Timeline as an SVG picture: one row a rank, its own stream above, the wire below, phases on top."""
+"""A Timeline as an SVG picture: one row a rank: phases on top, its own stream, the wire, memory below."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.render.legend import legend
 from lab_utils.render.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
+from lab_utils.render.memory_strip import Strips
 from lab_utils.render.phases import Bands
 from lab_utils.render.svg import element, pattern, text, text_width, tip
 from lab_utils.timeline.span import Columns
@@ -45,6 +46,7 @@ class _Drawing:
         tracks = timeline.world_size * (1 + self.layout.wire_tracks)
         self.thinnest = thinnest(len(timeline.spans), tracks, PLOT_RIGHT - PLOT_LEFT)
         self.bands = Bands(timeline, self.layout, self.scale, hover)
+        self.strips = Strips(timeline.memory or (), timeline.start_s, self.scale, hover)
 
     def svg(self) -> str:
         lanes = bool(self.layout.wire_tracks)
@@ -104,6 +106,9 @@ class _Drawing:
             for track in range(self.layout.wire_tracks):
                 top = wire_top + track * self.layout.track
                 yield from self._lane(rank, "wire", top, self.layout.track, track)
+        if self.layout.memory:
+            top = self.layout.top(rank) + self.layout.memory_top
+            yield from self.strips.strip(rank, top, self.layout.memory, self.layout.named)
         if rank % self.layout.every == 0:
             yield from self._row_words(rank, own_top)
 

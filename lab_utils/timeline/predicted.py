@@ -27,6 +27,9 @@ class Prediction:
     placement: Placement
     hardware: Hardware
 
+    def memory(self) -> None:
+        """A trace does not tell what its ranks hold."""
+
 
 def simulate(trace: Trace, hardware: Hardware) -> Timeline:
     """Timeline of a trace on this hardware; the trace's own clock counts for nothing.

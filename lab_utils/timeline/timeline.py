@@ -15,6 +15,7 @@ from lab_utils.timeline.summary import summary
 from lab_utils.timeline.trace import Op, Phase
 
 if TYPE_CHECKING:
+    from lab_utils.timeline.memory import Memory
     from lab_utils.timeline.program import Placement
 
 
@@ -22,6 +23,8 @@ class Predicted(Protocol):
     """What a predicted timeline was made from."""
 
     placement: Placement
+
+    def memory(self) -> tuple[Memory, ...] | None: ...
 
 
 SVG = "image/svg+xml"
@@ -105,6 +108,11 @@ class Timeline:
         """Compute time / (ranks × makespan): 1 - bubble_fraction."""
         available_s = self.world_size * self.makespan_s
         return min(1.0, fsum(self.compute_by_rank_s) / available_s) if available_s else 0.0
+
+    @cached_property
+    def memory(self) -> tuple[Memory, ...] | None:
+        """What each rank holds over time; None where that is not known."""
+        return None if self.prediction is None else self.prediction.memory()
 
     @property
     def peak_activations(self) -> tuple[int, ...]:
