@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 ALGORITHMS = ("ring", "tree", "two_level")
-_NONE = (np.inf, np.inf, 0.0, 0.0)
+_NONE = (0.0, np.inf, 0.0, 0.0)  # for ever, on any link
 _Shape = tuple[float, float]  # steps, bytes
 
 
@@ -108,6 +108,6 @@ _FLAT: dict[str, tuple] = {
     "all_to_all": (_around(1), None),
     "gather": (_around(1), None),
     "scatter": (_around(1), None),
-    "barrier": (None, _levels(2)),
+    "barrier": (None, lambda n, _: (2 * (n - 1).bit_length(), 0)),
     "message": (lambda n, size_bytes: (1, size_bytes), None),
 }
