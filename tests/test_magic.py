@@ -72,6 +72,8 @@ NONE = "%%ranks\nNone"
 EMPTY = "%%ranks\n# nothing yet"
 ON_TWO = "%%ranks --on 0,2\nrank"
 RECORD = "%%ranks --record trace\ntotal(torch.ones(2)).sum().item()"
+UNCOUNTED = "%%ranks --record plain --no-count\ntotal(torch.ones(2)).sum().item();"
+KERNELS = "[sum(op.kernels for op in t) > 0 for t in (trace, plain)]"
 RECORDED = "[op.name for op in trace if op.kind == 'collective'], trace.world_size, trace.timeline().makespan_s > 0"
 DEFINE_TWICE = "%%ranks\ndef twice():\n    return total(2 * torch.ones(1))"
 BY_NAME = 'ranks.run("twice")'
@@ -85,6 +87,7 @@ WRONG_RANKS = {
     "%%ranks --on 4\n1": "--on 4: the ranks are 0 to 3",
     "%%ranks --on one\n1": "--on one: write ranks as 0 or 0,2",
     "%%ranks --on 0 --record t\n1": "--record needs every rank: leave --on away",
+    "%%ranks --no-count\n1": "--no-count needs --record NAME: nothing is counted without it",
 }
 LIGHT = "import sys; 'torch' in sys.modules"
 STOPPED = "%%ranks\nrank  # nobody is there"
@@ -93,8 +96,8 @@ STOPPED = "%%ranks\nrank  # nobody is there"
 @pytest.fixture(scope="module")
 def notebook() -> Iterator[Notebook]:
     cells = [START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO, RECORD]
-    cells += [RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL, f"{VALUES}  # after it", SYNTAX, WARN, PX]
-    cells += [AFTER_PX, *WRONG_RANKS, LIGHT, "ranks.stop()", STOPPED]
+    cells += [UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL, f"{VALUES}  # after it"]
+    cells += [SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT, "ranks.stop()", STOPPED]
     return Notebook(cells)
 
 
@@ -127,6 +130,11 @@ def test_a_recorded_cell_gives_its_trace(notebook: Notebook) -> None:
     assert notebook.said(RECORD) == "ranks 0-3: 8.0\n"
     (shown,) = notebook.outputs(RECORDED)
     assert shown.data["text/plain"] == "(['all_reduce', 'all_reduce', 'all_reduce', 'all_reduce'], 4, True)"
+
+
+def test_a_cell_can_be_recorded_uncounted(notebook: Notebook) -> None:
+    (shown,) = notebook.outputs(KERNELS)
+    assert shown.data["text/plain"] == "[True, False]"
 
 
 def test_functions_of_the_ranks_by_name_and_of_the_notebook_by_value(notebook: Notebook) -> None:

@@ -15,13 +15,31 @@ if TYPE_CHECKING:
 _SHORTEST_S = 1e-6  # computing between two ops that is shorter than this is only the recording itself
 
 
+class Counts(NamedTuple):
+    """What kernels did in a stretch of computing.
+
+    bytes, other_bytes       read and written by kernels that have FLOPs, and by the others
+    live_bytes, peak_bytes   what live tensors held at its end, and at most; None when nobody counted
+    """
+
+    flops: int = 0
+    bytes: int = 0
+    other_bytes: int = 0
+    kernels: int = 0
+    live_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
+NOTHING = Counts()
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """An op while it is under way; becomes an `Op` when the recording ends.
 
     asynchronous    the caller said so, or did not say and has not waited inside c10d
     on_device       its tensors are on a GPU, so it is done when a stream says so
-    inferred        a wait that happened inside autograd and is there only if its op was not yet done
+    inferred        a wait that happened inside autograd; how long it blocked its op tells, if it did
     channel         what the op is numbered by; None for a wait
     signature       what all that take part must bring alike
     """
@@ -46,6 +64,7 @@ class Entry:
     issue_s: Moment = 0.0
     wait_s: Moment | None = None
     done_s: Moment | None = None
+    counts: Counts = NOTHING
 
     def set_done(self, at: Moment) -> None:
         """Whoever sees it first says when: the rank's own thread, or a thread of the backend's."""
@@ -59,6 +78,7 @@ class Computing(NamedTuple):
     phase: str
     issue_s: Moment
     done_s: Moment
+    counts: Counts
 
 
 def to_ops(rank: int, entries: list[Entry | Computing], seconds: Callable[[Moment], float]) -> list[Op]:
@@ -74,12 +94,16 @@ def to_ops(rank: int, entries: list[Entry | Computing], seconds: Callable[[Momen
 
 
 def _entry(computing: Computing) -> Entry:
-    phase, issue_s, done_s = computing
-    return Entry("compute", "compute", phase=phase, issue_s=issue_s, done_s=done_s)
+    phase, issue_s, done_s, counts = computing
+    return Entry("compute", "compute", bytes=counts.bytes, phase=phase, issue_s=issue_s, done_s=done_s, counts=counts)
 
 
 def _in_turn(entries: list[Entry]) -> list[Entry]:
-    """Computing and waits one after the other, each from where the one before ended; empty ones are left out."""
+    """Computing and waits one after the other, each from where the one before ended.
+
+    Computing without length or kernels is left out. A wait inside autograd that did not block stays, without length:
+    had its op taken longer, it would have.
+    """
     free_s = float("-inf")
     kept = []
     for entry in entries:
@@ -88,17 +112,29 @@ def _in_turn(entries: list[Entry]) -> list[Entry]:
                 entry.done_s = max(entry.done_s, entry.issue_s)
             kept.append(entry)
             continue
-        if entry.inferred:
-            entry.done_s = entry.of.done_s
         entry.issue_s = max(entry.issue_s, free_s)
+        if entry.inferred:
+            _infer(entry)
         if entry.done_s is not None:
-            if entry.done_s - entry.issue_s <= _SHORTEST_S and (entry.kind == "compute" or entry.inferred):
+            if _is_empty(entry):
                 continue
             entry.done_s = free_s = max(entry.done_s, entry.issue_s)
-        if entry.inferred and entry.of.wait_s is None:
-            entry.of.wait_s = entry.issue_s
         kept.append(entry)
     return kept
+
+
+def _infer(wait: Entry) -> None:
+    """How long a wait inside autograd lasted: until its op was done, or not at all."""
+    op = wait.of
+    blocked = op.done_s is not None and op.done_s - wait.issue_s > _SHORTEST_S
+    wait.done_s = op.done_s if blocked else wait.issue_s
+    if blocked and op.wait_s is None:
+        op.wait_s = wait.issue_s
+
+
+def _is_empty(entry: Entry) -> bool:
+    short = entry.done_s - entry.issue_s <= _SHORTEST_S
+    return short and entry.kind == "compute" and not entry.counts.kernels
 
 
 def _to_op(rank: int, entry: Entry, index: dict[int, int]) -> Op:
@@ -106,5 +142,7 @@ def _to_op(rank: int, entry: Entry, index: dict[int, int]) -> Op:
         rank, entry.kind, entry.name, entry.group, entry.ranks, entry.seq, entry.bytes,
         peer=entry.peer, tag=entry.tag, asynchronous=entry.asynchronous and entry.kind not in ("compute", "wait"),
         of=None if entry.of is None else index.get(id(entry.of)), source=entry.source, phase=entry.phase,
-        issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s,
+        issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s, flops=entry.counts.flops,
+        other_bytes=entry.counts.other_bytes, kernels=entry.counts.kernels,
+        live_bytes=entry.counts.live_bytes, peak_bytes=entry.counts.peak_bytes,
     )  # fmt: skip

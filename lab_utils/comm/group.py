@@ -218,7 +218,7 @@ class RecordedGroup(ProcessGroup):
 
     def _forward(self, entry: Entry, start: Start, on_done=None) -> Work:
         recorder.issue(entry)
-        inner = start()
+        inner = recorder.start(start)
         recorder.issued(entry, inner)
         work = RecordedWork(inner, entry, on_done)
         if self._coalesced is not None:

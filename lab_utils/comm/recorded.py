@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 
 from lab_utils.comm.clock import Moment
-from lab_utils.comm.entry import Computing, Entry
+from lab_utils.comm.entry import NOTHING, Computing, Counts, Entry
+from lab_utils.comm.kernels import KernelCounter, counting
 from lab_utils.timeline.trace import Op, Phase
 
 
 @dataclass(slots=True)
 class Recording:
-    """What one `recording()` collected; `ops` and `phases` are filled when it ends."""
+    """What one `recording()` collected; `ops` and `phases` are filled when it ends. No counter: no kernel counts."""
 
     entries: list[Entry | Computing] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
+    counter: KernelCounter | None = None
+
+    def counting(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.counter is None else counting(self.counter)
+
+    def counted(self) -> Counts:
+        """What kernels did since this was last asked."""
+        return NOTHING if self.counter is None else self.counter.cut()
 
     def finish(self, show: Callable[[str, Entry], None]) -> None:
         """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""

@@ -19,6 +19,7 @@ from lab_utils.comm.callers import name_files as name_files
 from lab_utils.comm.clock import Moment, StreamClock, host_now
 from lab_utils.comm.entry import Computing, Entry, to_ops
 from lab_utils.comm.futures import after_backward, future_of, in_backward
+from lab_utils.comm.kernels import KernelCounter
 from lab_utils.comm.presence import Presence
 from lab_utils.comm.recorded import Recording
 from lab_utils.timeline.trace import Phase
@@ -60,6 +61,11 @@ class Recorder(Presence):
         entry.phase = self._phase()
         self._compute_until(entry.issue_s)
         self.recording.entries.append(entry)
+
+    def start(self, start: Callable[[], torch.distributed.Work]) -> torch.distributed.Work:
+        """Hand the op to the backend."""
+        counter = None if self.recording is None else self.recording.counter
+        return start() if counter is None else counter.aside(start)
 
     def issued(self, entry: Entry, work: torch.distributed.Work) -> None:
         """The backend has taken the op, and the rank goes on unless it waits at once."""
@@ -138,7 +144,7 @@ class Recorder(Presence):
     # ------------------------------------------------------------------ the time between ops
     def _compute_until(self, at: Moment) -> None:
         """Whatever the rank did since its last op was its own computing."""
-        self.recording.entries.append(Computing(self._phase(), self._cursor, at))
+        self.recording.entries.append(Computing(self._phase(), self._cursor, at, self.recording.counted()))
         self._cursor = at
 
     def _phase(self) -> str:
@@ -167,23 +173,28 @@ class Recorder(Presence):
             self._phases.pop()
 
     @contextmanager
-    def record(self) -> Iterator[Recording]:
+    def record(self, count: bool = True, meet: Callable[[], None] | None = None) -> Iterator[Recording]:
         if self.recording is not None:
             raise RuntimeError("a recording is already under way on this rank; end it before starting another")
         if torch.cuda.is_initialized():
             self._read_stream()
         interval_s = sys.getswitchinterval()
         sys.setswitchinterval(min(interval_s, _SWITCH_S))
-        self.recording = recorded = Recording()
-        self._cursor = begin = self._now()
-        try:
-            yield recorded
-            recorded.finish(self.show)
-        finally:
-            self._compute_until(self._now())
-            sys.setswitchinterval(interval_s)
-            self.recording, self._for_autograd = None, []
-            self._close(recorded, begin)
+        recorded = Recording(counter=KernelCounter() if count else None)
+        with recorded.counting():
+            if meet is not None:
+                meet()
+                recorded.counted()
+            self.recording = recorded
+            self._cursor = begin = self._now()
+            try:
+                yield recorded
+                recorded.finish(self.show)
+            finally:
+                self._compute_until(self._now())
+                sys.setswitchinterval(interval_s)
+                self.recording, self._for_autograd = None, []
+                self._close(recorded, begin)
 
     def _close(self, recorded: Recording, begin: Moment) -> None:
         seconds = self._stream.seconds if self._stream is not None else float
@@ -204,6 +215,11 @@ def phase(name: str) -> AbstractContextManager[None]:
     return recorder.phase(name)
 
 
-def recording() -> AbstractContextManager[Recording]:
-    """`with recording() as recorded: ...` records this rank's ops; `recorded.ops` is there when the block ended."""
-    return recorder.record()
+def recording(count: bool = True, meet: Callable[[], None] | None = None) -> AbstractContextManager[Recording]:
+    """`with recording() as recorded: ...` records this rank's ops; `recorded.ops` is there when the block ended.
+
+    count   count the kernels between the ops too, of which a prediction is made (some µs a kernel). Code that
+            torch.compile made cannot be counted: RuntimeError, which names count=False
+    meet    called when all is ready, and not recorded: a barrier lets all ranks begin together
+    """
+    return recorder.record(count, meet)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lab_utils.ranks.crew import Member
 from lab_utils.ranks.diagnosis import Diagnosis
 from lab_utils.ranks.errors import RanksInterrupted
+from lab_utils.ranks.interrupts import interrupts_held
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.ranks.watch import Watch
 
@@ -57,7 +58,11 @@ class Call:
 
     def finish(self, function: Callable, args: tuple) -> None:
         """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back."""
-        self._send(function, args)
+        try:
+            with interrupts_held():  # a rank that was not sent to would never answer, and the others would run on
+                self._send(function, args)
+        except KeyboardInterrupt as error:
+            self._interrupts.append(error)
         while self.waiting:
             try:
                 self._step()

@@ -57,6 +57,7 @@ class Crew:
         self.lost = ""  # why all ranks were ended
         self.guards = Guards()
         self._ended: dict[int, int] = {}  # exit codes by process id
+        self._filling = True  # a process that ends may be one that is to be a rank
         self._death: Future[int] = Future()  # exit code of the next rank that ends
         self._kills = MemoryKills()
         self.folder = Path(tempfile.mkdtemp(prefix="lab-ranks-"))
@@ -113,15 +114,18 @@ class Crew:
         from lab_utils.ranks import cluster
 
         start, zygote, log = self._starting
+        self._filling = True
         engines = cluster.new_engines(self.client, partial(start, len(places)), len(places), zygote, self._death, log)
         found = dict(zip(places, engines, strict=True))
         asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path) for rank in places}
         pids = self._all(found, asked)
         for rank, pid in pids.items():
+            self.dead.pop(rank, None)
             self.members[rank] = Member(found[rank], pid)
             self.guards.reach(rank, socket_file(self.folder, rank, pid))
             if pid in self._ended:  # since it answered
                 self.dead[rank] = self._ended[pid]
+        self._filling = False
 
     # ------------------------------------------------------------------ groups
     def form(self) -> None:
@@ -158,10 +162,7 @@ class Crew:
     def replace_dead(self) -> None:
         """New processes for the ranks that died. StartError when there is nothing left to start them from."""
         self._death = Future()
-        dead = sorted(self.dead)
-        self._fill(dead)
-        for rank in dead:
-            self.dead.pop(rank)
+        self._fill(sorted(self.dead))
 
     @property
     def alive(self) -> bool:
@@ -177,7 +178,8 @@ class Crew:
                 self.dead[rank] = exit_code
                 if self.on_death is not None:
                     self.on_death(rank)
-        if not self._death.done():
+        ours = self._filling or pid in [member.pid for member in self.members.values()]
+        if ours and not self._death.done():  # not one of a replacement that was given up
             self._death.set_result(exit_code)
 
     def _note_parent_end(self) -> None:

@@ -16,6 +16,7 @@ from lab_utils.ranks.session import Ranks, current_ranks
 @magic_arguments()
 @argument("--on", default=None, help="ranks to run on, such as 0 or 0,2 (all, unless given)")
 @argument("--record", metavar="NAME", default=None, help="record the cell; the Trace goes into this variable")
+@argument("--no-count", action="store_true", help="do not count kernels while recording")
 def ranks_magic(line: str, cell: str) -> None:
     """Run the cell on every rank."""
     given = parse_argstring(ranks_magic, line)
@@ -25,11 +26,14 @@ def ranks_magic(line: str, cell: str) -> None:
     members = _members(given.on, ranks)
     if given.record and members is not None:
         raise UsageError("--record needs every rank: leave --on away")
+    if given.no_count and not given.record:
+        raise UsageError("--no-count needs --record NAME: nothing is counted without it")
     ip = get_ipython()
     name = f"In [{ip.displayhook.prompt_count}]"  # ip.execution_count is already the next cell's, from IPython 9.18
     source = "\n" + cell  # the magic's own line counts, as the notebook shows it
     remember_cell(name, source)
-    outcomes = ranks.call(on_rank.run_cell, source, name, given.record is not None, only=members)
+    recorded = given.record is not None
+    outcomes = ranks.call(on_rank.run_cell, source, name, recorded, not given.no_count, only=members)
     show(outcomes)
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)

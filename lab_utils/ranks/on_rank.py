@@ -29,7 +29,10 @@ _BACKEND_SAID = re.compile(
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded."""
+    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded.
+
+    groupless   the call ended its process group, as a script does at its end
+    """
 
     rank: int
     result: bytes = b""
@@ -38,6 +41,7 @@ class Outcome:
     failure: Failure | None = None
     ops: list = field(default_factory=list)
     phases: list = field(default_factory=list)
+    groupless: bool = False
 
 
 def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
@@ -86,9 +90,9 @@ def _publish(values: dict) -> None:
     publish_data({"report": values})
 
 
-def run(payload: bytes, names: dict[str, str], record: bool = False) -> Outcome:
+def run(payload: bytes, names: dict[str, str], record: bool = False, count: bool = True) -> Outcome:
     """Run a packed function. `names` maps files of the notebook's cells to what the notebook calls them."""
-    return _guarded(lambda: _call(payload), names, record)
+    return _guarded(lambda: _call(payload), names, record, count)
 
 
 def _call(payload: bytes) -> Any:
@@ -96,9 +100,9 @@ def _call(payload: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def run_cell(source: str, name: str, record: bool = False) -> Outcome:
+def run_cell(source: str, name: str, record: bool = False, count: bool = True) -> Outcome:
     """Run a cell in the rank's namespace; its last expression's repr is printed, as a notebook would."""
-    return _guarded(lambda: _execute(source, name), {}, record)
+    return _guarded(lambda: _execute(source, name), {}, record, count)
 
 
 def _execute(source: str, name: str) -> None:
@@ -112,8 +116,10 @@ def _execute(source: str, name: str) -> None:
             print(repr(value))
 
 
-def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Outcome:
+def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool, count: bool) -> Outcome:
     """Run the call with its prints collected; an exception becomes a Failure and cuts this rank off its group."""
+    import torch.distributed as dist
+
     from lab_utils.comm.recorder import name_files, recorder
 
     outcome = Outcome(recorder.rank)
@@ -123,7 +129,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             recorder.begin_call()
-            with _recorded(outcome) if record else contextlib.nullcontext():
+            with _recorded(outcome, count) if record else contextlib.nullcontext():
                 result = call()
             outcome.result = pack_result(result)
             _refuse_open_coalescing()
@@ -134,6 +140,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool) -> Ou
             leave()  # the others wait for this rank in vain: let them know at once
         finally:
             recorder.show("idle")
+    outcome.groupless = not dist.is_initialized()
     outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
     return outcome
 
@@ -149,13 +156,12 @@ def _refuse_open_coalescing() -> None:
 
 
 @contextlib.contextmanager
-def _recorded(outcome: Outcome):
+def _recorded(outcome: Outcome, count: bool):
     import torch.distributed as dist
 
     from lab_utils.comm.recorder import recording
 
-    dist.barrier()  # so that all ranks begin together
-    with recording() as recorded:
+    with recording(count, meet=dist.barrier) as recorded:
         yield
     outcome.ops, outcome.phases = recorded.ops, recorded.phases
 
@@ -184,6 +190,14 @@ def _failure(error: BaseException, names: dict[str, str]) -> Failure:
     op, source = (row.what, row.source) if row is not None else ("", "")
     became = "" if outer is error else "".join(traceback.format_exception_only(outer)).partition("\n")[0]
     return Failure(
-        recorder.rank, type(error).__name__, str(error).strip(), at_s, frames, op, source, recorder.standing(),
+        recorder.rank, type(error).__name__, _said(error), at_s, frames, op, source, recorder.standing(),
         recorder.mismatch, became,
     )  # fmt: skip
+
+
+def _said(error: BaseException) -> str:
+    """The exception's text; that it has none, where its own code for it fails."""
+    try:
+        return str(error).strip()
+    except Exception as another:
+        return f"(no text: its __str__ raised {type(another).__name__})"

@@ -13,6 +13,7 @@ from lab_utils.ranks.call import Call
 from lab_utils.ranks.checks import check_request
 from lab_utils.ranks.crew import Crew
 from lab_utils.ranks.errors import RankDied
+from lab_utils.ranks.interrupts import interrupts_held
 from lab_utils.ranks.naming import cell_names
 from lab_utils.ranks.outcomes import results_of, show, trace_of
 from lab_utils.ranks.processes import CAN_FORK
@@ -82,15 +83,26 @@ class Ranks:
         `lab_utils.comm.report(...)`. RankError: a rank raised. RanksStuck: ranks wait for what cannot come.
         RankDied: a process is gone. KeyboardInterrupt: the cell was interrupted, and the ranks with it.
         """
-        return results_of(self._run(function, args, kwargs, False, on_report))
+        return results_of(self._run(function, args, kwargs, on_report))
 
-    def record(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> Trace:
-        """`run`, with everything that goes over the wire recorded; `trace.results` holds the list of results."""
-        return trace_of(self._run(function, args, kwargs, True, on_report))
+    def record(
+        self,
+        function: Callable | str,
+        *args: Any,
+        on_report: Callable | None = None,
+        count: bool = True,
+        **kwargs: Any,
+    ) -> Trace:
+        """`run`, with everything that goes over the wire recorded; `trace.results` holds the list of results.
 
-    def _run(self, function, args, kwargs, record, on_report) -> list[on_rank.Outcome]:
+        count   count FLOPs and bytes of what the ranks compute too, for `trace.timeline(hardware)`; it costs some µs
+                a kernel. RankError where torch.compile'd code runs, which cannot be counted
+        """
+        return trace_of(self._run(function, args, kwargs, on_report, True, count))
+
+    def _run(self, function, args, kwargs, on_report, *record) -> list[on_rank.Outcome]:
         payload = pack(function, args, kwargs)
-        outcomes = self.call(on_rank.run, payload, cell_names(), record, on_report=on_report)
+        outcomes = self.call(on_rank.run, payload, cell_names(), *record, on_report=on_report)
         show(outcomes)
         return outcomes
 
@@ -120,7 +132,7 @@ class Ranks:
         if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
             show(answers)
             raise error
-        self._must_form = False
+        self._must_form = any(answer.groupless for answer in answers)
         return answers
 
     # ------------------------------------------------------------------ life
@@ -167,9 +179,11 @@ class Ranks:
         self._must_run()
         dead, told, lost = dict(self._crew.dead), self._told, self._crew.lost
         if dead:
-            self._replace()
+            with interrupts_held():  # a new process that is no rank yet would stay, and be nobody's
+                self._replace()
         if self._must_form:
-            self._crew.form()
+            with interrupts_held():  # a rank may wait in gloo for others that have given up, where nothing ends it
+                self._crew.form()
             self._must_form = False
         if untold := {rank: code for rank, code in dead.items() if rank not in told}:
             raise RankDied(untold, how=dict.fromkeys(untold, lost), between=True)

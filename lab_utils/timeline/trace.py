@@ -39,6 +39,8 @@ class Op:
     flops       of a compute op, as its kernels' shapes tell (a multiply-add is 2)
     other_bytes of a compute op: what its kernels without FLOPs read and wrote
     kernels     of a compute op: how many kernels ran
+    live_bytes  of a compute op: what live tensors of the rank held at its end, None when nobody counted
+    peak_bytes  and the most they held within it
     stage       of a pipeline's compute op: which stage, and of which micro-batch
     peer, tag   the other rank (global) of a send or recv, and its tag
     of          index, in this rank's list, of the asynchronous op that a wait waits for
@@ -70,6 +72,8 @@ class Op:
     kernels: int = 0
     stage: int | None = None
     microbatch: int | None = None
+    live_bytes: int | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

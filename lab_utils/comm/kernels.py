@@ -1,0 +1,233 @@
+"""Counts the kernels that run on a rank's thread while it is recorded: FLOPs, and bytes read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
+from torch.utils.flop_counter import flop_registry
+
+from lab_utils.comm.entry import Counts
+from lab_utils.comm.live import LiveBytes, is_wrapper
+
+aten = torch.ops.aten
+
+# Attention on the CPU is what torch's registry calls flash attention, with arguments in the same places.
+_ON_CPU = {
+    aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
+}
+_NOT_COMPUTING = {"c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor", "profiler"}  # namespaces
+# Ops that only make room, or what their schema takes for something else than it is.
+_NOT_KERNELS = {
+    "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_efficientzerotensor", "_unsafe_view",
+    "lift_fresh",
+}  # fmt: skip
+_OVERWRITES = {"copy_", "fill_", "zero_", "_foreach_copy_", "_foreach_zero_", "all_gather_copy_in"}
+# Ops that touch only a part of an argument: its place, and that of the argument as large as the part (-1: the result).
+_TOUCHES = {
+    "embedding": (0, -1), "index": (0, -1), "index_select": (0, -1), "gather": (0, -1), "take": (0, -1),
+    "index_put_": (0, 2), "_index_put_impl_": (0, 2), "index_add_": (0, 3), "index_copy_": (0, 3),
+    "scatter_": (0, 3), "scatter_add_": (0, 3), "all_gather_copy_in": (1, 0),
+}  # fmt: skip
+
+COMPILED = (
+    "the recording counts kernels, and those of code that torch.compile made cannot be counted: "
+    "record with count=False, or leave torch.compile away"
+)
+_STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
+
+
+class _Kernel(NamedTuple):
+    """How to count an op. `updated`: places of arguments that are read and written; `fresh`: its results are new."""
+
+    formula: Callable[..., int] | None
+    updated: tuple[int, ...]
+    fresh: bool
+    touches: tuple[int, int] | None
+
+
+class KernelCounter(TorchDispatchMode):
+    """While it is entered, what the thread gives to torch is counted: forward, backward, optimizer, DDP's copies.
+
+    FLOPs are those of `torch.utils.flop_counter`, from shapes, and of attention on the CPU. Bytes are those of the
+    tensors that a kernel is given and makes: what is updated in place counts as read and as written, what is looked
+    up (embedding, index) as far as it is touched, an expanded tensor once. Views, empty tensors and collectives
+    count nothing. Of DTensors and other subclasses the local kernels count; a list of tensors is one kernel's.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = LiveBytes()
+        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # compiled code is refused before it comes here, so no guard against it for each op
+
+    def cut(self) -> Counts:
+        """What was counted since the last cut."""
+        live, peak = self.live.bytes, self.live.peak()
+        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak)
+        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+        return counts
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if types and any(map(is_wrapper, types)):
+            return NotImplemented  # it takes itself apart, and comes again with what is inside
+        kernel = _kernel_of(func)
+        if kernel is None:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if kernel is _COMPOSITE:
+            with self:
+                return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+        out = func(*args, **kwargs) if kwargs else func(*args)
+        if kernel.fresh:
+            self.live.see(out)
+        if kernel is not _ROOM:
+            self._count(kernel, args, kwargs, out)
+        return out
+
+    def aside(self, call: Callable[[], Any]) -> Any:
+        """Call it uncounted. An op on its way to gloo would pass by here, which takes as long as 15 kernels do."""
+        if _get_current_dispatch_mode() is not self:  # in another thread, or inside an op that is being counted
+            return call()
+        _pop_mode()
+        try:
+            return call()
+        finally:
+            _push_mode(self)
+
+    def _count(self, kernel: _Kernel, args: tuple, kwargs: dict | None, out: Any) -> None:
+        if _is_meta(out):
+            return
+        size = _size(args)
+        if kwargs:
+            size += _size(kwargs.values())
+        if kernel.fresh:
+            size += _size((out,))
+        for place in kernel.updated:
+            size += _size(args[place : place + 1])
+        if kernel.touches is not None:
+            size -= _untouched(kernel, args, out)
+        self._kernels += 1
+        if kernel.formula is None:
+            self._other_bytes += size
+        else:
+            self._bytes += size
+            self._flops += _flops(kernel.formula, args, kwargs or {}, out)
+
+
+@contextmanager
+def counting(counter: KernelCounter) -> Iterator[None]:
+    """RuntimeError, which names the mend, when code that torch.compile made runs inside.
+
+    torch would run it uncompiled under a mode like ours, and never compile it again.
+    """
+    try:
+        with torch.compiler.set_stance(_STANCE), counter.live.followed(), counter:
+            yield
+    except RuntimeError as error:
+        if _STANCE in str(error):
+            error.args = (COMPILED,)
+        raise
+
+
+# ---------------------------------------------------------------------- what an op is
+_IMPLICIT = torch._C.DispatchKey.CompositeImplicitAutograd
+# Made of other ops, which are counted. Seen in inference mode only: elsewhere autograd has taken it apart before.
+_COMPOSITE = _Kernel(None, (), False, None)
+
+
+_ROOM = _Kernel(None, (), True, None)  # no kernel, but tensors may come out of it that were not there before
+
+
+@cache
+def _kernel_of(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
+    """None when it is no kernel and makes nothing."""
+    if isinstance(func, HigherOrderOperator):
+        return _Kernel(flop_registry.get(func), (), True, None)
+    if func.namespace in _NOT_COMPUTING:
+        return _ROOM
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _IMPLICIT):
+        return _COMPOSITE
+    name = func._schema.name.partition("::")[2]
+    if name in _NOT_KERNELS:
+        return _ROOM
+    if func.is_view or torch.Tag.inplace_view in func.tags:
+        return None
+    written = [i for i, argument in enumerate(func._schema.arguments) if _is_written(argument)]
+    fresh = all(result.alias_info is None and "Tensor" in str(result.type) for result in func._schema.returns)
+    fresh = fresh and bool(func._schema.returns)
+    if not written and not fresh:
+        return None  # it only tells something
+    overwrites = name in _OVERWRITES or torch.Tag.nondeterministic_seeded in func.tags
+    updated = [i for i in written if not func._schema.arguments[i].kwarg_only]
+    packet = func._overloadpacket
+    return _Kernel(
+        flop_registry.get(_ON_CPU.get(packet, packet)), () if overwrites else tuple(updated), fresh, _TOUCHES.get(name)
+    )
+
+
+def _is_written(argument: torch.Argument) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+# ---------------------------------------------------------------------- how much it does
+def _size(values: Iterable[Any]) -> int:
+    """Bytes of the tensors among the values, and in lists among them."""
+    size = 0
+    for value in values:
+        if isinstance(value, Tensor):
+            size += value.nbytes if value.is_contiguous() else _strided_size(value)
+        elif isinstance(value, list | tuple):
+            size += _size(value)
+    return size
+
+
+def _strided_size(tensor: Tensor) -> int:
+    """Dims along which the tensor was expanded hold the same elements again."""
+    if tensor.layout is not torch.strided or 0 not in (steps := tensor.stride()):
+        return tensor.nbytes
+    return prod([n for n, step in zip(tensor.shape, steps, strict=True) if step]) * tensor.itemsize
+
+
+def _untouched(kernel: _Kernel, args: tuple, out: Any) -> int:
+    place, part = kernel.touches
+    touched = out if part < 0 else args[part]
+    untouched = max(0, _size((args[place],)) - _size((touched,)))
+    return untouched * (1 + (place in kernel.updated))
+
+
+def _flops(formula: Callable[..., int], args: tuple, kwargs: dict, out: Any) -> int:
+    if getattr(formula, "_get_raw", False):  # it looks into the tensors
+        return formula(*args, **kwargs, out_val=out)
+    return _flops_of(formula, _shape(args), tuple((name, _shape(value)) for name, value in kwargs.items()), _shape(out))
+
+
+@lru_cache(maxsize=4096)
+def _flops_of(formula: Callable[..., int], args: tuple, kwargs: tuple, out: Any) -> int:
+    return formula(*args, **dict(kwargs), out_val=out)
+
+
+def _shape(value: Any) -> Any:
+    """The value with shapes in place of tensors, which is all that a formula looks at."""
+    if isinstance(value, Tensor):
+        return value.shape
+    return tuple(map(_shape, value)) if isinstance(value, list | tuple) else value
+
+
+def _is_meta(out: Any) -> bool:
+    """Whether nothing was computed: a shape was worked out."""
+    if isinstance(out, list | tuple):
+        return any(map(_is_meta, out))
+    return isinstance(out, Tensor) and out.is_meta
