@@ -45,10 +45,16 @@ def register_backend() -> None:
 
 def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
     ranks = tuple(options.global_ranks_in_group or range(options.group_size))
-    group = RecordedGroup(options.group_rank, ranks, options.timeout)
+    group = RecordedGroup(options.group_rank, ranks, _timeout(options.timeout))
     with _shown(ranks):
         group.connect(_world_store() if _forming_world else options.store)
     return group
+
+
+def _timeout(asked: timedelta) -> timedelta:
+    """The world's, where nobody asked for one: c10d then says 30 minutes, and so long a group would wait for a rank."""
+    unasked = asked == dist.constants.default_pg_timeout and not _forming_world
+    return dist.group.WORLD._timeout if unasked and isinstance(dist.group.WORLD, RecordedGroup) else asked
 
 
 @contextlib.contextmanager
