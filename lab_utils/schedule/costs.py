@@ -54,7 +54,7 @@ class SchedulePrediction:
     costs: Costs
     placement: Placement
 
-    def memory(self) -> tuple[Memory, ...]:
+    def memory(self, spans: Spans) -> tuple[Memory, ...]:
         """What each rank holds: bytes where the costs say what a micro-batch leaves, micro-batches otherwise."""
         s, counted = self.schedule, self.costs.activation_bytes is None
         each = np.ones(s.stages) if counted else self.costs.of_stages("activation_bytes", s.stages)

@@ -14,16 +14,15 @@ _TIMES = "float64[::1], float64[::1], float64[::1], float64[::1]"
 def run(first, cost_class, edge_first, edge_from, edge_class, cost, lag, start_s, end_s):
     """Fill start_s and end_s; returns int64[S], the node that each stream came to: its end, unless it is blocked.
 
-    Each stream goes on until a node that its next one needs has not been placed. It then waits on that node's stream,
-    which wakes it when it has passed the node: so every node is looked at as often as it has edges, and once more.
-    Which stream goes first changes nothing: ends are maxima of the same sums.
+    Each stream goes on until a node that its next one needs has not been placed, and is woken when that one is: so
+    every node is looked at as often as it has edges, and once more. Which stream goes first changes nothing: ends
+    are maxima of the same sums. Until a node is placed its end says who waits for it: -1 nobody, -2 - s stream s,
+    behind which `following` names the next.
     """
     streams = len(first) - 1
     end_s[:] = -1.0
     reached = first[:-1].copy()
-    needs = np.empty(streams, np.int64)  # the node that a waiting stream needs
-    waiters = np.full(streams, -1, np.int64)  # first stream that waits on this one ...
-    following = np.full(streams, -1, np.int64)  # ... and the one behind it
+    following = np.full(streams, -1, np.int64)
     ready = np.arange(streams)[::-1].copy()
     count = streams
     while count > 0:
@@ -31,36 +30,25 @@ def run(first, cost_class, edge_first, edge_from, edge_class, cost, lag, start_s
         stream = ready[count]
         node, last = reached[stream], first[stream + 1]
         now = end_s[node - 1] if node > first[stream] else 0.0
-        missing = -1
         while node < last:
-            at = now
+            at, missing = now, -1
             for edge in range(edge_first[node], edge_first[node + 1]):
-                source = edge_from[edge]
-                arrives = end_s[source]
+                arrives = end_s[edge_from[edge]]
                 if arrives < 0.0:
-                    missing = source
+                    missing = edge_from[edge]
                     break
-                arrives += lag[edge_class[edge]]
-                if arrives > at:
-                    at = arrives
+                at = max(at, arrives + lag[edge_class[edge]])
             if missing >= 0:
+                following[stream] = np.int64(-2.0 - end_s[missing])
+                end_s[missing] = -2.0 - stream
                 break
+            waiter = np.int64(-2.0 - end_s[node])
             now = at + cost[cost_class[node]]
-            start_s[node] = at
-            end_s[node] = now
+            start_s[node], end_s[node] = at, now
             node += 1
-        reached[stream] = node
-        waiter, waiters[stream] = waiters[stream], -1
-        while waiter >= 0:
-            behind = following[waiter]
-            if needs[waiter] < node:
+            while waiter >= 0:
                 ready[count] = waiter
                 count += 1
-            else:
-                following[waiter], waiters[stream] = waiters[stream], waiter
-            waiter = behind
-        if missing >= 0:
-            owner = np.searchsorted(first, missing, side="right") - 1
-            needs[stream] = missing
-            following[stream], waiters[owner] = waiters[owner], stream
+                waiter = following[waiter]
+        reached[stream] = node
     return reached

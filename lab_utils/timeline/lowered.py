@@ -19,7 +19,9 @@ class Lowered:
     """A program, and how to read it. Classes of cost: FREE, ISSUE, one for each row of `compute`, one for each wire.
 
     compute   float64[c, 5]: FLOPs, bytes of kernels with FLOPs, bytes of the other kernels, kernels, measured seconds
-    own       int64[o, 4]: rank, node, node on the wire that it waits for (-1: none), op; in order of the streams
+    own       int64[o, 4]: rank, node, node on the wire that it waits for (-1: none), op (of a wait: what it waits for);
+              in order of the streams
+    turn      int64[o]: the op at whose turn it runs (of a wait: the wait)
     wire      int64[w, 4]: rank, node that issues it, node on the wire, op
     An op is counted over the whole trace, rank by rank.
     """
@@ -28,6 +30,7 @@ class Lowered:
     compute: np.ndarray
     wires: tuple[Wire, ...]
     own: np.ndarray
+    turn: np.ndarray
     wire: np.ndarray
     _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # made once for each layout of nodes
 
@@ -81,37 +84,34 @@ class _Lowering:
         self.trace = trace
         self.streams: dict[object, _Stream] = {rank: _Stream() for rank in range(trace.world_size)}
         self.computes, self.wires = _Classes(), _Classes()
-        self.own: list[tuple[int, int, Op | None, int]] = []  # rank, position, op on the wire that it waits for, op
+        self.own: list[tuple[int, int, Op | None, int, int]] = []  # rank, position, what it waits for, op, turn
         self.wire: list[tuple[Op, int, int]] = []  # op, position of its issue, op's number
         self.meets: dict[tuple, list[tuple[Op, int]]] = {}  # an op on the wire → its sides and where they issue it
         self.number = 0
 
     # ------------------------------------------------------------------ the rank's own stream
     def own_stream(self, rank: int, ops: tuple[Op, ...]) -> None:
-        for op in ops:
+        for at, op in enumerate(ops):
             if op.kind == "compute":
-                self._own(rank, "compute", self.computes.of(_row(op)))
+                self._own(rank, "compute", self.computes.of(_row(op)), self.number)
             elif op.kind == "wait":
-                self._wait(rank, self._op_of(ops, op))
+                self._own(rank, "free", 0, self.number - at + op.of, self._op_of(ops, op))
             else:
                 self._issue(rank, op)
             self.number += 1
 
-    def _own(self, rank: int, kind: str, number: int, waits_for: Op | None = None) -> int:
+    def _own(self, rank: int, kind: str, number: int, op: int, waits_for: Op | None = None) -> int:
         needs = [] if waits_for is None else [_meeting(waits_for)]
         position = self.streams[rank].add(kind, number, needs)
-        self.own.append((rank, position, waits_for, self.number))
+        self.own.append((rank, position, waits_for, op, self.number))
         return position
 
     def _issue(self, rank: int, op: Op) -> None:
-        position = self._own(rank, "issue", 0)
+        position = self._own(rank, "issue", 0, self.number)
         self.meets.setdefault(_meeting(op), []).append((op, position))
         self.wire.append((op, position, self.number))
         if not op.asynchronous:
-            self._wait(rank, op)
-
-    def _wait(self, rank: int, op: Op) -> None:
-        self._own(rank, "free", 0, op)
+            self._own(rank, "free", 0, self.number, op)
 
     def _op_of(self, ops: tuple[Op, ...], wait: Op) -> Op:
         if (op := waited_for(ops, wait)) is None:
@@ -148,12 +148,12 @@ class _Lowering:
 
         own = [
             (rank, ranks[rank] + at, -1 if op is None else place_of[_meeting(op)], number)
-            for rank, at, op, number in self.own
+            for rank, at, op, number, _ in self.own
         ]
         wire = [(op.rank, ranks[op.rank] + at, place_of[_meeting(op)], number) for op, at, number in self.wire]
         return Lowered(
             self._program(first, node), _table(self.computes, 5), tuple(self.wires), _table(own, 4, np.int64),
-            _table(wire, 4, np.int64),
+            np.array([turn for *_, turn in self.own], np.int64), _table(wire, 4, np.int64),
         )  # fmt: skip
 
     def _program(self, first: np.ndarray, node) -> Program:

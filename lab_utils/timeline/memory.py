@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from lab_utils.timeline.span import ACTIVITIES, LANES, Spans
 from lab_utils.timeline.units import bytes_text
 
 Unit = Literal["bytes", "micro-batches"]
@@ -37,3 +39,18 @@ class Memory:
     def text(self, held: float) -> str:
         """A number of `held` in words."""
         return bytes_text(round(held)) if self.unit == "bytes" else f"{held:g} micro-batch{'es' if held != 1 else ''}"
+
+
+def memory_of_spans(spans: Spans, world_size: int) -> tuple[Memory, ...] | None:
+    """From ops that tell: the peak while each computes, and what is left at its end. None when no op tells."""
+    c = spans.columns
+    computes = (c.lane == LANES.index("own")) & (c.activity == ACTIVITIES.index("compute"))
+    telling = [at for at in np.flatnonzero(computes).tolist() if spans.ops[c.op[at]].live_bytes is not None]
+    if not telling:
+        return None
+    ops = [spans.ops[number] for number in c.op[telling].tolist()]
+    time_s = np.stack((c.start_s[telling], c.end_s[telling]), axis=1)
+    held = np.array([(op.live_bytes if op.peak_bytes is None else op.peak_bytes, op.live_bytes) for op in ops], float)
+    cuts = np.searchsorted(c.rank[telling], np.arange(world_size + 1))
+    parts = (slice(a, b) for a, b in pairwise(cuts.tolist()))
+    return tuple(Memory(time_s[part].ravel(), held[part].ravel(), "bytes") for part in parts)

@@ -10,6 +10,7 @@ import numpy as np
 
 from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.lowered import FIRST_COMPUTE, Lowered
+from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.program import Placement
 from lab_utils.timeline.span import ACTIVITIES, LANES, Columns, Spans
 from lab_utils.timeline.timeline import Timeline
@@ -23,21 +24,23 @@ COMPUTE, COMMUNICATION, WAITING = range(len(ACTIVITIES))
 class Prediction:
     """What a predicted timeline was made from."""
 
+    trace: Trace
     lowered: Lowered
     placement: Placement
     hardware: Hardware
 
-    def memory(self) -> None:
-        """A trace does not tell what its ranks hold."""
+    def memory(self, spans: Spans) -> tuple[Memory, ...] | None:
+        return memory_of_spans(spans, self.trace.world_size)
 
 
 def simulate(trace: Trace, hardware: Hardware) -> Timeline:
     """Timeline of a trace on this hardware; the trace's own clock counts for nothing.
 
     A rank computes, hands ops over and blocks on them, one after the other. A collective starts when its last member
-    has issued it and the one before it in its group is over; a message when both sides have issued it. How long they
-    last is the hardware's word (`Hardware.compute_s`, `Hardware.wire_s`). An asynchronous op holds its rank only at
-    its wait. Left out: ops on the wire at the same time do not slow each other down.
+    has issued it and the one before it in its group is over; a message when both sides have issued it and the one
+    before it with its tag is over. How long they last is the hardware's word (`Hardware.compute_s`, `Hardware.wire_s`).
+    An asynchronous op holds its rank only at its wait. Left out: ops on the wire at the same time do not slow each
+    other down.
 
     ValueError when an op's partner is not in the trace, or ranks wait for each other in a circle.
     """
@@ -45,7 +48,7 @@ def simulate(trace: Trace, hardware: Hardware) -> Timeline:
     placement = lowered.place(costs(lowered, hardware))
     spans = Spans(lambda: _columns(lowered, placement), list(trace))
     phases = tuple(tuple(_phases(trace, rank, lowered, placement)) for rank in range(trace.world_size))
-    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(lowered, placement, hardware))
+    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(trace, lowered, placement, hardware))
 
 
 def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
@@ -121,11 +124,12 @@ def _phases(trace: Trace, rank: int, lowered: Lowered, placement: Placement) -> 
     if len(trace.phases) <= rank or not trace.phases[rank]:
         return
     before = sum(map(len, trace.ops[:rank]))
-    mine = lowered.own[lowered.own[:, 0] == rank]
+    mine = lowered.own[:, 0] == rank
+    turn, own_nodes = lowered.turn[mine], lowered.own[mine, 1]
     issued_s = [op.issue_s for op in trace.ops[rank]]
     for phase in trace.phases[rank]:
         first, last = (before + bisect_left(issued_s, at_s) for at_s in (phase.start_s, phase.end_s))
-        nodes = mine[(mine[:, 3] >= first) & (mine[:, 3] < last), 1]
+        nodes = own_nodes[(turn >= first) & (turn < last)]
         if len(nodes):
             start_s = placement.end_s[nodes[0] - 1] if nodes[0] > lowered.program.first[rank] else 0.0
             yield Phase(rank, phase.name, float(start_s), float(placement.end_s[nodes[-1]]))

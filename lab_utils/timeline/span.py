@@ -23,7 +23,8 @@ class Span:
     lane      "own" is the rank's own stream, "wire" is what its communication ops do meanwhile
     activity  own:  compute; communication (blocked while the wire is busy: exposed); waiting (blocked, and a
                     partner has not come yet)
-              wire: waiting (issued, and a partner has not come yet); communication (on its way)
+              wire: waiting (issued, and a partner has not come yet; or, predicted, the op before it in its group
+                    is still on its way); communication (on its way)
     track     0 on the own stream; ops that are on the wire at the same time take tracks 0, 1, 2, ...
     """
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans
 from lab_utils.timeline.summary import summary
 from lab_utils.timeline.trace import Op, Phase
 
 if TYPE_CHECKING:
-    from lab_utils.timeline.memory import Memory
     from lab_utils.timeline.program import Placement
 
 
@@ -24,10 +24,11 @@ class Predicted(Protocol):
 
     placement: Placement
 
-    def memory(self) -> tuple[Memory, ...] | None: ...
+    def memory(self, spans: Spans) -> tuple[Memory, ...] | None: ...
 
 
 SVG = "image/svg+xml"
+LIVE = "application/vnd.jupyter.widget-view+json"  # what a notebook shows in place of the SVG while its kernel lives
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +113,8 @@ class Timeline:
     @cached_property
     def memory(self) -> tuple[Memory, ...] | None:
         """What each rank holds over time; None where that is not known."""
-        return None if self.prediction is None else self.prediction.memory()
+        made_from = self.prediction
+        return memory_of_spans(self.spans, self.world_size) if made_from is None else made_from.memory(self.spans)
 
     @property
     def peak_activations(self) -> tuple[int, ...]:
@@ -134,7 +136,9 @@ class Timeline:
         return summary(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        return {SVG: _rendered(self, SVG, hover=False), "text/plain": summary(self)}
+        still = {SVG: _rendered(self, SVG, hover=False), "text/plain": summary(self)}
+        live = _rendered(self, LIVE, hover=True) if LIVE in _renderers else None
+        return still if live is None else {LIVE: live, **still}
 
     @cached_property
     def _extent(self) -> tuple[float, float]:
@@ -180,15 +184,15 @@ def _require_order(spans: Spans, world_size: int) -> None:
 
 
 # A timeline can show itself, yet this room may not import the one that draws: that room registers here.
-_renderers: dict[str, Callable[[Timeline, bool], str]] = {}
+_renderers: dict[str, Callable[[Timeline, bool], Any]] = {}
 
 
-def register_renderer(mime_type: str, render: Callable[[Timeline, bool], str]) -> None:
-    """Let `render(timeline, hover)` draw timelines as `mime_type` from now on; `lab_utils.render` does so on import."""
+def register_renderer(mime_type: str, render: Callable[[Timeline, bool], Any]) -> None:
+    """Let `render(timeline, hover)` draw timelines as `mime_type` from now on: SVG, or LIVE (None: not here)."""
     _renderers[mime_type] = render
 
 
-def _rendered(timeline: Timeline, mime_type: str, hover: bool) -> str:
+def _rendered(timeline: Timeline, mime_type: str, hover: bool) -> Any:
     if mime_type not in _renderers:
         raise RuntimeError(f"nothing draws a Timeline as {mime_type} yet: import lab_utils.render first")
     return _renderers[mime_type](timeline, hover)
