@@ -6,7 +6,7 @@ import pytest
 from timeline_samples import all_reduce, compute, ddp, message, ring_all_reduce, trace, wait
 
 from lab_utils.timeline import Op, Phase, Span, Timeline, Trace, message_steps
-from lab_utils.timeline.units import bytes_text, percent_text, time_text
+from lab_utils.timeline.units import bytes_text, flops_text, percent_text, time_text
 
 
 def lane(timeline: Timeline, rank: int, name: str = "own") -> list[tuple[str, float, float]]:
@@ -207,6 +207,12 @@ def test_time_in_words(seconds: float, words: str) -> None:
 
 
 def test_bytes_and_shares_in_words() -> None:
+    assert [flops_text(n) for n in (0, 999_999, 128_000_000, 3 * 10**15)] == [
+        "0 FLOP",
+        "999999 FLOP",
+        "128 MFLOP",
+        "3.00 PFLOP",
+    ]
     assert [bytes_text(n) for n in (0, 1, 999, 2**20, 3 * 10**9)] == [
         "0 bytes",
         "1 byte",

@@ -12,7 +12,7 @@ from lab_utils.render import palette
 from lab_utils.schedule.schedule import KINDS, ScheduleOps
 from lab_utils.timeline.span import Columns, Span, Spans
 from lab_utils.timeline.trace import Op
-from lab_utils.timeline.units import bytes_text, time_text
+from lab_utils.timeline.units import bytes_text, flops_text, time_text
 
 THINNEST = 0.5  # user units: spans below this are merged
 BIN = 4  # so many times as wide is the widest stretch that merged spans share
@@ -116,8 +116,10 @@ def _tip(span: Span, origin_s: float) -> str:
         what.append(f"group {op.group or 'world'}, number {op.seq}")
     if op.peer is not None:
         what.append(f"{'to' if op.kind == 'send' else 'from'} rank {op.peer}, number {op.seq}, tag {op.tag}")
-    if op.bytes:
-        what.append(bytes_text(op.bytes))
+    if op.flops:
+        what.append(flops_text(op.flops))
+    if moved := op.bytes + op.other_bytes:
+        what.append(bytes_text(moved) + (f" moved by {op.kernels} kernels" if op.kernels else ""))
     where = [part for part in (op.source, op.phase and f"phase {op.phase}") if part]
     when = (
         f"rank {span.rank} {span.activity}: start {time_text(span.start_s - origin_s)}, "

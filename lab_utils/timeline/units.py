@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+FLOP_UNITS = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
@@ -25,6 +26,14 @@ def bytes_text(size_bytes: int) -> str:
         if size_bytes >= size:
             return f"{three_digits(size_bytes / size)} {name}"
     return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+
+
+def flops_text(flops: int) -> str:
+    """128_000_000 → "128 MFLOP": how many, not how many a second."""
+    for size, name in FLOP_UNITS:
+        if flops >= size:
+            return f"{three_digits(flops / size)} {name}"
+    return f"{flops} FLOP"
 
 
 def percent_text(fraction: float) -> str:
