@@ -95,7 +95,8 @@ class _Lowering:
             if op.kind == "compute":
                 self._own(rank, "compute", self.computes.of(_row(op)), self.number)
             elif op.kind == "wait":
-                self._own(rank, "free", 0, self.number - at + op.of, self._op_of(ops, op))
+                waited = self._op_of(ops, op)
+                self._own(rank, "free", 0, self.number - at + op.of, waited)
             else:
                 self._issue(rank, op)
             self.number += 1
