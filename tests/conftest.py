@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from scripted_ranks import EVERY_S
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
 from lab_utils.widgets import RanksStatus
+
+# A test's time says nothing here: the machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 GROUP_TIMEOUT_S = 20.0
 
