@@ -1,0 +1,85 @@
+"""What ops cost by the specification, one at a time in plain Python: the roofline, and alpha-beta of each algorithm."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lab_utils.timeline import Op
+from lab_utils.timeline.hardware import Hardware
+
+Legs = list[tuple[float, float]]  # steps and bytes, within a node and then across nodes
+
+
+def compute_s(op: Op, hardware: Hardware) -> float:
+    """Kernels with FLOPs by the roofline, the others by the bytes they move, each later by its launch."""
+    device = hardware.device
+    if device is None:
+        measured_s = 0.0 if op.issue_s is None or op.done_s is None else op.done_s - op.issue_s
+        return measured_s * hardware.compute_scale
+    with_flops_s = max(op.flops / device.flops_per_s, op.bytes / device.memory_bytes_per_s)
+    others_s = op.other_bytes / device.memory_bytes_per_s
+    return (with_flops_s + others_s + op.kernels * device.launch_s) * hardware.compute_scale
+
+
+def wire_s(sides: list[Op], hardware: Hardware) -> float:
+    """All sides of one op on the wire → how long it is on its way."""
+    op = sides[0]
+    if op.kind != "collective":
+        members = {op.rank, op.peer}
+        return alpha_beta_s("message", max(side.bytes for side in sides), members, hardware)
+    sizes = [side.bytes for side in sides]
+    whole = sum(sizes) if op.name in ("all_gather", "gather") else max(sizes)
+    return alpha_beta_s(op.name, whole, set(op.ranks), hardware)
+
+
+def alpha_beta_s(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> float:
+    """Latency for each step and bandwidth for each byte; by the algorithm asked for, where it is one for the op."""
+    if len(members) == 1:
+        return 0.0
+    choices = {algorithm: _time_s(legs, hardware) for algorithm, legs in _legs(name, size_bytes, members, hardware)}
+    return choices.get(hardware.algorithm, min(choices.values()))
+
+
+def _time_s(legs: Legs, hardware: Hardware) -> float:
+    time_s = 0.0
+    for (steps, moved_bytes), link in zip(legs, (hardware.link, hardware.across), strict=True):
+        if steps:
+            time_s = time_s + steps * link.latency_s + moved_bytes / link.bytes_per_s
+    return time_s
+
+
+def _legs(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> list[tuple[str, Legs]]:
+    n, per_node = len(members), hardware.ranks_per_node
+    on_node = Counter(0 if per_node is None else rank // per_node for rank in members)
+    found = []
+    for algorithm, shape in (("ring", _ring(name, n, size_bytes)), ("tree", _tree(name, n, size_bytes))):
+        if shape is not None:
+            found.append((algorithm, [(0, 0), shape] if len(on_node) > 1 else [shape, (0, 0)]))
+    m, nodes = on_node[min(on_node)], len(on_node)
+    rounds = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}.get(name)
+    if rounds and nodes > 1 and m > 1 and len(set(on_node.values())) == 1:
+        inside = rounds * (m - 1), rounds * (m - 1) / m * size_bytes
+        across = rounds * (nodes - 1), rounds * (nodes - 1) / nodes * size_bytes / m
+        found.append(("two_level", [inside, across]))
+    return found
+
+
+def _ring(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
+    if name == "message":
+        return 1, size_bytes
+    if name == "barrier":
+        return None
+    rounds = 2 if name in ("all_reduce", "broadcast", "reduce") else 1
+    return rounds * (n - 1), rounds * (n - 1) / n * size_bytes
+
+
+def _tree(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
+    depth = next(levels for levels in range(n) if 2**levels >= n)
+    match name:
+        case "all_reduce":
+            return 2 * depth, 2 * depth * size_bytes
+        case "broadcast" | "reduce":
+            return depth, depth * size_bytes
+        case "barrier":
+            return 2 * depth, 0
+    return None
