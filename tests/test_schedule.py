@@ -137,3 +137,9 @@ def test_a_recorded_timeline_counts_no_micro_batches() -> None:
 
     with pytest.raises(ValueError, match="counts micro-batches of a schedule, and this timeline is of a trace"):
         _ = ddp().timeline().peak_activations
+
+
+def test_the_critical_path_of_one_f_one_b() -> None:
+    timeline = simulate(schedules.one_f_one_b(2, 2), Costs())
+    path = [(op.rank, op.name) for op in timeline.critical_path]
+    assert path == [(0, "F0"), (1, "F0"), (1, "BW0"), (1, "F1"), (1, "BW1"), (0, "BW1")]

@@ -54,6 +54,9 @@ class SchedulePrediction:
     costs: Costs
     placement: Placement
 
+    def critical_ops(self) -> list[int]:
+        return list(self.placement.critical_path)  # a schedule's ops are its nodes
+
     def memory(self, spans: Spans) -> tuple[Memory, ...]:
         """What each rank holds: bytes where the costs say what a micro-batch leaves, micro-batches otherwise."""
         s, counted = self.schedule, self.costs.activation_bytes is None

@@ -214,6 +214,11 @@ def _require_all(sides: list[tuple[Op, int]]) -> None:
             f"{op.name} #{op.seq} of rank {op.rank}{_at(op)} needs rank {named} too, whose side is not in the trace: "
             "only the trace of all ranks can be predicted"
         )
+    if op.kind == "collective" and (other := next((side for side, _ in sides if side.name != op.name), None)):
+        raise ValueError(
+            f"{op.group} #{op.seq} is {op.name} on rank {op.rank}{_at(op)} and {other.name} on rank "
+            f"{other.rank}{_at(other)}: a collective is the same on all its ranks"
+        )
 
 
 def _at(op: Op) -> str:

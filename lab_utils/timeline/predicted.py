@@ -32,6 +32,12 @@ class Prediction:
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None:
         return memory_of_spans(spans, self.trace.world_size)
 
+    def critical_ops(self) -> list[int]:
+        """Numbers of the ops on the critical path, in order, each once."""
+        op_of = dict(zip(self.lowered.own[:, 1].tolist(), self.lowered.own[:, 3].tolist(), strict=True))
+        op_of.update(zip(self.lowered.wire[:, 2].tolist(), self.lowered.wire[:, 3].tolist(), strict=True))
+        return list(dict.fromkeys(op_of[node] for node in self.placement.critical_path))
+
 
 def simulate(trace: Trace, hardware: Hardware) -> Timeline:
     """Timeline of a trace on this hardware; the trace's own clock counts for nothing.
@@ -120,16 +126,19 @@ def _made(rank, lane: int, track, activity, start_s, end_s, op) -> Columns:
 
 
 def _phases(trace: Trace, rank: int, lowered: Lowered, placement: Placement) -> Iterator[Phase]:
-    """The recorded phases of a rank, from the start of the first op in each to the end of the last."""
-    if len(trace.phases) <= rank or not trace.phases[rank]:
+    """The recorded phases of a rank, from the start of the first op in each to the end of the last.
+
+    Which ops are in a phase their own clock tells; where they carry none, nothing does.
+    """
+    issued_s = [op.issue_s for op in trace.ops[rank]]
+    if len(trace.phases) <= rank or None in issued_s:
         return
     before = sum(map(len, trace.ops[:rank]))
     mine = lowered.own[:, 0] == rank
-    turn, own_nodes = lowered.turn[mine], lowered.own[mine, 1]
-    issued_s = [op.issue_s for op in trace.ops[rank]]
+    turn, node = lowered.turn[mine], lowered.own[mine, 1]
     for phase in trace.phases[rank]:
-        first, last = (before + bisect_left(issued_s, at_s) for at_s in (phase.start_s, phase.end_s))
-        nodes = own_nodes[(turn >= first) & (turn < last)]
-        if len(nodes):
-            start_s = placement.end_s[nodes[0] - 1] if nodes[0] > lowered.program.first[rank] else 0.0
-            yield Phase(rank, phase.name, float(start_s), float(placement.end_s[nodes[-1]]))
+        bounds = [before + bisect_left(issued_s, at_s) for at_s in (phase.start_s, phase.end_s)]
+        first, last = np.searchsorted(turn, bounds).tolist()
+        if first < last:
+            start_s = placement.end_s[node[first] - 1] if node[first] > lowered.program.first[rank] else 0.0
+            yield Phase(rank, phase.name, float(start_s), float(placement.end_s[node[last - 1]]))

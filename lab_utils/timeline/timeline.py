@@ -26,6 +26,8 @@ class Predicted(Protocol):
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None: ...
 
+    def critical_ops(self) -> list[int]: ...
+
 
 SVG = "image/svg+xml"
 LIVE = "application/vnd.jupyter.widget-view+json"  # what a notebook shows in place of the SVG while its kernel lives
@@ -115,6 +117,16 @@ class Timeline:
         """What each rank holds over time; None where that is not known."""
         made_from = self.prediction
         return memory_of_spans(self.spans, self.world_size) if made_from is None else made_from.memory(self.spans)
+
+    @property
+    def critical_path(self) -> tuple[Op, ...]:
+        """The ops that decide the makespan, from first to last: they follow each other without a gap.
+
+        ValueError when the timeline was measured: its ops waited for more than it knows.
+        """
+        if self.prediction is None:
+            raise ValueError("only a predicted timeline knows what each op waited for: trace.timeline(hardware)")
+        return tuple(self.ops[number] for number in self.prediction.critical_ops())
 
     @property
     def peak_activations(self) -> tuple[int, ...]:
