@@ -57,14 +57,14 @@ lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff format --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
-	$(PY) -m pytest -q --ignore=tests/test_browser.py tests $(ARGS)
+	$(PY) -m pytest -q --ignore-glob="tests/test_browser*" tests $(ARGS)
 
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
 	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=120 -n 2 --dist loadfile labs
 
-browser: $(TEST_STAMP)  ## chapter 00 in JupyterLab in a real browser
+browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 	@tests/install_browser.sh $(PY)
-	$(PY) -m pytest -q tests/test_browser.py
+	$(PY) -m pytest -q tests/test_browser*.py
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)

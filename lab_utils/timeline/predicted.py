@@ -126,7 +126,14 @@ def _made(rank, lane: int, track, activity, start_s, end_s, op) -> Columns:
 
 
 def _phases(trace: Trace, rank: int, lowered: Lowered, placement: Placement) -> Iterator[Phase]:
-    """The recorded phases of a rank, from the start of the first op in each to the end of the last.
+    """The recorded phases of a rank, from the start of the first op in each to the end of the last."""
+    for name, first, last in phase_nodes(trace, rank, lowered):
+        start_s = placement.end_s[first - 1] if first > lowered.program.first[rank] else 0.0
+        yield Phase(rank, name, float(start_s), float(placement.end_s[last]))
+
+
+def phase_nodes(trace: Trace, rank: int, lowered: Lowered) -> Iterator[tuple[str, int, int]]:
+    """(name, first node, last node) of each recorded phase of a rank in which it came to any op.
 
     Which ops are in a phase their own clock tells; where they carry none, nothing does.
     """
@@ -140,5 +147,4 @@ def _phases(trace: Trace, rank: int, lowered: Lowered, placement: Placement) -> 
         bounds = [before + bisect_left(issued_s, at_s) for at_s in (phase.start_s, phase.end_s)]
         first, last = np.searchsorted(turn, bounds).tolist()
         if first < last:
-            start_s = placement.end_s[node[first] - 1] if node[first] > lowered.program.first[rank] else 0.0
-            yield Phase(rank, phase.name, float(start_s), float(placement.end_s[node[last - 1]]))
+            yield phase.name, int(node[first]), int(node[last - 1])

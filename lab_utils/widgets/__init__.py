@@ -2,5 +2,6 @@
 
 from lab_utils.widgets.live_curve import LiveCurve
 from lab_utils.widgets.ranks_status import RanksStatus
+from lab_utils.widgets.timeline_view import TimelineView
 
-__all__ = ["LiveCurve", "RanksStatus"]
+__all__ = ["LiveCurve", "RanksStatus", "TimelineView"]

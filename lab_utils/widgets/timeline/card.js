@@ -1,0 +1,168 @@
+// The card: what stands around the picture, and how it follows what happens there.
+
+const KEYS = "Picture of the timeline. Left and right move it, plus and minus zoom, 0 shows all; n and p go from op " +
+  "to op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.";
+const HINT = "drag moves · a click selects an op and lets the wheel zoom · shift and drag select · " +
+  "keys: ← → + − 0 n p ↑ ↓ Enter";
+const CRITICAL = "Show the critical path: what decides the makespan";
+
+class Card {
+  constructor(el, model, about, figures) {
+    Object.assign(this, { model, about, figures });
+    this.root = add(el, "section", "card", "", { "aria-label": about.title });
+    const { font, colors } = about.style;
+    this.root.style.fontFamily = font;
+    for (const name of Object.keys(colors)) this.root.style.setProperty(`--lab-tl-${name}`, colors[name]);
+    this.shown = figures.at(-1); // the one that sliders move
+    this.addHead();
+    this.addSliders();
+    this.addStage();
+    this.addScrubber();
+    this.addFoot();
+    this.takeSelection();
+    this.update();
+  }
+
+  addHead() {
+    const head = add(this.root, "div", "head"), title = add(head, "div");
+    add(title, "div", "title", "Timeline");
+    add(title, "div", "quiet", figuresText(this.figures));
+    this.updates = [addNumbers(head, this.figures)];
+  }
+
+  addSliders() {
+    if (!this.about.choices.length) return;
+    const setting = this.model.get("_setting");
+    this.sliders = new Sliders(this.root, this.about.choices, setting, (now) => this.retime(now), () => this.rested());
+    this.shown.retime(setting);
+  }
+
+  addStage() {
+    this.area = add(this.root, "div", "area", "", { tabindex: 0, role: "group", "aria-label": KEYS, ...NO_COMMANDS });
+    this.canvas = add(this.area, "canvas", "base", "", { role: "img" });
+    add(this.area, "canvas", "over", "", { "aria-hidden": "true" });
+    this.tip = add(this.area, "div", "tip", "", { "aria-hidden": "true", hidden: "" });
+    this.stage = new ActingStage(this.area, this.figures, this.about.style, {
+      moved: () => this.moved(), hovered: (lines, x, y) => this.showTip(lines, x, y),
+      said: (words) => say(this.spoken, words), selected: () => this.sendSelection(),
+    });
+    listenToPointer(this.area, this.stage);
+    listenToWheel(this.area, this.stage);
+    listenToKeys(this.area, this.stage);
+  }
+
+  // The scrubber lies under the picture's own axis, so that its thumb stands under the cursor.
+  addScrubber() {
+    const bar = add(this.root, "div", "bar"), { stage } = this;
+    this.play = addButton(bar, "▶", "Play", () => stage.togglePlay());
+    this.scrubber = addRange(bar, "scrubber", 1000, "Time shown");
+    this.scrubber.addEventListener("input", () => {
+      const { from, to } = stage.scene.view;
+      if (stage.playing) stage.pause();
+      stage.scrub(from + (to - from) * (this.scrubber.value / 1000));
+    });
+    this.time = add(bar, "span", "time");
+    const tools = add(this.root, "div", "tools");
+    this.now = add(tools, "div", "now quiet");
+    if (this.shown.predicted) {
+      this.critical = addButton(tools, "critical path", CRITICAL, () => this.toggleCritical());
+      this.critical.setAttribute("aria-pressed", "false");
+    }
+    addButton(tools, "−", "Zoom out", () => stage.zoom(1 / KEY_ZOOM));
+    addButton(tools, "+", "Zoom in", () => stage.zoom(KEY_ZOOM));
+    addButton(tools, "whole", "Show all of it", () => stage.whole());
+  }
+
+  addFoot() {
+    addLegend(this.root, this.about.legend, this.about.style, this.about.lanes_note);
+    const details = add(this.root, "details", "details");
+    add(details, "summary", "", "Numbers of each rank");
+    const tables = add(details, "div", "tables", "", { id: `lab-tl-${Math.random().toString(36).slice(2)}` });
+    this.updates.push(...this.figures.map((figure) => addRanks(add(tables, "div"), figure, figure.kind)));
+    this.canvas.setAttribute("aria-describedby", tables.id);
+    this.spoken = add(this.root, "p", "spoken", "", { role: "status", "aria-live": "polite" });
+    add(this.root, "p", "hint quiet", HINT);
+  }
+
+  // ------------------------------------------------------------------ what changes
+  // A slider moves: placed, drawn and said at once, here; Python hears of it when the slider rests.
+  retime(setting) {
+    this.stage.retimed(this.shown, () => this.shown.retime(setting));
+    this.update();
+  }
+
+  rested() {
+    const { model, sliders } = this;
+    const known = model.get("_setting");
+    if (known.choice === sliders.setting.choice && sameSetting(known, sliders.setting)) return;
+    model.set("_setting", sliders.setting);
+    this.sendSelection();
+    say(this.spoken, headline(this.shown));
+  }
+
+  // Python, or another view of this widget, moved them.
+  follow() {
+    const setting = this.model.get("_setting");
+    if (sameSetting(setting, this.sliders.setting)) return;
+    this.sliders.setting = setting;
+    this.sliders.show();
+    this.retime(setting);
+  }
+
+  update() {
+    for (const update of this.updates) update();
+    this.canvas.setAttribute("aria-label", this.figures.map(headline).join(" "));
+    this.moved();
+  }
+
+  // The view, or the cursor of the scrubber.
+  moved() {
+    if (!this.scrubber) return;
+    const { stage, shown } = this, { from, to } = stage.scene.view, time = stage.cursor ?? to;
+    const words = doingText(shown, time + shown.origin);
+    this.scrubber.value = (1000 * (time - from)) / (to - from);
+    this.scrubber.setAttribute("aria-valuetext", words);
+    say(this.time, timeText(time));
+    say(this.now, stage.cursor === null ? "" : words);
+    say(this.play, stage.playing ? "❚❚" : "▶");
+    this.play.setAttribute("aria-label", stage.playing ? "Pause" : "Play");
+    this.root.dataset.view = `${from} ${to}`;
+  }
+
+  toggleCritical() {
+    const { scene } = this.stage;
+    scene.critical = !scene.critical;
+    this.critical.setAttribute("aria-pressed", `${scene.critical}`);
+    this.stage.draw();
+  }
+
+  showTip(lines, x, y) {
+    this.tip.hidden = !lines;
+    if (!lines) return;
+    this.tip.replaceChildren();
+    lines.forEach((line, at) => add(this.tip, "div", at ? "" : "tip-name", line));
+    const { offsetWidth: width, offsetHeight: height } = this.tip, room = this.area.clientWidth;
+    this.tip.style.left = `${Math.max(4, Math.min(x + 14, room - width - 4))}px`;
+    this.tip.style.top = `${y + 18 + height > this.area.clientHeight ? y - height - 12 : y + 18}px`;
+  }
+
+  // ------------------------------------------------------------------ selection, here and in Python
+  get selectedNames() {
+    return this.figures.map((figure) => (figure === this.shown ? "selected" : "selected_measured"));
+  }
+
+  takeSelection() {
+    this.selectedNames.forEach((name, at) => (this.stage.selected[at] = [...this.model.get(name)]));
+    this.stage.drawOver();
+  }
+
+  sendSelection() {
+    const chosen = this.stage.selected.map((spans) => [...spans]); // setting one tells takeSelection of all
+    this.selectedNames.forEach((name, at) => this.model.set(name, chosen[at]));
+    this.model.save_changes();
+  }
+}
+
+function figuresText(figures) {
+  return `${ranksText(figures[0].ranks)}, ${figures.map(({ kind }) => kind).join(" above ")}`;
+}

@@ -1,0 +1,83 @@
+// Parts of the card around the picture: what people read and turn.
+
+// JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
+const NO_COMMANDS = { "data-lm-suppress-shortcuts": "true" };
+const TAKES_KEYS = ["button", "input", "select", "summary"];
+
+function add(parent, tag, name = "", words = "", attributes = {}) {
+  const node = document.createElement(tag);
+  if (TAKES_KEYS.includes(tag)) attributes = { ...NO_COMMANDS, ...attributes };
+  if (name) node.className = name.split(" ").map((part) => `lab-tl-${part}`).join(" ");
+  node.textContent = words;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return parent.appendChild(node);
+}
+
+// What did not change is left alone, so that nobody is told of it again.
+function say(node, words) {
+  if (node.textContent !== words) node.textContent = words;
+}
+
+function addButton(parent, sign, label, act) {
+  const button = add(parent, "button", "button", sign, { type: "button", "aria-label": label, title: label });
+  button.addEventListener("click", act);
+  return button;
+}
+
+// A slider of the browser's own, from 0 to `most`.
+function addRange(parent, name, most, label) {
+  return add(parent, "input", name, "", { type: "range", min: 0, max: most, step: 1, "aria-label": label });
+}
+
+// Makespan, bubble fraction and exposed communication of each figure; returns what brings them up to date.
+function addNumbers(parent, figures) {
+  const table = add(parent, "table", "numbers"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
+  const several = figures.length > 1, names = ["makespan", "bubble fraction", "exposed communication a rank"];
+  if (several) add(head, "td");
+  for (const name of names) add(head, "th", "", name, { scope: "col" });
+  const rows = figures.map(({ kind }) => {
+    const row = add(body, "tr");
+    if (several) add(row, "th", "", kind, { scope: "row" });
+    return names.map(() => add(row, "td"));
+  });
+  return () => rows.forEach(([makespan, bubble, exposed], at) => {
+    const { sums } = figures[at], share = sums.makespan ? sums.exposed / sums.makespan : 0;
+    say(makespan, timeText(sums.makespan));
+    say(bubble, percentText(sums.bubble));
+    say(exposed, `${timeText(sums.exposed)} (${percentText(share)})`);
+  });
+}
+
+const RANK_COLUMNS = ["rank", "compute", "communication", "waiting", "idle", "bubble"], RANKS_SHOWN = 32;
+
+// A line a rank, as the timeline's own table in words; returns what brings it up to date.
+function addRanks(parent, figure, caption) {
+  const table = add(parent, "table", "ranks"), shown = Math.min(figure.ranks, RANKS_SHOWN);
+  add(table, "caption", "", caption);
+  const head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
+  for (const name of RANK_COLUMNS) add(head, "th", "", name, { scope: "col" });
+  const rows = Array.from({ length: shown }, (_, rank) => {
+    const row = add(body, "tr");
+    add(row, "th", "", `${rank}`, { scope: "row" });
+    return RANK_COLUMNS.slice(1).map(() => add(row, "td"));
+  });
+  if (figure.ranks > shown) add(parent, "p", "more", `and ${figure.ranks - shown} more ranks`);
+  return () => rows.forEach((cells, rank) => {
+    const parts = figure.sums.byRank[rank];
+    ["compute", "communication", "waiting", "idle"].forEach((name, at) => say(cells[at], timeText(parts[name])));
+    say(cells[4], percentText(parts.bubble));
+  });
+}
+
+// Swatches, painted as the picture is; entries: [number of the paint, meaning].
+function addLegend(parent, entries, style, note) {
+  const list = add(parent, "ul", "legend", "", { "aria-label": "Legend" });
+  for (const [paint, meaning] of entries) {
+    const entry = add(list, "li"), swatch = add(entry, "canvas", "swatch", "", { "aria-hidden": "true" });
+    const surface = new Surface(swatch, style);
+    surface.clear(20, 11);
+    surface.box(paint === null ? style.colors.lane : surface.fills[paint], 0, 0, 20, 11);
+    add(entry, "span", "", meaning);
+  }
+  if (note) add(list, "li", "note", note);
+}

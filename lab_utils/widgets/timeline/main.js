@@ -1,0 +1,28 @@
+// TimelineView (timeline_view.py): the card that holds the picture, and what travels between it and Python.
+
+function render({ model, el }) {
+  const about = model.get("_about"), arrays = unpacked(about.arrays, model.get("_data"));
+  const figures = about.figures.map((figure) => new Figure(figure, arraysOf(arrays, figure.prefix), about.strings));
+  const card = new Card(el, model, about, figures);
+  const watch = new ResizeObserver(([entry]) => card.stage.resize(Math.floor(entry.contentRect.width)));
+  watch.observe(card.area);
+  const listeners = {
+    "change:_setting": () => card.follow(),
+    "change:selected change:selected_measured": () => card.takeSelection(),
+  };
+  for (const [names, act] of Object.entries(listeners)) model.on(names, act);
+  return () => {
+    watch.disconnect();
+    card.stage.pause();
+    for (const [names, act] of Object.entries(listeners)) model.off(names, act);
+  };
+}
+
+// The arrays of one figure, by their names within it.
+function arraysOf(arrays, prefix) {
+  const mine = Object.entries(arrays).filter(([name]) => name.startsWith(prefix));
+  return Object.fromEntries(mine.map(([name, array]) => [name.slice(prefix.length), array]));
+}
+
+export { arraysOf, costs, criticalPath, Figure, headline, place, render, unpacked };
+export default { render };

@@ -1,0 +1,83 @@
+// Sliders for the numbers of a hardware. Each is logarithmic, and stands for exactly the given number until it moves.
+
+const STEPS = 400;
+const perSecond = (bytes) => `${bytesText(bytes)}/s`;
+const SLIDERS = [
+  { name: "latency_s", label: "latency", low: 1e-7, high: 1e-2, text: timeText },
+  { name: "bytes_per_s", label: "bandwidth", low: 1e7, high: 2e12, text: perSecond },
+  { name: "across_latency_s", label: "latency between nodes", low: 1e-7, high: 1e-2, text: timeText },
+  { name: "across_bytes_per_s", label: "bandwidth between nodes", low: 1e7, high: 2e12, text: perSecond },
+  { name: "compute_scale", label: "compute time", low: 0.1, high: 10, text: (times) => `× ${threeDigits(times)}` },
+];
+
+// choices: [{label, numbers of the hardware ...}], the first as given. changed(setting) at each move, rested() after.
+class Sliders {
+  constructor(parent, choices, setting, changed, rested) {
+    Object.assign(this, { choices, setting, changed, rested, timer: 0 });
+    this.root = add(parent, "div", "sliders", "", { role: "group", "aria-label": "Hardware" });
+    if (choices.length > 1) this.choose = this.addChoice();
+    this.sliders = SLIDERS.filter(({ name }) => choices.some((h) => h[name] !== null));
+    this.parts = this.sliders.map((slider) => this.addSlider(slider));
+    this.reset = addButton(this.root, "as given", "Set the sliders back to the chosen hardware", () =>
+      this.pick(this.setting.choice));
+    this.show();
+  }
+
+  addChoice() {
+    const label = add(this.root, "label", "choice", "hardware "), select = add(label, "select");
+    this.choices.forEach((choice, at) => add(select, "option", "", choice.label, { value: at }));
+    select.addEventListener("change", () => this.pick(+select.value));
+    return select;
+  }
+
+  addSlider(slider) {
+    const label = add(this.root, "label", "slider"), head = add(label, "span", "slider-head");
+    add(head, "span", "", slider.label);
+    const value = add(head, "span", "value"), input = addRange(label, "range", STEPS, slider.label);
+    input.addEventListener("input", () => this.move({ [slider.name]: this.valueAt(slider, +input.value) }));
+    input.addEventListener("change", () => this.rest());
+    return { input, value, label };
+  }
+
+  // Three digits, so that what Python gets is what people read.
+  valueAt({ low, high }, step) {
+    return +(low * (high / low) ** (step / STEPS)).toPrecision(3);
+  }
+
+  stepOf({ low, high }, value) {
+    return Math.round(STEPS * Math.min(1, Math.max(0, Math.log(value / low) / Math.log(high / low))));
+  }
+
+  move(part) {
+    this.setting = { ...this.setting, ...part };
+    this.show();
+    this.changed(this.setting);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.rest(), 300);
+  }
+
+  rest() {
+    clearTimeout(this.timer);
+    this.rested();
+  }
+
+  pick(choice) {
+    const { label, ...numbers } = this.choices[choice];
+    this.move({ ...numbers, choice });
+    this.rest();
+  }
+
+  show() {
+    const { setting, choices } = this;
+    this.sliders.forEach((slider, at) => {
+      const { input, value, label } = this.parts[at], number = setting[slider.name];
+      label.hidden = number === null || (setting.layout === null && slider.name.startsWith("across"));
+      if (number === null) return;
+      input.value = this.stepOf(slider, number);
+      input.setAttribute("aria-valuetext", slider.text(number));
+      say(value, slider.text(number));
+    });
+    if (this.choose) this.choose.value = setting.choice;
+    this.reset.disabled = SLIDERS.every(({ name }) => setting[name] === choices[setting.choice][name]);
+  }
+}

@@ -1,0 +1,76 @@
+// Above and below a rank's lanes, and across them: phases, memory, the critical path.
+
+// Calls band(phase, x, end, y) for the phases in sight; where many are thinner than a pixel, for the first of them.
+function bands(scene, panel, band) {
+  const { figure, depth, phase: height } = panel, { arrays, origin } = figure;
+  const { phase_rank: rank, phase_level: level } = arrays, reached = new Map();
+  for (let p = 0; p < rank.length; p++) {
+    const x = scene.x(figure.phaseStart[p] - origin), end = scene.x(figure.phaseEnd[p] - origin);
+    const row = rank[p] * depth + level[p];
+    if (level[p] >= depth || end < LEFT || x > scene.right || end <= (reached.get(row) ?? -Infinity)) continue;
+    reached.set(row, x + 0.5);
+    band(p, x, end, panel.rowTop(rank[p]) + level[p] * height);
+  }
+}
+
+// Slim stretches above the lanes, nested ones under the outer one.
+function paintPhases(surface, scene, panel) {
+  const height = panel.named ? panel.phase - 1 : panel.phase, tints = surface.style.phases.map(pixel);
+  const { phase_tint: tint } = panel.figure.arrays;
+  bands(scene, panel, (p, x, end, y) => surface.plot.box(tints[tint[p]], x, y, end - x, height, end - x > 3));
+}
+
+function writePhases(surface, scene, panel) {
+  const { figure, phase: height } = panel, { ink } = surface.style.colors;
+  if (!panel.named || !panel.depth) return;
+  bands(scene, panel, (p, x, end, y) => {
+    const words = figure.strings[figure.arrays.phase_name[p]], left = Math.max(x, LEFT) + 5;
+    const room = Math.min(end, scene.right) - left - 3;
+    if (room <= 15 || surface.wordsWidth(words, 10) >= room) return;
+    surface.write(words, left, y + height - 4.5, { size: 10, ink });
+  });
+}
+
+// What a rank holds over time, as steps on one scale for all ranks of the panel.
+function paintMemory(surface, scene, panel, rank) {
+  const { figure, strip, lanesHeight } = panel, { memory, about } = figure;
+  const { memory_first: first, memory_time: time, memory_held: held } = memory, last = first[rank + 1];
+  const bottom = panel.ownTop(rank) + lanesHeight + 1 + strip, paint = pixel(surface.style.memory);
+  surface.plot.box(pixel(surface.style.colors.lane), LEFT, bottom - strip, scene.right - LEFT, strip);
+  const x = (at) => scene.x(at < last ? time[at] - figure.origin : figure.makespan);
+  const from = Math.max(first[rank], firstAbove(time, figure.origin + scene.view.from, first[rank], last) - 1);
+  for (let at = from, to; at < last && x(at) < scene.right; at = to) {
+    let most = held[at];
+    for (to = at + 1; to < last && x(to) < x(at) + THINNEST; to++) most = Math.max(most, held[to]);
+    const level = (most / about.memory.most) * strip;
+    if (level) surface.plot.box(paint, x(at), bottom - level, x(to) - x(at), level);
+  }
+}
+
+// The words beside a rank's memory.
+function writeMemory(surface, scene, { figure }, rank, base) {
+  surface.write("memory", 12, base, { size: 10 });
+  surface.write(figure.about.memory.peaks[rank], scene.width - 12, base, { size: 10, align: "right" });
+}
+
+// What is not on the critical path pales; what is stands out, joined from rank to rank.
+function drawCriticalPath(surface, scene, panel) {
+  const { figure } = panel, { strong, card } = surface.style.colors, path = figure.criticalSpans;
+  if (!path) return;
+  const { c } = surface, { spans } = figure, top = panel.rowTop(0), bottom = panel.bottom;
+  c.globalAlpha = 0.72;
+  surface.box(card, LEFT, top, scene.right - LEFT, bottom - top);
+  c.globalAlpha = 1;
+  let before = null;
+  for (const span of path) {
+    const lane = panel.laneOf(span), x = scene.x(spans.start[span]), end = scene.x(spans.end[span]);
+    const middle = lane.top + lane.height / 2;
+    if (before !== null && before !== middle && x >= LEFT && x <= scene.right) {
+      surface.box(strong, x - 0.75, Math.min(before, middle), 1.5, Math.abs(before - middle));
+    }
+    before = middle;
+    if (end < LEFT || x > scene.right) continue;
+    surface.box(surface.fills[figure.paint(span)], x, lane.top, Math.max(end - x, THINNEST), lane.height);
+    surface.box(strong, x, middle - 1, Math.max(end - x, 1), 2);
+  }
+}
