@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
-import lab_utils.render  # noqa: F401 - teaches Timeline to draw itself
-from lab_utils.timeline.timeline import LIVE, register_renderer
+if find_spec("numpy"):  # a Python that lacks all packages still has `python -m lab_utils doctor` to say so
+    import lab_utils.render  # noqa: F401 - teaches Timeline to draw itself
+    from lab_utils.timeline.timeline import LIVE, register_renderer
 
-# In a notebook it is a picture to touch; loaded when the first one is shown.
-register_renderer(LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view").live(timeline))
+    # In a notebook it is a picture to touch; loaded when the first one is shown.
+    register_renderer(LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view").live(timeline))
 
 __all__ = ["start_ranks"]
 
