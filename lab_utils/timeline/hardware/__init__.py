@@ -1,9 +1,24 @@
 """Hardware to place a trace in time on: devices, links, and the time that kernels and ops on the wire take there.
 
->>> trace.timeline(Hardware(Device("mine", 1e13, 1e12), Link("wire", 5e-6, 25e9)))
+>>> trace.timeline(catalogue["H100 node"])                                               # looked up, with sources
+>>> trace.timeline(Hardware(Device("mine", 1e13, 1e12), Link("wire", 5e-6, 25e9)))       # made up
+>>> trace.timeline(this_machine(ranks).hardware)                                         # measured
 """
 
+from lab_utils.timeline.hardware.catalogue import Catalogue, catalogue
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
+from lab_utils.timeline.hardware.this_machine import Measured, this_machine
 from lab_utils.timeline.hardware.wires import ALGORITHMS, Wire, wire_rows
 
-__all__ = ["ALGORITHMS", "Device", "Hardware", "Link", "Wire", "wire_rows"]
+__all__ = [
+    "ALGORITHMS",
+    "Catalogue",
+    "Device",
+    "Hardware",
+    "Link",
+    "Measured",
+    "Wire",
+    "catalogue",
+    "this_machine",
+    "wire_rows",
+]

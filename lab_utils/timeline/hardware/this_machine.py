@@ -1,0 +1,178 @@
+"""This machine as hardware: what its ranks compute and send, measured while all of them do so at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lab_utils.timeline.hardware.fit import errors, fitted
+from lab_utils.timeline.hardware.model import Device, Hardware, Link
+from lab_utils.timeline.hardware.timed_step import Shape, Took, compute_seconds, launch_seconds
+from lab_utils.timeline.hardware.timed_wire import issue_seconds, overlap_seconds, wire_seconds
+from lab_utils.timeline.hardware.wires import ALGORITHMS, Wire, wire_rows
+from lab_utils.timeline.units import bytes_text, percent_text, three_digits, time_text
+
+SHAPES = (Shape(8, 64, 128, 2), Shape(4, 64, 256, 2), Shape(16, 32, 192, 2))
+OPS = ("all_reduce", "all_gather", "reduce_scatter")
+SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
+SMALL = 30  # rounds of what takes no time
+OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
+NOISY = 0.25
+
+
+class Ranks(Protocol):
+    """What is needed of ranks: how many, and to run a function on all of them."""
+
+    size: int
+
+    def run(self, function: Callable, *args: Any) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number as measured: its median, and between which values the middle half of the samples lies."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    text: Callable[[float], str]
+
+    @classmethod
+    def of(cls, name: str, samples: Iterable[float], text: Callable[[float], str]) -> Figure:
+        low, median, high = np.quantile(list(samples), (0.25, 0.5, 0.75))
+        return cls(name, float(median), float(low), float(high), text)
+
+    @property
+    def spread(self) -> float:
+        """How far the middle half reaches, relative to the median."""
+        return (self.high - self.low) / self.median if self.median else 0.0
+
+    def __str__(self) -> str:
+        noisy = f", noisy: ± {self.spread / 2:.0%}" if self.spread > NOISY else ""
+        return f"{self.text(self.median)} ({self.text(self.low)} to {self.text(self.high)}{noisy})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Measured:
+    """Hardware, and the figures that it was made of.
+
+    hidden    of communication that computing could hide, how much it did: 1 all of it, 0 none, as where both need the
+              same cores. A prediction takes it for 1
+    """
+
+    hardware: Hardware
+    figures: tuple[Figure, ...]
+    hidden: Figure
+
+    def __repr__(self) -> str:
+        width = max(len(figure.name) for figure in (*self.figures, self.hidden))
+        return "\n".join(f"{figure.name:{width}}  {figure}" for figure in (*self.figures, self.hidden))
+
+
+def this_machine(
+    ranks: Ranks,
+    *,
+    rounds: int = 7,
+    shapes: Sequence[Shape] = SHAPES,
+    ops: Sequence[str] = OPS,
+    busy: bool = False,
+) -> Measured:
+    """Measure the machine that these ranks run on.
+
+    >>> measured = this_machine(ranks)
+    >>> trace.timeline(measured.hardware)
+    >>> measured                              # how noisy each figure was
+
+    rounds   of each measurement; the medians count
+    shapes   of the transformer steps whose kernels are timed
+    ops      on the wire that the link is fitted on, as rings. What a backend does differently from a ring (gloo reduces
+             and scatters by an all-reduce) goes into the link, so name the ops that the predicted trace has
+    busy     time these ops while the ranks compute, as DDP's buckets go; else while the ranks wait, as FSDP2's do
+
+    ValueError for fewer than 2 ranks, which have no link, and for a busy reduce-scatter, which gloo ends in the wait.
+    """
+    _require(ranks, ops, busy)
+    flops, memory = _compute(ranks, shapes, rounds)
+    launch = Figure.of("launch of a kernel", _all(ranks.run(launch_seconds, SMALL)), time_text)
+    issue = Figure.of("handing an op over", _all(ranks.run(issue_seconds, SMALL)), time_text)
+    latency, bandwidth, off = _link(ranks, ops, rounds, busy)
+    about = f"measured on {ranks.size} ranks at once"
+    device = Device("this machine", flops.median, memory.median, launch.median, issue.median, source=about)
+    link = Link(
+        "its wire",
+        latency.median,
+        bandwidth.median,
+        f"{about}, fitted on {', '.join(ops)}{' while they compute' * busy}",
+    )
+    figures = (flops, memory, launch, issue, latency, bandwidth, off)
+    return Measured(Hardware(device, link, algorithm="ring"), figures, _hidden(ranks, rounds))
+
+
+def _require(ranks: Ranks, ops: Sequence[str], busy: bool) -> None:
+    if ranks.size < 2:
+        raise ValueError(f"a link is between 2 ranks or more, and this is {ranks.size}: start more")
+    if unknown := set(ops) - set(OPS):
+        raise ValueError(f"ops={tuple(ops)}: {', '.join(sorted(unknown))} cannot be timed, {', '.join(OPS)} can")
+    if not ops:
+        raise ValueError("ops is empty: a link is fitted on one op or more")
+    if busy and "reduce_scatter" in ops:
+        raise ValueError("gloo ends a reduce-scatter in its wait, so no rank computes until it is done: name other ops")
+
+
+def _compute(ranks: Ranks, shapes: Sequence[Shape], rounds: int) -> tuple[Figure, Figure]:
+    steps: list[dict[str, Took]] = []
+    for shape in shapes:
+        steps += _all(ranks.run(compute_seconds, shape, rounds))
+    products, others = ([step[kind] for step in steps] for kind in ("products", "others"))
+    return (
+        Figure.of("FLOP/s of matrix products", (each.flops / each.seconds for each in products), _flops_text),
+        Figure.of("memory of other kernels", (each.bytes / each.seconds for each in others), _bandwidth_text),
+    )
+
+
+def _link(ranks: Ranks, ops: Sequence[str], rounds: int, busy: bool) -> tuple[Figure, Figure, Figure]:
+    """Latency and bandwidth fitted on the means, with their spread over rounds, and how far from the means the fit is.
+
+    Means, as a step adds up many ops, some of which meet a core that is taken: a sum of medians would leave that out.
+    """
+    by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds, busy)
+    seconds = np.min(by_rank, axis=0)  # [round, op × size]: the rank that came last waited for nobody
+    wires = [Wire(name, size, tuple(range(ranks.size))) for name in ops for size in SIZES_BYTES]
+    amounts = wire_rows(wires, None)[:, ALGORITHMS.index("ring"), :2]
+    latency_s, per_byte_s = np.array([fitted(amounts, each) for each in seconds]).T
+    mean_s = np.mean(seconds, axis=0)
+    found = fitted(amounts, mean_s)
+    return (
+        _about("latency of a step", latency_s, found[0], time_text),
+        _about("bandwidth of the link", 1 / per_byte_s, 1 / found[1], _bandwidth_text),
+        Figure.of("an op is off the fit by", errors(amounts, mean_s, found), percent_text),
+    )
+
+
+def _about(name: str, samples: np.ndarray, value: float, text: Callable[[float], str]) -> Figure:
+    """The value of all samples together, with their spread around it."""
+    low, high = np.quantile(samples, (0.25, 0.75))
+    return Figure(name, float(value), float(min(low, value)), float(max(high, value)), text)
+
+
+def _hidden(ranks: Ranks, rounds: int) -> Figure:
+    by_rank = np.array(ranks.run(overlap_seconds, OVERLAPPED_BYTES, OVERLAPPED_CHANNELS, rounds))
+    wire_s, compute_s, both_s = by_rank.max(axis=0).T
+    saved = (wire_s + compute_s - both_s) / np.minimum(wire_s, compute_s)
+    return Figure.of("hidden behind computing", np.clip(saved, 0, 1), percent_text)
+
+
+def _all(by_rank: Iterable[list]) -> list:
+    return [sample for of_rank in by_rank for sample in of_rank]
+
+
+def _flops_text(flops_per_s: float) -> str:
+    return f"{three_digits(flops_per_s / 1e9)} GFLOP/s"
+
+
+def _bandwidth_text(bytes_per_s: float) -> str:
+    return f"{bytes_text(round(bytes_per_s))}/s"

@@ -1,0 +1,100 @@
+"""What `this_machine` sends between the ranks: ops on the wire, timed on each of them.
+
+A rank has torch loaded, and this room never loads it: the functions below take the one that is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+PRODUCT_CHANNELS = 64  # a matrix product that takes some 10 µs: so often a busy rank looks whether its op is done
+
+
+def wire_seconds(names: Sequence[str], sizes_bytes: Sequence[int], rounds: int, busy: bool) -> list[list[float]]:
+    """[round][name × size]: seconds that each op took on this rank; the sizes are those of whole tensors.
+
+    busy    the rank computes until the op is done; else it waits. Not for a reduce-scatter, which gloo ends in the wait
+    """
+    torch = sys.modules["torch"]
+    wait = _computing(torch) if busy else lambda work: work.wait()
+    calls = [_op(torch, name, size) for name in names for size in sizes_bytes]
+    taken = [[_after_a_barrier(torch, lambda c=call: wait(c())) for call in calls] for _ in range(rounds + 1)]
+    return taken[1:]  # the first connects
+
+
+def _computing(torch: Any) -> Callable[[Any], None]:
+    a = torch.ones(PRODUCT_CHANNELS, PRODUCT_CHANNELS)
+
+    def wait(work: Any) -> None:
+        while not work.is_completed():
+            torch.mm(a, a)
+        work.wait()
+
+    return wait
+
+
+def issue_seconds(rounds: int) -> list[float]:
+    """Seconds until an asynchronous all-reduce of one float has been handed over."""
+    torch = sys.modules["torch"]
+    tensor, taken = torch.zeros(1), []
+    for _ in range(rounds):
+        torch.distributed.barrier()
+        began_s = time.perf_counter()
+        work = torch.distributed.all_reduce(tensor, async_op=True)
+        taken.append(time.perf_counter() - began_s)
+        work.wait()
+    return taken
+
+
+def overlap_seconds(size_bytes: int, channels: int, rounds: int) -> list[tuple[float, float, float]]:
+    """Seconds of an all-reduce alone, of matrix products that take about as long, and of both at once."""
+    torch = sys.modules["torch"]
+    dist, tensor, a = torch.distributed, torch.zeros(size_bytes // 4), torch.ones(channels, channels)
+    products = _as_long_as(torch, lambda: dist.all_reduce(tensor), lambda: torch.mm(a, a))
+
+    def both() -> None:
+        work = dist.all_reduce(tensor, async_op=True)
+        products()
+        work.wait()
+
+    calls = (lambda: dist.all_reduce(tensor), products, both)
+    return [tuple(_after_a_barrier(torch, call) for call in calls) for _ in range(rounds)]
+
+
+def _as_long_as(torch: Any, op: Callable[[], object], product: Callable[[], object]) -> Callable[[], None]:
+    """So many products as take as long as the op; as many on all ranks."""
+    op(), product()
+    op_s = min(_after_a_barrier(torch, op) for _ in range(3))
+    product_s = min(_after_a_barrier(torch, product) for _ in range(3))
+    often = torch.tensor([max(1, round(op_s / product_s))])
+    torch.distributed.broadcast(often, 0)
+
+    def products() -> None:
+        for _ in range(int(often)):
+            product()
+
+    return products
+
+
+def _after_a_barrier(torch: Any, call: Callable[[], object]) -> float:
+    torch.distributed.barrier()
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s
+
+
+def _op(torch: Any, name: str, size_bytes: int) -> Callable[[], object]:
+    """Hands the op over, on float32; the bytes are those of what is reduced, scattered or gathered.
+
+    What an op makes goes into new memory, as FSDP2 has it; gradients are reduced where they lie, as DDP does.
+    """
+    dist, whole = torch.distributed, torch.zeros(size_bytes // 4)
+    part = torch.zeros(len(whole) // dist.get_world_size())
+    return {
+        "all_reduce": lambda: dist.all_reduce(whole, async_op=True),
+        "all_gather": lambda: dist.all_gather_single(torch.empty_like(whole), part, async_op=True),
+        "reduce_scatter": lambda: dist.reduce_scatter_single(torch.empty_like(part), whole, async_op=True),
+    }[name]
