@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import fsum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -143,6 +144,18 @@ class Timeline:
     def to_svg(self) -> str:
         """The picture, as text of an SVG file: same timeline, same bytes. Its marks tell their op on hover."""
         return _rendered(self, SVG, hover=True)
+
+    def to_perfetto(self, path: str | Path) -> None:
+        """Write it as a Chrome trace, which ui.perfetto.dev opens."""
+        from lab_utils.timeline.perfetto import to_perfetto  # it reads timelines
+
+        to_perfetto(self, path)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a line for each span."""
+        from lab_utils.timeline.table import to_csv
+
+        to_csv(self, path)
 
     def __repr__(self) -> str:
         return summary(self)
