@@ -14,6 +14,7 @@ COMMANDS = {
     ),
     "doctor": ("lab_utils.doctor", "say what is present, what is missing, and the mend"),
     "bench": ("lab_utils.bench", "measure the lab beside plain torch and stock ipyparallel"),
+    "record": ("lab_utils.record", "record any torch.distributed program, and write its trace"),
     "soak": ("lab_utils.soak", "make random faults on ranks, and see whether each is named and got over"),
 }
 

@@ -1,0 +1,75 @@
+"""Runs at the start of every Python process of a recorded program, and waits there for torch.distributed.
+
+A process that never forms a group pays for this file alone; the lab itself is loaded when the first group is formed.
+Nothing that fails here may reach the program: it is noted for the command, and the program goes on unrecorded.
+"""
+
+import importlib.util
+import os
+import sys
+import traceback
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_LAB = os.path.dirname(os.path.dirname(_HERE))
+_C10D = "torch.distributed.distributed_c10d"
+_me = sys.modules[__name__]
+
+
+class _Watch:
+    """A finder that finds c10d where Python would, and changes how it forms groups once it is loaded."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _C10D:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            _attach(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def _attach(c10d):
+    form = c10d._new_process_group_helper
+
+    def form_recorded(*args, **kwargs):
+        try:
+            recorded = _lab().forming(c10d, form)
+        except Exception:
+            _note(traceback.format_exc(limit=0), c10d)
+            recorded = form
+        c10d._new_process_group_helper = recorded
+        return recorded(*args, **kwargs)
+
+    c10d._new_process_group_helper = form_recorded
+
+
+def _lab():
+    """The lab's part on a rank; the program's own interpreter may not have the lab among its packages."""
+    if importlib.util.find_spec("lab_utils") is None:
+        spec = importlib.util.spec_from_file_location("lab_utils", os.path.join(_LAB, "__init__.py"))
+        sys.modules["lab_utils"] = package = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(package)
+    return importlib.import_module("lab_utils.record.on_rank")
+
+
+def _note(trouble, c10d):
+    what = trouble.strip().rpartition("\n")[2]
+    with open(os.path.join(os.environ["LAB_UTILS_RECORD"], f"trouble-{os.getpid()}"), "w", encoding="utf-8") as file:
+        file.write(f"{what} (torch {c10d.torch.__version__}, Python {sys.version.partition(' ')[0]})")
+
+
+# This folder has done its part: from here on the program's own sitecustomize counts, if it has one.
+sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != _HERE]
+sys.path_importer_cache.pop(_HERE, None)
+del sys.modules[__name__]
+if importlib.util.find_spec(__name__) is not None:
+    importlib.import_module(__name__)
+else:
+    sys.modules[__name__] = _me
+if "LAB_UTILS_RECORD" in os.environ:
+    sys.meta_path.insert(0, _Watch())

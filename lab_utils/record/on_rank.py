@@ -1,0 +1,71 @@
+"""On a rank of a recorded program: the groups that c10d forms are wrapped, and what they do is recorded.
+
+The program asks for gloo, nccl or whatever it likes, and gets it: c10d makes that group, and a recorded group is put
+in its place which hands every op on to it. `dist.get_backend()` and all options stay what the program asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+import torch.distributed as dist
+
+from lab_utils.comm.group import RecordedGroup
+from lab_utils.comm.groups import labels
+from lab_utils.comm.recorder import recorder
+from lab_utils.record import session
+from lab_utils.record.left import COUNT, FOLDER
+
+_ONE_PROCESS = ("fake", "threaded")  # backends in which a process plays a rank, or several: nothing is on a wire
+
+
+class WrappedGroup(RecordedGroup):
+    """Takes the place of a group that c10d has made, and records what goes through it."""
+
+    def __init__(self, made: dist.ProcessGroup, ranks: Sequence[int], is_world: bool):
+        super().__init__(made.rank(), tuple(ranks), dist.distributed_c10d.default_pg_timeout)
+        self._inner, self._is_world = made, is_world
+        self.setGroupName(made.group_name)
+        self.setGroupDesc(made.group_desc)
+
+    def shutdown(self) -> None:
+        """`destroy_process_group` calls this: with the world's group the recording is over."""
+        if self._is_world:
+            session.end()
+        super().shutdown()
+
+
+def forming(c10d: ModuleType, form: Callable) -> Callable:
+    """c10d's function that forms a group, changed so that what it forms is recorded."""
+    register = c10d._register_pg_in_world
+
+    def form_recorded(size, rank, ranks, backend, *args, **kwargs):
+        if backend in _ONE_PROCESS:
+            return form(size, rank, ranks, backend, *args, **kwargs)
+        wrapped: dict[dist.ProcessGroup, WrappedGroup] = {}
+
+        def register_wrapped(made: dist.ProcessGroup, **about) -> None:
+            if not ranks:
+                _attach(made.rank(), made.size())
+            wrapped[made] = WrappedGroup(made, ranks or range(made.size()), is_world=not ranks)
+            register(wrapped[made], **about)
+
+        c10d._register_pg_in_world = register_wrapped
+        try:
+            made, store = form(size, rank, ranks, backend, *args, **kwargs)
+        finally:
+            c10d._register_pg_in_world = register
+        if wrapped and not ranks:
+            session.begin(made.rank(), made.size(), os.environ[FOLDER], os.environ.get(COUNT) == "1")
+        return wrapped.get(made, made), store
+
+    return form_recorded
+
+
+def _attach(rank: int, ranks: int) -> None:
+    """A world begins: its groups and ops are numbered from 0."""
+    labels.clear()
+    recorder.attach(rank, ranks, board=None)
+    recorder.begin_groups(0)

@@ -1,0 +1,99 @@
+"""One recording of a rank, from the forming of its world until that is destroyed, the process ends or is ended."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
+
+from lab_utils.comm.clock import Moment
+from lab_utils.comm.entry import to_ops
+from lab_utils.comm.recorded import Recording
+from lab_utils.comm.recorder import name_files, recorder, recording
+from lab_utils.record.left import Left
+from lab_utils.record.terminated import before_sigterm
+
+_COMPILED = "fail_on_recompile"  # the stance that torch takes while we count; its errors name it
+_session: Session | None = None
+_worlds = 0
+
+
+@dataclass(slots=True)
+class Session:
+    """`left` is what was written when it began; `entered` is left on the thread that entered it."""
+
+    left: Left
+    folder: str
+    entered: AbstractContextManager[Recording]
+    recorded: Recording
+    thread: int
+
+
+class _Over(Exception):
+    """Ends a recording without waiting for ops that are still on their way."""
+
+
+def begin(rank: int, ranks: int, folder: str, count: bool) -> None:
+    """Record from now on, and see to it that what was recorded is written however the process ends."""
+    global _session, _worlds
+    left = Left.begun(rank, ranks, _worlds, os.environ)
+    left.write(folder)
+    if not _worlds:
+        before_sigterm(_write_early)
+        _name_program()
+    _worlds += 1
+    entered = recording(count)
+    _session = Session(left, folder, entered, entered.__enter__(), threading.get_ident())
+    # Processes that multiprocessing forks run these and not atexit's; a later fork of this one runs neither.
+    Finalize(None, end, exitpriority=0)
+    atexit.register(end)
+
+
+def _name_program() -> None:
+    """The file that was started is the user's own, also when it lies among installed packages."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    if path is not None:
+        name_files({path: os.path.basename(path)})
+
+
+def end() -> None:
+    """Write what was recorded; does nothing when that was done, or in a process that was forked from the rank."""
+    global _session
+    ended, _session = _session, None
+    if ended is None or ended.left.process != os.getpid():
+        return
+    atexit.unregister(end)
+    if ended.thread != threading.get_ident():  # a recording can only be left on the thread that entered it
+        _write(ended, _ops_so_far(ended.recorded))
+        return
+    over = _Over()
+    ended.entered.__exit__(_Over, over, None)
+    _write(ended, ended.recorded.ops)
+
+
+def _write(ended: Session, ops: list) -> None:
+    compiled = _COMPILED in str(getattr(sys, "last_value", ""))
+    ended.left.over(ops, ended.recorded.phases, compiled).write(ended.folder)
+
+
+# ---------------------------------------------------------------------- a process that is being ended
+def _write_early() -> None:
+    """From any thread, while the others go on: nothing is waited for, and the recording stays as it is."""
+    global _session
+    ended, _session = _session, None
+    if ended is not None and ended.left.process == os.getpid():
+        _write(ended, _ops_so_far(ended.recorded))
+
+
+def _ops_so_far(recorded: Recording) -> list:
+    """What the host's clock knows of. A device's may never come to the moments that were asked for."""
+    entries = [entry for entry in list(recorded.entries) if isinstance(entry.issue_s, float)]
+    return to_ops(recorder.rank, entries, _host_s)
+
+
+def _host_s(moment: Moment) -> float | None:
+    return moment if isinstance(moment, float) else None
