@@ -1,0 +1,88 @@
+"""A bucket: gradients of several parameters in one flat tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(eq=False, slots=True)
+class Bucket:
+    """Room for the gradients of some parameters.
+
+    number      its place among the buckets: 0 leaves first
+    flat        [numel], what goes over the wire, padded with zeros to a multiple of the ranks
+    views       each parameter's part of `flat`, in the parameter's shape
+    """
+
+    number: int
+    parameters: tuple[nn.Parameter, ...]
+    flat: Tensor
+    views: tuple[Tensor, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.flat.nbytes
+
+    def piece(self, group: dist.ProcessGroup) -> Tensor:
+        """The part of `flat` that this rank owns where it is sharded: [numel / ranks]."""
+        return self.flat.chunk(group.size())[group.rank()]
+
+    def free(self) -> None:
+        """Give the memory back. The views stay, for the next `take`."""
+        self.flat.untyped_storage().resize_(0)
+
+    def take(self) -> None:
+        """Have memory again, of any content but for zeros as padding. Does nothing where it has."""
+        storage, numel = self.flat.untyped_storage(), sum(view.numel() for view in self.views)
+        if not storage.size():
+            storage.resize_(self.flat.nbytes)
+            self.flat[numel:].zero_()
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that get gradients, each once though it may have several names. ValueError when there are none."""
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
+    return found
+
+
+def names_of(model: nn.Module) -> dict[nn.Parameter, str]:
+    """The first name of each parameter."""
+    return {parameter: name for name, parameter in model.named_parameters()}
+
+
+def cut(order: Sequence[nn.Parameter], first_bytes: int, other_bytes: int, ranks: int) -> list[Bucket]:
+    """Cut parameters into buckets that reach at least so many bytes each, but for the last ones.
+
+    A bucket holds one dtype on one device. Buckets are in the order in which their last gradients come.
+    """
+    begun: dict[tuple[torch.dtype, torch.device], list[nn.Parameter]] = {}
+    full: list[list[nn.Parameter]] = []
+    for parameter in order:
+        kind = (parameter.dtype, parameter.device)
+        members = begun.setdefault(kind, [])
+        members.append(parameter)
+        if sum(each.nbytes for each in members) >= (other_bytes if full else first_bytes):
+            full.append(begun.pop(kind))
+    return [bucket_of(number, members, ranks) for number, members in enumerate([*full, *begun.values()])]
+
+
+def bucket_of(number: int, parameters: Sequence[nn.Parameter], ranks: int) -> Bucket:
+    """One bucket for all of these parameters, which have one dtype and one device."""
+    numel = sum(parameter.numel() for parameter in parameters)
+    flat = parameters[0].new_zeros(-(-numel // ranks) * ranks)
+    return Bucket(number, tuple(parameters), flat, tuple(views(flat, [p.shape for p in parameters])))
+
+
+def views(flat: Tensor, shapes: Sequence[torch.Size]) -> Iterator[Tensor]:
+    """Parts of a flat tensor in these shapes, one after the other."""
+    ends = accumulate(shape.numel() for shape in shapes)
+    for shape, end in zip(shapes, ends, strict=True):
+        yield flat[end - shape.numel() : end].view(shape)

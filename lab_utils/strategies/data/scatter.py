@@ -1,0 +1,82 @@
+"""Gradients that are reduced and scattered: each rank gets the sum of its own piece only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lab_utils.strategies.data.bucket import Bucket
+from lab_utils.strategies.data.buckets import Pending
+from lab_utils.strategies.data.flats import Flat
+
+
+def nothing(flat: Flat) -> None:
+    """What is done when a bucket leaves, unless a stage of ZeRO has more to do."""
+
+
+@dataclass(eq=False)
+class Scatter:
+    """The `reduce` of Buckets for flat parameters: a piece's gradient is what comes back.
+
+    frees     the whole gradients' memory is given back as soon as they have left; at most two buckets have it at once
+    leaving   called with a flat tensor when all its gradients are there
+    """
+
+    flats: Sequence[Flat]
+    frees: bool
+    leaving: Callable[[Flat], None] = nothing
+    _last: _Scattered | None = field(default=None, init=False)
+
+    def __call__(self, bucket: Bucket, group: dist.ProcessGroup) -> Pending:
+        flat = self.flats[bucket.number]
+        self.leaving(flat)
+        if self.frees and self._last:
+            self._last.wait()
+        into = torch.empty_like(flat.piece, requires_grad=False) if self.frees else self._in_place(flat, group)
+        work = dist.reduce_scatter_single(into, bucket.flat, group=group, async_op=True)
+        self._last = _Scattered(flat, into, work, self.frees)
+        return self._last
+
+    def begin(self) -> None:
+        """A backward begins: what an earlier one left that failed half-way counts no more."""
+        if self._last:
+            self._last.drop()
+
+    def _in_place(self, flat: Flat, group: dist.ProcessGroup) -> Tensor:
+        if flat.piece.grad is not None:
+            raise RuntimeError(
+                f"the gradient of {flat.names[0]} from an earlier backward is still there, and this backward "
+                "overwrites it: call optimizer.zero_grad() before, or let the earlier ones run inside no_sync()."
+            )
+        return flat.bucket.piece(group)
+
+
+@dataclass(eq=False)
+class _Scattered:
+    """A reduce-scatter under way."""
+
+    flat: Flat
+    into: Tensor
+    work: dist.Work | None
+    frees: bool
+
+    def drop(self) -> None:
+        work, self.work = self.work, None
+        if work is not None:
+            with suppress(RuntimeError):  # that it failed was the earlier backward's error
+                work.wait()
+
+    def wait(self) -> None:
+        if self.work is None:
+            return
+        self.work.wait()
+        self.work = None
+        if self.frees:
+            self.flat.bucket.free()
+        piece = self.flat.piece
+        piece.grad = self.into if piece.grad is None else piece.grad + self.into

@@ -1,0 +1,70 @@
+"""ZeRO's first two stages: each rank keeps the optimizer's state, and then the gradients, of its piece only.
+
+Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (SC 20), sections 5.1
+and 5.2. On the wire: a reduce-scatter of the gradients and an all-gather of the parameters, together as much as the
+all-reduce that they replace (section 7.2.1).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from lab_utils.strategies.data.all_reduce import replicate
+from lab_utils.strategies.data.bucket import names_of, trained
+from lab_utils.strategies.data.buckets import MB, Buckets
+from lab_utils.strategies.data.flats import Flat, flatten, update_pieces_only
+from lab_utils.strategies.data.scatter import Scatter
+
+
+class ShardedOptimizer:
+    """ZeRO-1: the optimizer's state is sharded; parameters and gradients are whole on every rank.
+
+    >>> zero = ShardedOptimizer(model, torch.optim.AdamW(model.parameters()))
+    >>> loss.backward(); optimizer.step(); optimizer.zero_grad()      # as in serial training
+
+    The optimizer stays the user's own, with its groups and its schedule; it now updates this rank's pieces, which are
+    flat. Exact for optimizers that work on each element by itself. Inside `zero.buckets.no_sync()` gradients add up.
+    ValueError for an optimizer that has made steps or needs whole tensors.
+    """
+
+    frees_gradients = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        group: dist.ProcessGroup | None = None,
+        bucket_mb: float = 25,
+    ) -> None:
+        self.model, self.optimizer, self.group = model, optimizer, group or dist.group.WORLD
+        replicate(model, self.group)
+        order = list(reversed(trained(model)))
+        self.flats: list[Flat] = flatten(order, names_of(model), optimizer, self.group, int(bucket_mb * MB))
+        for flat in self.flats:
+            flat.show()
+        update_pieces_only(optimizer, self.flats)
+        scatter = Scatter(self.flats, self.frees_gradients)
+        given = [flat.bucket for flat in self.flats]
+        self.buckets = Buckets(model, group=self.group, reduce=scatter, given=given, keep=False, begin=scatter.begin)
+        if self.frees_gradients:
+            for bucket in given:
+                bucket.free()
+        optimizer.register_step_post_hook(lambda *_: self.refresh())
+
+    def refresh(self) -> None:
+        """Bring the pieces together, when every rank has updated its own."""
+        for work in [flat.gather(self.group) for flat in self.flats]:
+            work.wait()
+
+
+class ShardedGradients(ShardedOptimizer):
+    """ZeRO-2: as ZeRO-1, and gradients that have been reduced are kept in pieces only.
+
+    Their memory is given back while the backward still runs. Several backwards in a row add up in the pieces, each
+    with a reduce-scatter of its own.
+    """
+
+    frees_gradients = True
