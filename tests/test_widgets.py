@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from lab_utils.widgets import LiveCurve, live_curve
+from lab_utils.widgets import LiveCurve, cell_end, live_curve
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,7 +101,7 @@ def test_losses_that_are_not_numbers_are_said_and_not_sent(clock: Clock) -> None
 
 def test_the_last_points_come_when_the_cell_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = InteractiveShell()
-    monkeypatch.setattr(live_curve, "get_ipython", lambda: shell)
+    monkeypatch.setattr(cell_end, "get_ipython", lambda: shell)
     live = LiveCurve(steps=100)
     sent = watched(live)
     feed(live, clock, range(43), tick_s=0.0001)

@@ -13,6 +13,7 @@ _HOME = {
     "recording": "recorder",
     "phase": "recorder",
     "report": "progress",
+    "gradient_flow": "gradients",
     "Peers": "peers",
     "Message": "steps",
     "Step": "steps",

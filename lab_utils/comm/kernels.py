@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
@@ -82,6 +83,8 @@ class KernelCounter(TorchDispatchMode):
         return counts
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None:
+            return func(*args, **(kwargs or {}))  # only shapes are worked out: DTensor and fully_shard ask for them
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # it takes itself apart, and comes again with what is inside
         kernel = _kernel_of(func)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import anywidget
 import traitlets
-from IPython import get_ipython
 
 from lab_utils.render.curve import loss_curve
 from lab_utils.render.picture import Picture
+from lab_utils.widgets.cell_end import at_cell_end
 
 REDRAWS_PER_S = 20.0
 MOST_DRAWN = 500  # points sent at most: a longer curve is thinned on its way, and kept whole here
@@ -44,7 +44,6 @@ class LiveCurve(anywidget.AnyWidget):
             raise ValueError(f"steps={steps}: a curve needs at least 1 step")
         self.points: list[tuple[int, float]] = []
         self._drawn_s = self._began_s = 0.0
-        self._waits_for_cell_end = False
         super().__init__(steps=steps, title=title)
 
     def on_report(self, rank: int, values: Mapping[str, float]) -> None:
@@ -55,7 +54,8 @@ class LiveCurve(anywidget.AnyWidget):
         if not self.points or step <= self.points[-1][0]:
             self.points, self._began_s, self._drawn_s = [], now_s, 0.0
         self.points.append((step, float(values["loss"])))
-        self._redraw_at_cell_end()
+        # Points that the limit on redraws held back must come, also when the cell fails.
+        at_cell_end(self.model_id, lambda: self._draw(time.monotonic(), running=False))
         if step + 1 >= self.steps or now_s - self._drawn_s >= 1 / REDRAWS_PER_S:
             self._draw(now_s, running=step + 1 < self.steps)
 
@@ -78,20 +78,6 @@ class LiveCurve(anywidget.AnyWidget):
             "left_s": left_s,
             "running": running,
         }
-
-    def _redraw_at_cell_end(self) -> None:
-        """Once a cell: points that the limit on redraws held back must come, also when the cell fails."""
-        shell = get_ipython()
-        if shell is None or self._waits_for_cell_end:
-            return
-
-        def cell_ended(*_: object) -> None:
-            shell.events.unregister("post_run_cell", cell_ended)
-            self._waits_for_cell_end = False
-            self._draw(time.monotonic(), running=False)
-
-        shell.events.register("post_run_cell", cell_ended)
-        self._waits_for_cell_end = True
 
     def __repr__(self) -> str:
         return f"{self.title}: the curve of {self.steps} steps grows here while the ranks train"
