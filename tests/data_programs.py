@@ -14,8 +14,8 @@ def tied():
     return model
 
 
-def strategies():
-    """name: attach(model, optimizer, group) -> the attached, None for one that works in the step."""
+def strategies(units=None):
+    """name: attach(model, optimizer, group) -> the attached. `units` of stage 3, a GPT's blocks unless given."""
     from lab_utils.strategies.data.buckets import Buckets
     from lab_utils.strategies.data.zero1 import ShardedGradients, ShardedOptimizer
     from lab_utils.strategies.data.zero3 import ShardedParameters
@@ -25,7 +25,9 @@ def strategies():
         "buckets": lambda model, optimizer, group: Buckets(model, group=group, first_mb=0.01, **small),
         "zero1": lambda model, optimizer, group: ShardedOptimizer(model, optimizer, group=group, **small),
         "zero2": lambda model, optimizer, group: ShardedGradients(model, optimizer, group=group, **small),
-        "zero3": lambda model, optimizer, group: ShardedParameters(model, optimizer, model.blocks, group=group),
+        "zero3": lambda model, optimizer, group: ShardedParameters(
+            model, optimizer, units or model.blocks, group=group
+        ),
     }
 
 
