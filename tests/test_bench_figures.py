@@ -9,7 +9,19 @@ import nbformat
 import psutil
 import pytest
 
-from lab_utils.bench import calls, chapters, command, figures, memory, predicted, programs, record, simulate, start
+from lab_utils.bench import (
+    calls,
+    chapters,
+    command,
+    figures,
+    memory,
+    predicted,
+    programs,
+    record,
+    simulate,
+    start,
+    strategies,
+)
 
 
 @pytest.fixture
@@ -59,7 +71,7 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, not
 def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, predicted.predicted}
-    tried |= {simulate.placed, simulate.ordered}
+    tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED
@@ -82,6 +94,15 @@ def test_steps_are_predicted_and_measured(ranks2, bucket_mb: float) -> None:
     seen = predicted.compare(ranks2, predicted.Configuration(32, 1, 2, bucket_mb), steps=1, turns=1)
     assert min(seen.step_s, seen.predicted_step_s, seen.exposed_s, seen.predicted_exposed_s) > 0
     assert seen.step_error == pytest.approx(abs(seen.predicted_step_s - seen.step_s) / seen.step_s)
+
+
+@pytest.mark.parametrize("pair", strategies.PAIRS)
+def test_strategies_take_turns_with_pytorch_s_own(ranks2, pair: str) -> None:
+    size = strategies.Size(1, 16, 1)
+    by_rank = ranks2.run(strategies.in_turns, pair, size, 1)
+    assert [len(pairs) for pairs in by_rank] == [1, 1]
+    assert min(*by_rank[0][0], *by_rank[1][0]) > 0
+    assert all(peak > 0 for peak in ranks2.run(strategies.peak_bytes, pair, strategies.LAB, strategies.SIZES["1M"]))
 
 
 def notebook(path: Path, *cells: str) -> Path:
