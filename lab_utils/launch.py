@@ -49,9 +49,13 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def config_path(environ: Mapping[str, str]) -> str:
-    """JUPYTER_CONFIG_PATH with the lab's own settings first: no question about news on the first page."""
-    return os.pathsep.join(filter(None, [str(SETTINGS), environ.get("JUPYTER_CONFIG_PATH")]))
+def paths(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where JupyterLab looks, the lab's own folder first.
+
+    Its settings ask no question about news on the first page; its extension shows a still picture where no widget is.
+    """
+    names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+    return {name: os.pathsep.join(filter(None, [str(SETTINGS), environ.get(name)])) for name in names}
 
 
 def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
@@ -83,4 +87,4 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     line = command(arguments, screen=has_screen(os.environ), root=root)
-    os.execve(line[0], line, {**os.environ, "JUPYTER_CONFIG_PATH": config_path(os.environ)})
+    os.execve(line[0], line, {**os.environ, **paths(os.environ)})

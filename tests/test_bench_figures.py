@@ -18,6 +18,7 @@ from lab_utils.bench import (
     predicted,
     programs,
     record,
+    redraw,
     simulate,
     start,
     strategies,
@@ -71,6 +72,7 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, not
 def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, predicted.predicted}
+    tried |= {redraw.redrawn, redraw.slowest, redraw.panned}  # in tests/test_browser_bench.py
     tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {

@@ -20,21 +20,20 @@ from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.predicted import costs
 from lab_utils.timeline.summary import headline
 from lab_utils.widgets import TimelineView
-from lab_utils.widgets.timeline_pack import numbers
+from lab_utils.widgets.timeline_setting import numbers
 
 # Each figure of the view in this page, placed on `setting` or as it came.
 COMPUTED = """(setting) => {
     const about = model.get("_about"), arrays = lab.unpacked(about.arrays, model.get("_data"));
-    const none = { memory_time: [], memory_held: [] };
     const figure = new lab.Figure(about.figures[0], lab.arraysOf(arrays, "0."), about.strings);
     if (setting) figure.retime(setting);
     const columns = ["rank", "lane", "track", "activity", "start", "end", "op"].map((name) => [...figure.spans[name]]);
     return {
         cost: setting && [...lab.costs(figure.arrays, setting)],
         start: [...figure.placed.start], end: [...figure.placed.end],
-        path: lab.criticalPath(figure.arrays, figure.placed, figure.arrays.lag), columns,
+        path: lab.criticalPath(figure.arrays, figure.placed, figure.lag), columns,
         phases: [[...figure.phaseStart], [...figure.phaseEnd]],
-        memory: ["time", "held"].map((name) => [...(figure.memory ?? none)[`memory_${name}`]]),
+        memory: figure.memory && [[...figure.memory.time], [...figure.memory.held], figure.memory.words],
         says: lab.headline(figure),
     };
 }"""
@@ -83,6 +82,7 @@ def sub_groups() -> Trace:
 TRACES = {"ddp": ddp(5, 4, 3), "ring": ring_all_reduce(7), "sub-groups": sub_groups(), "one rank": ddp(1, 2)}
 DEVICE = Device("a device", 3.1e12, 0.7e12, launch_s=4.7e-6, issue_s=2.3e-6)
 LINK, ACROSS = Link("within", 3.3e-6, 21.7e9), Link("between", 17e-6, 2.9e9)
+COSTS = ("forward", "backward_input", "backward_weight", "comm")
 HARDWARE = {
     "as measured": Hardware(None, LINK),
     "slower as measured": Hardware(None, Link("slow", 0.7e-3, 1.1e8), compute_scale=1.7),
@@ -111,8 +111,11 @@ def assert_same(computed: dict[str, Any], timeline: Timeline) -> None:
     assert computed["says"] == headline(timeline)
     phases = sorted((p.start_s, p.end_s) for phases in timeline.phases for p in phases)
     assert sorted(zip(*computed["phases"], strict=True)) == phases
+    *steps, words = computed["memory"]
     held = [np.concatenate([getattr(each, name) for each in timeline.memory]) for name in ("time_s", "held")]
-    np.testing.assert_array_equal(computed["memory"], held)
+    np.testing.assert_array_equal(steps, held)
+    counted = [f"≤ {each.peak:g}" if each.unit == "micro-batches" else each.text(each.peak) for each in timeline.memory]
+    assert words == counted
 
 
 @pytest.mark.parametrize("of", TRACES.values(), ids=TRACES.keys())
@@ -126,13 +129,18 @@ def test_every_hardware_places_a_trace_as_python_does(page: Page, of: Trace) -> 
         assert_same(computed, of.timeline(hardware))
 
 
-@pytest.mark.parametrize("comm", [0.0, 0.3, 1 / 3])
+@pytest.mark.parametrize("activation_bytes", [None, [1e6, 3e6, 2e6, 0, 1e5]])
 @pytest.mark.parametrize("order", [schedules.gpipe, schedules.one_f_one_b])
-def test_a_schedule_with_lags_is_placed_as_python_does(page: Page, order: Any, comm: float) -> None:
-    made = order(stages=5, microbatches=9)
-    timeline = simulate_schedule(made, Costs([1.1, 0.9, 1, 1.3, 0.7], 0.61, 0.53, comm))
-    show(page, TimelineView(timeline))
-    assert_same(page.evaluate(COMPUTED, None), timeline)
+def test_a_schedule_is_placed_as_python_does_wherever_its_sliders_stand(
+    page: Page, order: Any, activation_bytes: list[float] | None
+) -> None:
+    made, uneven = order(stages=5, microbatches=9), [1.1, 0.9, 1, 1.3, 0.7]
+    view = TimelineView(simulate_schedule(made, Costs(uneven, 0.61, 0.53, 1 / 3, activation_bytes)))
+    show(page, view)
+    assert_same(page.evaluate(COMPUTED, None), view.timeline)
+    for numbers_set in ((1.7, 0.3, 1.0, 0.1), (0.0, 0.61, 0.53, 0.0), (1.0, 0.0, 0.0, 0.2), (1 / 3, 0.1, 0.7, 0.0)):
+        view.set_state({"_setting": dict(zip(COSTS, numbers_set, strict=True)) | {"choice": 0}})
+        assert_same(page.evaluate(COMPUTED, view._setting), view.timeline)
 
 
 def test_a_link_without_latency_costs_its_bytes_alone(page: Page) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyterlab_server import Watched, chromium, jupyterlab, open_notebook
+from jupyterlab_server import TOKEN, Watched, chromium, jupyterlab, open_notebook
 from playwright.sync_api import Locator, Page, expect
 
 TESTS = Path(__file__).parent
@@ -27,13 +27,16 @@ ASK = """link = view.hardware.link
 selected = sorted({span.op.name for span in view.selected_spans})
 print(link.latency_s, view.timeline == trace.timeline(view.hardware), selected)"""
 LAST_LINE = "trace.timeline(view.hardware)"
+COUNT = """from ipywidgets.widgets.widget import _instances
+
+print(sum(isinstance(each, TimelineView) for each in _instances.values()), "views")"""
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_timeline_lives_in_a_notebook(tmp_path: Path, dark: bool) -> None:
     with jupyterlab(tmp_path, dark) as address, chromium() as browser:
-        write_notebook(tmp_path / "labs" / "timeline.ipynb", SHOW, ASK, LAST_LINE)
+        write_notebook(tmp_path / "labs" / "timeline.ipynb", SHOW, ASK, LAST_LINE, COUNT)
         watched = Watched(browser)
         page = watched.page
         open_notebook(page, address, "timeline.ipynb")
@@ -51,8 +54,13 @@ def test_the_timeline_lives_in_a_notebook(tmp_path: Path, dark: bool) -> None:
         run_cell(page, 2)
         assert_a_timeline_shows_itself(page)
         page.screenshot(path=SCREENSHOTS / f"timeline_itself_{'dark' if dark else 'light'}.png")
+        assert_running_again_leaves_no_view(page)
+        assert watched.errors == []
+        if dark:  # it takes a second kernel, and once is enough
+            assert_a_saved_notebook_shows_still_pictures(page, address)
+            page.screenshot(path=SCREENSHOTS / "timeline_still_dark.png")
     assert watched.outside == []
-    assert watched.errors == []
+    assert all("widget model not found" in error for error in watched.errors)  # the widgets' manager tells of it
 
 
 def write_notebook(path: Path, *cells: str) -> None:
@@ -136,3 +144,33 @@ def assert_a_timeline_shows_itself(page: Page) -> None:
     card = page.locator(".jp-CodeCell").nth(2).locator(".lab-tl-card")
     expect(card.get_by_role("img", name=re.compile("Timeline of 4 ranks .predicted."))).to_be_visible(timeout=30_000)
     card.scroll_into_view_if_needed()
+
+
+def assert_running_again_leaves_no_view(page: Page) -> None:
+    """One is the reader's own, `view`; of the timeline that shows itself there is one, however often it is shown."""
+    cell = page.locator(".jp-CodeCell").nth(2)
+    for times in ("[4]:", "[5]:"):
+        run_cell(page, 2)
+        expect(cell.locator(".jp-InputPrompt")).to_have_text(times, timeout=30_000)
+    run_cell(page, 3)
+    said = page.locator(".jp-CodeCell").nth(3).locator(".jp-OutputArea-output")
+    expect(said).to_have_text("2 views", timeout=30_000)
+    expect(cell.locator(".lab-tl-card")).to_be_visible()
+
+
+def assert_a_saved_notebook_shows_still_pictures(page: Page, address: str) -> None:
+    """Its kernel has ended: nobody knows the widgets any more."""
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "timeline.ipynb" in answer.url):
+        page.keyboard.press("Control+s")
+    kernels = f"{address}api/kernels"
+    for kernel in page.request.get(kernels, params={"token": TOKEN}).json():
+        assert page.request.delete(f"{kernels}/{kernel['id']}", params={"token": TOKEN}).ok
+    open_notebook(page, address, "timeline.ipynb")
+    expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)  # another kernel
+    outputs = page.locator(".jp-OutputArea-output")
+    for cell in (0, 2):
+        still = page.locator(".jp-CodeCell").nth(cell).locator(".jp-RenderedSVG")
+        expect(still).to_be_visible(timeout=30_000)
+        assert still.bounding_box()["width"] > 600
+    for words in ("Loading widget", "Error displaying widget"):
+        expect(outputs.filter(has_text=words)).to_have_count(0)

@@ -11,6 +11,8 @@ from timeline_samples import ddp
 from widget_page import quiet_page, show_timeline
 
 from lab_utils.render import looks, palette
+from lab_utils.schedule import Costs, schedules, simulate
+from lab_utils.timeline import Trace
 from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.timeline.summary import headline
 from lab_utils.timeline.units import time_text
@@ -28,6 +30,11 @@ COUNT = """([color, left, top, right, bottom]) => {
     let count = 0;
     for (let i = 0; i < pixels.length; i += 4) count += pixels[i] === r && pixels[i + 1] === g && pixels[i + 2] === b;
     return count;
+}"""
+# What has the focus, and whether it keeps its keys to itself.
+FOCUSED = """() => {
+    const { tagName, className, dataset, ariaLabel } = document.activeElement;
+    return `${tagName} ${className} ${ariaLabel} ${dataset.lmSuppressShortcuts ? "keeps" : ""}`;
 }"""
 
 
@@ -205,3 +212,39 @@ def test_the_critical_path_stands_out_on_demand(page: Page) -> None:
     assert page.evaluate(COUNT, whole) > 1000
     button.click()
     assert page.evaluate(COUNT, whole) == 0
+
+
+def test_a_schedules_sliders_place_it_anew(page: Page) -> None:
+    order = schedules.one_f_one_b(4, 8)
+    show_timeline(page, TimelineView(simulate(order, Costs([1, 1.2, 1, 1], 0.5, 0.5, 0, 3e9))))
+    assert page.get_by_role("slider").count() == 5  # four costs, and the scrubber
+    forward, comm = (page.get_by_role("slider", name=name) for name in ("forward", "communication"))
+    expect(forward).to_have_attribute("aria-valuetext", "× 1.00")
+    expect(comm).to_have_attribute("aria-valuetext", "0 s")
+    comm.fill("200")
+    page.wait_for_function("saved.length === 1")
+    moved = Costs([1, 1.2, 1, 1], 0.5, 0.5, page.evaluate("saved[0]._setting.comm"), 3e9)
+    expect(page.get_by_role("img")).to_have_attribute("aria-label", headline(simulate(order, moved)))
+    page.get_by_role("button", name="Set the sliders back to the given costs").click()
+    expect(comm).to_have_value("0")
+
+
+def test_nothing_is_said_to_be_nothing(page: Page) -> None:
+    empty = Trace(((), ()))
+    show_timeline(page, TimelineView(empty.timeline(WIRE), empty.timeline()))
+    expect(page.get_by_text("Nothing here takes any time")).to_be_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_disabled()
+    expect(page.get_by_role("slider", name="Time shown")).to_be_disabled()
+
+
+def test_whatever_takes_the_focus_keeps_its_keys(page: Page) -> None:
+    show_timeline(page, TimelineView(PREDICTED, MEASURED, [Hardware(None, Link("other", 1e-6, 1e9))]))
+    page.get_by_text("Numbers of each rank").click()
+    page.locator(".lab-tl-tables").evaluate("tables => { tables.style.width = '120px'; }")
+    page.mouse.click(5, 5)  # outside: from there, Tab leads through all of it
+    met = [page.evaluate(FOCUSED)]
+    while len(met) == 1 or met[-1] != met[0]:
+        page.keyboard.press("Tab")
+        met.append(page.evaluate(FOCUSED))
+    # The choice, 3 sliders, picture, play, scrubber, critical path, 3 of zoom, the numbers' head and their tables.
+    assert len(met) == 1 + 13 + 1 and all("keeps" in name for name in met[1:-1]), met

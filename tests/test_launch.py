@@ -64,8 +64,9 @@ def test_an_address_that_the_user_names_is_the_only_one(said: list[str]) -> None
 
 
 def test_the_users_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch.config_path({"JUPYTER_CONFIG_PATH": "/mine"}) == f"{launch.SETTINGS}{os.pathsep}/mine"
-    assert launch.config_path({}) == str(launch.SETTINGS)
+    names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+    assert launch.paths(dict.fromkeys(names, "/mine")) == dict.fromkeys(names, f"{launch.SETTINGS}{os.pathsep}/mine")
+    assert launch.paths({}) == dict.fromkeys(names, str(launch.SETTINGS))
 
 
 @pytest.fixture

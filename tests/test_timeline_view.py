@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from IPython.core.events import EventManager, available_events
+from ipywidgets.widgets.widget import _instances
 from timeline_samples import ddp, ring_all_reduce
 
 from lab_utils.schedule import Costs, schedules
 from lab_utils.schedule import simulate as simulate_schedule
 from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.summary import summary
-from lab_utils.timeline.timeline import LIVE, SVG
-from lab_utils.widgets import TimelineView, timeline_view
+from lab_utils.timeline.timeline import LIVE, SVG, Timeline
+from lab_utils.widgets import TimelineView, cell_outputs, timeline_view
 from lab_utils.widgets.timeline_pack import CODES
 
 FAST, SLOW = Hardware(None, Link("fast", 5e-6, 25e9)), Hardware(None, Link("slow", 50e-6, 5e9))
 DDP = ddp(4)
+ORDER, COSTS = schedules.one_f_one_b(4, 8), Costs(1, 0.5, 0.5, 0.1)
 
 
 def from_browser(view: TimelineView, **state: object) -> None:
     """What arrives when the browser saves these, after a way through JSON."""
     view.set_state(json.loads(json.dumps(state)))
+
+
+def of_schedule() -> TimelineView:
+    return TimelineView(simulate_schedule(ORDER, COSTS))
 
 
 def arrays(view: TimelineView) -> dict[str, np.ndarray]:
@@ -119,12 +126,29 @@ def test_a_partner_that_is_not_in_the_trace_is_nobody() -> None:
     )
 
 
-def test_a_schedule_shows_its_kinds_its_memory_and_no_sliders() -> None:
-    timeline = simulate_schedule(schedules.one_f_one_b(4, 8), Costs(1, 0.5, 0.5, 0.1))
+def test_a_schedule_shows_its_kinds_and_sliders_for_its_costs() -> None:
+    timeline = simulate_schedule(ORDER, COSTS)
     view = TimelineView(timeline)
     assert [meaning for _, meaning in view._about["legend"]] == ["F: forward", "BW: both backwards", "idle"]
-    assert view._about["figures"][0]["memory"]["peaks"] == ["≤ 4", "≤ 3", "≤ 2", "≤ 1"]
-    assert view._about["choices"] == [] and view.hardware is None and view.timeline is timeline
+    assert view.hardware is None and view.costs == COSTS and view.timeline is timeline
+    from_browser(view, _setting={**view._setting, "forward": 2, "comm": 0})
+    assert view.costs == Costs(2, 0.5, 0.5, 0) and view.hardware is None
+    assert view.timeline == simulate_schedule(ORDER, Costs(2, 0.5, 0.5, 0)) != timeline
+    view.costs = None
+    assert view.costs == COSTS and view.timeline == timeline
+
+
+def test_costs_of_each_stage_move_together() -> None:
+    uneven = np.array([1.1, 0.9, 1, 1.3])
+    view = TimelineView(simulate_schedule(ORDER, Costs(uneven, 0.5, [0.5] * 4, activation_bytes=[1e6] * 4)))
+    assert view._about["by_stage"] == ["forward", "backward_weight"]
+    from_browser(view, _setting={**view._setting, "forward": 1.7, "backward_input": 0.3})
+    moved = Costs(tuple((uneven * 1.7).tolist()), 0.3, (0.5,) * 4, 0.0, (1e6,) * 4)
+    assert view.costs == moved and view.timeline == simulate_schedule(ORDER, moved)
+    view.costs = Costs(uneven / 3, 0.3, [0.5] * 4, activation_bytes=[1e6] * 4)
+    assert view._setting["forward"] == pytest.approx(1 / 3)
+    told = Costs(uneven * view._setting["forward"], 0.3, [0.5] * 4)  # as the browser computes it, to the last bit
+    assert view.timeline == simulate_schedule(ORDER, told)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +163,11 @@ def test_a_schedule_shows_its_kinds_its_memory_and_no_sliders() -> None:
             ),
             "ranks_per_node=2: this view knows None",
         ),
+        (lambda: setattr(TimelineView(DDP.timeline()), "costs", COSTS), "costs is set, and this view is of a measured"),
+        (lambda: setattr(of_schedule(), "hardware", FAST), "hardware is set, and this view moves costs"),
+        (lambda: setattr(of_schedule(), "costs", Costs([1, 2, 1, 1])), "moves the stages together"),
+        (lambda: setattr(of_schedule(), "costs", replace(COSTS, activation_bytes=1.0)), "sliders move times only"),
+        (lambda: TimelineView(simulate_schedule(ORDER, COSTS), hardware=[FAST]), "is predicted without a trace"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(make, sentence: str) -> None:
@@ -152,15 +181,58 @@ def test_too_many_spans_are_refused_with_the_way_out(monkeypatch: pytest.MonkeyP
         TimelineView(DDP.timeline(SLOW))
 
 
-def test_a_timeline_is_live_in_a_notebook_only(monkeypatch: pytest.MonkeyPatch) -> None:
+class Notebook:
+    """What a kernel's shell knows of the notebook: which cell runs, and which were deleted since the last."""
+
+    def __init__(self) -> None:
+        self.kernel, self.events, self.metadata = object(), EventManager(self, available_events), {}
+
+    def get_parent(self) -> dict[str, object]:
+        return {"metadata": self.metadata}
+
+    def show(self, timeline: Timeline, deleted: Sequence[str] = (), **metadata: str) -> str:
+        """Run a cell whose last line is the timeline; the id of the view in its output."""
+        self.metadata = {"deletedCells": list(deleted), **metadata}
+        self.events.trigger("pre_run_cell", None)
+        return timeline._repr_mimebundle_()[LIVE]["model_id"]
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    made = Notebook()
+    for module in (timeline_view, cell_outputs):
+        monkeypatch.setattr(module, "get_ipython", lambda: made)
+    monkeypatch.setattr(cell_outputs, "_shown", {})
+    return made
+
+
+def test_a_timeline_is_live_in_a_notebook_only(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     timeline = DDP.timeline(SLOW)
-    assert timeline_view.live(timeline) is None and LIVE not in timeline._repr_mimebundle_()
-    monkeypatch.setattr(timeline_view, "get_ipython", lambda: SimpleNamespace(kernel=object()))
     bundle = timeline._repr_mimebundle_()
     assert bundle[LIVE].keys() == {"version_major", "version_minor", "model_id"}
     assert bundle[SVG] and bundle["text/plain"] == summary(timeline)
     monkeypatch.setattr(timeline_view, "MOST_SPANS", 10)
     assert timeline_view.live(timeline) is None
+    monkeypatch.undo()
+    assert timeline_view.live(timeline) is None and LIVE not in timeline._repr_mimebundle_()
+
+
+def test_a_view_is_closed_when_its_cell_runs_again_or_is_deleted(notebook: Notebook) -> None:
+    """The timeline stays, and so do the views of other cells; nothing is left of those that were closed."""
+    before, timeline = set(_instances), DDP.timeline(SLOW)
+    for _ in range(50):
+        latest = notebook.show(timeline, cellId="a")
+    other = notebook.show(timeline, cellId="b")
+    views = {name for name in set(_instances) - before if isinstance(_instances[name], TimelineView)}
+    assert views == {latest, other} and len(set(_instances) - before) == 4  # each has a layout
+    again = notebook.show(timeline, ["b"], cellId="a")
+    assert {latest, other}.isdisjoint(_instances) and again in _instances
+    assert timeline.spans == DDP.timeline(SLOW).spans
+
+
+def test_views_that_a_callback_shows_are_bounded(notebook: Notebook) -> None:
+    shown = [notebook.show(DDP.timeline(SLOW)) for _ in range(cell_outputs.MOST_OUTSIDE + 3)]
+    assert [name in _instances for name in shown] == [False] * 3 + [True] * cell_outputs.MOST_OUTSIDE
 
 
 def test_the_parts_of_the_module_are_all_there_and_load_nothing() -> None:

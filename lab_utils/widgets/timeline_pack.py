@@ -10,14 +10,16 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.layout import nested
 from lab_utils.render.marks import NO_PAINT, PAINTS, op_paints
+from lab_utils.schedule import Costs, Schedule
+from lab_utils.schedule.schedule import BW, F, W
 from lab_utils.timeline import predicted
-from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.lowered import FIRST_COMPUTE, Lowered
 from lab_utils.timeline.memory import Memory
 from lab_utils.timeline.program import Program
 from lab_utils.timeline.span import ACTIVITIES
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Op, message_key
+from lab_utils.widgets.timeline_setting import PER_STAGE, by_stage, numbers, numbers_of_costs
 
 CODES = {np.dtype(np.float64): "f8", np.dtype(np.int32): "i4", np.dtype(np.uint8): "u1"}
 
@@ -48,24 +50,6 @@ class Pack:
     @property
     def data(self) -> bytes:
         return b"".join(self._parts)
-
-
-def numbers(hardware: Hardware) -> dict[str, Any]:
-    """What the browser computes costs with: units in the names; `layout` names the rows of the wires."""
-    device, across = hardware.device, hardware.across
-    return {
-        "flops_per_s": device and device.flops_per_s,
-        "memory_bytes_per_s": device and device.memory_bytes_per_s,
-        "launch_s": 0.0 if device is None else device.launch_s,
-        "issue_s": hardware.issue_s,
-        "latency_s": hardware.link.latency_s,
-        "bytes_per_s": hardware.link.bytes_per_s,
-        "across_latency_s": across and across.latency_s,
-        "across_bytes_per_s": across and across.bytes_per_s,
-        "algorithm": hardware.algorithm,
-        "compute_scale": hardware.compute_scale,
-        "layout": hardware.ranks_per_node,
-    }
 
 
 def pack_timeline(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable[int | None]) -> dict[str, Any]:
@@ -143,18 +127,31 @@ def _meeting(op: Op) -> tuple:
 
 
 def _pack_prediction(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable[int | None]) -> dict[str, Any]:
-    placement = timeline.prediction.placement
-    _pack_program(pack, prefix, placement.program)
-    pack.add(f"{prefix}lag", placement.lag, np.float64)
-    lowered = getattr(timeline.prediction, "lowered", None)
-    if lowered is None:  # a schedule: every node computes, on the stream of its rank
-        nodes = np.arange(placement.program.nodes)
-        pack.add(f"{prefix}own", np.stack((placement.program.stream, nodes, np.full_like(nodes, -1), nodes), axis=1))
-        pack.add(f"{prefix}wire", [])
-        pack.add(f"{prefix}cost", placement.cost, np.float64)
-        return {"first_compute": 0}
-    _pack_lowered(pack, prefix, lowered, layouts)
-    return {"first_compute": FIRST_COMPUTE, "setting": numbers(timeline.prediction.hardware)}
+    made_from = timeline.prediction
+    _pack_program(pack, prefix, made_from.placement.program)
+    if getattr(made_from, "lowered", None) is None:
+        _pack_schedule(pack, prefix, made_from.schedule, made_from.costs)
+        return {"first_compute": 0, "setting": numbers_of_costs(made_from.costs)}
+    _pack_lowered(pack, prefix, made_from.lowered, layouts)
+    return {"first_compute": FIRST_COMPUTE, "setting": numbers(made_from.hardware)}
+
+
+def _pack_schedule(pack: Pack, prefix: str, schedule: Schedule, costs: Costs) -> None:
+    """Every node computes, on the stream of its rank."""
+    nodes = np.arange(len(schedule))
+    pack.add(f"{prefix}own", np.stack((schedule.rank, nodes, np.full_like(nodes, -1), nodes), axis=1))
+    pack.add(f"{prefix}wire", [])
+    for name in PER_STAGE:
+        pack.add(f"{prefix}{name}", by_stage(costs, name, schedule.stages), np.float64)
+    pack.add(f"{prefix}op_held", _held(schedule, costs), np.float64)
+
+
+def _held(schedule: Schedule, costs: Costs) -> np.ndarray:
+    """float64[n]: what an op adds to what its rank holds (F, at its start) or takes from it (W, BW, at its end)."""
+    counted = costs.activation_bytes is None
+    each = np.ones(schedule.stages) if counted else costs.of_stages("activation_bytes", schedule.stages)
+    change = (schedule.kind == F).astype(np.float64) - ((schedule.kind == W) | (schedule.kind == BW))
+    return change * each[schedule.stage]
 
 
 def _pack_program(pack: Pack, prefix: str, program: Program) -> None:
@@ -204,24 +201,20 @@ def _nodes_of_phases(timeline: Timeline) -> dict[int, tuple[int, int]]:
 
 
 def _pack_memory(pack: Pack, prefix: str, timeline: Timeline) -> dict[str, Any]:
-    """What each rank holds: as steps, or, where it moves with a trace's ops, by op. Peaks in words: the unit varies."""
+    """What each rank holds: as steps, or, where it moves with the ops, by op (a schedule's: _pack_schedule)."""
     if not timeline.memory:
         return {"memory": None}
-    if getattr(timeline.prediction, "lowered", None) is not None:
+    made_from = timeline.prediction
+    if made_from is None:
+        _pack_steps(pack, prefix, timeline.memory)
+    elif getattr(made_from, "lowered", None) is not None:
         for name in ("live", "peak"):
             held = [getattr(op, f"{name}_bytes") for op in timeline.ops]
             pack.add(f"{prefix}op_{name}", [np.nan if each is None else each for each in held], np.float64)
-    else:
-        _pack_steps(pack, prefix, timeline.memory)
-    peaks = [each.peak for each in timeline.memory]
-    return {"memory": {"most": max(peaks) or 1.0, "peaks": list(map(_peak_text, timeline.memory))}}
+    return {"memory": timeline.memory[0].unit}
 
 
 def _pack_steps(pack: Pack, prefix: str, memory: Sequence[Memory]) -> None:
     pack.add(f"{prefix}memory_first", np.cumsum([0, *(len(each.held) for each in memory)]))
     pack.add(f"{prefix}memory_time", np.concatenate([each.time_s for each in memory]), np.float64)
     pack.add(f"{prefix}memory_held", np.concatenate([each.held for each in memory]), np.float64)
-
-
-def _peak_text(memory: Memory) -> str:
-    return memory.text(memory.peak) if memory.unit == "bytes" else f"≤ {memory.peak:g}"

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 from IPython import get_ipython
 
 from lab_utils.render import legend, looks, palette
-from lab_utils.timeline.hardware import Hardware, Link
-from lab_utils.timeline.predicted import costs, simulate
+from lab_utils.schedule import Costs
+from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.summary import headline, summary
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
-from lab_utils.timeline.units import bytes_text, time_text
+from lab_utils.widgets.cell_outputs import close_with_output
 from lab_utils.widgets.modules import joined
-from lab_utils.widgets.timeline_pack import PAINTS, Pack, numbers, pack_timeline
+from lab_utils.widgets.timeline_pack import PAINTS, Pack, pack_timeline
+from lab_utils.widgets.timeline_setting import PER_STAGE, sliders_of
 
 MOST_SPANS = 1_000_000  # about 100 bytes each go to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
-    "arrays", "place", "spans", "figure", "words", "layout", "marks", "raster", "surface", "picture", "strips",
-    "overlay", "stage", "acting", "hands", "dom", "sliders", "card", "main",
+    "arrays", "place", "spans", "memory", "figure", "words", "layout", "marks", "raster", "surface", "picture",
+    "strips", "overlay", "stage", "acting", "hands", "dom", "sliders", "card", "main",
 )  # fmt: skip
 STYLE = {
     "font": palette.FONT,
@@ -41,7 +43,7 @@ STYLE = {
 
 
 class TimelineView(anywidget.AnyWidget):
-    """A timeline to zoom, play and ask, with sliders for the hardware where it was predicted from a trace.
+    """A timeline to zoom, play and ask, with sliders: for the hardware of a trace, for the costs of a schedule.
 
     >>> view = TimelineView(trace.timeline(hardware), measured=trace.timeline())
     >>> view                                    # last line of a cell
@@ -53,32 +55,33 @@ class TimelineView(anywidget.AnyWidget):
     hardware  more to choose from, besides the one that the timeline was predicted for
 
     `selected` and `selected_measured` hold positions in `view.timeline.spans` and `view.measured.spans`; they, and
-    `hardware`, can be observed and set. The browser places the trace itself while a slider moves; Python hears where
-    it comes to rest. ValueError when there are more than a million spans, numbers of ranks differ, or hardware is
-    given for a timeline that was not predicted from a trace.
+    `hardware` (`costs` of a schedule), can be observed and set; None sets them back. The browser places the ops itself
+    while a slider moves; Python hears where it comes to rest. ValueError when there are more than a million spans,
+    numbers of ranks differ, or hardware is given for a timeline that was not predicted from a trace.
     """
 
     _esm = joined("timeline", *PARTS)
-    _css = FOLDER / "timeline_view.css"
+    _css = (FOLDER / "timeline_view.css").read_text(encoding="utf-8")  # a Path would hold every view for ever
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
-    _setting = traitlets.Dict().tag(sync=True)  # numbers of a hardware, and which of the choices they began with
+    _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and which of the choices they began with
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     selected_measured = traitlets.List(traitlets.Int()).tag(sync=True)
     hardware = traitlets.Instance(Hardware, allow_none=True)
+    costs = traitlets.Instance(Costs, allow_none=True)
 
     def __init__(self, timeline: Timeline, measured: Timeline | None = None, hardware: Sequence[Hardware] = ()) -> None:
         shown = [timeline] if measured is None else [measured, timeline]
         _check(shown)
-        self.measured, self._timeline, self._choices = measured, timeline, _choices(timeline, hardware)
-        layouts = {choice.ranks_per_node: None for choice in self._choices}
+        self.measured, self._timeline, self._sliders = measured, timeline, sliders_of(timeline, hardware)
+        choices = self._sliders.choices if self._sliders else []
+        layouts = {getattr(choice, "ranks_per_node", None): None for choice in choices}
         pack = Pack()
         figures = [pack_timeline(pack, f"{at}.", each, layouts) for at, each in enumerate(shown)]
-        given = self._choices[0] if self._choices else None
-        super().__init__(
-            _about=self._described(shown, figures, pack), _data=pack.data, hardware=given,
-            _setting={} if given is None else {**numbers(given), "choice": 0},
-        )  # fmt: skip
+        self._placed_on = choices[0] if choices else None
+        given = {self._sliders.name: self._placed_on} if choices else {}
+        setting = {**self._sliders.numbers(self._placed_on), "choice": 0} if choices else {}
+        super().__init__(_about=self._described(shown, figures, pack), _data=pack.data, _setting=setting, **given)
 
     def _described(self, shown: list[Timeline], figures: list[dict[str, Any]], pack: Pack) -> dict[str, Any]:
         used = {paint for figure in figures for paint in figure["paints"]}
@@ -88,15 +91,22 @@ class TimelineView(anywidget.AnyWidget):
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
             "figures": figures, "style": STYLE, "legend": [*meanings, (None, "idle")],
             "lanes_note": legend.LANES if lanes else "",
-            "choices": [{**numbers(choice), "label": choice.name} for choice in self._choices],
+            **self._choices(),
         }  # fmt: skip
+
+    def _choices(self) -> dict[str, Any]:
+        if (sliders := self._sliders) is None:
+            return {"sets": "", "choices": []}
+        labelled = [{**sliders.numbers(choice), "label": sliders.label(choice)} for choice in sliders.choices]
+        by_stage = [name for name in PER_STAGE if np.ndim(getattr(sliders.choices[0], name, 0))]
+        return {"sets": sliders.name, "choices": labelled, "by_stage": by_stage}
 
     @property
     def timeline(self) -> Timeline:
         """The timeline as the sliders stand; placed when it is asked for."""
-        made_from = self._timeline.prediction
-        if self.hardware is not None and self.hardware != made_from.hardware:
-            self._timeline = simulate(made_from.trace, self.hardware)
+        stands = self._sliders and getattr(self, self._sliders.name)
+        if stands != self._placed_on:
+            self._timeline, self._placed_on = self._sliders.place(stands), stands
         return self._timeline
 
     @property
@@ -112,31 +122,34 @@ class TimelineView(anywidget.AnyWidget):
     @traitlets.observe("_setting")
     def _follow(self, change: dict[str, Any]) -> None:
         """The browser has moved the sliders."""
-        if self._choices and change["new"] != {**numbers(self.hardware), "choice": change["new"]["choice"]}:
-            self.hardware = _hardware_of(self._choices[change["new"]["choice"]], change["new"])
+        if self._sliders and self._setting != self._told(getattr(self, self._sliders.name)):
+            setattr(self, self._sliders.name, self._sliders.value(change["new"]))
 
-    @traitlets.observe("hardware")
+    @traitlets.observe("hardware", "costs")
     def _move(self, change: dict[str, Any]) -> None:
-        """Python has moved them; None is back to the given hardware."""
+        """Python has moved them; None is back to what was given."""
         if not self._setting:
             return
         if change["new"] is None:
-            self.hardware = self._choices[0]
+            setattr(self, change["name"], self._sliders.choices[0])
             return
-        choice = self._setting["choice"]
-        if change["new"] in self._choices:
-            choice = self._choices.index(change["new"])
-        self._setting = {**numbers(change["new"]), "choice": choice}
+        self._setting = self._told(change["new"])
 
-    @traitlets.validate("hardware")
-    def _check_hardware(self, proposal: dict[str, Any]) -> Hardware | None:
-        hardware, known = proposal["value"], [choice.ranks_per_node for choice in self._choices]
-        if hardware is not None and hardware.ranks_per_node not in known:
-            raise ValueError(
-                f"ranks_per_node={hardware.ranks_per_node}: this view knows {', '.join(map(str, known)) or 'none'}; "
-                "give such a hardware when you make it"
-            )
-        return hardware
+    def _told(self, value: Hardware | Costs) -> dict[str, Any]:
+        """The setting that stands for a value; where it is a choice, for that one."""
+        choices = self._sliders.choices
+        chosen = choices.index(value) if value in choices else self._setting["choice"]
+        return {**self._sliders.numbers(value), "choice": chosen}
+
+    @traitlets.validate("hardware", "costs")
+    def _check_value(self, proposal: dict[str, Any]) -> Hardware | Costs | None:
+        value, name = proposal["value"], proposal["trait"].name
+        if value is None:
+            return None
+        if self._sliders is None or self._sliders.name != name:
+            has = f"moves {self._sliders.name}" if self._sliders else "is of a measured timeline"
+            raise ValueError(f"{name} is set, and this view {has}")
+        return self._sliders.accepted(value)
 
     def __repr__(self) -> str:
         above = () if self.measured is None else (summary(self.measured),)
@@ -148,10 +161,14 @@ class TimelineView(anywidget.AnyWidget):
 
 
 def live(timeline: Timeline) -> dict[str, Any] | None:
-    """A view of the timeline as a notebook's output; None where none can live: in a terminal, or if it is huge."""
+    """A view of the timeline as a notebook's output; None where none can live: in a terminal, or if it is huge.
+
+    It is closed when the cell runs again; the timeline stays whose it is.
+    """
     if getattr(get_ipython(), "kernel", None) is None or len(timeline.columns) > MOST_SPANS:
         return None
     view = TimelineView(timeline)
+    close_with_output(view)
     return anywidget.AnyWidget._repr_mimebundle_(view)[0][LIVE]  # its still picture is the timeline's own
 
 
@@ -165,33 +182,3 @@ def _check(shown: list[Timeline]) -> None:
                 f"{len(each.columns):,} spans are more than a browser can hold, {MOST_SPANS:,} is the most: "
                 "show fewer steps, or timeline.to_svg()"
             )
-
-
-def _choices(timeline: Timeline, more: Sequence[Hardware]) -> list[Hardware]:
-    """What a person can choose from, the timeline's own first; each is tried, so that no slider fails later."""
-    lowered = getattr(timeline.prediction, "lowered", None)
-    if lowered is None:
-        if more:
-            raise ValueError(
-                f"hardware is given, and this timeline is {timeline.kind} without a trace to place on it: "
-                "give trace.timeline(hardware)"
-            )
-        return []
-    given = timeline.prediction.hardware
-    choices = [given, *(each for each in more if each != given)]
-    for choice in choices[1:]:
-        costs(lowered, choice)
-    return choices
-
-
-def _hardware_of(choice: Hardware, setting: dict[str, Any]) -> Hardware:
-    """The chosen hardware with the sliders' numbers; a link with other numbers is named by them."""
-    link = _link(choice.link, setting["latency_s"], setting["bytes_per_s"])
-    across = choice.across and _link(choice.across, setting["across_latency_s"], setting["across_bytes_per_s"])
-    return replace(choice, link=link, across=across, compute_scale=setting["compute_scale"])
-
-
-def _link(link: Link, latency_s: float, bytes_per_s: float) -> Link:
-    if (latency_s, bytes_per_s) == (link.latency_s, link.bytes_per_s):
-        return link
-    return Link(f"{time_text(latency_s)} and {bytes_text(bytes_per_s)}/s", latency_s, bytes_per_s)

@@ -4,6 +4,7 @@ const KEYS = "Picture of the timeline. Left and right move it, plus and minus zo
   "to op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.";
 const HINT = "drag moves · a click selects an op and lets the wheel zoom · shift and drag select · " +
   "keys: ← → + − 0 n p ↑ ↓ Enter";
+const EMPTY = "Nothing here takes any time: there is nothing to show.";
 const CRITICAL = "Show the critical path: what decides the makespan";
 
 class Card {
@@ -33,8 +34,8 @@ class Card {
   addSliders() {
     if (!this.about.choices.length) return;
     const setting = this.model.get("_setting");
-    this.sliders = new Sliders(this.root, this.about.choices, setting, (now) => this.retime(now), () => this.rested());
-    this.shown.retime(setting);
+    this.sliders = new Sliders(this.root, this.about, setting, (now) => this.retime(now), () => this.rested());
+    if (!sameSetting(this.shown.setting, setting)) this.shown.retime(setting);
   }
 
   addStage() {
@@ -77,7 +78,8 @@ class Card {
     addLegend(this.root, this.about.legend, this.about.style, this.about.lanes_note);
     const details = add(this.root, "details", "details");
     add(details, "summary", "", "Numbers of each rank");
-    const tables = add(details, "div", "tables", "", { id: `lab-tl-${Math.random().toString(36).slice(2)}` });
+    const id = `lab-tl-${Math.random().toString(36).slice(2)}`;
+    const tables = add(details, "div", "tables", "", { id, ...NO_COMMANDS }); // where it scrolls, it takes the focus
     this.updates.push(...this.figures.map((figure) => addRanks(add(tables, "div"), figure, figure.kind)));
     this.canvas.setAttribute("aria-describedby", tables.id);
     this.spoken = add(this.root, "p", "spoken", "", { role: "status", "aria-live": "polite" });
@@ -122,8 +124,10 @@ class Card {
     const words = doingText(shown, time + shown.origin);
     this.scrubber.value = (1000 * (time - from)) / (to - from);
     this.scrubber.setAttribute("aria-valuetext", words);
-    say(this.time, timeText(time));
-    say(this.now, stage.cursor === null ? "" : words);
+    const { empty } = stage.scene;
+    say(this.time, timeText(empty ? 0 : time));
+    say(this.now, empty ? EMPTY : stage.cursor === null ? "" : words);
+    this.play.disabled = this.scrubber.disabled = empty;
     say(this.play, stage.playing ? "❚❚" : "▶");
     this.play.setAttribute("aria-label", stage.playing ? "Pause" : "Play");
     this.root.dataset.view = `${from} ${to}`;

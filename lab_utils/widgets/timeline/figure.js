@@ -11,10 +11,12 @@ class Figure {
     else this.take(arrays, about.origin_s, about.makespan_s, [arrays.phase_start, arrays.phase_end]);
   }
 
-  // Place the program on a hardware's numbers; null: at the costs it came with, which no slider changes.
+  // Place the program on the numbers that sliders set; see timeline_setting.py.
   retime(setting) {
     const { arrays, about } = this, { first, phase_from: from, phase_to: to, phase_rank: rank } = arrays;
-    const placed = place(arrays, setting ? costs(arrays, setting) : arrays.cost, arrays.lag);
+    this.setting = setting;
+    this.lag = lags(setting);
+    const placed = place(arrays, costs(arrays, setting), this.lag);
     const makespan = placed.end.reduce((latest, at) => Math.max(latest, at), 0);
     this.placed = placed;
     this.path = null;
@@ -28,7 +30,7 @@ class Figure {
     Object.assign(this, { spans, origin, makespan, phaseStart, phaseEnd });
     this.lanes = lanesOf(spans, this.ranks);
     this.sums = sums(spans, this.lanes, makespan);
-    this.memory = this.about.memory && (this.arrays.op_live ? memoryOf(this) : this.arrays);
+    this.memory = this.about.memory && memoryOf(this, this.about.memory);
     // Rows keep the height they once needed, so that the picture does not jump while a slider moves.
     this.tracks = Math.max(this.tracks, ...this.lanes.map((lane) => lane.wire.length));
   }
@@ -37,7 +39,7 @@ class Figure {
   // measured timeline.
   get criticalSpans() {
     if (!this.predicted) return null;
-    this.path ??= this.spansOnPath(criticalPath(this.arrays, this.placed, this.arrays.lag));
+    this.path ??= this.spansOnPath(criticalPath(this.arrays, this.placed, this.lag));
     return this.path;
   }
 
@@ -116,22 +118,7 @@ class Figure {
   }
 }
 
-// What each rank holds, as timeline/memory.py tells it by its ops: the peak while each computes, then what is left.
-function memoryOf({ spans, lanes, arrays: { op_live: live, op_peak: peak } }) {
-  const time = [], held = [], first = [0];
-  for (const { own: [from, to] } of lanes) {
-    for (let span = from; span < to; span++) {
-      const op = spans.op[span];
-      if (spans.activity[span] !== COMPUTE || Number.isNaN(live[op])) continue;
-      time.push(spans.start[span], spans.end[span]);
-      held.push(Number.isNaN(peak[op]) ? live[op] : peak[op], live[op]);
-    }
-    first.push(time.length);
-  }
-  return { memory_first: first, memory_time: time, memory_held: held };
-}
-
-// Whether two hardwares have the same numbers; which choice they began with does not matter.
+// Whether two settings have the same numbers; which choice they began with does not matter.
 function sameSetting(one, other) {
   return Object.keys(other).every((name) => name === "choice" || one[name] === other[name]);
 }

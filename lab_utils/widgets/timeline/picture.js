@@ -11,7 +11,9 @@ class Scene {
   arrange() {
     const whole = this.makespan === undefined || (this.view.from === 0 && this.view.to === this.makespan);
     this.panels = panelsOf(this.figures);
-    this.makespan = Math.max(...this.figures.map((figure) => figure.makespan)) || 1;
+    const longest = Math.max(...this.figures.map((figure) => figure.makespan));
+    this.empty = !longest;
+    this.makespan = longest || 1;
     this.height = this.panels.at(-1).bottom + BOTTOM;
     if (whole) this.view = { from: 0, to: this.makespan };
     else this.look(this.view.from, this.view.to);
@@ -48,10 +50,10 @@ function drawPicture(surface, scene) {
   surface.box(card, 0, 0, scene.width, scene.height);
   surface.plot.begin(LEFT, scene.right, card);
   const axis = timeAxis(scene.view.from, scene.view.to, scene.view.to, Math.max(3, (scene.right - LEFT) / 80));
-  paintGrid(surface, scene, axis);
+  if (!scene.empty) paintGrid(surface, scene, axis);
   const wide = panels.flatMap((panel) => paintPanel(surface, scene, panel));
   surface.plot.put();
-  writeAxis(surface, scene, axis);
+  writeAxis(surface, scene, scene.empty ? { unit: "s", ticks: [] } : axis);
   for (const panel of panels) writeRows(surface, scene, panel);
   surface.within(LEFT, 0, scene.right - LEFT, scene.height, () => {
     for (const box of wide) writeName(surface, box);
@@ -110,8 +112,9 @@ function writeRows(surface, scene, panel) {
     surface.write(`rank ${rank}`, 12, base, { weight: 600, ink });
     if (panel.named && wire) surface.write("wire", 12, top + own + 1 + wire / 2 + 3.5, { size: 10 });
     if (panel.named && strip) writeMemory(surface, scene, panel, rank, top + panel.lanesHeight + strip / 2 + 4.5);
-    surface.write(percentText(1 - bubble), scene.width - 66, base, { align: "right", ink });
-    surface.write(percentText(bubble), scene.width - 12, base, { align: "right" });
+    const [computes, waits] = figure.makespan ? [percentText(1 - bubble), percentText(bubble)] : ["–", "–"];
+    surface.write(computes, scene.width - 66, base, { align: "right", ink });
+    surface.write(waits, scene.width - 12, base, { align: "right" });
   }
 }
 

@@ -1,10 +1,28 @@
 // The simulator once more, for sliders: the same sums in the same order as lab_utils/timeline (kernel.py, hardware/
-// model.py), so the same bits. tests/test_place_js.py holds the two together.
+// model.py), so the same bits. tests/test_browser_place_js.py holds the two together.
 const FREE = 0, ISSUE = 1, FIRST_COMPUTE = 2; // classes of cost
 const ALGORITHMS = ["ring", "tree", "two_level"];
 
-// Seconds that each class of nodes takes, as predicted.costs says. h: a hardware's numbers (timeline_pack.py).
-function costs(arrays, h) {
+// Seconds that each class of nodes takes. setting: numbers of a hardware, or of a schedule's costs
+// (timeline_setting.py).
+function costs(arrays, setting) {
+  return "comm" in setting ? scheduleCosts(arrays, setting) : traceCosts(arrays, setting);
+}
+
+// Seconds that each class of edges adds: within a rank nothing travels.
+function lags({ comm = 0 }) {
+  return [0, comm];
+}
+
+// As schedule/costs.py says: kind by kind (F, B, W, BW), a class for each stage.
+function scheduleCosts(arrays, setting) {
+  const [f, b, w] = ["forward", "backward_input", "backward_weight"].map((name) =>
+    arrays[name].map((stage) => stage * setting[name]));
+  return Float64Array.of(...f, ...b, ...w, ...b.map((seconds, stage) => seconds + w[stage]));
+}
+
+// As predicted.costs says.
+function traceCosts(arrays, h) {
   const { compute } = arrays, rows = arrays[`wire_rows_${h.layout}`];
   const computes = compute.length / 5, wires = rows.length / 12;
   const cost = new Float64Array(FIRST_COMPUTE + computes + wires);

@@ -1,24 +1,43 @@
-// Sliders for the numbers of a hardware. Each is logarithmic, and stands for exactly the given number until it moves.
+// Sliders for what a timeline is placed on: a hardware, or a schedule's costs. Each is logarithmic, and stands for
+// exactly the given number until it moves.
 
 const STEPS = 400;
 const perSecond = (bytes) => `${bytesText(bytes)}/s`;
-const SLIDERS = [
+const times = (factor) => `× ${threeDigits(factor)}`;
+const HARDWARE_SLIDERS = [
   { name: "latency_s", label: "latency", low: 1e-7, high: 1e-2, text: timeText },
   { name: "bytes_per_s", label: "bandwidth", low: 1e7, high: 2e12, text: perSecond },
   { name: "across_latency_s", label: "latency between nodes", low: 1e-7, high: 1e-2, text: timeText },
   { name: "across_bytes_per_s", label: "bandwidth between nodes", low: 1e7, high: 2e12, text: perSecond },
-  { name: "compute_scale", label: "compute time", low: 0.1, high: 10, text: (times) => `× ${threeDigits(times)}` },
+  { name: "compute_scale", label: "compute time", low: 0.1, high: 10, text: times },
+];
+const NAMES = { hardware: "Hardware", costs: "Costs" };
+const CHOSEN = { hardware: "chosen hardware", costs: "given costs" };
+const COSTS = [
+  ["forward", "forward"], ["backward_input", "backward, input"],
+  ["backward_weight", "backward, weights"], ["comm", "communication"],
 ];
 
-// choices: [{label, numbers of the hardware ...}], the first as given. changed(setting) at each move, rested() after.
+// From a hundredth of the largest cost to ten times it, and nothing at the left end. Costs that differ from stage to
+// stage are moved together, by a factor.
+function costSliders(given, byStage) {
+  const most = Math.max(...COSTS.map(([name]) => (byStage.includes(name) ? 0 : given[name]))) || 1;
+  return COSTS.map(([name, label]) => byStage.includes(name)
+    ? { name, label, low: 0.01, high: 10, text: times, zero: true }
+    : { name, label, low: most / 100, high: 10 * most, text: timeText, zero: true });
+}
+
 class Sliders {
-  constructor(parent, choices, setting, changed, rested) {
+  // about: {sets, by_stage, choices: [{label, numbers ...}], the first as given}. changed(setting) at each move,
+  // rested() after.
+  constructor(parent, { sets, by_stage: byStage, choices }, setting, changed, rested) {
     Object.assign(this, { choices, setting, changed, rested, timer: 0 });
-    this.root = add(parent, "div", "sliders", "", { role: "group", "aria-label": "Hardware" });
+    this.root = add(parent, "div", "sliders", "", { role: "group", "aria-label": NAMES[sets] });
     if (choices.length > 1) this.choose = this.addChoice();
-    this.sliders = SLIDERS.filter(({ name }) => choices.some((h) => h[name] !== null));
+    const all = sets === "costs" ? costSliders(choices[0], byStage) : HARDWARE_SLIDERS;
+    this.sliders = all.filter(({ name }) => choices.some((choice) => choice[name] !== null));
     this.parts = this.sliders.map((slider) => this.addSlider(slider));
-    this.reset = addButton(this.root, "as given", "Set the sliders back to the chosen hardware", () =>
+    this.reset = addButton(this.root, "as given", `Set the sliders back to the ${CHOSEN[sets]}`, () =>
       this.pick(this.setting.choice));
     this.show();
   }
@@ -40,8 +59,8 @@ class Sliders {
   }
 
   // Three digits, so that what Python gets is what people read.
-  valueAt({ low, high }, step) {
-    return +(low * (high / low) ** (step / STEPS)).toPrecision(3);
+  valueAt({ low, high, zero }, step) {
+    return zero && !step ? 0 : +(low * (high / low) ** (step / STEPS)).toPrecision(3);
   }
 
   stepOf({ low, high }, value) {
@@ -78,6 +97,6 @@ class Sliders {
       say(value, slider.text(number));
     });
     if (this.choose) this.choose.value = setting.choice;
-    this.reset.disabled = SLIDERS.every(({ name }) => setting[name] === choices[setting.choice][name]);
+    this.reset.disabled = this.sliders.every(({ name }) => setting[name] === choices[setting.choice][name]);
   }
 }

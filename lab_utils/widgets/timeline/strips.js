@@ -33,8 +33,8 @@ function writePhases(surface, scene, panel) {
 
 // What a rank holds over time, as steps on one scale for all ranks of the panel.
 function paintMemory(surface, scene, panel, rank) {
-  const { figure, strip, lanesHeight } = panel, { memory, about } = figure;
-  const { memory_first: first, memory_time: time, memory_held: held } = memory, last = first[rank + 1];
+  const { figure, strip, lanesHeight } = panel, { first, time, held, most: full } = figure.memory;
+  const last = first[rank + 1];
   const bottom = panel.ownTop(rank) + lanesHeight + 1 + strip, paint = pixel(surface.style.memory);
   surface.plot.box(pixel(surface.style.colors.lane), LEFT, bottom - strip, scene.right - LEFT, strip);
   const x = (at) => scene.x(at < last ? time[at] - figure.origin : figure.makespan);
@@ -42,7 +42,7 @@ function paintMemory(surface, scene, panel, rank) {
   for (let at = from, to; at < last && x(at) < scene.right; at = to) {
     let most = held[at];
     for (to = at + 1; to < last && x(to) < x(at) + THINNEST; to++) most = Math.max(most, held[to]);
-    const level = (most / about.memory.most) * strip;
+    const level = (most / full) * strip;
     if (level) surface.plot.box(paint, x(at), bottom - level, x(to) - x(at), level);
   }
 }
@@ -50,7 +50,7 @@ function paintMemory(surface, scene, panel, rank) {
 // The words beside a rank's memory.
 function writeMemory(surface, scene, { figure }, rank, base) {
   surface.write("memory", 12, base, { size: 10 });
-  surface.write(figure.about.memory.peaks[rank], scene.width - 12, base, { size: 10, align: "right" });
+  surface.write(figure.memory.words[rank], scene.width - 12, base, { size: 10, align: "right" });
 }
 
 // What is not on the critical path pales; what is stands out, joined from rank to rank.
