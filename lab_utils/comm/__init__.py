@@ -14,6 +14,8 @@ _HOME = {
     "phase": "recorder",
     "report": "progress",
     "gradient_flow": "gradients",
+    "holdings": "shards",
+    "saved_for_backward": "saved",
     "Peers": "peers",
     "Message": "steps",
     "Step": "steps",

@@ -4,6 +4,7 @@ from lab_utils.widgets.gradient_flow import GradientFlow
 from lab_utils.widgets.live_curve import LiveCurve
 from lab_utils.widgets.norm_map import NormMap
 from lab_utils.widgets.ranks_status import RanksStatus
+from lab_utils.widgets.shard_map import ShardMap
 from lab_utils.widgets.timeline_view import TimelineView
 
-__all__ = ["GradientFlow", "LiveCurve", "NormMap", "RanksStatus", "TimelineView"]
+__all__ = ["GradientFlow", "LiveCurve", "NormMap", "RanksStatus", "ShardMap", "TimelineView"]
