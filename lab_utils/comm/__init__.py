@@ -13,6 +13,7 @@ _HOME = {
     "recording": "recorder",
     "phase": "recorder",
     "report": "progress",
+    "chunk_flow": "chunks",
     "gradient_flow": "gradients",
     "holdings": "shards",
     "saved_for_backward": "saved",
