@@ -52,7 +52,12 @@ def _legs(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> 
     n, per_node = len(members), hardware.ranks_per_node
     on_node = Counter(0 if per_node is None else rank // per_node for rank in members)
     found = []
-    for algorithm, shape in (("ring", _ring(name, n, size_bytes)), ("tree", _tree(name, n, size_bytes))):
+    shapes = {
+        "ring": _ring(name, n, size_bytes),
+        "tree": _tree(name, n, size_bytes),
+        "gloo": _gloo(name, n, size_bytes),
+    }
+    for algorithm, shape in shapes.items():
         if shape is not None:
             found.append((algorithm, [(0, 0), shape] if len(on_node) > 1 else [shape, (0, 0)]))
     m, nodes = on_node[min(on_node)], len(on_node)
@@ -71,6 +76,13 @@ def _ring(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
         return None
     rounds = 2 if name in ("all_reduce", "broadcast", "reduce") else 1
     return rounds * (n - 1), rounds * (n - 1) / n * size_bytes
+
+
+def _gloo(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
+    """A ring, but for what torch's gloo does by a tree, and a reduce-scatter, which is an all-reduce there."""
+    if name in ("broadcast", "barrier"):
+        return _tree(name, n, size_bytes)
+    return _ring("all_reduce" if name == "reduce_scatter" else name, n, size_bytes)
 
 
 def _tree(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:

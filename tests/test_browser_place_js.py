@@ -89,6 +89,7 @@ HARDWARE = {
     "a device": Hardware(DEVICE, LINK, compute_scale=0.3),
     "nodes of two": Hardware(DEVICE, LINK, 2, ACROSS),
     "rings between nodes": Hardware(DEVICE, LINK, 2, ACROSS, "ring"),
+    "gloo": Hardware(None, LINK, algorithm="gloo"),
     "two levels": Hardware(None, LINK, 2, ACROSS, "two_level"),
     "trees": Hardware(None, LINK, algorithm="tree"),
 }

@@ -154,6 +154,8 @@ WIRES = [
     ("all_reduce", 3, 30, "tree", 4 + 12.0, 400 + 120.0),
     ("reduce_scatter", 4, 40, "ring", 3 + 3.0, 300 + 30.0),
     ("reduce_scatter", 4, 40, "two_level", 3 + 3.0, (1 + 2) + (100 + 10.0)),
+    ("reduce_scatter", 4, 40, "gloo", 6 + 6.0, 600 + 60.0),
+    ("broadcast", 4, 40, "gloo", 2 + 8.0, 200 + 80.0),
     ("all_gather", 4, 10, "ring", 3 + 3.0, 300 + 30.0),
     ("broadcast", 4, 40, "ring", 6 + 6.0, 600 + 60.0),
     ("broadcast", 4, 40, "tree", 2 + 8.0, 200 + 80.0),

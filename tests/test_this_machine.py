@@ -10,7 +10,7 @@ import pytest
 
 from lab_utils.bench import predicted
 from lab_utils.ranks import Ranks
-from lab_utils.timeline.hardware import Device, Link, Wire, this_machine, timed_step, timed_wire, wire_rows
+from lab_utils.timeline.hardware import ALGORITHMS, Device, Link, Wire, this_machine, timed_step, timed_wire, wire_rows
 from lab_utils.timeline.hardware.this_machine import OPS, SIZES_BYTES, Figure
 from lab_utils.timeline.hardware.timed_step import Shape, Took
 
@@ -50,7 +50,7 @@ class MadeUp:
 
     def _wire_seconds(self, names, sizes_bytes, rounds: int, busy: bool) -> list[list[float]]:
         wires = [Wire(name, size, tuple(range(self.size))) for name in names for size in sizes_bytes]
-        steps, size_bytes = wire_rows(wires, None)[:, 0, :2].T
+        steps, size_bytes = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2].T
         seconds = steps * self.link.latency_s + size_bytes / self.link.bytes_per_s
         return [((1 + busy) * seconds * next(self.slower)).tolist() for _ in range(rounds)]
 

@@ -14,7 +14,7 @@ from lab_utils.timeline.hardware import ALGORITHMS, Hardware, Link, Wire, wire_r
 
 CHUNKED = ("all_reduce", "reduce_scatter", "all_gather")
 NAMES = (*CHUNKED, "broadcast", "reduce", "all_to_all", "gather", "scatter", "barrier")
-RING, TREE, TWO_LEVEL = range(len(ALGORITHMS))
+RING, TREE, GLOO, TWO_LEVEL = range(len(ALGORITHMS))
 
 sizes = st.integers(0, 10**9)
 latencies_s = st.floats(0, 1e-3)
@@ -63,6 +63,12 @@ def test_trees(n: int) -> None:
     assert tuple(one("all_reduce", size_bytes, tuple(range(n)))[TREE]) == (root.steps, 2 * root.bytes, 0, 0)
     half = one("broadcast", size_bytes, tuple(range(n)))[TREE]
     assert tuple(half) == (root.steps / 2, root.bytes, 0, 0)
+
+
+def test_gloo_reduces_and_scatters_by_an_all_reduce() -> None:
+    rows = {name: one(name, 1000, tuple(range(5))) for name in ("all_reduce", "reduce_scatter", "all_gather")}
+    assert tuple(rows["reduce_scatter"][GLOO]) == tuple(rows["all_reduce"][RING]) == (8, 1600, 0, 0)
+    assert tuple(rows["all_gather"][GLOO]) == tuple(rows["all_gather"][RING])
 
 
 @pytest.mark.parametrize("name", CHUNKED)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab_utils.timeline.hardware.wires import ALGORITHMS
 
-Algorithm = Literal["best", "ring", "tree", "two_level"]
+Algorithm = Literal["best", "ring", "tree", "gloo", "two_level"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Hardware:
     link            between ranks of one node
     ranks_per_node  ranks r with equal r // ranks_per_node are one node; None: all are
     across          link between nodes, as one rank sees it; needed when there are several
-    algorithm       of collectives: "ring", "tree", "two_level", or "best", the fastest of them for each op
+    algorithm       of collectives: "ring", "tree", "gloo" (what that backend does), "two_level", or "best", the fastest
+                    of them for each op
     compute_scale   all computing takes so many times as long
     """
 

@@ -21,6 +21,7 @@ SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
 SMALL = 30  # rounds of what takes no time
 OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
 NOISY = 0.25
+TINY_S = 1e-15  # a byte at a petabyte a second: faster than any link
 
 
 class Ranks(Protocol):
@@ -89,8 +90,7 @@ def this_machine(
 
     rounds   of each measurement; the medians count
     shapes   of the transformer steps whose kernels are timed
-    ops      on the wire that the link is fitted on, as rings. What a backend does differently from a ring (gloo reduces
-             and scatters by an all-reduce) goes into the link, so name the ops that the predicted trace has
+    ops      on the wire that the link is fitted on, as gloo does them: name those that the predicted trace has
     busy     time these ops while the ranks compute, as DDP's buckets go; else while the ranks wait, as FSDP2's do
 
     ValueError for fewer than 2 ranks, which have no link, and for a busy reduce-scatter, which gloo ends in the wait.
@@ -109,7 +109,7 @@ def this_machine(
         f"{about}, fitted on {', '.join(ops)}{' while they compute' * busy}",
     )
     figures = (flops, memory, launch, issue, latency, bandwidth, off)
-    return Measured(Hardware(device, link, algorithm="ring"), figures, _hidden(ranks, rounds))
+    return Measured(Hardware(device, link, algorithm="gloo"), figures, _hidden(ranks, rounds))
 
 
 def _require(ranks: Ranks, ops: Sequence[str], busy: bool) -> None:
@@ -142,13 +142,16 @@ def _link(ranks: Ranks, ops: Sequence[str], rounds: int, busy: bool) -> tuple[Fi
     by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds, busy)
     seconds = np.min(by_rank, axis=0)  # [round, op × size]: the rank that came last waited for nobody
     wires = [Wire(name, size, tuple(range(ranks.size))) for name in ops for size in SIZES_BYTES]
-    amounts = wire_rows(wires, None)[:, ALGORITHMS.index("ring"), :2]
+    amounts = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2]
     latency_s, per_byte_s = np.array([fitted(amounts, each) for each in seconds]).T
     mean_s = np.mean(seconds, axis=0)
     found = fitted(amounts, mean_s)
+    if not found[1]:
+        raise RuntimeError("more bytes took no longer on the wire: this machine is too busy to be measured, try again")
+    bandwidths = 1 / np.maximum(per_byte_s, TINY_S)  # a round in which bytes took no time has no bandwidth
     return (
         _about("latency of a step", latency_s, found[0], time_text),
-        _about("bandwidth of the link", 1 / per_byte_s, 1 / found[1], _bandwidth_text),
+        _about("bandwidth of the link", bandwidths, 1 / found[1], _bandwidth_text),
         Figure.of("an op is off the fit by", errors(amounts, mean_s, found), percent_text),
     )
 

@@ -13,6 +13,9 @@ n = N m. Bytes are those of the busiest rank.
 | barrier                     |                            | 2 ceil(log2 n) steps         |                            |
 | message                     | 1 step, B                  |                              |                            |
 
+gloo, torch's backend for CPUs, is a ring but for two: it reduces and scatters by an all-reduce of the whole tensor
+(torch 2.13, ProcessGroupGloo.cpp), and broadcasts by a tree.
+
 Ring and two-level: Patarasuk and Yuan 2009; Mikami et al. 2018 (2D-torus). Trees, and broadcast as a scatter and an
 all-gather: Thakur, Rabenseifner and Gropp 2005. An op of ranks on several nodes steps across nodes in every step,
 unless it is two-level.
@@ -25,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-ALGORITHMS = ("ring", "tree", "two_level")
+ALGORITHMS = ("ring", "tree", "gloo", "two_level")
 _NONE = (0.0, np.inf, 0.0, 0.0)  # for ever, on any link
 _Shape = tuple[float, float]  # steps, bytes
 
@@ -98,16 +101,16 @@ def _levels(times: int) -> Callable[[int, int], _Shape]:
 
 
 _TIMES = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}
-# name → its shapes as ring and as tree
+# name → its shapes as ring, as tree, and as gloo has it
 _FLAT: dict[str, tuple] = {
-    "all_reduce": (_around(2), _levels(2)),
-    "reduce_scatter": (_around(1), None),
-    "all_gather": (_around(1), None),
-    "broadcast": (_around(2), _levels(1)),
-    "reduce": (_around(2), _levels(1)),
-    "all_to_all": (_around(1), None),
-    "gather": (_around(1), None),
-    "scatter": (_around(1), None),
-    "barrier": (None, lambda n, _: (2 * (n - 1).bit_length(), 0)),
-    "message": (lambda n, size_bytes: (1, size_bytes), None),
+    "all_reduce": (_around(2), _levels(2), _around(2)),
+    "reduce_scatter": (_around(1), None, _around(2)),
+    "all_gather": (_around(1), None, _around(1)),
+    "broadcast": (_around(2), _levels(1), _levels(1)),
+    "reduce": (_around(2), _levels(1), _around(2)),
+    "all_to_all": (_around(1), None, _around(1)),
+    "gather": (_around(1), None, _around(1)),
+    "scatter": (_around(1), None, _around(1)),
+    "barrier": (None, *[lambda n, _: (2 * (n - 1).bit_length(), 0)] * 2),
+    "message": (lambda n, size_bytes: (1, size_bytes), None, lambda n, size_bytes: (1, size_bytes)),
 }

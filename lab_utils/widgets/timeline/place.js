@@ -1,7 +1,7 @@
 // The simulator once more, for sliders: the same sums in the same order as lab_utils/timeline (kernel.py, hardware/
 // model.py), so the same bits. tests/test_browser_place_js.py holds the two together.
 const FREE = 0, ISSUE = 1, FIRST_COMPUTE = 2; // classes of cost
-const ALGORITHMS = ["ring", "tree", "two_level"];
+const ALGORITHMS = ["ring", "tree", "gloo", "two_level"], WIRE_ROW = 4 * ALGORITHMS.length;
 
 // Seconds that each class of nodes takes. setting: numbers of a hardware, or of a schedule's costs
 // (timeline_setting.py).
@@ -24,12 +24,12 @@ function scheduleCosts(arrays, setting) {
 // As predicted.costs says.
 function traceCosts(arrays, h) {
   const { compute } = arrays, rows = arrays[`wire_rows_${h.layout}`];
-  const computes = compute.length / 5, wires = rows.length / 12;
+  const computes = compute.length / 5, wires = rows.length / WIRE_ROW;
   const cost = new Float64Array(FIRST_COMPUTE + computes + wires);
   cost[ISSUE] = h.issue_s;
   let at = FIRST_COMPUTE;
   for (let c = 0; c < computes; c++) cost[at++] = computeSeconds(compute.subarray(5 * c, 5 * c + 5), h);
-  for (let w = 0; w < wires; w++) cost[at++] = wireSeconds(rows.subarray(12 * w, 12 * w + 12), h);
+  for (let w = 0; w < wires; w++) cost[at++] = wireSeconds(rows.subarray(WIRE_ROW * w, WIRE_ROW * (w + 1)), h);
   return cost;
 }
 
