@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from lab_utils.bench.figures import Sample, at_most, figure
 from lab_utils.timeline import Op, Timeline, Trace
-from lab_utils.timeline.hardware import this_machine
+from lab_utils.timeline.calibrated import with_launches_of
+from lab_utils.timeline.hardware import Hardware, this_machine
 from lab_utils.timeline.units import time_text
 
 RANKS = 2
 WARM_UP, STEPS, TURNS = 3, 4, 3
-CALIBRATED_ROUNDS = 7
+CALIBRATED_ROUNDS, SMALL_STEPS = 7, 9
 WORDS, SEQUENCE = 256, 64
 
 
@@ -30,11 +31,14 @@ class Configuration(NamedTuple):
     bucket_mb: float = 0.0
 
     @property
-    def wire(self) -> dict[str, Any]:
-        """What goes over the wire, and whether the ranks compute meanwhile: FSDP2 on CPUs waits for every op."""
-        if self.bucket_mb:
-            return {"ops": ("all_reduce",), "busy": True}
-        return {"ops": ("all_gather", "reduce_scatter"), "busy": False}
+    def ops(self) -> tuple[str, ...]:
+        """What goes over the wire."""
+        return ("all_reduce",) if self.bucket_mb else ("all_gather", "reduce_scatter")
+
+    @property
+    def small(self) -> Configuration:
+        """A model by the same strategy whose kernels have next to nothing to do."""
+        return Configuration(16, 2, 1, self.bucket_mb)
 
     def __str__(self) -> str:
         kind = f"DDP, buckets of {self.bucket_mb:g} MB" if self.bucket_mb else "FSDP2"
@@ -137,10 +141,10 @@ def compare(ranks: Any, configuration: Configuration, steps: int = STEPS, turns:
     measured: list[Timeline] = []
     predicted: list[Timeline] = []
     for _ in range(turns):
-        hardware = this_machine(ranks, rounds=CALIBRATED_ROUNDS, **configuration.wire).hardware
-        by_rank = ranks.run(steps_of, configuration, steps)
-        measured += [_trace(ops).timeline() for ops in zip(*(timed for _, timed in by_rank), strict=True)]
-        predicted.append(_trace([counted for counted, _ in by_rank]).timeline(hardware))
+        hardware = calibrated(ranks, configuration)
+        counted, timed = traces(ranks, configuration, steps)
+        measured += timed
+        predicted.append(counted.timeline(hardware))
     return Compared(
         configuration,
         median(timeline.makespan_s for timeline in measured),
@@ -148,6 +152,19 @@ def compare(ranks: Any, configuration: Configuration, steps: int = STEPS, turns:
         median(timeline.exposed_comm_s for timeline in measured),
         median(timeline.exposed_comm_s for timeline in predicted),
     )
+
+
+def calibrated(ranks: Any, configuration: Configuration) -> Hardware:
+    """This machine: its link by the ops of the configuration, and its launches by a small model of the same kind."""
+    hardware = this_machine(ranks, rounds=CALIBRATED_ROUNDS, ops=configuration.ops).hardware
+    return with_launches_of(hardware, *traces(ranks, configuration.small, SMALL_STEPS))
+
+
+def traces(ranks: Any, configuration: Configuration, steps: int) -> tuple[Trace, list[Timeline]]:
+    """A step with its kernels counted, and so many steps as measured."""
+    by_rank = ranks.run(steps_of, configuration, steps)
+    measured = [_trace(ops).timeline() for ops in zip(*(timed for _, timed in by_rank), strict=True)]
+    return _trace([counted for counted, _ in by_rank]), measured
 
 
 def _trace(by_rank: Any) -> Trace:

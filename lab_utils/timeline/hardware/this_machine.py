@@ -80,7 +80,6 @@ def this_machine(
     rounds: int = 7,
     shapes: Sequence[Shape] = SHAPES,
     ops: Sequence[str] = OPS,
-    busy: bool = False,
 ) -> Measured:
     """Measure the machine that these ranks run on.
 
@@ -91,36 +90,33 @@ def this_machine(
     rounds   of each measurement; the medians count
     shapes   of the transformer steps whose kernels are timed
     ops      on the wire that the link is fitted on, as gloo does them: name those that the predicted trace has
-    busy     time these ops while the ranks compute, as DDP's buckets go; else while the ranks wait, as FSDP2's do
 
-    ValueError for fewer than 2 ranks, which have no link, and for a busy reduce-scatter, which gloo ends in the wait.
+    ValueError for fewer than 2 ranks, which have no link.
     """
-    _require(ranks, ops, busy)
+    _require(ranks, ops)
     flops, memory = _compute(ranks, shapes, rounds)
     launch = Figure.of("launch of a kernel", _all(ranks.run(launch_seconds, SMALL)), time_text)
     issue = Figure.of("handing an op over", _all(ranks.run(issue_seconds, SMALL)), time_text)
-    latency, bandwidth, off = _link(ranks, ops, rounds, busy)
+    latency, bandwidth, off = _link(ranks, ops, rounds)
     about = f"measured on {ranks.size} ranks at once"
     device = Device("this machine", flops.median, memory.median, launch.median, issue.median, source=about)
     link = Link(
         "its wire",
         latency.median,
         bandwidth.median,
-        f"{about}, fitted on {', '.join(ops)}{' while they compute' * busy}",
+        f"{about}, fitted on {', '.join(ops)}",
     )
     figures = (flops, memory, launch, issue, latency, bandwidth, off)
     return Measured(Hardware(device, link, algorithm="gloo"), figures, _hidden(ranks, rounds))
 
 
-def _require(ranks: Ranks, ops: Sequence[str], busy: bool) -> None:
+def _require(ranks: Ranks, ops: Sequence[str]) -> None:
     if ranks.size < 2:
         raise ValueError(f"a link is between 2 ranks or more, and this is {ranks.size}: start more")
     if unknown := set(ops) - set(OPS):
         raise ValueError(f"ops={tuple(ops)}: {', '.join(sorted(unknown))} cannot be timed, {', '.join(OPS)} can")
     if not ops:
         raise ValueError("ops is empty: a link is fitted on one op or more")
-    if busy and "reduce_scatter" in ops:
-        raise ValueError("gloo ends a reduce-scatter in its wait, so no rank computes until it is done: name other ops")
 
 
 def _compute(ranks: Ranks, shapes: Sequence[Shape], rounds: int) -> tuple[Figure, Figure]:
@@ -134,12 +130,12 @@ def _compute(ranks: Ranks, shapes: Sequence[Shape], rounds: int) -> tuple[Figure
     )
 
 
-def _link(ranks: Ranks, ops: Sequence[str], rounds: int, busy: bool) -> tuple[Figure, Figure, Figure]:
+def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure, Figure]:
     """Latency and bandwidth fitted on the means, with their spread over rounds, and how far from the means the fit is.
 
     Means, as a step adds up many ops, some of which meet a core that is taken: a sum of medians would leave that out.
     """
-    by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds, busy)
+    by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds)
     seconds = np.min(by_rank, axis=0)  # [round, op × size]: the rank that came last waited for nobody
     wires = [Wire(name, size, tuple(range(ranks.size))) for name in ops for size in SIZES_BYTES]
     amounts = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2]

@@ -10,30 +10,31 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-PRODUCT_CHANNELS = 64  # a matrix product that takes some 10 µs: so often a busy rank looks whether its op is done
+BETWEEN_CHANNELS, BETWEEN_PRODUCTS = 512, 2  # about 6 ms, and 3 MB of other numbers in the caches
 
 
-def wire_seconds(names: Sequence[str], sizes_bytes: Sequence[int], rounds: int, busy: bool) -> list[list[float]]:
+def wire_seconds(names: Sequence[str], sizes_bytes: Sequence[int], rounds: int) -> list[list[float]]:
     """[round][name × size]: seconds that each op took on this rank; the sizes are those of whole tensors.
 
-    busy    the rank computes until the op is done; else it waits. Not for a reduce-scatter, which gloo ends in the wait
+    The ranks compute before each op, as in a training step: straight after another op one takes half as long.
     """
     torch = sys.modules["torch"]
-    wait = _computing(torch) if busy else lambda work: work.wait()
+    between = _computing_between(torch)
     calls = [_op(torch, name, size) for name in names for size in sizes_bytes]
-    taken = [[_after_a_barrier(torch, lambda c=call: wait(c())) for call in calls] for _ in range(rounds + 1)]
+    taken = [[_after(between, lambda c=call: c().wait()) for call in calls] for _ in range(rounds + 1)]
     return taken[1:]  # the first connects
 
 
-def _computing(torch: Any) -> Callable[[Any], None]:
-    a = torch.ones(PRODUCT_CHANNELS, PRODUCT_CHANNELS)
+def _computing_between(torch: Any) -> Callable[[], None]:
+    """As between the ops of a training step: what the wire's threads had in their caches is gone."""
+    a = torch.ones(BETWEEN_CHANNELS, BETWEEN_CHANNELS)
 
-    def wait(work: Any) -> None:
-        while not work.is_completed():
+    def between() -> None:
+        torch.distributed.barrier()
+        for _ in range(BETWEEN_PRODUCTS):
             torch.mm(a, a)
-        work.wait()
 
-    return wait
+    return between
 
 
 def issue_seconds(rounds: int) -> list[float]:
@@ -80,7 +81,11 @@ def _as_long_as(torch: Any, op: Callable[[], object], product: Callable[[], obje
 
 
 def _after_a_barrier(torch: Any, call: Callable[[], object]) -> float:
-    torch.distributed.barrier()
+    return _after(torch.distributed.barrier, call)
+
+
+def _after(before: Callable[[], object], call: Callable[[], object]) -> float:
+    before()
     began_s = time.perf_counter()
     call()
     return time.perf_counter() - began_s
