@@ -1,80 +1,25 @@
-"""`lab_utils record`: programs that know nothing of the lab are recorded, however they end, and nothing is left."""
+"""`lab_utils record`: programs that know nothing of the lab are recorded, and run as they do without."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import ddp_program
 import pipelining_program
-import psutil
 import pytest
+from recorded_runs import TESTS, Recorder, named, started, torchrun
 
-from lab_utils.timeline import Op, Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link
 
-TESTS = Path(__file__).parent
-ENDING = str(TESTS / "ending_program.py")
 SLOW = Hardware(Device("slow", 1e9, 1e9), Link("slow", 1e-3, 1e6))
-
-
-@dataclass
-class Recorder:
-    """Runs the command with files and private folders in a folder of the test's own."""
-
-    folder: Path
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "trace.json"
-
-    def start(self, *program: str, options: Sequence[str] = (), **environ: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", "lab_utils", "record", "--out", str(self.out), *options, "--", *program]
-        (self.folder / "tmp").mkdir(exist_ok=True)
-        env = {**os.environ, "TMPDIR": str(self.folder / "tmp"), "OMP_NUM_THREADS": "1", **environ}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(line, cwd=TESTS.parent, env=env, text=True, **pipes)
-
-    def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
-        """Exit status, what the program printed, what it and the command said; nothing is left of either."""
-        printed, said = process.communicate()
-        assert list((self.folder / "tmp").glob("lab_record_*")) == []
-        ours = [p for p in psutil.process_iter(["environ"]) if str(self.folder) in str(p.info["environ"])]
-        assert ours == []
-        return process.returncode, printed, said
-
-    def run(self, *program: str, options: Sequence[str] = (), **environ: str) -> tuple[int, str, str]:
-        return self.end(self.start(*program, options=options, **environ))
-
-    def ending(self, how: str, option: str = "--no-count") -> tuple[int, str, str]:
-        return self.run(sys.executable, ENDING, str(self.folder), how, options=[option])
-
-    def trace(self) -> Trace:
-        return Trace.load(self.out)
 
 
 @pytest.fixture
 def recorder(tmp_path: Path) -> Recorder:
     return Recorder(tmp_path)
-
-
-def torchrun(ranks: int, name: str, *arguments: str) -> list[str]:
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    return [*line, str(TESTS / name), *arguments]
-
-
-def started(how: str, folder: Path) -> str:
-    """Code that runs the ending program in its own process."""
-    return f"import runpy; sys.argv = ['', {str(folder)!r}, {how!r}]; runpy.run_path({ENDING!r}, run_name='__main__')"
-
-
-def named(trace: Trace, rank: int, name: str) -> list[Op]:
-    return [op for op in trace.ops[rank] if op.name == name and op.kind != "wait"]
 
 
 # ---------------------------------------------------------------------- whole programs
@@ -121,58 +66,6 @@ def test_ranks_leave_what_they_did_when_one_raises_and_torchrun_ends_the_others(
     assert trace.timeline().waiting_by_rank_s[0] > 0
 
 
-# ---------------------------------------------------------------------- how a rank may end
-@pytest.mark.parametrize(("how", "status"), [("exit", 3), ("fork", 0)])
-def test_a_rank_leaves_its_ops_however_it_ends(recorder: Recorder, how: str, status: int) -> None:
-    assert recorder.ending(how)[0] == status
-    assert [op.name for op in recorder.trace() if op.kind == "collective"] == ["all_reduce"]
-    assert not (recorder.folder / "trace-2.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("how", "signum", "status"),
-    [("stuck", signal.SIGTERM, 143), ("wait", signal.SIGINT, 130), ("handle", signal.SIGTERM, 9)],
-)
-def test_a_signal_to_the_command_ends_the_program_as_it_would_without(
-    recorder: Recorder, how: str, signum: int, status: int
-) -> None:
-    process = recorder.start(sys.executable, ENDING, str(recorder.folder), how, options=["--no-count"])
-    assert process.stdout.readline() == "waiting\n"
-    process.send_signal(signum)
-    assert recorder.end(process)[0] == status
-    assert [op.name for op in recorder.trace() if op.kind == "collective"] == ["all_reduce"]
-
-
-def test_a_rank_that_is_killed_is_named(recorder: Recorder) -> None:
-    status, _, said = recorder.ending("kill")
-    assert status == 137
-    assert "Rank 0 of 1 (process " in said
-    assert "left nothing: it was killed" in said
-    assert not recorder.out.exists()
-
-
-def test_worlds_that_follow_each_other_are_files_of_their_own(recorder: Recorder) -> None:
-    status, _, said = recorder.ending("twice")
-    assert status == 0, said
-    traces = [recorder.trace(), Trace.load(recorder.folder / "trace-2.json")]
-    assert [[op.group for op in trace if op.kind == "collective"] for trace in traces] == [["world"], ["world"] * 2]
-
-
-def test_processes_that_outlive_the_program_are_ended(recorder: Recorder) -> None:
-    status, printed, said = recorder.ending("outlive")
-    assert status == 0
-    assert f"outlived the program were ended: {printed.strip()}." in said
-    assert not psutil.pid_exists(int(printed))
-
-
-def test_compiled_code_is_recorded_without_counting(recorder: Recorder) -> None:
-    status, _, said = recorder.ending("compiled", "--count")
-    assert status == 1
-    assert "Rank 0 stopped at code that torch.compile made" in said
-    assert "record again with --no-count" in said
-    assert recorder.ending("compiled")[0] == 0
-
-
 # ---------------------------------------------------------------------- nothing to record
 def test_a_program_without_a_group_is_said_to_have_none(recorder: Recorder) -> None:
     status, printed, said = recorder.run(sys.executable, "-c", "print('hello')")
@@ -182,6 +75,20 @@ def test_a_program_without_a_group_is_said_to_have_none(recorder: Recorder) -> N
     assert not recorder.out.exists()
 
 
+def test_the_labs_own_ranks_record_themselves(recorder: Recorder) -> None:
+    program = """
+import torch, torch.distributed as dist
+from lab_utils.comm import recording, register_backend
+register_backend()
+dist.init_process_group("lab", store=dist.HashStore(), rank=0, world_size=1)
+with recording() as recorded:
+    dist.all_reduce(torch.ones(4))
+print([op.name for op in recorded.ops if op.kind == "collective"])"""
+    status, printed, said = recorder.run(sys.executable, "-c", program)
+    assert (status, printed) == (1, "['all_reduce']\n")
+    assert "it is a rank of the lab, whose own groups record: call ranks.record(function)." in said
+
+
 def test_a_program_that_cannot_be_started_is_named(recorder: Recorder) -> None:
     status, _, said = recorder.run("no-such-program", "train.py")
     assert (status, said) == (127, "no-such-program cannot be started: No such file or directory.\n")
@@ -189,6 +96,12 @@ def test_a_program_that_cannot_be_started_is_named(recorder: Recorder) -> None:
     status, _, said = recorder.run(str(recorder.folder / "train.py"))
     assert status == 126
     assert said.endswith("cannot be started: Permission denied.\n")
+
+
+def test_what_is_not_on_the_path_is_found_beside_python(recorder: Recorder) -> None:
+    status, printed, said = recorder.run("torchrun", "--help", PATH=os.defpath)
+    assert (status, said.splitlines()[-1]) == (1, "torchrun --help ended with status 0.")
+    assert "nproc" in printed
 
 
 def test_bad_usage_is_told_before_anything_runs(recorder: Recorder) -> None:

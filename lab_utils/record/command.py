@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "train.py, from the forming of its default group until that is destroyed or the program ends; "
         "lab_utils.timeline.Trace.load opens the file.",
     )
-    parser.add_argument("--out", type=Path, default=Path("trace.json"), metavar="FILE", help="(trace.json)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("trace.json"), metavar="FILE", help="(trace.json; replaced if it is there)"
+    )
     parser.add_argument(
         "--count", action=argparse.BooleanOptionalAction, default=True,
         help="count the FLOPs and bytes of kernels, from which other hardware is predicted; not of code that "
@@ -83,7 +85,7 @@ def _record(program: Sequence[str], folder: Path, out: Path, count: bool) -> int
 def _write(found: Sequence[World], out: Path) -> int:
     """A file for each world that left something; returns how many."""
     if not found:
-        _say("Nothing is recorded: no process of the program formed a torch.distributed group on this machine.")
+        _say("Nothing is recorded: no process of the program formed a torch.distributed group that can be recorded.")
     for complaint in (complaint for world in found for complaint in world.complaints()):
         _say(complaint)
     full = [world for world in found if not world.is_empty]

@@ -57,6 +57,11 @@ def read(folder: Path) -> list[Left]:
     return sorted(found, key=lambda left: (left.process, left.world[-1]))
 
 
+def note(folder: str | Path, trouble: str) -> None:
+    """Why this process goes unrecorded."""
+    (Path(folder) / f"trouble-{os.getpid()}").write_text(trouble, encoding="utf-8")
+
+
 def troubles(folder: Path) -> list[str]:
     """Why processes went unrecorded, each reason once."""
     return sorted({path.read_text(encoding="utf-8") for path in folder.glob("trouble-*")})

@@ -12,11 +12,11 @@ from types import ModuleType
 
 import torch.distributed as dist
 
-from lab_utils.comm.group import RecordedGroup
+from lab_utils.comm.group import BACKEND, RecordedGroup
 from lab_utils.comm.groups import labels
 from lab_utils.comm.recorder import recorder
 from lab_utils.record import session
-from lab_utils.record.left import COUNT, FOLDER
+from lab_utils.record.left import COUNT, FOLDER, note
 
 _ONE_PROCESS = ("fake", "threaded")  # backends in which a process plays a rank, or several: nothing is on a wire
 
@@ -42,7 +42,10 @@ def forming(c10d: ModuleType, form: Callable) -> Callable:
     register = c10d._register_pg_in_world
 
     def form_recorded(size, rank, ranks, backend, *args, **kwargs):
-        if backend in _ONE_PROCESS:
+        if backend == BACKEND:
+            note(os.environ[FOLDER], "it is a rank of the lab, whose own groups record: call ranks.record(function)")
+            c10d._new_process_group_helper = form
+        if backend in (*_ONE_PROCESS, BACKEND):
             return form(size, rank, ranks, backend, *args, **kwargs)
         wrapped: dict[dist.ProcessGroup, WrappedGroup] = {}
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +32,16 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
     The program is a session of its own, so that an interrupt from the keyboard reaches it once: from here.
     """
-    process = subprocess.Popen(command, env=environ, start_new_session=True)
+    process = subprocess.Popen([_found(command[0]), *command[1:]], env=environ, start_new_session=True)
     with _passing_on(process):
         status = process.wait()
     return status if status >= 0 else 128 - status
+
+
+def _found(name: str) -> str:
+    """What is not on PATH may stand beside this Python: torchrun does, in an environment that is not activated."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if shutil.which(name) is None and beside.is_file() else name
 
 
 @contextmanager

@@ -7,19 +7,22 @@ import os
 import sys
 import threading
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 
 from lab_utils.comm.clock import Moment
-from lab_utils.comm.entry import to_ops
+from lab_utils.comm.entry import Entry, to_ops
 from lab_utils.comm.recorded import Recording
 from lab_utils.comm.recorder import name_files, recorder, recording
 from lab_utils.record.left import Left
 from lab_utils.record.terminated import before_sigterm
+from lab_utils.timeline.trace import Op
 
 _COMPILED = "fail_on_recompile"  # the stance that torch takes while we count; its errors name it
 _session: Session | None = None
 _worlds = 0
+_writing = threading.RLock()  # a signal may come to the thread that writes
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ def begin(rank: int, ranks: int, folder: str, count: bool) -> None:
     left = Left.begun(rank, ranks, _worlds, os.environ)
     left.write(folder)
     if not _worlds:
-        before_sigterm(_write_early)
+        before_sigterm(_write_so_far)
         _name_program()
     _worlds += 1
     entered = recording(count)
@@ -58,15 +61,30 @@ def _name_program() -> None:
     path = getattr(sys.modules["__main__"], "__file__", None)
     if path is not None:
         name_files({path: os.path.basename(path)})
+    if "__mp_main__" in sys.modules:
+        name_files({"<string>": ""})  # multiprocessing started this process by python -c, and not the user
 
 
 def end() -> None:
     """Write what was recorded; does nothing when that was done, or in a process that was forked from the rank."""
     global _session
-    ended, _session = _session, None
-    if ended is None or ended.left.process != os.getpid():
+    if not _is_ours(_session):
         return
-    atexit.unregister(end)
+    with _writing:
+        if (ended := _session) is None:  # another thread was faster
+            return
+        atexit.unregister(end)
+        try:
+            _finish(ended)
+        finally:
+            _session = None
+
+
+def _is_ours(session: Session | None) -> bool:
+    return session is not None and session.left.process == os.getpid()
+
+
+def _finish(ended: Session) -> None:
     if ended.thread != threading.get_ident():  # a recording can only be left on the thread that entered it
         _write(ended, _ops_so_far(ended.recorded))
         return
@@ -75,24 +93,29 @@ def end() -> None:
     _write(ended, ended.recorded.ops)
 
 
-def _write(ended: Session, ops: list) -> None:
+def _write(ended: Session, ops: list[Op]) -> None:
     compiled = _COMPILED in str(getattr(sys, "last_value", ""))
     ended.left.over(ops, ended.recorded.phases, compiled).write(ended.folder)
 
 
-# ---------------------------------------------------------------------- a process that is being ended
-def _write_early() -> None:
+# ---------------------------------------------------------------------- a process that may be ended any moment
+def _write_so_far() -> None:
     """From any thread, while the others go on: nothing is waited for, and the recording stays as it is."""
-    global _session
-    ended, _session = _session, None
-    if ended is not None and ended.left.process == os.getpid():
-        _write(ended, _ops_so_far(ended.recorded))
+    if not _is_ours(_session):
+        return
+    with _writing:
+        if _session is not None:
+            _write(_session, _session.recorded.ops or _ops_so_far(_session.recorded))
 
 
-def _ops_so_far(recorded: Recording) -> list:
+def _ops_so_far(recorded: Recording) -> list[Op]:
     """What the host's clock knows of. A device's may never come to the moments that were asked for."""
     entries = [entry for entry in list(recorded.entries) if isinstance(entry.issue_s, float)]
-    return to_ops(recorder.rank, entries, _host_s)
+    copies = {id(entry): copy(entry) for entry in entries}  # as the recording goes on with its own
+    for entry in copies.values():
+        if isinstance(entry, Entry):
+            entry.of = copies.get(id(entry.of))
+    return to_ops(recorder.rank, list(copies.values()), _host_s)
 
 
 def _host_s(moment: Moment) -> float | None:

@@ -1,6 +1,7 @@
 """Do something before SIGTERM ends this process, also while its main thread is in C++ and runs no handler.
 
-torchrun ends the ranks of a failed program with SIGTERM, and those wait in C++ for the one that failed.
+torchrun ends the ranks of a failed program with SIGTERM, and those wait in C++ for the one that failed. An interrupt it
+passes on as SIGINT, and kills those that have not ended 30 s later.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ _dying = threading.Lock()
 def before_sigterm(leave: Callable[[], None]) -> None:
     """Call `leave` when SIGTERM comes, from whichever thread, then die of it as if nobody had asked.
 
-    A program that handles SIGTERM itself, now or later, goes before: then nothing is done here.
+    SIGINT calls `leave` too, and goes on as it would. A program that handles SIGTERM itself, now or later, goes
+    before: then nothing is done here.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if not _dying.acquire(
-            blocking=False
-        ):  # the other thread is at it, or this one was before the signal came again
+        if not _dying.acquire(blocking=False):  # the other thread is at it, or this one is and the signal came again
             return
         try:
             leave()
@@ -36,7 +36,7 @@ def before_sigterm(leave: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
     os.register_at_fork(after_in_child=lambda: _forget(handle))
     if (pipe := _wakeup_pipe()) is not None:
-        threading.Thread(target=_watch, args=(pipe, handle), daemon=True, name="waits for SIGTERM").start()
+        threading.Thread(target=_watch, args=(pipe, handle, leave), daemon=True, name="waits for SIGTERM").start()
 
 
 def _wakeup_pipe() -> int | None:
@@ -52,10 +52,14 @@ def _wakeup_pipe() -> int | None:
     return None
 
 
-def _watch(pipe: int, handle: Callable[[int, FrameType | None], None]) -> None:
+def _watch(pipe: int, handle: Callable[[int, FrameType | None], None], leave: Callable[[], None]) -> None:
     while came := os.read(pipe, 1):
-        if came[0] == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is handle:
+        if signal.getsignal(signal.SIGTERM) is not handle:
+            continue
+        if came[0] == signal.SIGTERM:
             handle(signal.SIGTERM, None)
+        elif came[0] == signal.SIGINT:
+            leave()
 
 
 def _die() -> None:
