@@ -185,3 +185,13 @@ def compiled_before_during_and_after() -> tuple[list[float], str, list[int]]:
     with recording(count=False):
         given.append(run(x).item())
     return [*given, run(torch.ones(4, 4, 4)).item()], refusal, times
+
+
+GATHERED_BYTES = 4_000_000
+
+
+def gathered_again_and_again(times: int) -> None:
+    given = torch.ones(GATHERED_BYTES // 4 // dist.get_world_size())
+    for _ in range(times):
+        made = torch.zeros(GATHERED_BYTES // 4)
+        dist.all_gather_single(made, given, async_op=True).wait()

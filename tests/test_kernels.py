@@ -9,6 +9,7 @@ import counted_programs as programs
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -132,6 +133,20 @@ def test_a_class_of_tensors_is_counted_by_what_is_inside() -> None:
 
     wrapped = Wrapped(X)
     assert counted(lambda: wrapped + wrapped) == Counts(0, 0, 3 * 40, 1)
+
+
+def test_shapes_that_are_only_worked_out_count_nothing() -> None:
+    """As DTensor does, the first time that it comes to an op."""
+    with FakeTensorMode() as mode:
+        given = mode.from_tensor(X)
+
+    def work_out() -> None:
+        with mode:
+            made = torch.ones(10, 10)
+            assert (made @ made + given).shape == (10, 10)
+        assert given.detach().shape == X.shape
+
+    assert counted(work_out) == Counts()
 
 
 # ---------------------------------------------------------------------- on ranks

@@ -121,6 +121,12 @@ def test_a_step_leaves_its_gradients_and_nothing_else(ranks2: Ranks, kind: str) 
         assert most - begin > size  # parameters that were gathered, or activations, beside
 
 
+def test_what_an_asynchronous_op_was_given_can_go(ranks2: Ranks) -> None:
+    for ops in ranks2.record(programs.gathered_again_and_again, 8).ops:
+        held = [op.live_bytes for op in ops if op.kind == "compute"]
+        assert max(held) - held[0] < 4 * programs.GATHERED_BYTES  # not that of 8: gloo's thread lets go a little later
+
+
 def test_uncounted_ops_say_nothing(ranks2: Ranks) -> None:
     for op in ranks2.record(programs.matmuls_between_ops, count=False):
         assert op.live_bytes is None and op.peak_bytes is None

@@ -14,6 +14,7 @@ import torch
 _LAB = str(Path(__file__).parents[1])
 _PLUMBING = (str(Path(__file__).parent), f"{_LAB}/ranks")
 _LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(torch.__file__).parent), "<frozen")
+_INSTALLED = ("/site-packages/", "/dist-packages/")  # of any environment: the user's own, one that this one builds on
 _names: dict[str, str] = {}
 
 
@@ -56,6 +57,6 @@ def _own_name(filename: str) -> str:
     if filename in _names:
         return _names[filename]
     in_lab = filename.startswith(_LAB) and not filename.startswith(_PLUMBING)
-    if not in_lab and filename.startswith((*_PLUMBING, *_LIBRARIES)):
+    if not in_lab and (filename.startswith((*_PLUMBING, *_LIBRARIES)) or any(map(filename.__contains__, _INSTALLED))):
         return ""
     return filename.rpartition("/")[2]

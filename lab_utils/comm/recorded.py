@@ -21,7 +21,7 @@ class Recording:
     entries: list[Entry | Computing] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
-    futures: list[tuple[Entry, torch.futures.Future, Callable[[], Moment]]] = field(default_factory=list)
+    futures: dict[Entry, tuple[torch.futures.Future, Callable[[], Moment]]] = field(default_factory=dict)
     counter: KernelCounter | None = None
 
     def counting(self) -> AbstractContextManager[None]:
@@ -31,9 +31,19 @@ class Recording:
         """What kernels did since this was last asked."""
         return NOTHING if self.counter is None else self.counter.cut()
 
+    def follow(self, entry: Entry, future: torch.futures.Future, now: Callable[[], Moment]) -> None:
+        """Note when the op is done. A future holds the op's tensors, so it is let go then."""
+
+        def done(_: torch.futures.Future) -> None:
+            entry.set_done(now())
+            self.futures.pop(entry, None)
+
+        self.futures[entry] = future, now
+        future.add_done_callback(done)
+
     def finish(self, show: Callable[[str, Entry], None]) -> None:
         """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
-        for entry, future, now in self.futures:
+        for entry, (future, now) in list(self.futures.items()):
             if entry.done_s is None:
                 show("in", entry)
                 future.wait()

@@ -75,9 +75,7 @@ class Recorder(Presence):
             return
         self._cursor = self._now()
         if entry.asynchronous and (future := future_of(work)) is not None:
-            now = self._now if entry.on_device else host_now
-            future.add_done_callback(lambda _: entry.set_done(now()))
-            self.recording.futures.append((entry, future, now))
+            self.recording.follow(entry, future, self._now if entry.on_device else host_now)
 
     def wait_begins(self, entry: Entry) -> Entry | None:
         """The rank blocks on the op. Returns the wait's own entry when the op is an asynchronous one."""
