@@ -21,7 +21,7 @@ from forked_ranks import ForkedRanks
 
 from lab_utils.timeline import Trace, message_steps
 
-RANKS = (1, 2, 3, 4, 5, 8)
+RANKS = (1, 2, 3, 4, 8)
 
 
 def lengths(n: int) -> list[int]:

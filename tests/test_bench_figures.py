@@ -48,13 +48,10 @@ ORDER = {"stages": 2, "microbatches": 3}
 SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
 ROUNDS = {
     "start": lambda: start.start(start.LAB, ranks=2),
-    "start-stock": lambda: start.start(start.STOCK, ranks=1),
     "memory": lambda: memory.memory(ranks=1),
     "run": lambda: calls.run(ranks=2),
     "simulate-placed": lambda: simulate.placed(**ORDER),
     "simulate-ordered": lambda: simulate.ordered(**ORDER),
-    "record-noise": lambda: record.record(through=record.GLOO, **SMALL),
-    "record-off": lambda: record.record(through=record.LAB, **SMALL),
     "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
 }
 
@@ -73,7 +70,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, predicted.predicted}
     tried |= {redraw.redrawn, redraw.slowest, redraw.panned}  # in tests/test_browser_bench.py
-    tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}
+    tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}  # predicted: in test_this_machine.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED
@@ -88,14 +85,6 @@ def test_recording_is_on_for_the_recorded_figure_only(ranks2) -> None:
     for ops in seen.ops:
         names = [op.name for op in ops if op.kind == "collective"]
         assert names.count("all_reduce") == record.WARM_UP + 1  # plain gloo's are not seen
-
-
-@pytest.mark.parametrize("bucket_mb", [0.1, 0.0], ids=["DDP", "FSDP2"])
-def test_steps_are_predicted_and_measured(ranks2, bucket_mb: float) -> None:
-    """One step, measured once; that a prediction is near is not said."""
-    seen = predicted.compare(ranks2, predicted.Configuration(32, 1, 2, bucket_mb), steps=1, turns=1)
-    assert min(seen.step_s, seen.predicted_step_s, seen.exposed_s, seen.predicted_exposed_s) > 0
-    assert seen.step_error == pytest.approx(abs(seen.predicted_step_s - seen.step_s) / seen.step_s)
 
 
 @pytest.mark.parametrize("pair", strategies.PAIRS)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import ddp_program
-import pipelining_program
 import pytest
 from recorded_runs import TESTS, Recorder, named, started, torchrun
 
@@ -39,21 +38,6 @@ def test_ddp_under_torchrun(recorder: Recorder) -> None:
         assert sum(op.flops for op in trace.ops[rank]) == p.STEPS * 2 * p.BATCH * products
     assert all(op.done_s is not None for op in trace)
     assert trace.timeline(SLOW).makespan_s >= p.STEPS * 4 * weights / SLOW.link.bytes_per_s
-
-
-def test_pipelining_over_fsdp2_under_torchrun(recorder: Recorder) -> None:
-    status, _, said = recorder.run(*torchrun(4, "pipelining_program.py"), options=["--no-count"])
-    assert status == 0, said
-    trace, p = recorder.trace(), pipelining_program
-    assert {op.group for op in trace if op.group} == {"mesh_dp 0,1", "mesh_dp 2,3", "mesh_pp 0,2", "mesh_pp 1,3"}
-    assert all(len(sides) == 2 for sides in trace.messages().values())
-    micro_batch = p.BATCH // p.MICROBATCHES * p.WIDTH * 4
-    forwards = [op for op in named(trace, 0, "send") if op.peer == 2 and op.bytes == micro_batch]
-    backwards = [op for op in named(trace, 3, "send") if op.peer == 1 and op.bytes == micro_batch]
-    assert len(forwards) == len(backwards) == p.MICROBATCHES
-    assert all(named(trace, rank, "reduce_scatter") for rank in range(4))
-    assert sum(op.flops for op in trace) == 0
-    assert trace.timeline(Hardware(None, SLOW.link)).makespan_s > 0
 
 
 def test_ranks_leave_what_they_did_when_one_raises_and_torchrun_ends_the_others(recorder: Recorder) -> None:
