@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import math
 from collections.abc import Iterator, Sequence
 
@@ -94,7 +95,8 @@ class Join:
         found: dict[str, list[OnWire]] = {}
         for op in self._inside():
             if op.kind == "collective" and (op.group, op.seq) not in carried:
-                group = op.group.removesuffix(" " + ",".join(map(str, op.ranks)))  # alike groups share a line
+                members = ",".join(map(str, op.ranks))
+                group = re.sub(rf" {members}( \(\d+\))?$", r"\1", op.group)  # alike groups share a line
                 found.setdefault(f"{op.name}, {group}", []).append(self._on_wire(op))
         return [*self._messages(), *(Line(name, tuple(ops)) for name, ops in found.items())]
 
