@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from lab_utils.timeline.gradient_flow import FlowPicture, Layer, Line, OnWire
