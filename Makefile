@@ -57,7 +57,8 @@ lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff format --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
-	$(PY) -m pytest -q -n 2 --dist loadfile --ignore-glob="tests/test_browser*" tests $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)
+	$(if $(ARGS),,$(PY) -m pytest -q tests/test_soak.py)  # random faults have the machine to themselves
 
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
 	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=120 -n 2 --dist loadfile labs
