@@ -105,7 +105,9 @@ def _flat(bucket: Bucket, names: dict[nn.Parameter, str], group: dist.ProcessGro
     for parameter, view in zip(bucket.parameters, views(whole, [p.shape for p in bucket.parameters]), strict=True):
         view.copy_(parameter.detach())
     piece = nn.Parameter(whole.chunk(group.size())[group.rank()])
-    return Flat(tuple(names[p] for p in bucket.parameters), whole, piece, bucket)
+    flat = Flat(tuple(names[p] for p in bucket.parameters), whole, piece, bucket)
+    flat.show()
+    return flat
 
 
 def update_pieces_only(optimizer: torch.optim.Optimizer, flats: Sequence[Flat]) -> None:

@@ -14,6 +14,8 @@ from lab_utils.strategies.data.bucket import Bucket
 from lab_utils.strategies.data.buckets import Pending
 from lab_utils.strategies.data.flats import Flat
 
+Finish = Callable[[], object]
+
 
 def nothing(flat: Flat) -> None:
     """What is done when a bucket leaves, unless a stage of ZeRO has more to do."""
@@ -23,7 +25,9 @@ def nothing(flat: Flat) -> None:
 class Scatter:
     """The `reduce` of Buckets for flat parameters: a piece's gradient is what comes back.
 
-    frees     the whole gradients' memory is given back as soon as they have left; at most two buckets have it at once
+    frees     the whole gradients' memory is given back as soon as they have left
+
+    A bucket leaves when the one before has arrived, so at most two take memory for what is on the wire.
     leaving   called with a flat tensor when all its gradients are there
     """
 
@@ -35,11 +39,10 @@ class Scatter:
     def __call__(self, bucket: Bucket, group: dist.ProcessGroup) -> Pending:
         flat = self.flats[bucket.number]
         self.leaving(flat)
-        if self.frees and self._last:
+        if self._last:
             self._last.wait()
         into = torch.empty_like(flat.piece, requires_grad=False) if self.frees else self._in_place(flat, group)
-        work = dist.reduce_scatter_single(into, bucket.flat, group=group, async_op=True)
-        self._last = _Scattered(flat, into, work, self.frees)
+        self._last = _Scattered(flat, into, *reduce_scatter(bucket.flat, into, group), self.frees)
         return self._last
 
     def begin(self) -> None:
@@ -56,6 +59,19 @@ class Scatter:
         return flat.bucket.piece(group)
 
 
+def reduce_scatter(whole: Tensor, into: Tensor, group: dist.ProcessGroup) -> tuple[dist.Work, Finish]:
+    """Begin to bring the sum over the ranks of this rank's piece into `into`: a work, and what to do when it is done.
+
+    gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo is what carries it,
+    the ranks exchange their pieces instead, and each adds up what it was sent, in the order of the ranks.
+    """
+    if whole.device.type != "cpu":
+        return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
+    sent = torch.empty_like(whole)
+    work = dist.all_to_all_single(sent, whole, group=group, async_op=True)
+    return work, lambda: torch.sum(sent.view(group.size(), -1), dim=0, out=into)
+
+
 @dataclass(eq=False)
 class _Scattered:
     """A reduce-scatter under way."""
@@ -63,10 +79,11 @@ class _Scattered:
     flat: Flat
     into: Tensor
     work: dist.Work | None
+    finish: Finish | None
     frees: bool
 
     def drop(self) -> None:
-        work, self.work = self.work, None
+        work, self.work, self.finish = self.work, None, None
         if work is not None:
             with suppress(RuntimeError):  # that it failed was the earlier backward's error
                 work.wait()
@@ -75,7 +92,8 @@ class _Scattered:
         if self.work is None:
             return
         self.work.wait()
-        self.work = None
+        self.finish()
+        self.work = self.finish = None  # and the memory they hold
         if self.frees:
             self.flat.bucket.free()
         piece = self.flat.piece

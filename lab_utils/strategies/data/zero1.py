@@ -37,14 +37,12 @@ class ShardedOptimizer:
         optimizer: torch.optim.Optimizer,
         *,
         group: dist.ProcessGroup | None = None,
-        bucket_mb: float = 25,
+        bucket_mb: float = 4,
     ) -> None:
         self.model, self.optimizer, self.group = model, optimizer, group or dist.group.WORLD
         replicate(model, self.group)
         order = list(reversed(trained(model)))
         self.flats: list[Flat] = flatten(order, names_of(model), optimizer, self.group, int(bucket_mb * MB))
-        for flat in self.flats:
-            flat.show()
         update_pieces_only(optimizer, self.flats)
         scatter = Scatter(self.flats, self.frees_gradients)
         given = [flat.bucket for flat in self.flats]
@@ -55,8 +53,12 @@ class ShardedOptimizer:
         optimizer.register_step_post_hook(lambda *_: self.refresh())
 
     def refresh(self) -> None:
-        """Bring the pieces together, when every rank has updated its own."""
-        for work in [flat.gather(self.group) for flat in self.flats]:
+        """Bring the pieces together, when every rank has updated its own. Two at a time: gloo copies what it gathers."""
+        ahead = [flat.gather(self.group) for flat in self.flats[:2]]
+        for flat in self.flats[2:]:
+            ahead.pop(0).wait()
+            ahead.append(flat.gather(self.group))
+        for work in ahead:
             work.wait()
 
 
