@@ -40,6 +40,17 @@ def test_four_ranks_and_one_bucket(ranks4: Ranks) -> None:
     assert_as_computed_alone(records, programs.own_gradients(4))
 
 
+@pytest.mark.parametrize(("strategy", "op"), [("buckets", "all_reduce"), ("zero1", "all_to_all")])
+def test_buckets_that_are_announced(ranks4: Ranks, strategy: str, op: str) -> None:
+    """Each names its parameters, bytes (padded to four pieces) and op, however its tensors fit together."""
+    trace, records = recorded(ranks4, programs.announced, strategy)
+    for record in records:
+        assert [bucket.how for bucket in record.buckets] == ["announced"] * 2
+        assert [op_of(trace, record, bucket).name for bucket in record.buckets] == [op] * 2
+        assert {name for bucket in record.buckets for name in bucket.names} == set(by_name(record))
+        assert all(bucket.bytes % (4 * 8) == 0 for bucket in record.buckets)
+
+
 def test_comparing_is_not_in_the_trace(ranks2: Ranks) -> None:
     trace, records = recorded(ranks2, programs.ddp)
     names = [[op.name for op in ops if op.kind == "collective"] for ops in trace.ops]

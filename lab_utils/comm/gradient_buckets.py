@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary, WeakMethod
 
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
@@ -30,6 +31,18 @@ class Planned:
     then_bytes: int | None = None
 
 
+Parts = Iterable[tuple[Sequence[nn.Parameter], int, str]]  # of each bucket: its parameters, bytes, and the op's name
+_announced: WeakKeyDictionary[nn.Module, WeakMethod] = WeakKeyDictionary()
+
+
+def announce(model: nn.Module, buckets: Callable[[], Parts]) -> None:
+    """Let a picture of this model's gradients ask which go on the wire together. `buckets` is a bound method.
+
+    Whoever reduces gradients in another way than DDP or FSDP tells it so. Neither is kept alive by it.
+    """
+    _announced[model] = WeakMethod(buckets)
+
+
 def fsdp_parameters(model: nn.Module) -> Iterator[list]:
     """For each group of parameters that FSDP2 gathers and reduces together, FSDP's own notes on each of them."""
     for module in model.modules():
@@ -40,7 +53,7 @@ def fsdp_parameters(model: nn.Module) -> Iterator[list]:
 
 
 def planned_buckets(model: nn.Module, names: Mapping[int, str]) -> list[Planned]:
-    """The buckets of every DDP and FSDP2 module inside `model`, as they are now. names: id of a parameter → name.
+    """The buckets of every DDP and FSDP2 module inside `model`, and those announced. names: id of a parameter → name.
 
     DDP's are asked of its reducer, in the order in which it sends them; it makes them anew before its second forward.
     """
@@ -50,6 +63,9 @@ def planned_buckets(model: nn.Module, names: Mapping[int, str]) -> list[Planned]
             for bucket in module.reducer._get_zeros_like_grad_buckets():
                 members = tuple(names[id(parameter)] for parameter in bucket.parameters())
                 found.append(Planned(members, bucket.buffer().nbytes, "all_reduce", "DDP"))
+        buckets = module in _announced and _announced[module]()
+        for parameters, size, op in buckets() if buckets else ():
+            found.append(Planned(tuple(names[id(p)] for p in parameters if id(p) in names), size, op, "announced"))
     for parameters in fsdp_parameters(model):
         members = tuple(names[id(p.sharded_param)] for p in parameters if id(p.sharded_param) in names)
         size, mesh = sum(map(_padded_bytes, parameters)), parameters[0].mesh_info
@@ -67,16 +83,17 @@ def _padded_bytes(parameter) -> int:
 def on_wire(planned: Sequence[Planned], ready_s: Mapping[str, float], ops: Sequence[Entry]) -> list[Bucket]:
     """Each bucket with the op that carried it; `ready_s` and the ops' `issue_s` are of one clock.
 
-    A bucket leaves when its last gradient is ready, and DDP's not before the bucket ahead of it: its op is the first
-    one of its name and size after that. With a hook that changes the size (compression), it is the first one that is
+    A bucket leaves when its last gradient is ready, and not before the bucket ahead of it, but for FSDP's: its op is the
+    first one of its name and size after that. With a hook that changes the size (compression), it is the first one that is
     issued before any other gradient is ready. Else no op is named.
     """
-    free = [op for op in ops if op.kind == "collective" and op.name in _REDUCTIONS]
+    names = {*_REDUCTIONS, *(bucket.op for bucket in planned)}
+    free = [op for op in ops if op.kind == "collective" and op.name in names]
     leaves: dict[Planned, float] = {}
     ahead_s = float("-inf")
     for bucket in planned:
         last_s = max((ready_s[name] for name in bucket.names if name in ready_s), default=float("inf"))
-        ahead_s = max(ahead_s, last_s) if bucket.how == "DDP" else last_s
+        ahead_s = last_s if bucket.how == "FSDP" else max(ahead_s, last_s)
         leaves[bucket] = ahead_s
     buckets = []
     for bucket in sorted(planned, key=leaves.__getitem__):  # a stable sort: DDP's keep their order

@@ -77,7 +77,7 @@ class Bucket:
     """Gradients that go on the wire as one op, in the order of the buckets.
 
     bytes   that a rank gives to the op
-    how     how its gradients are known: "DDP", "FSDP", or "sizes" (those of the op fit these gradients)
+    how     how its gradients are known: "DDP", "FSDP", "announced" by who reduces them, or "sizes" (the op's fit these)
     op      the op in the trace; None when it was not recorded
     then    and the all-reduce over the replicas of what came of it (hybrid sharding), where there is one
     """

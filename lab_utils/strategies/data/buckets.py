@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from lab_utils.comm.gradient_buckets import announce
 from lab_utils.strategies.data.all_reduce import replicate
 from lab_utils.strategies.data.bucket import Bucket, cut, names_of, trained
 
@@ -88,6 +89,7 @@ class Buckets:
             replicate(model, self.group)
         self._form(given or self._cut(list(reversed(trained(model)))))
         self._ordered = find_unused or bool(given)  # an order that leaves some out is no order to go by
+        announce(model, self.on_wire)
         self._hooks = [p.register_post_accumulate_grad_hook(self._ready) for p in self._slots]
         if buffers and any(True for _ in model.buffers()):
             self._hooks.append(model.register_forward_pre_hook(lambda model, _: self._share_buffers(model)))
@@ -105,6 +107,11 @@ class Buckets:
         """Let the model be as it was: backwards aggregate nothing from now on."""
         for hook in self._hooks:
             hook.remove()
+
+    def on_wire(self) -> Iterator[tuple[Sequence[nn.Parameter], int, str]]:
+        """For pictures: which parameters' gradients go together, their bytes, and the op that carries them."""
+        op = getattr(self.reduce, "op", "all_reduce")
+        return ((bucket.parameters, bucket.bytes, op) for bucket in self.buckets)
 
     def _cut(self, order: Sequence[nn.Parameter]) -> list[Bucket]:
         first, other = (int(mb * MB) for mb in self._sizes_mb)

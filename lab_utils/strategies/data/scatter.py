@@ -45,6 +45,11 @@ class Scatter:
         self._last = _Scattered(flat, into, *reduce_scatter(bucket.flat, into, group), self.frees)
         return self._last
 
+    @property
+    def op(self) -> str:
+        """What a trace calls it."""
+        return "all_to_all" if _exchanges(self.flats[0].piece) else "reduce_scatter"
+
     def begin(self) -> None:
         """A backward begins: what an earlier one left that failed half-way counts no more."""
         if self._last:
@@ -65,11 +70,15 @@ def reduce_scatter(whole: Tensor, into: Tensor, group: dist.ProcessGroup) -> tup
     gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo is what carries it,
     the ranks exchange their pieces instead, and each adds up what it was sent, in the order of the ranks.
     """
-    if whole.device.type != "cpu":
+    if not _exchanges(whole):
         return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
     sent = torch.empty_like(whole)
     work = dist.all_to_all_single(sent, whole, group=group, async_op=True)
     return work, lambda: torch.sum(sent.view(group.size(), -1), dim=0, out=into)
+
+
+def _exchanges(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"  # what gloo carries
 
 
 @dataclass(eq=False)
