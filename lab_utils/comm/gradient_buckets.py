@@ -83,9 +83,9 @@ def _padded_bytes(parameter) -> int:
 def on_wire(planned: Sequence[Planned], ready_s: Mapping[str, float], ops: Sequence[Entry]) -> list[Bucket]:
     """Each bucket with the op that carried it; `ready_s` and the ops' `issue_s` are of one clock.
 
-    A bucket leaves when its last gradient is ready, and not before the bucket ahead of it, but for FSDP's: its op is the
-    first one of its name and size after that. With a hook that changes the size (compression), it is the first one that is
-    issued before any other gradient is ready. Else no op is named.
+    A bucket leaves when its last gradient is ready, and not before the bucket ahead of it, but for FSDP's: its op is
+    the first one of its name and size after that. With a hook that changes the size (compression), it is the first one
+    that is issued before any other gradient is ready. Else no op is named.
     """
     names = {*_REDUCTIONS, *(bucket.op for bucket in planned)}
     free = [op for op in ops if op.kind == "collective" and op.name in names]

@@ -53,7 +53,10 @@ class ShardedOptimizer:
         optimizer.register_step_post_hook(lambda *_: self.refresh())
 
     def refresh(self) -> None:
-        """Bring the pieces together, when every rank has updated its own. Two at a time: gloo copies what it gathers."""
+        """Bring the pieces together, when every rank has updated its own.
+
+        Two at a time, since gloo copies what it gathers.
+        """
         ahead = [flat.gather(self.group) for flat in self.flats[:2]]
         for flat in self.flats[2:]:
             ahead.pop(0).wait()
