@@ -11,7 +11,7 @@ from typing import Any
 # Rooms from top to bottom: a file imports from its own room and from those below it (DESIGN.md, "Rooms").
 # "lab_utils" is the package's own face, for people: rooms name each other instead.
 ROOMS = (
-    "__main__ soak bench record doctor launch lab_utils exercises widgets ranks strategies comm parity "
+    "__main__ soak bench record doctor launch lab_utils exercises widgets ranks strategies comm parity comparison "
     "render planner schedule timeline corpus gpt memory lazy"
 ).split()
 LIVE, STILL = "application/vnd.jupyter.widget-view+json", "image/svg+xml"

@@ -32,6 +32,13 @@ def aggregate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
     _as_one_message(gradients, average)
 
 
+def aggregate_one_by_one(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:
+    """The same, with a message for each parameter: each of them waits until all ranks have come to it."""
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad, dist.ReduceOp.AVG, group=group)
+
+
 @torch.no_grad()
 def _as_one_message(tensors: list[Tensor], send: Callable[[Tensor], object]) -> None:
     """Send tensors joined into one: thirty small messages would wait for all ranks each."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
+from weakref import ref
 
 import torch
 import torch.distributed as dist
@@ -90,7 +92,10 @@ class Buckets:
         self._form(given or self._cut(list(reversed(trained(model)))))
         self._ordered = find_unused or bool(given)  # an order that leaves some out is no order to go by
         announce(model, self.on_wire)
-        self._hooks = [p.register_post_accumulate_grad_hook(self._ready) for p in self._slots]
+        self._hooks = [model.register_forward_pre_hook(lambda *_, kept=self: None)]
+        # By a weak reference: Python's collector does not see through a parameter's hooks, so a circle would stay.
+        ready = partial(_tell, ref(self))
+        self._hooks += [p.register_post_accumulate_grad_hook(ready) for p in self._slots]
         if buffers and any(True for _ in model.buffers()):
             self._hooks.append(model.register_forward_pre_hook(lambda model, _: self._share_buffers(model)))
 
@@ -213,3 +218,8 @@ class Buckets:
     def _share_buffers(self, model: nn.Module) -> None:
         for buffer in model.buffers():
             dist.broadcast(buffer, group=self.group, group_src=0)
+
+
+def _tell(buckets: ref[Buckets], parameter: nn.Parameter) -> None:
+    if (held := buckets()) is not None:
+        held._ready(parameter)

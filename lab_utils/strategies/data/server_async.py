@@ -61,7 +61,8 @@ class AsynchronousServer(Server):
         The body of the loop may step a schedule, or evaluate the model; workers go on meanwhile.
         """
         began_s = time.perf_counter()
-        while self.updates < updates:
+        self.is_open = self.updates < updates
+        while self.is_open:
             worker, loss = self._take(min(self.clocks.computing, key=self._due_s.get) if self._pace_s else None)
             self.optimizer.step()
             self.optimizer.zero_grad()

@@ -1,0 +1,55 @@
+"""A table of words: text in terminals, HTML with a header row in notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are to be read. The first column is named by words, the others hold numbers.
+
+    >>> Table(["strategy", "bytes"], [["ring", "6 kB"], ["tree", "8 kB"]])
+
+    ValueError for a row of another length than the header.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __post_init__(self) -> None:
+        if odd := next((row for row in self.rows if len(row) != len(self.header)), None):
+            raise ValueError(f"a row has {len(odd)} cells where the header has {len(self.header)}: {', '.join(odd)}")
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
+        return "\n".join(self._line(line, widths) for line in lines)
+
+    def _line(self, line: Sequence[str], widths: Sequence[int]) -> str:
+        first, *others = zip(line, widths, strict=True)
+        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
+
+    def _repr_html_(self) -> str:
+        card = f"background:{CARD};border:1px solid {CARD_EDGE};color:{INK};font-family:{escape(FONT)}"
+        head = "".join(_cell("th", text, column, f"color:{QUIET_INK}") for column, text in enumerate(self.header))
+        body = "".join(
+            "<tr>" + "".join(_cell("td" if column else "th", text, column) for column, text in enumerate(row)) + "</tr>"
+            for row in self.rows
+        )
+        return (
+            f'<div style="overflow-x:auto"><table style="{card};border-collapse:collapse;font-size:13px">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+
+def _cell(tag: str, text: str, column: int, style: str = "") -> str:
+    """Row names and the header say which row or column they are of."""
+    align = "left" if column == 0 else "right"
+    scope = "" if tag == "td" else f' scope="{"row" if column == 0 and not style else "col"}"'
+    look = f"padding:3px 10px;text-align:{align};background:{CARD};color:{INK};font-weight:normal;{style}"
+    return f'<{tag}{scope} style="{look}">{escape(text)}</{tag}>'
