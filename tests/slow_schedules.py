@@ -86,3 +86,22 @@ def schedule_of(name: str, stages: int, microbatches: int, ranks: list[int], ord
     kind = np.array([KINDS.index(kind) for kind, _, _ in order], np.uint8)
     stage, microbatch = (np.array([step[column] for step in order], np.int32) for column in (1, 2))
     return Schedule(name, stages, microbatches, first, kind, stage, microbatch)
+
+
+def runs_to_the_end(orders: list[list[Step]], stages: int, microbatches: int, copies: int) -> bool:
+    """Whether each rank can run its steps in their order: each op once, none missing, and where it may be."""
+    every = [step for order in orders for step in order]
+    for at in np.ndindex(stages, microbatches):
+        f, b, w, bw = (every.count((kind, *at)) for kind in KINDS)
+        if f != 1 or (b, w, bw) not in [(1, 1, 0), (0, 0, 1)]:
+            return False
+        if len({rank for rank, order in enumerate(orders) for step in order if step[1:] == at}) > 1:
+            return False
+    ranks_of = [{rank for rank, order in enumerate(orders) for step in order if step[1] == s} for s in range(stages)]
+    if not all(orders) or any(len(ranks) > copies for ranks in ranks_of):
+        return False
+    left, done = [list(order) for order in orders], set()
+    while able := [order for order in left if order and is_able(order[0], stages, done)]:
+        for order in able:
+            done.add(order.pop(0))
+    return not any(left)

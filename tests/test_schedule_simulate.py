@@ -1,8 +1,6 @@
-"""Schedules placed in time: every op as in plain Python, the textbook's numbers, closed forms, and a paper's table."""
+"""Schedules placed in time: every op as in plain Python, the textbook's numbers, closed forms."""
 
 from __future__ import annotations
-
-from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -11,29 +9,11 @@ from slow_schedules import by_kind, schedules_of_any_order, slow_times
 
 import lab_utils.timeline.kernel  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.schedule import Costs, Schedule, schedules, simulate
-from lab_utils.timeline import Timeline
 
 BOTH = [schedules.gpipe, schedules.one_f_one_b]
 SIZES = {"stages": st.integers(1, 8), "microbatches": st.integers(1, 16)}
 seconds = st.floats(1e-3, 1e3)
 maybe_none = st.just(0.0) | seconds
-
-# Qi et al. 2024, "Zero Bubble Pipeline Parallelism" (ICLR): profiled ms of table 9, and table 5's bubble rate of 1F1B.
-# stages, micro-batches, T_F, T_B, T_W, T_comm, rate
-TABLE_5 = [
-    (8, 24, 18.522, 18.086, 9.337, 0.601, 0.2431),
-    (8, 32, 18.513, 18.086, 9.331, 0.626, 0.1985),
-    (8, 64, 18.546, 18.097, 9.321, 0.762, 0.1240),
-    (8, 24, 29.718, 29.444, 19.927, 0.527, 0.2347),
-    (8, 32, 29.802, 29.428, 19.530, 0.577, 0.1898),
-    (8, 64, 29.935, 29.621, 19.388, 0.535, 0.1091),
-    (16, 48, 11.347, 11.248, 8.132, 0.377, 0.2552),
-    (16, 64, 11.307, 11.254, 8.101, 0.379, 0.2082),
-    (16, 128, 11.325, 11.308, 8.109, 0.378, 0.1251),
-    (32, 96, 10.419, 10.207, 7.715, 0.408, 0.2646),
-    (32, 128, 10.408, 10.204, 7.703, 0.408, 0.2168),
-    (32, 256, 10.402, 10.248, 7.698, 0.460, 0.1352),
-]
 
 
 @st.composite
@@ -110,27 +90,6 @@ def test_one_f_one_b_pays_for_the_wire_again_and_again(
     t = simulate(schedules.one_f_one_b(p, m), Costs(f, b, w, comm))
     hops = 2 * (p - 1) * rounds + 2 * p - 4
     assert t.makespan_s == pytest.approx((m + p - 1) * (f + b + w) + hops * comm, rel=1e-9)
-
-
-@pytest.mark.parametrize(("p", "m", "f", "b", "w", "comm", "rate"), TABLE_5)
-def test_one_f_one_b_of_the_zero_bubble_paper(p, m, f, b, w, comm, rate) -> None:
-    """Their rate, (longest stage - m T) / longest stage, and ours agree here, as the first stage spans all."""
-    t = simulate(schedules.one_f_one_b(p, m), Costs(f, b, w, comm))
-    longest = max(stage_spans(t))
-    assert round(1 - m * (f + b + w) / longest, 4) == rate
-    assert round(t.bubble_fraction, 4) == rate
-
-
-def stage_spans(t: Timeline) -> list[float]:
-    """From the start of a stage's first op to the end of its last."""
-    spans = [list(of_rank) for _, of_rank in groupby(t.spans, lambda span: span.rank)]
-    return [of_rank[-1].end_s - of_rank[0].start_s for of_rank in spans]
-
-
-def test_messages_are_what_the_closed_form_leaves_out() -> None:
-    """Without them the paper's 1F1B rates are off by up to 0.0272."""
-    off = [abs((p - 1) / (m + p - 1) - rate) for p, m, *_, rate in TABLE_5]
-    assert max(off) == pytest.approx(0.0272, abs=1e-4)
 
 
 @given(schedules_of_any_order())

@@ -6,6 +6,9 @@
 
 from lab_utils.schedule import schedules
 from lab_utils.schedule.costs import Costs, simulate
+from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.orders import why_not
+from lab_utils.schedule.placing import why_not_next
 from lab_utils.schedule.schedule import Schedule
 
-__all__ = ["Costs", "Schedule", "schedules", "simulate"]
+__all__ = ["Costs", "Draft", "Schedule", "schedules", "simulate", "why_not", "why_not_next"]

@@ -2,62 +2,139 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lab_utils.schedule.schedule import Schedule
+from lab_utils.schedule.draft import BETWEEN_RANKS, BW, KINDS, B, Draft, F, W
+
+Limit = float | Sequence[float] | None
 
 
-def complaint(schedule: Schedule) -> str:
-    """The first thing wrong, "" when nothing is. That ranks wait for each other in a circle only placing it shows."""
-    for rule in (_sizes, _all_ops, _one_rank_a_stage, _order):
-        if said := rule(schedule):
+def complaint(draft: Draft, limit: Limit = None) -> str:
+    """The first thing wrong, "" when every rank runs its ops to the end and holds no more than `limit`."""
+    for rule in (_sizes, _numbers, _all_ops, _ranks_of_a_stage, _order, _circle):
+        if said := rule(draft):
             return said
+    return "" if limit is None else _limit(draft, limit)
+
+
+def _sizes(s: Draft) -> str:
+    if s.stages < 1 or s.microbatches < 1 or s.ranks < 1:
+        return f"{s.ranks} ranks, {s.stages} stages and {s.microbatches} micro-batches: at least one of each is needed"
+    if not len(s.kind) == len(s.stage) == len(s.microbatch) == s.first[-1]:
+        lengths = f"{len(s.kind)}, {len(s.stage)} and {len(s.microbatch)}"
+        return f"kind, stage and microbatch have {lengths} entries, and first counts {s.first[-1]} ops"
+    for rank in np.flatnonzero(np.diff(s.first) <= 0)[:1]:
+        return f"rank {rank} runs nothing: give it ops, or leave it out"
     return ""
 
 
-def _sizes(s: Schedule) -> str:
-    if s.stages < 1 or s.microbatches < 1:
-        return f"{s.stages} stages and {s.microbatches} micro-batches: at least one of each is needed"
-    for name, most in (("stage", s.stages), ("microbatch", s.microbatches)):
+def _numbers(s: Draft) -> str:
+    for name, most in (("kind", len(KINDS)), ("stage", s.stages), ("microbatch", s.microbatches)):
         values = getattr(s, name)
-        if len(values) and (values.min() < 0 or values.max() >= most):
+        if values.min() < 0 or values.max() >= most:
             return f"{name} {values.min() if values.min() < 0 else values.max()} is not one of {most}"
+    least = 2 * s.stages * s.microbatches  # a forward and a backward each
+    if least > 8 * len(s):  # the tables of the other rules would be far larger than the schedule
+        return f"{s.microbatches} micro-batches on {s.stages} stages take at least {least} ops, and there are {len(s)}"
     return ""
 
 
-def _all_ops(s: Schedule) -> str:
+def _all_ops(s: Draft) -> str:
     """Each micro-batch has on each stage one F, and one BW or one B and one W."""
-    from lab_utils.schedule.schedule import KINDS
-
     shape = len(KINDS), s.stages, s.microbatches
     which = (s.kind.astype(np.int64) * s.stages + s.stage) * s.microbatches + s.microbatch
     f, b, w, bw = np.bincount(which, minlength=np.prod(shape)).reshape(shape)
-    for name, right in (("F", f == 1), ("B or BW", b + bw == 1), ("W or BW", w + bw == 1)):
-        if not right.all():
-            stage, microbatch = np.argwhere(~right)[0].tolist()
-            found = {"F": f, "B or BW": b + bw, "W or BW": w + bw}[name][stage, microbatch]
-            return f"stage {stage} runs {name} of micro-batch {microbatch} {found} times, and once is needed"
+    for name, found in (("F", f), ("B or BW", b + bw), ("W or BW", w + bw)):
+        for stage, microbatch in np.argwhere(found != 1)[:1].tolist():
+            times = found[stage, microbatch]
+            said = f"stage {stage} runs {name} of micro-batch {microbatch} {times} times, and once is needed"
+            return said + ("" if times else _needed_by(s, name[0], stage, microbatch))
     return ""
 
 
-def _one_rank_a_stage(s: Schedule) -> str:
-    owner = np.zeros(s.stages, np.int32)
-    owner[s.stage] = s.rank
-    for at in np.flatnonzero(owner[s.stage] != s.rank)[:1]:
-        stage = s.stage[at]
-        return f"stage {stage} runs on ranks {s.rank[at]} and {owner[stage]}: a stage's layers are on one rank"
+def _needed_by(s: Draft, kind: str, stage: int, microbatch: int) -> str:
+    """Which op cannot run without the one that is missing; for a weight gradient, how the word B is meant."""
+    if kind == "W":
+        return ": B is the gradient of the input alone, BW that of the weights too"
+    forward_first = [((F,), stage + 1), ((B, BW), stage)]
+    for kinds, where in forward_first if kind == "F" else [((B, BW), stage - 1), ((W,), stage)]:
+        waiting = (s.stage == where) & (s.microbatch == microbatch) & np.isin(s.kind, kinds)
+        for at in np.flatnonzero(waiting)[:1]:
+            return f": {_told(s, at)} on rank {s.rank[at]} waits for it"
     return ""
 
 
-def _order(s: Schedule) -> str:
-    """On one rank, nothing comes before what it needs."""
-    needs = s.needs
-    (at,) = np.nonzero(needs >= 0)
-    source = needs[at]
+def _ranks_of_a_stage(s: Draft) -> str:
+    """As many ranks hold a stage as it has copies, and each micro-batch stays with one of them."""
+    for stage, ranks in enumerate(s.ranks_of_stage):
+        if len(ranks) <= s.copies:
+            continue
+        several = f"{', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+        rule = "a stage's layers are on one rank" if s.copies == 1 else f"a stage has {s.copies} copies at most"
+        return f"stage {stage} runs on ranks {several}: {rule}"
+    for at in np.flatnonzero(s.rank_of[s.stage, s.microbatch] != s.rank)[:1]:
+        owner = s.rank_of[s.stage[at], s.microbatch[at]]
+        return (
+            f"{_told(s, at)} is on rank {s.rank[at]}, and another op of that micro-batch and stage on rank {owner}: "
+            "its activations are on one rank"
+        )
+    return ""
+
+
+def _order(s: Draft) -> str:
+    """On one rank, nothing comes before what it needs: its own forward too, which may come by way of other ranks."""
+    for stage, microbatch in np.argwhere(s.forward_at > s.backward_at)[:1]:  # they are on one rank
+        return _early(s, s.backward_at[stage, microbatch], s.forward_at[stage, microbatch])
+    (at,) = np.nonzero(s.needs >= 0)
+    source = s.needs[at]
     for wrong in at[(s.rank[source] == s.rank[at]) & (source > at)][:1]:
-        op, needed = s.ops[wrong], s.ops[needs[wrong]]
-        return f"rank {op.rank} runs {op.name} of stage {op.stage} before {needed.name} of stage {needed.stage}"
+        return _early(s, wrong, s.needs[wrong])
     return ""
+
+
+def _early(s: Draft, at: int, needed: int) -> str:
+    return f"rank {s.rank[at]} runs {_told(s, at)} before {_told(s, needed)}, which it needs"
+
+
+def _circle(s: Draft) -> str:
+    """Whether ranks wait for each other for ever; found by letting them run, in time proportional to the ops."""
+    from lab_utils.timeline.program import Circle, place
+
+    try:
+        place(s.program, np.zeros(len(KINDS) * s.stages), np.zeros(BETWEEN_RANKS + 1))
+    except Circle as circle:
+        waits = {int(s.rank[at]): int(at) for at in circle.blocked}
+    else:
+        return ""
+    seen: list[int] = []
+    rank = min(waits)
+    while rank not in seen:  # what a blocked rank waits for is behind another blocked rank's op
+        seen.append(rank)
+        rank = int(s.rank[s.needs[waits[rank]]])
+    links = [(rank, waits[rank], s.needs[waits[rank]]) for rank in seen[seen.index(rank) :]]
+    told = "; ".join(
+        f"rank {rank} stands at {_told(s, at)} until rank {s.rank[needed]} has run {_told(s, needed)}"
+        for rank, at, needed in links
+    )
+    return f"ranks wait for each other in a circle: {told}"
+
+
+def _limit(s: Draft, limit: Limit) -> str:
+    given = np.asarray(limit, np.float64)
+    if given.ndim and given.shape != (s.ranks,):
+        raise ValueError(f"{given.size} limits of activations, and there are {s.ranks} ranks: one for all, or one each")
+    held, most = s.held * s.ranks / s.stages, np.broadcast_to(given, s.ranks)
+    for at in np.flatnonzero(held > most[s.rank] + 1e-9)[:1]:
+        rank = s.rank[at]
+        place = f"op {at - s.first[rank] + 1} of {s.first[rank + 1] - s.first[rank]}"
+        return (
+            f"rank {rank} holds the activations of {held[at]:g} micro-batches at {_told(s, at)} ({place}), "
+            f"and {most[rank]:g} is the limit"
+        )
+    return ""
+
+
+def _told(s: Draft, at: int) -> str:
+    return f"{KINDS[s.kind[at]]}{s.microbatch[at]} of stage {s.stage[at]}"

@@ -103,9 +103,20 @@ class Timeline:
     def bubble_fraction(self) -> float:
         """Idle time / (ranks × makespan), where all that is not compute on a rank's own stream is idle.
 
-        So exposed communication and waiting are in it. The zero-bubble papers' bubble rate is another number.
+        So exposed communication and waiting are in it. The zero-bubble papers' `bubble_rate` is another number.
         """
         return 1.0 - self.utilisation if self.makespan_s else 0.0
+
+    @property
+    def bubble_rate(self) -> float:
+        """(longest span of a rank - work) / span, as the zero-bubble papers count. ValueError unless of a schedule.
+
+        The span is from a rank's first op to its last: what a rank waits before and after does not count.
+        """
+        rate = getattr(self.prediction, "bubble_rate", None)
+        if rate is None:
+            raise ValueError("bubble_rate is of a schedule's timeline, and this one is of a trace: see bubble_fraction")
+        return rate
 
     @property
     def utilisation(self) -> float:
@@ -130,8 +141,8 @@ class Timeline:
         return tuple(self.ops[number] for number in self.prediction.critical_ops())
 
     @property
-    def peak_activations(self) -> tuple[int, ...]:
-        """For each rank how many micro-batches' activations it holds at most. ValueError unless it is of a schedule."""
+    def peak_activations(self) -> tuple[float, ...]:
+        """For each rank how many micro-batches of a full stage it holds at most. ValueError unless of a schedule."""
         schedule = getattr(self.prediction, "schedule", None)
         if schedule is None:
             raise ValueError("peak_activations counts micro-batches of a schedule, and this timeline is of a trace")

@@ -10,8 +10,7 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.layout import nested
 from lab_utils.render.marks import NO_PAINT, PAINTS, op_paints
-from lab_utils.schedule import Costs, Schedule
-from lab_utils.schedule.schedule import BW, F, W
+from lab_utils.schedule.costs import SchedulePrediction
 from lab_utils.timeline import predicted
 from lab_utils.timeline.lowered import FIRST_COMPUTE, Lowered
 from lab_utils.timeline.memory import Memory
@@ -130,28 +129,21 @@ def _pack_prediction(pack: Pack, prefix: str, timeline: Timeline, layouts: Itera
     made_from = timeline.prediction
     _pack_program(pack, prefix, made_from.placement.program)
     if getattr(made_from, "lowered", None) is None:
-        _pack_schedule(pack, prefix, made_from.schedule, made_from.costs)
+        _pack_schedule(pack, prefix, made_from)
         return {"first_compute": 0, "setting": numbers_of_costs(made_from.costs)}
     _pack_lowered(pack, prefix, made_from.lowered, layouts)
     return {"first_compute": FIRST_COMPUTE, "setting": numbers(made_from.hardware)}
 
 
-def _pack_schedule(pack: Pack, prefix: str, schedule: Schedule, costs: Costs) -> None:
+def _pack_schedule(pack: Pack, prefix: str, made_from: SchedulePrediction) -> None:
     """Every node computes, on the stream of its rank."""
+    schedule, costs = made_from.schedule, made_from.costs
     nodes = np.arange(len(schedule))
     pack.add(f"{prefix}own", np.stack((schedule.rank, nodes, np.full_like(nodes, -1), nodes), axis=1))
     pack.add(f"{prefix}wire", [])
     for name in PER_STAGE:
         pack.add(f"{prefix}{name}", by_stage(costs, name, schedule.stages), np.float64)
-    pack.add(f"{prefix}op_held", _held(schedule, costs), np.float64)
-
-
-def _held(schedule: Schedule, costs: Costs) -> np.ndarray:
-    """float64[n]: what an op adds to what its rank holds (F, at its start) or takes from it (W, BW, at its end)."""
-    counted = costs.activation_bytes is None
-    each = np.ones(schedule.stages) if counted else costs.of_stages("activation_bytes", schedule.stages)
-    change = (schedule.kind == F).astype(np.float64) - ((schedule.kind == W) | (schedule.kind == BW))
-    return change * each[schedule.stage]
+    pack.add(f"{prefix}op_held", made_from.held_by_op, np.float64)
 
 
 def _pack_program(pack: Pack, prefix: str, program: Program) -> None:

@@ -1,0 +1,230 @@
+"""An order of forwards and backwards for each rank, as somebody wrote it: it may be wrong, and can say how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, overload
+
+import numpy as np
+
+from lab_utils.timeline.program import Program
+from lab_utils.timeline.trace import Op
+
+# Forward; backward for the input's gradient; backward for the weights' gradient; both backwards at once.
+KINDS = ("F", "B", "W", "BW")
+F, B, W, BW = range(len(KINDS))
+LOCAL, BETWEEN_RANKS = 0, 1  # classes of edges: within a rank nothing travels
+Step = tuple[int, int, int]  # kind, stage, micro-batch
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """n ops of `ranks` ranks, rank by rank in the order in which each runs them; nothing is checked.
+
+    first        int64[ranks + 1]: ops of rank r are first[r] .. first[r+1] - 1
+    kind         uint8[n]: a number of KINDS
+    stage        int32[n]: which stage's layers, 0 .. stages - 1
+    microbatch   int32[n]: 0 .. microbatches - 1
+    copies       how many ranks may hold the same stage: 1, but in DualPipe 2
+    """
+
+    name: str
+    stages: int
+    microbatches: int
+    first: np.ndarray
+    kind: np.ndarray
+    stage: np.ndarray
+    microbatch: np.ndarray
+    copies: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        orders: Sequence[str | Sequence[str]],
+        stages: int | None = None,
+        microbatches: int | None = None,
+        copies: int = 1,
+    ) -> Self:
+        """From words, one order a rank: `Schedule.of("mine", ["F0 F1 BW0 BW1", "F0 B0 W0 F1 B1 W1"])`.
+
+        B is the gradient of the input, W of the weights, BW both. A number before them is the stage, and where it is
+        left out it is the rank's own: 2F0 is the forward of micro-batch 0 through stage 2. How many stages and
+        micro-batches there are follows from the ops unless it is said. ValueError when a word is no op.
+        """
+        from lab_utils.schedule.orders import read  # it makes drafts
+
+        return cls.of_steps(name, read(orders), stages, microbatches, copies)
+
+    @classmethod
+    def of_steps(
+        cls,
+        name: str,
+        orders: Sequence[Sequence[Step]],
+        stages: int | None = None,
+        microbatches: int | None = None,
+        copies: int = 1,
+    ) -> Self:
+        """From (kind, stage, micro-batch), one list a rank."""
+        first = np.cumsum([0, *map(len, orders)], dtype=np.int64)
+        columns = np.array([step for order in orders for step in order], np.int64).reshape(-1, 3).T
+        kind, stage, microbatch = columns[0].astype(np.uint8), *columns[1:].astype(np.int32)
+        most = [int(column.max(initial=-1)) + 1 for column in columns]
+        stages, microbatches = stages or most[1], microbatches or most[2]
+        return cls(name, stages, microbatches, first, kind, stage, microbatch, copies)
+
+    @property
+    def ranks(self) -> int:
+        return len(self.first) - 1
+
+    @property
+    def chunks(self) -> float:
+        """Stages of the model a rank: 1 where each has one stage, and in DualPipe, where each stage is there twice.
+
+        A full stage is what a rank would hold if the model were cut once for each: so many of these chunks.
+        """
+        return self.stages / self.ranks
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @cached_property
+    def ops(self) -> Sequence[Op]:
+        """The ops as those of a trace, each made when it is asked for."""
+        return ScheduleOps(self)
+
+    @cached_property
+    def orders(self) -> tuple[str, ...]:
+        """Each rank's order in words, as `of` reads them."""
+        from lab_utils.schedule.orders import spelled
+
+        return spelled(self)
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """int32[n]: whose op it is."""
+        return np.repeat(np.arange(self.ranks, dtype=np.int32), np.diff(self.first))
+
+    @cached_property
+    def rank_of(self) -> np.ndarray:
+        """int32[stages, microbatches]: the rank that a micro-batch passes for a stage; -1 where nothing is run."""
+        found = np.full((self.stages, self.microbatches), -1, np.int32)
+        found[self.stage, self.microbatch] = self.rank
+        return found
+
+    @cached_property
+    def ranks_of_stage(self) -> tuple[tuple[int, ...], ...]:
+        """For each stage the ranks that hold its layers: more than one in DualPipe, which add up their gradients."""
+        held = np.zeros((self.stages, self.ranks), bool)
+        held[self.stage, self.rank] = True
+        return tuple(tuple(np.flatnonzero(row).tolist()) for row in held)
+
+    @cached_property
+    def stages_of_rank(self) -> tuple[tuple[int, ...], ...]:
+        """For each rank the stages that it holds."""
+        holders = self.ranks_of_stage
+        return tuple(tuple(s for s, ranks in enumerate(holders) if rank in ranks) for rank in range(self.ranks))
+
+    @cached_property
+    def program(self) -> Program:
+        """What the simulator takes: a stream for each rank; an op's class of cost is kind * stages + stage."""
+        needs = self.needs
+        needed = needs >= 0
+        count = np.zeros(len(self) + 1, np.int32)
+        np.cumsum(needed, out=count[1:])
+        source = needs[needed]
+        between = self.rank[source] != self.rank[needed]
+        classes = self.kind.astype(np.int32) * self.stages + self.stage
+        return Program(self.first, classes, count, source, np.where(between, BETWEEN_RANKS, LOCAL).astype(np.uint8))
+
+    @cached_property
+    def needs(self) -> np.ndarray:
+        """int32[n]: the op that each op needs besides those before it on its rank; -1 for the forwards of stage 0.
+
+        F of a stage needs F of the stage before; B and BW those of the stage behind, in the last stage its own F; W
+        needs its B. All of the same micro-batch.
+        """
+        done_f, done_b = self.forward_at, self.backward_at
+        kind, stage, mb = self.kind, self.stage, self.microbatch
+        found = np.full(len(self), -1, np.int32)
+        inner = (kind == F) & (stage > 0)
+        found[inner] = done_f[stage[inner] - 1, mb[inner]]
+        back = (kind == B) | (kind == BW)
+        last = back & (stage == self.stages - 1)
+        found[last] = done_f[stage[last], mb[last]]
+        back &= ~last
+        found[back] = done_b[stage[back] + 1, mb[back]]
+        late = kind == W
+        found[late] = done_b[stage[late], mb[late]]
+        return found
+
+    @cached_property
+    def held(self) -> np.ndarray:
+        """int64[n]: how many micro-batches of its stages a rank holds while it runs the op: from F to their W or BW."""
+        starts = np.cumsum(self.kind == F)
+        ends = np.cumsum((self.kind == W) | (self.kind == BW))
+        alive = starts - np.concatenate(([0], ends[:-1])) if len(self) else starts
+        before = np.concatenate(([0], starts - ends))[self.first[:-1]]
+        return alive - np.repeat(before, np.diff(self.first))
+
+    @cached_property
+    def peak_activations(self) -> tuple[float, ...]:
+        """For each rank how many micro-batches of a full stage it holds at most; one of a chunk of v counts 1/v."""
+        most = np.maximum.reduceat(self.held, self.first[:-1])
+        return tuple((most if self.ranks == self.stages else most * self.ranks / self.stages).tolist())
+
+    def why_not(self, limit: float | Sequence[float] | None = None) -> str:
+        """The first thing wrong with it in one sentence, "" when every rank runs it to the end.
+
+        limit   how many micro-batches of a full stage a rank may hold: one number, or one for each rank
+        """
+        from lab_utils.schedule.validity import complaint  # it reads drafts
+
+        return complaint(self, limit)
+
+    @cached_property
+    def forward_at(self) -> np.ndarray:
+        """int32[stages, microbatches]: which op is the forward; -1 where there is none."""
+        return self._where(self.kind == F)
+
+    @cached_property
+    def backward_at(self) -> np.ndarray:
+        """int32[stages, microbatches]: which op is the backward for the input, B or BW; -1 where there is none."""
+        return self._where((self.kind == B) | (self.kind == BW))
+
+    def _where(self, wanted: np.ndarray) -> np.ndarray:
+        table = np.full((self.stages, self.microbatches), -1, np.int32)
+        (at,) = np.nonzero(wanted)
+        table[self.stage[at], self.microbatch[at]] = at
+        return table
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.ranks} ranks, {self.stages} stages, {self.microbatches} micro-batches>"
+
+
+class ScheduleOps(Sequence[Op]):
+    """Ops of a schedule as a trace would hold them: compute ops that know their stage and micro-batch."""
+
+    def __init__(self, schedule: Draft) -> None:
+        self._schedule = schedule
+
+    @property
+    def kind(self) -> np.ndarray:
+        """uint8[n]: a number of KINDS."""
+        return self._schedule.kind
+
+    def __len__(self) -> int:
+        return len(self._schedule)
+
+    @overload
+    def __getitem__(self, at: int) -> Op: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Op]: ...
+    def __getitem__(self, at):
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        s = self._schedule
+        stage, microbatch, kind = int(s.stage[at]), int(s.microbatch[at]), KINDS[s.kind[at]]
+        return Op(int(s.rank[at]), "compute", f"{kind}{microbatch}", phase=kind, stage=stage, microbatch=microbatch)

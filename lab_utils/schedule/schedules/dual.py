@@ -1,0 +1,95 @@
+"""Micro-batches from both ends: DualPipe, and DualPipeV, the half of it that does the same work."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W
+from lab_utils.schedule.schedules.made import check
+
+NEAR, FAR = 0, 1  # a rank's chunk that comes early in a micro-batch's way, and the one that comes late
+
+
+def dualpipe(ranks: int, microbatches: int) -> Schedule:
+    """Half of the micro-batches enter at rank 0, half at the last: rank r has stages r and p - 1 - r, each there twice.
+
+    DeepSeek-AI 2024, "DeepSeek-V3 Technical Report", section 3.2.1. As many stages as ranks, and an even number. Held:
+    p + 1 micro-batches, and twice the weights. DeepSeek runs a forward and a backward side by side that end together,
+    F&B, and says that a rank then idles for (p/2 - 1)(F&B + BW - 3W). Here they follow each other: what doing both at
+    once saves in time is not seen, and a rank idles for half as long, p/2 - 1, if F, B and W take 1. All this for even
+    m of at least 2p; others wait longer. The first half of the micro-batches (rounded up) enters at rank 0.
+    """
+    check(microbatches, ranks=ranks)
+    if ranks % 2:
+        raise ValueError(f"ranks={ranks}: DualPipe pairs rank r with rank p - 1 - r, so it takes an even number")
+    ahead = (microbatches + 1) // 2
+    orders = []
+    for rank in range(ranks):
+        mirrored = rank >= ranks // 2
+        near = ranks - 1 - rank if mirrored else rank
+        entered = (ahead, microbatches - ahead), (0, ahead)  # how many micro-batches in each direction, and from which
+        count, start = (side[::-1] if mirrored else side for side in entered)
+        stages = near, ranks - 1 - near
+        steps = _steps(ranks // 2, near, max(ranks, ahead))
+        orders.append([(k, stages[way], start[way] + i) for k, way, i in steps if i < count[way]])
+    return Schedule.of_steps("DualPipe", orders, ranks, microbatches, copies=2)
+
+
+def dualpipe_v(ranks: int, microbatches: int) -> Schedule:
+    """Half of DualPipe's ranks: rank r has stages r and 2p - 1 - r, and each micro-batch passes both.
+
+    Sea AI Lab 2025, "DualPipe could be better without the Dual", and the README of DeepSeek's DualPipe. 2 x ranks
+    stages of the model; as DualPipe on twice the ranks, with stages half as long. A rank holds p + 1/2 micro-batches.
+    """
+    check(microbatches, ranks=ranks)
+    orders = []
+    for rank in range(ranks):
+        stages = rank, 2 * ranks - 1 - rank
+        steps = _steps(ranks, rank, max(2 * ranks, microbatches))
+        orders.append([(k, stages[way], i) for k, way, i in steps if i < microbatches])
+    return Schedule.of_steps("DualPipeV", orders, 2 * ranks, microbatches)
+
+
+def _steps(half: int, near: int, count: int) -> list[Step]:
+    """(kind, NEAR or FAR, micro-batch): `count` of them, at least 2 x half, pass each chunk of the near-th rank.
+
+    What depends on how far the rank is from the middle: the number of forwards that the far chunk's first one leaves
+    time for, and of weight gradients that fill the pauses at the beginning and the end.
+    """
+    out, rank = half - 1 - near, _Rank()  # ranks between this one and the middle
+    for _ in range(2 * out):
+        rank.run("F", NEAR)
+    for _ in range(near + 1):
+        rank.run("F", NEAR), rank.run("F", FAR)
+    for _ in range(out):
+        rank.run("B", FAR), rank.run("W"), rank.run("F", FAR)
+    for _ in range(count - 2 * half + near + 1):
+        rank.run("F", NEAR), rank.run("BW", FAR), rank.run("F", FAR), rank.run("BW", NEAR)
+    for _ in range(out):
+        rank.run("BW", FAR), rank.run("F", FAR), rank.run("BW", NEAR)
+    for turn in range(2 * (near + 1)):
+        rank.run("B" if turn > near else "BW", NEAR if turn % 2 else FAR)
+    for _ in range(out):
+        rank.run("W"), rank.run("B", NEAR)
+    for _ in range(near + 1):
+        rank.run("W")
+    return rank.steps
+
+
+class _Rank:
+    """Counts the micro-batches of each kind and chunk, and keeps weight gradients until they are run."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self._next = {(word, chunk): 0 for word in "FB" for chunk in (NEAR, FAR)}
+        self._late: deque[tuple[int, int]] = deque()
+
+    def run(self, word: str, chunk: int = NEAR) -> None:
+        if word == "W":
+            self.steps.append((W, *self._late.popleft()))
+            return
+        number = self._next[word[0], chunk]
+        self._next[word[0], chunk] += 1
+        self.steps.append(({"F": F, "B": B, "BW": BW}[word], chunk, number))
+        if word == "B":
+            self._late.append((chunk, number))

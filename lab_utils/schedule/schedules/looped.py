@@ -1,0 +1,66 @@
+"""Several chunks a rank, dealt out in turn: rank r of p has stages r, p + r, 2p + r and so on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab_utils.schedule.schedule import BW, F, Schedule
+from lab_utils.schedule.schedules.made import check, schedule_of_rows
+
+
+def interleaved(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
+    """1F1B with `chunks` smaller stages a rank: ranks x chunks stages of the model.
+
+    Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM", section
+    2.2. Each rank takes a group of p micro-batches through one of its chunks, then through the next; (chunks - 1) p +
+    2 (p - 1 - rank) forwards warm it up. For v equal chunks, m >= p and no communication the bubble fraction is
+    (p-1)/(vm+p-1); rank 0 holds 1 + (p-1)/(pv) times as many activations as in 1F1B where p divides m. Elsewhere the
+    groups are as equal as can be and none is below p, so that the bubble stays and memory grows a little.
+
+    Where p divides m, short messages make it m T + (p-1) T/v + (2vp - 2) T_comm long, T being F + B + W of a rank's
+    micro-batch. Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5, is p messages below that, as its program
+    lets only the first micro-batch of each group wait at the way to the next chunk.
+    """
+    check(microbatches, ranks=ranks, chunks=chunks)
+    p, v, m = ranks, chunks, microbatches
+    groups = max(1, m // p)
+    size = -(-m // groups)
+    number = np.arange(groups * size * v)  # of a rank's forwards, and of its backwards
+    group, rest = np.divmod(number, size * v)
+    chunk, place = np.divmod(rest, size)
+    rank = np.arange(p)[:, None]
+    warm_up = (v - 1) * size + 2 * (p - 1 - rank)
+    # A backward runs at 2 * number + 1; the forward that goes before it is warm_up further.
+    when = np.concatenate((2 * (number - warm_up), np.broadcast_to(2 * number + 1, (p, len(number)))), axis=1)
+    order = np.argsort(when, axis=1, kind="stable")
+    kind = np.repeat(np.array([F, BW], np.uint8), len(number))
+    stage = np.concatenate((chunk, v - 1 - chunk)) * p + rank
+    microbatch = np.tile(_numbered(groups, size, m)[group, place], 2)
+    rows = kind[order], np.take_along_axis(stage, order, 1), microbatch[order]
+    return schedule_of_rows("Interleaved 1F1B", p * v, m, *rows)
+
+
+def _numbered(groups: int, size: int, m: int) -> np.ndarray:
+    """int[groups, size]: micro-batches 0 .. m - 1, group by group; m in the last place of groups with one fewer."""
+    full = groups - (groups * size - m)
+    there = np.ones((groups, size), bool)
+    there[full:, -1] = False
+    numbers = np.full((groups, size), m)
+    numbers[there] = np.arange(m)
+    return numbers
+
+
+def looped_bfs(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
+    """All micro-batches through a chunk before the next: ranks x chunks stages of the model.
+
+    Lamy-Poirier 2023, "Breadth-First Pipeline Parallelism", section 4.1. Bubble fraction as interleaved 1F1B, for
+    any m of at least p; every rank holds all m micro-batches, as in GPipe.
+    """
+    check(microbatches, ranks=ranks, chunks=chunks)
+    p, m = ranks, microbatches
+    rank = np.arange(p)[:, None]
+    down = np.repeat(np.arange(chunks), m)
+    stage = np.concatenate((down, down[::-1])) * p + rank
+    kind = np.broadcast_to(np.repeat(np.array([F, BW], np.uint8), chunks * m), stage.shape)
+    microbatch = np.broadcast_to(np.tile(np.arange(m), 2 * chunks), stage.shape)
+    return schedule_of_rows("LoopedBFS", p * chunks, m, kind, stage, microbatch)

@@ -1,0 +1,57 @@
+"""Schedules in the files of torch.distributed.pipelining: one line a rank, one cell an op, as `2F0`.
+
+torch says B where this lab says BW (both backwards), and I where this lab says B (the input's gradient alone).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from io import StringIO
+
+from lab_utils.schedule.draft import BW, KINDS, B, Draft, F, Step, W
+
+COMPUTES = {"F": F, "I": B, "W": W, "B": BW}  # torch's letters
+SPELLED = {number: letter for letter, number in COMPUTES.items()}
+CELL = re.compile(r"(\d+)(F|B|I|W)(\d+)")
+PAIR = re.compile(r"\((.*)\)OVERLAP_F_B")
+# Which messages and gathers go between the ops follows from their order, so a file may name them.
+OTHERS = re.compile(r"\d+(UNSHARD|RESHARD|REDUCE_GRAD|(SEND|RECV)_[FB])\d*")
+
+
+def written(draft: Draft) -> str:
+    """The text of such a file, without messages ("compute_only"). ValueError for two copies of a stage."""
+    if draft.copies > 1:
+        raise ValueError(f"{draft.name} has {draft.copies} copies of each stage, and torch's files know one")
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    cells = [
+        f"{stage}{SPELLED[kind]}{microbatch}"
+        for stage, kind, microbatch in zip(
+            draft.stage.tolist(), draft.kind.tolist(), draft.microbatch.tolist(), strict=True
+        )
+    ]
+    writer.writerows(cells[a:b] for a, b in zip(draft.first[:-1], draft.first[1:], strict=True))
+    return text.getvalue()
+
+
+def read(text: str) -> list[list[Step]]:
+    """Steps of each rank, for `Schedule.of_steps`; pauses, messages and gathers are left out.
+
+    A forward and a backward side by side, `(7F4;0B0)OVERLAP_F_B`, follow each other. ValueError names a cell that is
+    nothing of this.
+    """
+    lines = list(csv.reader(StringIO(text)))
+    return [list(_steps(line, rank)) for rank, line in enumerate(lines)]
+
+
+def _steps(line: list[str], rank: int) -> Iterator[Step]:
+    for place, cell in enumerate(line, start=1):
+        pair = PAIR.fullmatch(cell.strip())
+        for word in pair[1].split(";") if pair else [cell.strip()]:
+            if found := CELL.fullmatch(word):
+                yield COMPUTES[found[2]], int(found[1]), int(found[3])
+            elif word and not OTHERS.fullmatch(word):
+                kinds = ", ".join(f"{letter} for {KINDS[number]}" for letter, number in COMPUTES.items())
+                raise ValueError(f"line {rank + 1}, cell {place}: {word!r} is no op of torch's: as 2F0, with {kinds}")
