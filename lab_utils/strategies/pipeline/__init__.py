@@ -1,0 +1,22 @@
+"""Pipeline parallelism: cut the layers into stages, and let micro-batches flow through them in any schedule's order.
+
+Names are loaded when they are first used: what reads a trace needs no torch, so the notebook's kernel may.
+"""
+
+from lab_utils.lazy import lazy
+
+_HOME = {
+    "cut": "stages",
+    "Stage": "stages",
+    "Pipeline": "runtime",
+    "step": "runtime",
+    "snapshot": "runtime",
+    "StageError": "failure",
+    "Feed": "inputs",
+    "executed": "readback",
+    "staged": "readback",
+    "measured_costs": "readback",
+}
+
+__all__ = sorted(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -1,0 +1,134 @@
+"""A bounded queue between two ranks: so many slots, and who fills them waits until one is free.
+
+What goes over is any object that pickle takes, in chunks as large as the first. The receiver has a receive posted for
+each free slot, so a chunk travels while both compute; for each chunk that it takes out it sends a note that the slot is
+free again. Either end may end it, and every message that was posted has found its other side by then.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from itertools import pairwise
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+CHUNKS, NOTES, SIZE = range(2**20, 2**20 + 3)  # tags
+MORE, LAST, END = range(3)  # of an item's chunks; END is no item's
+FREE, STOP = range(2)  # notes
+_HEAD_BYTES = 16
+
+
+class Sender:
+    """The filling end. `stopped` once the other end wants no more."""
+
+    def __init__(self, group: dist.ProcessGroup, to: int, slots: int) -> None:
+        self.group, self.to, self.stopped = group, to, False
+        self._free, self._chunk_bytes = slots, 0
+        self._sent: deque[tuple[dist.Work, Tensor]] = deque()
+
+    def put(self, item: object) -> None:
+        """Send, after waiting for a free slot where there is none. Does nothing once stopped."""
+        content = bytearray(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
+        self._begin(len(content))
+        cuts = [*range(0, len(content), self._chunk_bytes), len(content)]
+        for begin, end in pairwise(cuts):
+            self._send(LAST if end == len(content) else MORE, content[begin:end])
+
+    def end(self) -> None:
+        """There are no more items; waits until the other end has taken them all."""
+        self._begin(1)
+        self._send(END)
+        while not self.stopped:
+            self._read_note()
+
+    def _begin(self, size_bytes: int) -> None:
+        if not self._chunk_bytes:
+            self._chunk_bytes = size_bytes
+            dist.send(torch.tensor(size_bytes), group=self.group, group_dst=self.to, tag=SIZE)
+
+    def _send(self, kind: int, content: bytearray = bytearray()) -> None:  # noqa: B008 - never changed
+        while not self._free and not self.stopped:
+            self._read_note()
+        if not self.stopped:
+            self._free -= 1
+            self._hand_over(kind, content)
+
+    def _hand_over(self, kind: int, content: bytearray) -> None:
+        chunk = torch.zeros(_HEAD_BYTES + self._chunk_bytes, dtype=torch.uint8)
+        chunk[:_HEAD_BYTES].view(torch.int64).copy_(torch.tensor([kind, len(content)]))
+        if content:
+            chunk[_HEAD_BYTES : _HEAD_BYTES + len(content)] = torch.frombuffer(content, dtype=torch.uint8)
+        self._sent.append((dist.isend(chunk, group=self.group, group_dst=self.to, tag=CHUNKS), chunk))
+
+    def _read_note(self) -> None:
+        note = torch.empty((), dtype=torch.int64)
+        dist.recv(note, group=self.group, group_src=self.to, tag=NOTES)
+        if note == FREE:
+            work, _ = self._sent.popleft()
+            work.wait()  # it was taken out, so it has arrived
+            self._free += 1
+            return
+        self.stopped = True
+        for _ in range(self._free):  # each free slot has a receive posted
+            self._hand_over(END, bytearray())
+        while self._sent:
+            self._sent.popleft()[0].wait()
+
+
+class Receiver:
+    """The end that takes out. Begin with `open`, which waits for the first item's size."""
+
+    def __init__(self, group: dist.ProcessGroup, source: int, slots: int) -> None:
+        self.group, self.source, self._slots = group, source, slots
+        self._size = torch.zeros((), dtype=torch.int64)
+        self._asked = dist.irecv(self._size, group=group, group_src=source, tag=SIZE)
+        self._posted: deque[tuple[dist.Work, Tensor]] = deque()
+        self._notes: deque[tuple[dist.Work, Tensor]] = deque()
+        self._opened = False
+
+    def open(self) -> None:
+        if not self._opened:
+            self._asked.wait()
+            for _ in range(self._slots):
+                self._post(torch.empty(_HEAD_BYTES + int(self._size), dtype=torch.uint8))
+            self._opened = True
+
+    def take(self) -> tuple[object, ...]:
+        """Waits for the next item: it alone, or nothing when there are no more."""
+        self.open()
+        content = bytearray()
+        kind = MORE
+        while kind == MORE:
+            kind, part = self._take_chunk()
+            content += part
+        return (pickle.loads(content),) if kind == LAST else ()
+
+    def close(self) -> None:
+        """Take no more, and let go of what is on its way."""
+        self.open()
+        self._note(STOP)
+        for work, _ in [*self._posted, *self._notes]:
+            work.wait()
+        self._posted.clear()
+
+    def _take_chunk(self) -> tuple[int, bytes]:
+        work, chunk = self._posted.popleft()
+        work.wait()
+        while len(self._notes) >= self._slots:  # the chunk could only come because these have been read
+            self._notes.popleft()[0].wait()
+        kind, size = chunk[:_HEAD_BYTES].view(torch.int64).tolist()
+        part = chunk[_HEAD_BYTES : _HEAD_BYTES + size].numpy().tobytes()
+        if kind != END:
+            self._post(chunk)
+            self._note(FREE)
+        return kind, part
+
+    def _post(self, chunk: Tensor) -> None:
+        self._posted.append((dist.irecv(chunk, group=self.group, group_src=self.source, tag=CHUNKS), chunk))
+
+    def _note(self, what: int) -> None:
+        note = torch.tensor(what)
+        self._notes.append((dist.isend(note, group=self.group, group_dst=self.source, tag=NOTES), note))
