@@ -99,7 +99,7 @@ $(TORCH_STAMP): $(VENV)/.made
 $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml
 	@echo 'Installing JupyterLab, ipyparallel and the lab: about 400 MB ...'
 	@$(PIP) -e .
-	@$(PY) -c 'import lab_utils.timeline.kernel'  # compiles it, so that no slider waits for that
+	@$(PY) -c 'import lab_utils.timeline.kernel, lab_utils.schedule.search_moves'  # compiled now: no slider waits for it
 	@touch $@
 
 $(TEST_STAMP): $(LAB_STAMP)

@@ -15,14 +15,17 @@ from lab_utils.bench import (
     command,
     figures,
     memory,
+    pipeline,
     predicted,
     programs,
     record,
     redraw,
+    search,
     simulate,
     start,
     strategies,
 )
+from lab_utils.schedule import Costs
 
 
 @pytest.fixture
@@ -52,6 +55,7 @@ ROUNDS = {
     "run": lambda: calls.run(ranks=2),
     "simulate-placed": lambda: simulate.placed(**ORDER),
     "simulate-ordered": lambda: simulate.ordered(**ORDER),
+    "search": lambda: search.searched(ranks=2, microbatches=3, costs=Costs(2, 2, 1)),
     "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
 }
 
@@ -63,7 +67,8 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, not
     assert len(samples) == {"run": 3, "record": SMALL["pairs"], "simulate": simulate.TIMES}.get(
         name.partition("-")[0], 1
     )
-    assert all(measured > 0 and reference > 0 for measured, reference in samples)
+    assert all(measured > 0 for measured, _ in samples)
+    assert all(reference is None if name == "search" else reference > 0 for _, reference in samples)
 
 
 def test_every_registered_figure_is_one_of_those() -> None:
@@ -71,6 +76,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, predicted.predicted}
     tried |= {redraw.redrawn, redraw.slowest, redraw.panned}  # in tests/test_browser_bench.py
     tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}  # predicted: in test_this_machine.py
+    tried |= {pipeline.pipeline, search.searched}  # in tests/test_pipeline_bench.py, and below
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED

@@ -16,7 +16,10 @@ from lab_utils.bench.table import as_json, machine, spread, table
 from lab_utils.timeline.units import three_digits
 
 # The order in which figures are measured and shown.
-MODULES = ("start", "memory", "calls", "record", "simulate", "redraw", "predicted", "strategies", "chapters")
+MODULES = (
+    "start", "memory", "calls", "record", "simulate", "search", "redraw", "predicted", "strategies", "pipeline",
+    "chapters",
+)  # fmt: skip
 INTERRUPTED = 130
 
 for _module in MODULES:  # importing one registers its figures

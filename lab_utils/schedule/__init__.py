@@ -10,5 +10,6 @@ from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.orders import why_not
 from lab_utils.schedule.placing import why_not_next
 from lab_utils.schedule.schedule import Schedule
+from lab_utils.schedule.search import Found, search
 
-__all__ = ["Costs", "Draft", "Schedule", "schedules", "simulate", "why_not", "why_not_next"]
+__all__ = ["Costs", "Draft", "Found", "Schedule", "schedules", "search", "simulate", "why_not", "why_not_next"]

@@ -1,0 +1,125 @@
+"""The search's inner loop, compiled: an order built by rules, from event to event.
+
+An order is int64[ranks, ops] of codes kind * chunks + chunk: F is 0, B is 1, W is 2. Which micro-batch an op is of
+follows, as each kind of a chunk takes micro-batches in turn. A chunk's stage is stages_of[rank, chunk], chunks from
+the model's front to its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+F, B, W = 0, 1, 2
+NEVER = np.inf
+HIGH, LOW, EARLIEST, OLDEST = range(4)  # which of a rank's chunks goes first
+
+MODEL = "int64[:, ::1], int64[::1], float64[:, ::1], float64"  # stages_of, owner, cost, comm
+ROOM = "float64[::1], float64, float64[::1]"  # weight, kept, limit
+OPTIONS = {"cache": True, "nogil": True, "boundscheck": False}
+
+
+@njit("float64(int64, float64, int64, int64)", inline="always", **OPTIONS)
+def _urgency(rule, came, number, chunk):
+    """Smaller goes first."""
+    if rule == EARLIEST:
+        return came
+    if rule == OLDEST:
+        return float(number)
+    return float(chunk) if rule == LOW else -float(chunk)
+
+
+@njit(**OPTIONS)
+def _choice(stages, cost, room, limit, live, m, counts, patience, rule, ready, done, now):
+    """A rank's next op: (kind, chunk, 0), or (-1, 0, when to look again)."""
+    head, ahead, wait, late = counts
+    b_at, f_at, w_at = -1, -1, -1
+    b_first, f_first, next_b, next_f = NEVER, NEVER, NEVER, NEVER
+    for j in range(len(stages)):
+        s = stages[j]
+        k = done[B, s]
+        if k < m and ready[B, s, k] <= now:
+            urgency = _urgency(rule[0], ready[B, s, k], k, j)
+            if urgency < b_first:
+                b_at, b_first = j, urgency
+        elif k < m:
+            next_b = min(next_b, ready[B, s, k])
+        n = done[F, s]
+        if n < m and n - k < (ahead[s] if k else head[s]) and live + room[s] <= limit:
+            if ready[F, s, n] > now:
+                next_f = min(next_f, ready[F, s, n])
+            else:
+                urgency = _urgency(rule[1], ready[F, s, n], n, j)
+                if urgency < f_first:
+                    f_at, f_first = j, urgency
+        if done[W, s] < k and (w_at < 0 or cost[W, s] > cost[W, stages[w_at]]):
+            w_at = j
+    if w_at >= 0:
+        s = stages[w_at]
+        if done[B, s] - done[W, s] > wait[s] and done[B, s] < m - late[s]:
+            return W, w_at, 0.0
+    if b_at >= 0 and not (f_at >= 0 and rule[2]):
+        return B, b_at, 0.0
+    if f_at >= 0 and next_b > now + patience[0] * cost[F, stages[f_at]]:
+        return F, f_at, 0.0
+    if w_at >= 0 and min(next_b, next_f) > now + patience[1] * cost[W, stages[w_at]]:
+        return W, w_at, 0.0
+    return -1, 0, min(next_b, next_f)
+
+
+@njit(
+    f"boolean({MODEL}, {ROOM}, int64, int64[:, ::1], float64[::1], int64[::1], int64[:, ::1], float64[::1])",
+    **OPTIONS,
+)
+def build(stages_of, owner, cost, comm, weight, kept, limit, microbatches, counts, patience, rule, orders, ends):
+    """Let ranks run from event to event; fill orders and when each rank ends. False when it came to a halt.
+
+    counts     [4, stages]: forwards before the first backward; forwards ahead of backwards after that; weight gradients
+               that may wait; how many of the last micro-batches let any number of them wait
+    patience   what part of a forward, of a weight gradient, a rank waits for a more urgent op that is on its way
+    rule       which chunk's B goes first, which chunk's F, and whether F goes before B
+    """
+    p, v = stages_of.shape
+    stages, m = p * v, microbatches
+    room = np.zeros(stages)  # a chunk leaves place for one micro-batch of the chunks behind it: nobody is locked out
+    for r in range(p):
+        behind = 0.0
+        for j in range(v - 1, -1, -1):
+            behind += weight[stages_of[r, j]]
+            room[stages_of[r, j]] = behind
+    ready = np.full((2, stages, m), NEVER)
+    ready[F, 0] = 0.0
+    done, live, count = np.zeros((3, stages), np.int64), np.zeros(p), np.zeros(p, np.int64)
+    ends[:] = 0.0
+    when = np.full(p, NEVER)
+    when[owner[0]] = 0.0
+    left = orders.size
+    while left:
+        r = np.argmin(when)
+        now = when[r]
+        if now == NEVER:
+            return False
+        kind, j, until = _choice(
+            stages_of[r], cost, room, limit[r], live[r], m, counts, patience, rule, ready, done, now
+        )
+        if kind < 0:
+            when[r] = until
+            continue
+        s = stages_of[r, j]
+        k = done[kind, s]
+        orders[r, count[r]] = kind * v + j
+        count[r] += 1
+        left -= 1
+        done[kind, s] = k + 1
+        ends[r] = when[r] = now + cost[kind, s]
+        live[r] += weight[s] * (1.0 if kind == F else kept - 1.0 if kind == B else -kept)
+        to, way = (s + 1, F) if kind == F else (s - 1, B)
+        if kind == F and s == stages - 1:
+            to, way = s, B
+        if kind == W or to < 0:
+            continue
+        q = owner[to]
+        ready[way, to, k] = ends[r] + (comm if q != r else 0.0)
+        if q != r:
+            when[q] = min(when[q], max(ends[q], ready[way, to, k]))
+    return True

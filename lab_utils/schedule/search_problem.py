@@ -1,0 +1,166 @@
+"""What the search is asked, as its compiled loops take it: who has which stages, costs, memory, what to shorten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lab_utils.schedule.costs import BACKWARDS, Costs
+from lab_utils.schedule.schedule import BW, Schedule
+
+PLACEMENTS = ("line", "v", "loop")
+OBJECTIVES = ("makespan", "bubble_rate")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """p ranks with v chunks each, S = p v stages of the model, m micro-batches.
+
+    stages_of   int64[p, v]: each rank's stages, from the model's front to its end
+    owner       int64[S]: each stage's rank
+    cost        float64[3, S]: of F, B, W
+    comm        from one rank to another
+    weight      float64[S]: what a micro-batch takes of its rank's memory from F to the end of W
+    kept        the part of that which stays from the end of B to the end of W
+    limit       float64[p]: the most of it at once
+    offset      float64[p]: the search shortens the largest of each rank's end - offset
+    """
+
+    placement: str
+    objective: str
+    microbatches: int
+    stages_of: np.ndarray
+    owner: np.ndarray
+    cost: np.ndarray
+    comm: float
+    weight: np.ndarray
+    kept: float
+    limit: np.ndarray
+
+    @property
+    def ranks(self) -> int:
+        return len(self.stages_of)
+
+    @property
+    def chunks(self) -> int:
+        return self.stages_of.shape[1]
+
+    @property
+    def stages(self) -> int:
+        return len(self.owner)
+
+    @cached_property
+    def hop(self) -> np.ndarray:
+        """float64[S]: from a stage to the next one, 0 on the same rank and behind the last."""
+        return np.append(np.where(np.diff(self.owner), self.comm, 0.0), 0.0)
+
+    @cached_property
+    def arrives(self) -> np.ndarray:
+        """float64[S]: when the first micro-batch can be at a stage."""
+        return np.concatenate(([0.0], np.cumsum(self.cost[0] + self.hop)[:-1]))
+
+    @cached_property
+    def offset(self) -> np.ndarray:
+        """float64[p]: nothing for the makespan; when a rank begins, for its span."""
+        begins = self.arrives[self.stages_of[:, 0]]
+        return begins if self.objective == "bubble_rate" else np.zeros(self.ranks)
+
+    @cached_property
+    def work(self) -> np.ndarray:
+        """float64[p]: what one micro-batch takes of a rank's time."""
+        return self.cost.sum(0)[self.stages_of].sum(1)
+
+    @property
+    def model(self) -> tuple:
+        return self.stages_of, self.owner, self.cost, float(self.comm)
+
+    @property
+    def room(self) -> tuple:
+        """What the compiled loops compare with: a hair above the limits, for sums of floating-point numbers."""
+        return self.weight, self.kept, self.limit * (1 + 1e-9)
+
+    @classmethod
+    def of(
+        cls,
+        ranks: int,
+        microbatches: int,
+        costs: Costs,
+        placement: str,
+        chunks: int,
+        objective: str,
+        limit,
+        kept: float,
+    ) -> Problem:
+        """ValueError, in one sentence, for what cannot be."""
+        stages_of = placed_stages(ranks, placement, chunks)
+        stages = stages_of.size
+        owner = np.empty(stages, np.int64)
+        owner[stages_of] = np.arange(ranks)[:, None]
+        names = ("forward", *BACKWARDS)
+        cost = np.array([_numbers(costs.of_stages(name, stages), name) for name in names])
+        _numbers(np.array([costs.comm]), "comm")
+        counted = costs.activation_bytes is None
+        weight = np.full(stages, ranks / stages) if counted else costs.of_stages("activation_bytes", stages).copy()
+        _numbers(weight, "activation_bytes", above=True)
+        whole = weight[stages_of].sum(1)
+        limit = microbatches * whole if limit is None else limits_of(limit, ranks)
+        least = whole[short[0]] if len(short := np.flatnonzero(limit * (1 + 1e-9) < whole)) else 0.0
+        if least:
+            unit = "micro-batches" if counted else "bytes"
+            raise ValueError(
+                f"rank {short[0]} may hold {limit[short[0]]:g} {unit}, and one micro-batch on its way takes {least:g}: "
+                "raise the limit, or cut the micro-batches smaller"
+            )
+        return cls(placement, objective, microbatches, stages_of, owner, cost, costs.comm, weight, kept, limit)
+
+    def codes(self, schedule: Schedule) -> np.ndarray:
+        """int64[p, 3 v m]: a schedule's order as the compiled loops take it; BW becomes B and W."""
+        chunk = np.empty(self.stages, np.int64)
+        chunk[self.stages_of] = np.arange(self.chunks)
+        both = schedule.kind == BW
+        kind = np.where(both, 1, schedule.kind).astype(np.int64)
+        at = np.repeat(np.arange(len(schedule)), 1 + both)
+        kind, chunk = kind[at], chunk[schedule.stage[at]]
+        kind[1:][(at[1:] == at[:-1])] = 2
+        return np.ascontiguousarray((kind * self.chunks + chunk).reshape(self.ranks, -1))
+
+    def schedule(self, name: str, orders: np.ndarray) -> Schedule:
+        """The order as a schedule: micro-batches in turn."""
+        p, n = orders.shape
+        kind, chunk = np.divmod(orders, self.chunks)
+        stage = np.take_along_axis(self.stages_of, chunk, 1)
+        which = (kind * self.stages + stage).ravel()
+        by_kind = np.argsort(which, kind="stable")
+        microbatch = np.empty(which.size, np.int32)
+        microbatch[by_kind] = np.tile(np.arange(self.microbatches), which.size // self.microbatches)
+        first = np.arange(p + 1, dtype=np.int64) * n
+        columns = kind.ravel().astype(np.uint8), stage.ravel().astype(np.int32), microbatch
+        return Schedule(name, self.stages, self.microbatches, first, *columns)
+
+
+def placed_stages(ranks: int, placement: str, chunks: int) -> np.ndarray:
+    """int64[ranks, chunks]: one stage a rank in a line; two in a V; several dealt out in a loop."""
+    rank = np.arange(ranks, dtype=np.int64)
+    if placement == "line":
+        return rank[:, None].copy()
+    if placement == "v":
+        return np.stack([rank, 2 * ranks - 1 - rank], 1)
+    return rank[:, None] + ranks * np.arange(chunks, dtype=np.int64)
+
+
+def _numbers(values: np.ndarray, name: str, above: bool = False) -> np.ndarray:
+    """The values, all of them numbers of at least 0, or above it."""
+    for at in np.flatnonzero(~(np.isfinite(values) & (values >= 0)) | (above & (values == 0)))[:1]:
+        raise ValueError(f"{name} {at} is {values[at]:g}: it must be a number {'above 0' if above else 'of 0 or more'}")
+    return values.astype(np.float64)
+
+
+def limits_of(limit, ranks: int) -> np.ndarray:
+    given = np.asarray(limit, np.float64)
+    if given.ndim and given.shape != (ranks,):
+        raise ValueError(f"{given.size} limits of activations, and there are {ranks} ranks: one for all, or one each")
+    if not (given > 0).all():
+        raise ValueError(f"a limit of activations is {given.min():g}: it must be a number above 0")
+    return np.broadcast_to(given, ranks).copy()
