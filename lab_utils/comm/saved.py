@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -48,7 +48,7 @@ class SavedForBackward:
         self._live: dict[int, _Kept] = {}
         self._live_bytes = self.bytes = 0
         self.by_module: tuple[Saved, ...] = ()
-        self._own = {_key(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+        self._own = set(_keys([*model.parameters(), *model.buffers()]))
         self._open = True
         named = {module: name for name, module in reversed(list(modules_by_name(model)))}  # the first name counts
         self._hooks = [hook for module, name in named.items() for hook in self._watch(name[:-1], module)]
@@ -57,7 +57,7 @@ class SavedForBackward:
         def enter(module: nn.Module, *_) -> None:
             self._at_work.append(name or "the model")
             # What FSDP gathered is there by now. A storage stays itself when its memory is let go and comes back.
-            self._own.update(map(_key, module.parameters(recurse=False)))
+            self._own.update(_keys(module.parameters(recurse=False)))
 
         yield module.register_forward_pre_hook(enter)
         yield module.register_forward_hook(lambda *_: self._at_work.pop() and None, always_call=True)
@@ -133,6 +133,11 @@ def _plain(tensor: Tensor) -> Tensor:
     while isinstance(tensor, DTensor | AsyncCollectiveTensor):
         tensor = tensor._local_tensor if isinstance(tensor, DTensor) else tensor.elem
     return tensor
+
+
+def _keys(tensors: Iterable[Tensor]) -> Iterator[int]:
+    """Without those that hold nothing: ZeRO lets such storages go, and others come to lie where they were."""
+    return (_key(tensor) for tensor in tensors if _plain(tensor).untyped_storage().nbytes())
 
 
 def _key(tensor: Tensor) -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
+
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
 class Source:
@@ -21,7 +25,11 @@ class Source:
 
 
 def source(module: str, *names: str) -> Source:
-    """The named functions or classes of a module, such as source("lab_utils.comm.ring", "ring_all_reduce")."""
+    """Functions, classes, methods or tables of a module by name: source("lab_utils.comm.ring", "ring_all_reduce").
+
+    A method is named with its class, "Buckets._fill". All functions and classes where no name is given. ValueError for
+    a name that the module does not have.
+    """
     return Source(module, *names)
 
 
@@ -30,8 +38,27 @@ def _find(module: str, names: tuple[str, ...]) -> list[str]:
     if spec is None or spec.origin is None:
         raise ValueError(f"there is no module {module}")
     text = Path(spec.origin).read_text(encoding="utf-8")
-    nodes = {node.name: node for node in ast.parse(text).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    nodes = dict(_named(ast.parse(text)))
+    own = [name for name, node in nodes.items() if isinstance(node, DEFINITIONS) and "." not in name]
     missing = [name for name in names if name not in nodes]
     if missing:
-        raise ValueError(f"{module} has no {', '.join(missing)}; it has {', '.join(nodes)}")
-    return [ast.get_source_segment(text, nodes[name]) for name in names or nodes]
+        raise ValueError(f"{module} has no {', '.join(missing)}; it has {', '.join(own)}")
+    return [_text(text, nodes[name]) for name in names or own]
+
+
+def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """What has a name in the file itself, and the methods of its classes."""
+    for node in tree.body:
+        if isinstance(node, DEFINITIONS):
+            yield node.name, node
+            inside = node.body if isinstance(node, ast.ClassDef) else []
+            yield from ((f"{node.name}.{each.name}", each) for each in inside if isinstance(each, DEFINITIONS))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    yield target.id, node
+
+
+def _text(text: str, node: ast.stmt) -> str:
+    """Without decorators, at the left margin."""
+    return dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
