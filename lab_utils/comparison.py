@@ -82,12 +82,16 @@ class Comparison:
     below: float
 
     @property
-    def table(self) -> Table:
-        """Counted and predicted."""
-        links = list(self.rows[0].on)
+    def counted(self) -> Table:
+        """Steps to the loss, the loss on held-out text, and the busiest rank's bytes."""
         head = ["strategy", f"steps to {self.below:g}", "held-out loss", "sent a step", "held"]
-        head += [f"{link}: {what}" for link in links for what in ("a step", f"to {self.below:g}", "exposed", "MFU")]
         return Table(head, [self._counted(row) for row in self.rows])
+
+    @property
+    def predicted(self) -> Table:
+        """On each hardware: a step, the steps to the loss, exposed communication, utilisation."""
+        head = [f"{name}: {what}" for name in self.rows[0].on for what in ("a step", "to the loss", "exposed", "MFU")]
+        return Table(["strategy", *head], [self._predicted(row) for row in self.rows])
 
     @property
     def measured(self) -> Table:
@@ -95,19 +99,26 @@ class Comparison:
         rows = [[row.name, "-" if row.measured_s is None else time_text(row.measured_s)] for row in self.rows]
         return Table(["strategy", f"measured, to {self.below:g}"], rows)
 
+    def times_s(self, name: str) -> dict[str, float]:
+        """Strategy → predicted seconds to the loss on this hardware; without those that did not reach it."""
+        return {row.name: row.steps * row.on[name].step_s for row in self.rows if row.steps is not None}
+
     def _counted(self, row: Row) -> list[str]:
-        cells = [row.name, "-" if row.steps is None else str(row.steps), f"{row.held_out:.2f}"]
-        cells += [bytes_text(round(row.sent_bytes)), bytes_text(row.held_bytes)]
-        for on in row.on.values():
-            reached = "-" if row.steps is None else time_text(row.steps * on.step_s)
+        steps = "-" if row.steps is None else str(row.steps)
+        return [row.name, steps, f"{row.held_out:.2f}", bytes_text(round(row.sent_bytes)), bytes_text(row.held_bytes)]
+
+    def _predicted(self, row: Row) -> list[str]:
+        cells = [row.name]
+        for name, on in row.on.items():
+            reached = time_text(self.times_s(name)[row.name]) if row.steps is not None else "-"
             cells += [time_text(on.step_s), reached, percent_text(on.exposed), percent_text(on.mfu)]
         return cells
 
     def __repr__(self) -> str:
-        return repr(self.table)
+        return f"{self.counted}\n\n{self.predicted}"
 
     def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+        return f"{self.counted._repr_html_()}<br>{self.predicted._repr_html_()}"
 
 
 def compare(runs: Mapping[str, Ran], below: float, on: Mapping[str, Hardware]) -> Comparison:

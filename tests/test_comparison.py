@@ -69,11 +69,14 @@ def test_several_losses_a_step_and_ranks_without_any() -> None:
 
 def test_words_and_html_say_the_same() -> None:
     compared = compare({"one": ran([4.0] * 10 + [2.0] * 10), "two": ran([4.0] * 20)}, below=3.01, on={"a": FAST})
-    head, first, second = repr(compared).splitlines()
-    assert head.split()[0] == "strategy" and "steps to 3.01" in head and "a: exposed" in head
-    assert first.split()[:3] == ["one", "14", "2.00"] and "154 ms" in first and second.split()[:2] == ["two", "-"]
+    head, first, second = repr(compared.counted).splitlines()
+    assert head.startswith("strategy") and "steps to 3.01" in head
+    assert first.split()[:3] == ["one", "14", "2.00"] and second.split()[:2] == ["two", "-"]
+    head, first, second = repr(compared.predicted).splitlines()
+    assert "a: exposed" in head and "154 ms" in first and second.split()[:4] == ["two", "11.0", "ms", "-"]
     html = compared._repr_html_()
-    assert html.count("<tr>") == 3 and html.count('scope="row"') == 2 and "154 ms" in html
+    assert html.count("<tr>") == 6 and html.count('scope="row"') == 4 and "154 ms" in html
+    assert compared.times_s("a") == {"one": pytest.approx(0.154)}
 
 
 def test_nothing_to_compare_and_hardware_that_computes_as_measured_are_refused() -> None:

@@ -1,6 +1,7 @@
 """`holdings(model, optimizer)`: which piece of which tensor this rank holds, in bytes. For ShardMap in the notebook.
 
-Works with plain modules, DDP, ZeroRedundancyOptimizer, FSDP2, DTensors and the stages of a pipeline.
+Works with plain modules, DDP, ZeroRedundancyOptimizer, FSDP2, DTensors, the stages of a pipeline, and with strategies
+that keep parameters in flat tensors of which a rank owns a piece.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import _disable_current_modes
 
+from lab_utils.comm.flat_pieces import FlatPieces, Sharded
 from lab_utils.comm.gradient_buckets import fsdp_parameters
 from lab_utils.comm.gradient_compare import key_of, local
 from lab_utils.comm.saved import SavedForBackward, modules_by_name, saved_for_backward
@@ -32,6 +34,7 @@ def holdings(
     *,
     activations: SavedForBackward | Mapping[str, int] | None = None,
     places: Mapping[str, Place] | None = None,
+    sharded: Sharded | None = None,
     prefix: str = "",
     compare: bool = True,
 ) -> RankHoldings:
@@ -45,13 +48,15 @@ def holdings(
     activations   what `saved_for_backward` saw, or bytes by name
     places        where plain tensors are pieces: name of the parameter → (shape of the whole, offset of this piece).
                   Its gradient and its optimizer state lie alike
+    sharded       the strategy that keeps the model's parameters in flat tensors (`.flats`, `.group`): ZeRO's stages.
+                  What lies in pieces is told as spans of flattened parameters
     prefix        what to put before the names, where ranks hold unlike models ("stage 1." in a pipeline)
     compare       take checksums, so that pieces that ought to be equal on several ranks are compared
 
     ValueError for a place whose name is no parameter, or that this rank's piece does not fit into.
     """
     with torch.no_grad(), _disable_current_modes():  # no kernel of the program's
-        looked = _Look(model, dict(places or {}), prefix, compare)
+        looked = _Look(model, sharded, dict(places or {}), prefix, compare)
         held = [*looked.parameters(), *looked.gradients(), *looked.states(optimizer), *looked.buffers()]
         held += looked.gathered()
     rank = dist.get_rank() if dist.is_initialized() else 0
@@ -68,7 +73,9 @@ def _saved(activations: SavedForBackward | Mapping[str, int] | None, prefix: str
 class _Look:
     """One look at a model; tensors that appear under several names are held once, under the first."""
 
-    def __init__(self, model: nn.Module, places: dict[str, Place], prefix: str, compare: bool) -> None:
+    def __init__(
+        self, model: nn.Module, flat: Sharded | None, places: dict[str, Place], prefix: str, compare: bool
+    ) -> None:
         self.model, self.places, self.prefix, self.compare = model, places, prefix, compare
         self.sharded = [parameter for group in fsdp_parameters(model) for parameter in group]
         instead = {id(p._unsharded_param): p.sharded_param for p in self.sharded if hasattr(p, "_unsharded_param")}
@@ -76,6 +83,8 @@ class _Look:
         for name, parameter in _named(model, "_parameters"):
             self.named.setdefault(instead.get(id(parameter), parameter), name)
         self._check_places()
+        self.flats = FlatPieces(flat, self.named, prefix, _checksum if compare else _no_checksum)
+        self.others = {p: name for p, name in self.named.items() if p not in self.flats.members}
 
     def _check_places(self) -> None:
         known = {name: local(parameter) for parameter, name in self.named.items()}
@@ -92,13 +101,15 @@ class _Look:
                 )
 
     def parameters(self) -> Iterator[Held]:
-        for parameter, name in self.named.items():
-            yield self._held("parameter", name, parameter)
+        found = [self._held("parameter", name, parameter) for parameter, name in self.others.items()]
+        places = {self.prefix + name: at for at, name in enumerate(self.named.values())}
+        yield from sorted([*found, *self.flats.parameters()], key=lambda held: places[held.name])
 
     def gradients(self) -> Iterator[Held]:
-        for parameter, name in self.named.items():
+        for parameter, name in self.others.items():
             if parameter.grad is not None:
                 yield self._held("gradient", name, parameter.grad)
+        yield from self.flats.gradients()
         for parameter in self.sharded:  # whole ones, of backwards that did not reduce
             gathered = getattr(parameter, "_unsharded_param", None)  # FSDP makes it in the first forward
             for gradient in (parameter.unsharded_accumulated_grad, None if gathered is None else gathered.grad):
@@ -109,7 +120,9 @@ class _Look:
         if optimizer is None:
             return
         inner = getattr(optimizer, "optim", optimizer)  # ZeroRedundancyOptimizer's, which has this rank's parameters
-        for number, (parameter, state) in enumerate(inner.state.items()):
+        yield from self.flats.states(inner)
+        plain = [(parameter, state) for parameter, state in inner.state.items() if parameter not in self.flats.pieces]
+        for number, (parameter, state) in enumerate(plain):
             name = self.named.get(parameter, f"not of the model, {number}")
             for slot, value in state.items():
                 if isinstance(value, Tensor):
@@ -128,7 +141,8 @@ class _Look:
                     yield self._held("buffer", f"DDP's bucket {number}", bucket.buffer(), compare=False)
 
     def gathered(self) -> Iterator[Held]:
-        """Whole parameters that FSDP brought together and has not let go: the root's, after a forward."""
+        """Whole parameters that were brought together and not let go: the root's of FSDP, after a forward."""
+        yield from self.flats.gathered()
         for parameter in self.sharded:
             name, shape = self.named[parameter.sharded_param], tuple(parameter.sharded_param.shape)
             size = sum(output.untyped_storage().nbytes() for output in parameter.all_gather_outputs)
@@ -168,6 +182,10 @@ def _mesh(parameters: Iterable[Tensor]) -> tuple[Axis, ...]:
 def _is_partial(tensor: Tensor) -> bool:
     """Whether ranks still have to add it up, so that unlike numbers are right."""
     return isinstance(tensor, DTensor) and any(placement.is_partial() for placement in tensor.placements)
+
+
+def _no_checksum(tensor: Tensor) -> None:
+    """Where nobody is to compare."""
 
 
 def _checksum(tensor: Tensor) -> int:
