@@ -17,6 +17,9 @@ CODE = {
     "01.2": "step",
     "01.3": "replicate",
     "01.4": "my_shard",
+    "01.11": "my_zero1",
+    "01.13": "my_compress",
+    "01.15": "my_clip",
 }
 
 

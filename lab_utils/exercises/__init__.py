@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab_utils.exercises import data, ranks, stuck
+from lab_utils.exercises import data, data_memory, data_steps, data_wire, ranks, stuck
 from lab_utils.exercises.card import Card
 from lab_utils.exercises.exercise import Exercise
 
-_ALL = (*ranks.EXERCISES, *stuck.EXERCISES, *data.EXERCISES)
+_ALL = (
+    *ranks.EXERCISES,
+    *stuck.EXERCISES,
+    *data.EXERCISES,
+    *data_memory.EXERCISES,
+    *data_steps.EXERCISES,
+    *data_wire.EXERCISES,
+)
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in _ALL}
 
 __all__ = ["EXERCISES", "Card", "Exercise", "check", "solution"]

@@ -26,15 +26,16 @@ class Scatter:
     """The `reduce` of Buckets for flat parameters: a piece's gradient is what comes back.
 
     frees     the whole gradients' memory is given back as soon as they have left
-
-    A bucket leaves when the one before has arrived, so at most two take memory for what is on the wire.
     leaving   called with a flat tensor when all its gradients are there
+
+    A bucket leaves when the one before has arrived, so one of them at a time needs room on the wire.
     """
 
     flats: Sequence[Flat]
     frees: bool
     leaving: Callable[[Flat], None] = nothing
     _last: _Scattered | None = field(default=None, init=False)
+    _room: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False)
 
     def __call__(self, bucket: Bucket, group: dist.ProcessGroup) -> Pending:
         flat = self.flats[bucket.number]
@@ -42,8 +43,18 @@ class Scatter:
         if self._last:
             self._last.wait()
         into = torch.empty_like(flat.piece, requires_grad=False) if self.frees else self._in_place(flat, group)
-        self._last = _Scattered(flat, into, *reduce_scatter(bucket.flat, into, group), self.frees)
+        work, finish = reduce_scatter(bucket.flat, into, group, self._room_for(bucket.flat))
+        self._last = _Scattered(flat, into, work, finish, self.frees)
         return self._last
+
+    def _room_for(self, flat: Tensor) -> Tensor | None:
+        """What the ranks' pieces are received in, where they are exchanged: made once, as large as any will need."""
+        if not _exchanges(flat):
+            return None
+        if flat.dtype not in self._room:
+            most = max(each.whole.numel() for each in self.flats if each.whole.dtype is flat.dtype)
+            self._room[flat.dtype] = flat.new_empty(most)
+        return self._room[flat.dtype][: flat.numel()]
 
     @property
     def op(self) -> str:
@@ -64,17 +75,18 @@ class Scatter:
         return flat.bucket.piece(group)
 
 
-def reduce_scatter(whole: Tensor, into: Tensor, group: dist.ProcessGroup) -> tuple[dist.Work, Finish]:
+def reduce_scatter(
+    whole: Tensor, into: Tensor, group: dist.ProcessGroup, room: Tensor | None
+) -> tuple[dist.Work, Finish]:
     """Begin to bring the sum over the ranks of this rank's piece into `into`: a work, and what to do when it is done.
 
     gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo is what carries it,
-    the ranks exchange their pieces instead, and each adds up what it was sent, in the order of the ranks.
+    the ranks exchange their pieces instead, into `room`, and each adds up what it was sent, in the order of the ranks.
     """
-    if not _exchanges(whole):
+    if room is None:
         return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
-    sent = torch.empty_like(whole)
-    work = dist.all_to_all_single(sent, whole, group=group, async_op=True)
-    return work, lambda: torch.sum(sent.view(group.size(), -1), dim=0, out=into)
+    work = dist.all_to_all_single(room, whole, group=group, async_op=True)
+    return work, lambda: torch.sum(room.view(group.size(), -1), dim=0, out=into)
 
 
 def _exchanges(tensor: Tensor) -> bool:

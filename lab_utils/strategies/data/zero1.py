@@ -37,7 +37,7 @@ class ShardedOptimizer:
         optimizer: torch.optim.Optimizer,
         *,
         group: dist.ProcessGroup | None = None,
-        bucket_mb: float = 4,
+        bucket_mb: float = 2,
     ) -> None:
         self.model, self.optimizer, self.group = model, optimizer, group or dist.group.WORLD
         replicate(model, self.group)
