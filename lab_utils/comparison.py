@@ -20,6 +20,7 @@ from lab_utils.timeline.traffic import sent_bytes
 from lab_utils.timeline.units import bytes_text, percent_text, time_text
 
 SMOOTH = 8  # steps: a batch's loss jumps, their mean does not
+NOT_TRAINING = "evaluate"  # a phase whose ops do not count for what a rank holds
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _row(name: str, ran: Ran, below: float, on: Mapping[str, Hardware]) -> Row:
         None if steps is None else at_s[steps - 1],
         ran.results[0]["held_out"],
         float((sent_bytes(ran.few) - sent_bytes(ran.ready)).max() / ran.few_steps),
-        max(op.peak_bytes for op in ran.few if op.peak_bytes is not None),
+        max(op.peak_bytes for op in ran.few if op.peak_bytes is not None and op.phase != NOT_TRAINING),
         {link: _on(ran, hardware) for link, hardware in on.items()},
     )
 

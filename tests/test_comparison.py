@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab_utils.comparison import SMOOTH, Ran, compare
+from lab_utils.comparison import NOT_TRAINING, SMOOTH, Ran, compare
 from lab_utils.ranks import Ranks
 from lab_utils.render.table import Table
 from lab_utils.timeline import Op, Trace
@@ -26,6 +26,7 @@ def _ops(rank: int, steps: int):
     for step in range(steps):
         yield Op(rank, "compute", "compute", flops=STEP_FLOPS, kernels=1, live_bytes=50, peak_bytes=100 + rank)
         yield Op(rank, "collective", "all_reduce", "world", (0, 1), step, bytes=STEP_BYTES)
+    yield Op(rank, "compute", "compute", flops=1, kernels=1, live_bytes=5, peak_bytes=10**6, phase=NOT_TRAINING)
 
 
 def ran(losses: list[float], held_out: float = 2.0) -> Ran:

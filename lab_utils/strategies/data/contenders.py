@@ -62,8 +62,8 @@ CONTENDERS: dict[str, Attach] = {
     f"local SGD, every {EVERY}": lambda model, optimizer: LocalSGD(model, optimizer, every=EVERY),
     f"DiLoCo, every {EVERY}": lambda model, optimizer: DiLoCo(model, optimizer, every=EVERY),
     "bfloat16 on the wire": lambda model, optimizer: Buckets(model, reduce=HalfPrecision(), **SMALL),
-    "top 5 %": lambda model, optimizer: Buckets(model, reduce=TopK(0.05), **SMALL),
-    "PowerSGD, rank 2": lambda model, optimizer: Buckets(model, reduce=PowerSGD(2), **SMALL),
+    "top 10 %": lambda model, optimizer: Buckets(model, reduce=TopK(0.1), **SMALL),
+    "PowerSGD, rank 4": lambda model, optimizer: Buckets(model, reduce=PowerSGD(4), **SMALL),
     "two-level": lambda model, optimizer: Buckets(model, reduce=MultiHop("two_level", 2), **SMALL),
 }
 

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils import corpus
+from lab_utils.comm.recorder import phase
+from lab_utils.comparison import NOT_TRAINING
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies import serial
 from lab_utils.strategies.data.contenders import CONTENDERS, is_served
@@ -22,7 +24,7 @@ from lab_utils.strategies.data.server_async import AsynchronousServer
 from lab_utils.strategies.data.train import evaluate, tensor
 
 CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
-CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=2, channels=48, heads=4), 4e-3
+CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4), 5e-3
 
 
 def race(strategy: str, steps: int) -> dict:
@@ -43,11 +45,9 @@ def race(strategy: str, steps: int) -> dict:
     began_s = time.perf_counter()
     found = list(_training(attached, model, optimizer, blocks, steps))
     losses, at_s = zip(*found, strict=True) if found else (None, ())
-    return {
-        "losses": losses,
-        "at_s": [each - began_s for each in at_s],
-        "held_out": _evaluated(attached, model, held_out),
-    }
+    with phase(NOT_TRAINING):
+        judged = _evaluated(attached, model, held_out)
+    return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
 
 
 def text() -> tuple[corpus.Blocks, corpus.Blocks]:
