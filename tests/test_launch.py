@@ -12,8 +12,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from lab_server import ROOT, START_S, serve, start
+from nbformat.sign import NotebookNotary
 
 from lab_utils import launch
 
@@ -54,6 +56,23 @@ def test_flags_come_before_what_the_user_says() -> None:
     own = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root", "--ServerApp.port_retries=0"]
     assert line[4:] == [*own, "--port=9999"]
     assert launch.command([], screen=True, root=False)[4:] == ["--ServerApp.ip=127.0.0.1"]
+
+
+def test_chapters_are_trusted_and_what_is_no_notebook_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    labs = tmp_path / "labs"
+    labs.mkdir()
+    shown = nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg/>"})
+    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picture", outputs=[shown])])
+    nbformat.write(chapter, labs / "00_own.ipynb")
+    (labs / "01_broken.ipynb").write_text("{")
+    assert not NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
+    launch.trust(labs)
+    assert NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
+    said = capsys.readouterr().err
+    assert "01_broken.ipynb cannot be read" in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
