@@ -200,6 +200,12 @@ def test_series_differ_in_dashes_and_mark_and_are_named() -> None:
     ]
 
 
+def test_what_goes_along_may_be_named() -> None:
+    picture = loss_curve({"run": [(10.0, 4.0), (20.0, 3.0)]}, "Held out", "MSE", along="second")
+    assert repr(picture).splitlines()[1] == "run: 4.00 at second 10, 3.00 at second 20, lowest 3.00 at second 20"
+    assert {"second", "loss (MSE) over seconds"} <= set(shown(parsed(picture)))
+
+
 def test_losses_that_are_not_numbers_leave_a_gap() -> None:
     picture = loss_curve({"run": [4.0, 3.0, math.nan, 2.0, 1.0]})
     assert sum(line.get("fill") == "none" for line in parsed(picture).iter(f"{SVG}path")) == 2

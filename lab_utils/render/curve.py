@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import starmap
 from math import floor, isfinite, log10
 
 from lab_utils.render import palette
@@ -17,11 +19,16 @@ Points = Sequence[tuple[float, float]]
 
 
 def loss_curve(
-    series: Mapping[str, Points | Sequence[float]], title: str = "Loss", unit: str = "nats a token"
+    series: Mapping[str, Points | Sequence[float]],
+    title: str = "Loss",
+    unit: str = "nats a token",
+    along: str = "step",
 ) -> Picture:
     """Draw {name: [(step, loss), ...]} or {name: [loss, ...]}, the latter from step 0 on.
 
     >>> loss_curve({"serial": serial_losses, "4 ranks": losses})
+
+    along   what goes along the picture: "step", "epoch", "second"
 
     Losses that are not numbers leave a gap and are counted in the words. ValueError with nothing to draw.
     """
@@ -31,7 +38,7 @@ def loss_curve(
         raise ValueError(f"there is no loss to draw in {', '.join(series) or 'no series'}")
     if len(lines) > len(SERIES):
         raise ValueError(f"{len(lines)} series cannot be told apart: draw at most {len(SERIES)} in one picture")
-    return _Drawing(title, unit, lines, finite).picture()
+    return _Drawing(title, unit, along, lines, finite).picture()
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -44,8 +51,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 class _Drawing:
-    def __init__(self, title: str, unit: str, lines: dict[str, Points], finite: Points) -> None:
-        self.title, self.unit, self.lines = title, unit, lines
+    def __init__(self, title: str, unit: str, along: str, lines: dict[str, Points], finite: Points) -> None:
+        self.title, self.unit, self.along, self.lines = title, unit, along, lines
         xs, ys = zip(*finite, strict=True)
         self.x_ticks = ticks(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 8)
         spread = max(max(ys) - min(ys), 1e-3 * abs(max(ys)), 1e-9)
@@ -55,8 +62,10 @@ class _Drawing:
         body = [*self._grid(), *self._legend()]
         for (_, points), look in zip(self.lines.items(), SERIES, strict=False):
             body += self._line(points, look)
-        described = "\n".join([f"{self.title}, in {self.unit}", *map(_said, self.lines, self.lines.values())])
-        return card(self.title, f"loss ({self.unit}) over steps", body, WIDTH, HEIGHT, described=described)
+        described = "\n".join(
+            [f"{self.title}, in {self.unit}", *starmap(partial(_said, self.along), self.lines.items())]
+        )
+        return card(self.title, f"loss ({self.unit}) over {self.along}s", body, WIDTH, HEIGHT, described=described)
 
     def _x(self, step: float) -> float:
         return LEFT + (step - self.x_ticks[0]) / (self.x_ticks[-1] - self.x_ticks[0]) * (RIGHT - LEFT)
@@ -74,7 +83,7 @@ class _Drawing:
             x = self._x(step)
             yield element("line", x1=x, x2=x, y1=BOTTOM, y2=BOTTOM + 4, stroke=palette.QUIET_INK)
             yield text(f"{step:g}", x, BOTTOM + 18, text_anchor="middle", **quiet)
-        yield text("step", (LEFT + RIGHT) / 2, BOTTOM + 38, text_anchor="middle", **quiet)
+        yield text(self.along, (LEFT + RIGHT) / 2, BOTTOM + 38, text_anchor="middle", **quiet)
         middle = (TOP + BOTTOM) / 2
         turned = f"rotate(-90 26 {middle:g})"
         yield text(f"loss ({self.unit})", 26, middle, text_anchor="middle", transform=turned, **quiet)
@@ -126,14 +135,15 @@ def _thinned(points: Points) -> Points:
     return taken if taken[-1] == points[-1] else [*taken, points[-1]]
 
 
-def _said(name: str, points: Points) -> str:
+def _said(along: str, name: str, points: Points) -> str:
     finite = [(step, loss) for step, loss in points if isfinite(loss)]
     if not finite:
         return f"{name}: no loss is a number"
     (first, before), (last, after) = finite[0], finite[-1]
     low_step, low = min(finite, key=lambda point: point[1])
-    said = (
-        f"{name}: {before:.2f} at step {first:g}, {after:.2f} at step {last:g}, lowest {low:.2f} at step {low_step:g}"
+    said = f"{name}: " + ", ".join(
+        f"{lowest}{loss:.2f} at {along} {at:g}"
+        for lowest, loss, at in (("", before, first), ("", after, last), ("lowest ", low, low_step))
     )
     odd = len(points) - len(finite)
     return f"{said}; {odd} losses are not numbers" if odd else said
