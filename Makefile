@@ -57,7 +57,7 @@ lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff format --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
-	$(PY) -m pytest -q -n 2 --dist loadfile --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)
 	$(if $(ARGS),,$(PY) -m pytest -q tests/test_soak.py)  # random faults have the machine to themselves
 
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs

@@ -158,19 +158,22 @@ def check_subgroup(algorithm, node_size, members):
     return x.numpy()
 
 
-def check_messages(algorithm, node_size, collective, numel):
-    """The ops of a recorded run, waits among them."""
+def check_messages(collective, cases):
+    """The ops of a recorded run of each case (algorithm, node size, elements), waits among them; all in one group."""
     register_backend()
     recorder.attach(dist.get_rank(), dist.get_world_size(), None)
     group = dist.new_group(backend=BACKEND)
-    x = torch.ones(numel, dtype=torch.float32)
-    mine = x.tensor_split(dist.get_world_size())[dist.get_rank()].clone()
-    tensors = {"all_reduce": (x,), "reduce_scatter": (mine, x), "all_gather": (x, mine)}[collective]
-    with recording() as recorded:
-        call(algorithm, node_size, collective, *tensors, group=group)
+    seen = []
+    for algorithm, node_size, numel in cases:
+        x = torch.ones(numel, dtype=torch.float32)
+        mine = x.tensor_split(dist.get_world_size())[dist.get_rank()].clone()
+        tensors = {"all_reduce": (x,), "reduce_scatter": (mine, x), "all_gather": (x, mine)}[collective]
+        with recording(count=False) as recorded:
+            call(algorithm, node_size, collective, *tensors, group=group)
+        seen.append(recorded.ops)
     dist.barrier()
     dist.destroy_process_group(group)
-    return recorded.ops
+    return seen
 
 
 def check_refusals(cases):

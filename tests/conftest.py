@@ -21,6 +21,19 @@ settings.load_profile("untimed")
 GROUP_TIMEOUT_S = 20.0
 
 
+# Files of few and long tests, the longest first: two processes share the files, and one should not be left to the end.
+LONG = (
+    "bench_figures notebook_leftovers record_ending pipeline comparison recovery kernel_leftovers ranks record_command "
+    "leftovers only_who_should algorithms exercises_steps exercises_memory exercises_wire exercises_pipeline_code "
+    "schedule_explorer soak_command doctor this_machine failures diagnosis_properties simulate_properties magic"
+).split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def _ranks(size: int) -> Iterator[Ranks]:
     with start_ranks(size, timeout_s=GROUP_TIMEOUT_S) as ranks:
         yield ranks

@@ -22,6 +22,7 @@ from jupyter_client import BlockingKernelClient
 ROOT = Path(__file__).parents[1]
 START_S = 60
 STOP_S = 30
+BEAT_S = 5.0  # on a busy machine a kernel that starts misses the 1 s in which jupyter_client would call it dead
 
 
 def start(arguments: Sequence[str], home: Path, **options: Any) -> subprocess.Popen[str]:
@@ -67,6 +68,7 @@ class Server:
         """A client of the kernel with this id, which answers: another one after each restart."""
         client = BlockingKernelClient(connection_file=str(self.home / "runtime" / f"kernel-{name}.json"))
         client.load_connection_file()
+        client.hb_channel.time_to_dead = BEAT_S
         client.start_channels()
         try:
             client.wait_for_ready(timeout=START_S)

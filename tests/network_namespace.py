@@ -1,7 +1,7 @@
 """Two network namespaces joined by a cable: in one the lab, in the other somebody who knocks at all its ports.
 
-Run by `report()` as a file in a namespace of its own, where it starts JupyterLab and a notebook with ranks. There it
-starts itself again, in a second namespace, as the one who knocks.
+Run by `report()` as a file in a namespace of its own, where it starts JupyterLab and a notebook with ranks, of a user
+whose own servers are open to all. There it starts itself again, in a second namespace, as the one who knocks.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ LAB, KNOCKER = "10.99.0.1", "10.99.0.2"
 KNOCK_S = 2.0
 OWN_USER = ["unshare", "--user", "--map-root-user", "--net"]  # needs no rights, where it is allowed
 OWN_NETWORK = ["unshare", "--net"]  # needs CAP_SYS_ADMIN
+OPEN_TO_ALL = "c.ServerApp.ip = '0.0.0.0'\n"
 STEP = """
 from lab_utils import start_ranks
 
@@ -45,7 +46,9 @@ def report() -> dict[str, Any]:
     """What the lab printed, where it listens, and how its ports answered from the second namespace.
 
     said       what the cell with the DDP step printed
-    ports      those at which the lab's processes listen, seen from inside
+    server     the server's port
+    before     [address, port] at which the lab's processes listen before that cell, seen from inside
+    after      the same after it: the ranks' too
     answers    {port: "answered" or an error} of every one from 1 to 65535 that does not refuse the other namespace
     control    a port at which a server listens on all addresses
     """
@@ -79,13 +82,24 @@ def _lab() -> dict[str, Any]:
     from rank_processes import listening
 
     _up("lo")
-    with _knocker() as knock, tempfile.TemporaryDirectory() as home, serve(Path(home)) as server:
+    with _knocker() as knock, _home() as home, serve(home) as server:
         with server.kernel() as (name, client), socket.create_server(("0.0.0.0", 0)) as open_to_all:
+            before = sorted(listening(server.process.pid))
             said = execute(client, STEP)
-            ports, control = [port for _, port in listening(server.process.pid)], open_to_all.getsockname()[1]
+            after, control = sorted(listening(server.process.pid)), open_to_all.getsockname()[1]
             answers = knock()
             server.ask("DELETE", f"kernels/{name}")
-    return {"said": said, "ports": ports, "answers": answers, "control": control}
+    found = {"server": server.port, "before": before, "after": after}
+    return {"said": said, "answers": answers, "control": control, **found}
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as home:
+        settings = Path(home, ".jupyter", "jupyter_server_config.py")
+        settings.parent.mkdir()
+        settings.write_text(OPEN_TO_ALL)
+        yield Path(home)
 
 
 @contextmanager

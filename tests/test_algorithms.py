@@ -99,16 +99,17 @@ def test_a_subgroup_has_its_own_numbers(ranks):
 @pytest.mark.parametrize("collective", COLLECTIVES)
 def test_messages_bytes_and_steps_are_those_of_the_formulas(ranks, collective):
     n = ranks.n
-    for algorithm, m in variants(n):
-        for numel in (n - 1, 1003) if n < 8 else (1003,):
-            trace = Trace.from_ranks(ranks.run(check_messages, algorithm, m, collective, numel), [], [])
-            laid_out = sends(algorithm, m, collective, n, numel)
-            for rank, ops in enumerate(trace.ops):
-                sent = [(op.peer, op.bytes) for op in ops if op.kind == "send"]
-                assert sent == [(dst, 4 * elements) for _, dst, elements in laid_out[rank]], (algorithm, m, rank)
-                cost = formula(algorithm, m, collective, n, rank, numel, itemsize=4)
-                total = sum(nbytes for _, nbytes in sent)
-                assert (message_steps(trace), len(sent), total) == (cost.steps, cost.messages, cost.bytes)
+    cases = [(algorithm, m, numel) for algorithm, m in variants(n) for numel in ((n - 1, 1003) if n < 8 else (1003,))]
+    by_rank = ranks.run(check_messages, collective, cases)
+    for (algorithm, m, numel), *ops_by_rank in zip(cases, *by_rank, strict=True):
+        trace = Trace.from_ranks(ops_by_rank, [], [])
+        laid_out = sends(algorithm, m, collective, n, numel)
+        for rank, ops in enumerate(trace.ops):
+            sent = [(op.peer, op.bytes) for op in ops if op.kind == "send"]
+            assert sent == [(dst, 4 * elements) for _, dst, elements in laid_out[rank]], (algorithm, m, rank)
+            cost = formula(algorithm, m, collective, n, rank, numel, itemsize=4)
+            total = sum(nbytes for _, nbytes in sent)
+            assert (message_steps(trace), len(sent), total) == (cost.steps, cost.messages, cost.bytes)
 
 
 def test_bad_arguments_end_in_one_sentence_before_anything_is_sent(ranks):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 
+import lab_utils.ranks
 from lab_utils.bench import (
     calls,
     chapters,
@@ -25,6 +27,7 @@ from lab_utils.bench import (
     start,
     strategies,
 )
+from lab_utils.ranks import Ranks
 from lab_utils.schedule import Costs
 
 
@@ -48,6 +51,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 ORDER = {"stages": 2, "microbatches": 3}
+ON_SHARED = ("run", "record-on")
 SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
 ROUNDS = {
     "start": lambda: start.start(start.LAB, ranks=2),
@@ -60,8 +64,20 @@ ROUNDS = {
 }
 
 
+@pytest.fixture
+def shared(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of what ranks do get the tests' own; how ranks start and end, the others show."""
+
+    def two(size: int) -> AbstractContextManager[Ranks]:
+        assert size == ranks2.size
+        return nullcontext(ranks2)
+
+    monkeypatch.setattr(lab_utils.ranks, "start_ranks", two)
+
+
 @pytest.mark.parametrize("name", ROUNDS)
-def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
+def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("shared" if name in ON_SHARED else "nothing_left")
     monkeypatch.setattr(calls, "CALLS", 3)
     samples = list(ROUNDS[name]())
     assert len(samples) == {"run": 3, "record": SMALL["pairs"], "simulate": simulate.TIMES}.get(

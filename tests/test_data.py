@@ -11,6 +11,7 @@ import pytest
 
 from lab_utils.parity import parity
 from lab_utils.ranks import RankError, Ranks
+from lab_utils.timeline import Trace
 
 STEPS = 20
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -75,20 +76,26 @@ def losses(**recipe: object) -> list[float]:
     return train(Recipe(vocabulary=300, layers=1, channels=32, steps=6, warmup=2, **recipe))[2]
 
 
-def test_training_does_not_depend_on_the_number_of_ranks(ranks2: Ranks, ranks4: Ranks) -> None:
-    two, four = ranks2.run(losses), ranks4.run(losses)
+@pytest.fixture(scope="module")
+def trained(ranks2: Ranks) -> Trace:
+    """Its results are the losses of each rank."""
+    return ranks2.record(losses)
+
+
+def test_training_does_not_depend_on_the_number_of_ranks(trained: Trace, ranks4: Ranks) -> None:
+    two, four = trained.results, ranks4.run(losses)
     assert two[0] == two[1] and four[0] == four[3]
     assert two[0] == pytest.approx(four[0], rel=1e-12)
 
 
-def test_training_stops_below_the_threshold(ranks2: Ranks) -> None:
-    whole = ranks2.run(losses)[0]
+def test_training_stops_below_the_threshold(trained: Trace, ranks2: Ranks) -> None:
+    whole = trained.results[0]
     assert len(whole) == 6 and whole[-1] < whole[0]
     assert ranks2.run(losses, stop_below=(whole[2] + whole[1]) / 2)[0] == whole[:3]
 
 
-def test_all_seven_phases_are_recorded(ranks2: Ranks) -> None:
-    for phases in ranks2.record(losses).phases:
+def test_all_seven_phases_are_recorded(trained: Trace) -> None:
+    for phases in trained.phases:
         names = ["preprocess", "initialise", *["forward", "backward", "aggregate", "update", "check"] * 6]
         assert [phase.name for phase in phases] == names
 

@@ -24,11 +24,25 @@ def trained(devices: int) -> dict:
     return serial.snapshot(model, loss)
 
 
+def trained_apart(devices_of_rank: tuple[int, int]) -> dict:
+    """Each rank on its own, with so many devices."""
+    import torch.distributed as dist
+
+    return trained(devices_of_rank[dist.get_rank()])
+
+
+@pytest.fixture(scope="module")
+def by_devices(ranks2: Ranks) -> dict[int, dict]:
+    pairs = (0, 2), (3, 10)
+    return {
+        devices: each for pair in pairs for devices, each in zip(pair, ranks2.run(trained_apart, pair), strict=True)
+    }
+
+
 @pytest.mark.parametrize("devices", [2, 3, 10])
-def test_threads_equal_serial(ranks2: Ranks, devices: int) -> None:
+def test_threads_equal_serial(by_devices: dict[int, dict], devices: int) -> None:
     """Uneven parts, tied weights, a frozen layer; with 10 devices for 7 samples some have none."""
-    serial, parallel = ranks2.run(trained, 0)[0], ranks2.run(trained, devices)[0]
-    found = parity(serial, [parallel], tolerance=1e-10)
+    found = parity(by_devices[0], [by_devices[devices]], tolerance=1e-10)
     assert found.equal, found
     assert found.differences[2].tensors > found.differences[1].tensors > 40
 

@@ -26,17 +26,16 @@ PROGRAMS = failing_programs.__file__
 QUICK_S = 2.0  # well below the time-out: nobody waited for it
 
 
-@pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    with start_ranks(3) as ranks:
-        yield ranks
+@pytest.fixture
+def ranks(ranks4: Ranks) -> Ranks:
+    return ranks4
 
 
 @pytest.fixture(autouse=True)
 def the_next_run_works(ranks: Ranks) -> Iterator[None]:
     """After every test in this file, whatever it did."""
     yield
-    assert ranks.run(total_of_ranks) == [3.0, 3.0, 3.0]
+    assert ranks.run(total_of_ranks) == [6.0] * 4
 
 
 # ------------------------------------------------------------------ exceptions
@@ -48,7 +47,7 @@ def test_a_rank_that_raises_is_named_with_its_traceback(ranks: Ranks) -> None:
         "Traceback of rank 1:",
         f"  {PROGRAMS}:{raised_at} in raise_on_one",
         '    raise ValueError("the shard is empty")',
-        f"ranks 0, 2 were left waiting in all_reduce #{_seq(error)} [4] on world (failing_programs.py:{waited_at})",
+        f"ranks 0, 2-3 were left waiting in all_reduce #{_seq(error)} [4] on world (failing_programs.py:{waited_at})",
     ]
     assert error.rank == 1 and error.failures[0].type == "ValueError"
     assert took_s < QUICK_S
@@ -59,17 +58,17 @@ def _seq(error: RankError) -> str:
 
 
 def test_each_rank_can_be_the_one_that_raises(ranks: Ranks) -> None:
-    for rank in range(3):
+    for rank in range(4):
         error, took_s = timed(RankError, ranks.run, raise_on_one, rank)
         assert str(error).startswith(f"rank {rank} raised ValueError: the shard is empty")
-        assert [failure.rank for failure in error.failures][0] == rank and len(error.failures) == 3
+        assert [failure.rank for failure in error.failures][0] == rank and len(error.failures) == 4
         assert took_s < QUICK_S
 
 
 def test_ranks_with_the_same_words_are_named_together(ranks: Ranks) -> None:
     error, _ = timed(RankError, ranks.run, raise_everywhere)
     raised_at = line_of(raise_everywhere, "raise KeyError")
-    words = {"ranks 0-1 raised KeyError: 'w0'", "rank 2 raised KeyError: 'w1'"}
+    words = {"ranks 0-1 raised KeyError: 'w0'", "ranks 2-3 raised KeyError: 'w1'"}
     (other,) = words - {str(error)}
     assert f"{other} ({PROGRAMS}:{raised_at})" in error.details.splitlines()
     assert error.details.count("Traceback of") == 1
@@ -78,7 +77,7 @@ def test_ranks_with_the_same_words_are_named_together(ranks: Ranks) -> None:
 def test_recording_ends_with_the_error(ranks: Ranks) -> None:
     timed(RankError, ranks.record, raise_on_one, 0)
     trace = ranks.record(total_of_ranks)
-    assert trace.results == [3.0, 3.0, 3.0]
+    assert trace.results == [6.0] * 4
     assert {op.name for op in trace if op.kind == "collective"} == {"all_reduce"}
 
 
@@ -88,19 +87,19 @@ def test_what_was_printed_before_the_error_is_shown(ranks: Ranks, capsys: pytest
         raise ValueError
 
     timed(RankError, ranks.run, speak_and_fail)
-    assert capsys.readouterr().out == "ranks 0-2: so far\n"
+    assert capsys.readouterr().out == "ranks 0-3: so far\n"
 
 
 def test_exit_does_not_end_the_ranks(ranks: Ranks) -> None:
     pids = [rank.pid for rank in ranks.status()]
     error, _ = timed(RankError, ranks.run, lambda: exit(3))
-    assert str(error).startswith("ranks 0-2 raised SystemExit: 3")
+    assert str(error).startswith("ranks 0-3 raised SystemExit: 3")
     assert ranks.run(os.getpid) == pids
 
 
 def test_a_name_that_no_rank_has(ranks: Ranks) -> None:
     error, _ = timed(RankError, ranks.run, "no_such_function")
-    assert str(error).startswith("ranks 0-2 raised NameError: name 'no_such_function' is not defined")
+    assert str(error).startswith("ranks 0-3 raised NameError: name 'no_such_function' is not defined")
 
 
 def test_a_notebook_shows_the_sentence_and_not_our_call_stack(ranks: Ranks) -> None:
@@ -129,4 +128,4 @@ def test_the_listener_of_reports_may_raise(ranks: Ranks) -> None:
 
 def test_a_mistake_after_an_op_that_failed_is_the_ranks_own(ranks: Ranks) -> None:
     error, _ = timed(RankError, ranks.run, mistake_in_an_op)
-    assert "ranks 0-2 raised" in str(error) and "left waiting" not in str(error) + error.details
+    assert "ranks 0-3 raised" in str(error) and "left waiting" not in str(error) + error.details

@@ -1,13 +1,24 @@
-"""Groups that the user makes give up when the world does, and leave no threads behind longer than it."""
+"""What happens at a group's time-out: who was still computing is named; groups of the user's have the world's."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
+import stuck_programs as programs
+from failing_programs import line_of, timed
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RanksStuck
+from lab_utils.ranks import Ranks, RanksStuck
 
 TIMEOUT_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    with start_ranks(2, timeout_s=TIMEOUT_S) as ranks:
+        yield ranks
 
 
 def come_late_to_a_group(rank: int) -> None:
@@ -33,8 +44,22 @@ def timeouts_s() -> list[float]:
     return [group._timeout.total_seconds() for group in (mesh.get_group("dp"), mesh.get_group("tp"), asked)]
 
 
-def test_a_group_gives_up_when_the_world_does_unless_asked_otherwise() -> None:
-    with start_ranks(2, timeout_s=TIMEOUT_S) as ranks:
-        assert ranks.run(timeouts_s) == [[TIMEOUT_S, TIMEOUT_S, 77.0]] * 2
-        with pytest.raises(RanksStuck, match=r"^rank 1 is in all_reduce #0 on group 0,1.*; rank 0 is still computing"):
-            ranks.run(come_late_to_a_group, 0)
+def test_a_group_gives_up_when_the_world_does_unless_asked_otherwise(ranks: Ranks) -> None:
+    assert ranks.run(timeouts_s) == [[TIMEOUT_S, TIMEOUT_S, 77.0]] * 2
+    with pytest.raises(RanksStuck, match=r"^rank 1 is in all_reduce #0 on group 0,1.*; rank 0 is still computing"):
+        ranks.run(come_late_to_a_group, 0)
+
+
+def test_a_rank_that_is_still_computing_is_named_at_the_time_out(ranks: Ranks) -> None:
+    program = programs.one_goes_on_computing
+    error, _ = timed(RanksStuck, ranks.run, program, 1)
+    assert str(error) == error.diagnosis.sentence
+    waits, loop = line_of(program, "dist.all_reduce"), line_of(program, "while")
+    found = re.fullmatch(
+        rf"rank 0 is in all_reduce #\d+ on world \(stuck_programs\.py:{waits}\); "
+        r"rank 1 is still computing \(stuck_programs\.py:(\d+)\)",
+        str(error),
+    )
+    assert found and int(found[1]) in (loop, loop + 1)
+    assert (error.diagnosis.kind, error.diagnosis.ranks, error.diagnosis.certain) == ("computing", (1,), False)
+    assert ranks.run(programs.agree) == [1.0, 1.0]

@@ -85,7 +85,7 @@ def test_no_large_file() -> None:
 
 def test_the_package_leaves_torch_unloaded() -> None:
     """The notebook's own kernel imports these, and torch in it would cost 200 MB."""
-    rooms = [room for room in [*sorted(rules.PURE_ROOMS), "ranks", "widgets"] if _exists(room)]
+    rooms = [room for room in [*sorted(rules.PURE_ROOMS), "ranks", "widgets", "exercises"] if _exists(room)]
     names = ", ".join(["lab_utils", *(f"lab_utils.{room}" for room in rooms)])
     program = f"import sys, {names}; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True) == "False\n"

@@ -54,7 +54,6 @@ KILL = "signal.raise_signal(signal.SIGKILL)"
 ENDS = {
     "falls off its end": ("", 0),
     "leaves at once": ("os._exit(4)", 4),
-    "is killed": (KILL, -signal.SIGKILL),
     "is killed while ranks are stuck": (f"get_stuck(); {KILL}", -signal.SIGKILL),
     "is terminated while ranks run": ("ranks.run(os.kill, os.getpid(), signal.SIGTERM)", -signal.SIGTERM),
 }

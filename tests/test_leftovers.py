@@ -71,16 +71,6 @@ def test_ranks_that_nobody_has_any_more_end(own_temp: Path) -> None:
     assert_gone(processes)
 
 
-def test_restart_leaves_nothing_of_the_first_ranks(own_temp: Path) -> None:
-    ranks, first = started_by(lambda: start_ranks(1))
-    _, second = started_by(ranks.restart)
-    assert_gone(first)
-    assert len(folders(own_temp)) == 1
-    ranks.stop()
-    assert_gone(second)
-    assert folders(own_temp) == []
-
-
 # ------------------------------------------------------------------ a start that fails
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[psutil.Process]]:

@@ -12,14 +12,12 @@ import ipyparallel as ipp
 import psutil
 import pytest
 import zmq
-from lab_server import execute, serve
-from network_namespace import STEP, report
-from rank_processes import folders, listening, with_temp
+from network_namespace import report
+from rank_processes import folders, with_temp
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
 
-OPEN_TO_ALL = "c.ServerApp.ip = '0.0.0.0'\n"
 SENT_S = 10.0
 NO_ANSWER_S = 1.0  # one with the keys is answered within hundredths
 
@@ -58,25 +56,23 @@ def _client(connection: dict, folder: Path) -> ipp.Client:
 
 
 # ------------------------------------------------------------------ where they listen
-def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
-    """Ranks that run DDP, in a notebook of JupyterLab, of a user whose own servers are open to all."""
-    settings = tmp_path / ".jupyter" / "jupyter_server_config.py"
-    settings.parent.mkdir()
-    settings.write_text(OPEN_TO_ALL)
-    with serve(tmp_path) as server, server.kernel() as (name, client):
-        before = listening(server.process.pid)
-        assert execute(client, STEP) == "[2, 2]\n"
-        after = listening(server.process.pid)
-        server.ask("DELETE", f"kernels/{name}")
-    assert server.port in {port for _, port in before}
+@pytest.fixture(scope="module")
+def seen() -> dict:
+    """Of ranks that run DDP, in a notebook of JupyterLab, of a user whose own servers are open to all."""
+    return report()
+
+
+def test_everything_listens_on_loopback_only(seen: dict) -> None:
+    before, after = ({tuple(each) for each in seen[when]} for when in ("before", "after"))
+    assert seen["said"] == "[2, 2]\n"
+    assert seen["server"] in {port for _, port in before}
     assert len(after - before) >= 12  # the controller's and one or more of each rank
     assert [address for address, _ in after if not ipaddress.ip_address(address).is_loopback] == []
 
 
-def test_nothing_answers_in_another_network_namespace() -> None:
-    seen = report()
-    assert seen["said"] == "[2, 2]\n"
-    assert len(seen["ports"]) >= 14 and seen["control"] not in seen["ports"]
+def test_nothing_answers_in_another_network_namespace(seen: dict) -> None:
+    ports = {port for _, port in seen["after"]}
+    assert len(ports) >= 14 and seen["control"] not in ports
     assert seen["answers"] == {str(seen["control"]): "answered"}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from rank_processes import assert_gone, started_by
+from rank_processes import assert_gone, folders, started_by
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
@@ -149,13 +150,9 @@ def test_an_empty_run_costs_little(ranks2: Ranks) -> None:
 
 
 # ------------------------------------------------------------------ life
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory):
-    with start_ranks(2) as ranks:
-        yield ranks
+def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path) -> None:
+    """Again and again, and nothing is left of those before."""
 
-
-def test_restart_gives_fresh_ranks(own: Ranks) -> None:
     def remember(value: int | None = None) -> Any:
         import builtins
 
@@ -163,24 +160,28 @@ def test_restart_gives_fresh_ranks(own: Ranks) -> None:
             builtins.remembered = value
         return getattr(builtins, "remembered", None)
 
+    own, first = started_by(lambda: start_ranks(2))
     before = own.run(os.getpid)
     own.run(remember, 7)
     assert own.run(remember) == [7, 7]
-    assert own.restart() is own
+    again, second = started_by(own.restart)
+    assert again is own
     assert own.run(remember) == [None, None]
     assert not set(before) & set(own.run(os.getpid))
+    assert_gone(first)
+    assert len(folders(own_temp)) == 1
 
-
-def test_stop_and_start_again(own: Ranks) -> None:
     assert repr(own) == "<2 ranks, running>"
     own.stop()
     own.stop()  # does nothing the second time
     assert repr(own) == "<2 ranks, stopped>"
+    assert_gone(second)
+    assert folders(own_temp) == []
     for use in (lambda: own.run(os.getpid), lambda: own.record(os.getpid), own.status):
         with pytest.raises(RuntimeError, match="^these ranks were stopped: start_ranks"):
             use()
-    own.restart()
-    np.testing.assert_array_equal(own.run(all_sum, np.ones(1)), [[2.0], [2.0]])
+    with own.restart():
+        np.testing.assert_array_equal(own.run(all_sum, np.ones(1)), [[2.0], [2.0]])
 
 
 def test_the_stock_launcher_serves_too() -> None:

@@ -40,4 +40,4 @@ def _failed(error: RankError) -> Finding | NotYet:
         return NotYet()
     first, *others = [str(error), *(line for line in error.details.splitlines() if not line.startswith((" ", "Trace")))]
     own = error.failures[0].where()
-    return Finding((first if "on_ranks.py" in own else f"{first} ({own})", *others))  # the reader's lines only
+    return Finding((first if "on_ranks" in own else f"{first} ({own})", *others))  # the reader's lines only
