@@ -20,6 +20,10 @@ CODE = {
     "01.11": "my_zero1",
     "01.13": "my_compress",
     "01.15": "my_clip",
+    "03.9": "my_step",
+    "03.10": "my_run",
+    "03.11": "my_backward",
+    "03.12": "my_tied",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab_utils.exercises import data, data_memory, data_steps, data_wire, ranks, stuck
+from lab_utils.exercises import data, data_memory, data_steps, data_wire, pipeline, ranks, stuck
 from lab_utils.exercises.card import Card
 from lab_utils.exercises.exercise import Exercise
 
@@ -20,6 +20,7 @@ _ALL = (
     *data_memory.EXERCISES,
     *data_steps.EXERCISES,
     *data_wire.EXERCISES,
+    *pipeline.EXERCISES,
 )
 EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in _ALL}
 

@@ -1,0 +1,144 @@
+"""What a reader's function is given for one stage on a rank: forwards and backwards that are watched, and a wire.
+
+Loaded on the ranks only.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lab_utils.gpt import cross_entropy
+
+
+class Kept:
+    """What a forward leaves for its backward."""
+
+    def __init__(self, number: int, x: Tensor, output: Tensor) -> None:
+        self.number, self.x, self.output = number, x, output
+
+
+class Wire:
+    """Messages to the neighbours, by micro-batch and direction; sending never waits."""
+
+    def __init__(self) -> None:
+        self.rank, self.last = dist.get_rank(), dist.get_world_size() - 1
+        self._sent: list[tuple[dist.Work, Tensor]] = []
+
+    def send(self, tensor: Tensor, to: int, number: int) -> None:
+        tensor = tensor.detach().contiguous().clone()
+        self._sent.append((dist.isend(tensor, to, tag=2 * number + (to < self.rank)), tensor))
+
+    def receive(self, shape: tuple[int, ...], source: int, number: int) -> Tensor:
+        tensor = torch.empty(shape, dtype=torch.float64)
+        dist.recv(tensor, source, tag=2 * number + (source > self.rank))
+        return tensor
+
+    def finish(self) -> None:
+        for work, _ in self._sent:
+            work.wait()
+
+
+class Running(Wire):
+    """`forward(i)` gives what is to be kept, `backward(i, kept)` wants it; both talk to the neighbours.
+
+    used   (micro-batch, whose activations its backward was given, or the type of what is none)
+    ran    the ops
+    most   how many micro-batches' activations were held at most between two ops
+    """
+
+    def __init__(self, stage: nn.Module, parts: list[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stage, self.parts, self.shape = stage, parts, shape
+        self.used: list[tuple[int, int | str]] = []
+        self.ran: list[tuple[str, int]] = []
+        self.most = 0
+        self._alive: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+    def forward(self, number: int) -> Kept:
+        self._begin("F", number)
+        x, y = self.parts[number]
+        if self.rank:
+            x = self.receive(self.shape, self.rank - 1, number).requires_grad_()
+        output = self.stage(x)
+        if self.rank == self.last:
+            output = cross_entropy(output, y) / len(self.parts)
+        else:
+            self.send(output, self.rank + 1, number)
+        kept = Kept(number, x, output)
+        self._alive.add(kept)
+        return kept
+
+    def backward(self, number: int, kept: Kept) -> None:
+        self._begin("B", number)
+        gradient = None if self.rank == self.last else self.receive(self.shape, self.rank + 1, number)
+        if isinstance(kept, Kept):
+            self.used.append((number, kept.number))
+            back = self._run_back(kept, gradient)
+        else:
+            self.used.append((number, type(kept).__name__))
+            back = torch.zeros(self.shape, dtype=torch.float64)  # so that the others go on
+        if self.rank:
+            self.send(back, self.rank - 1, number)
+
+    def _run_back(self, kept: Kept, gradient: Tensor | None) -> Tensor | None:
+        if self.rank:
+            kept.x.grad = None
+        kept.output.backward(gradient, retain_graph=True)  # one that is used twice is a finding, and no error
+        return kept.x.grad
+
+    def _begin(self, kind: str, number: int) -> None:
+        self.most = max(self.most, len(self._alive))
+        self.ran.append((kind, number))
+
+
+class Chain(Wire):
+    """A row of linear layers, one a rank, and a loss: y = x Wᵀ, and half the mean square of the last one's output.
+
+    inputs, inputs_grad, outputs_grad   [micro-batch] tensors [b, C] of this rank's layer, as serial training has them
+    left                                what the reader handed on
+    """
+
+    def __init__(self, microbatches: int, samples: int, channels: int) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        sizes = self.last + 1, channels, channels
+        self._weights = torch.randn(sizes, generator=draw, dtype=torch.float64) / channels**0.5
+        x = torch.randn(microbatches, samples, channels, generator=draw, dtype=torch.float64)
+        values = [x.requires_grad_()]
+        for weight in self._weights:
+            values.append(values[-1] @ weight.T)
+        loss = values[-1].square().mean() / 2
+        grads = torch.autograd.grad(loss, values)
+        self.inputs, self.inputs_grad = values[self.rank].detach().unbind(), grads[self.rank].unbind()
+        self.outputs_grad = grads[self.rank + 1].unbind()
+        self.left: dict[int, Tensor] = {}
+
+    def layer(self) -> nn.Linear:
+        weight = self._weights[self.rank]
+        layer = nn.Linear(*weight.shape, bias=False, dtype=weight.dtype)
+        layer.weight.data.copy_(weight)
+        layer.weight.grad = torch.zeros_like(weight)
+        layer.weight.requires_grad_(False)  # its gradient is made by hand
+        return layer
+
+    def arrive(self, number: int) -> Tensor:
+        """The gradient of the layer's output, [b, C]."""
+        if self.rank == self.last:
+            return self.outputs_grad[number].clone()
+        return self.receive(self.outputs_grad[number].shape, self.rank + 1, number)
+
+    def leave(self, number: int, gradient: Tensor) -> None:
+        """Hand the gradient of the layer's input on."""
+        wanted, got = self.inputs[number].shape, getattr(gradient, "shape", None)
+        if got != wanted:
+            what = type(gradient).__name__ if got is None else f"the shape {list(got)}"
+            raise ValueError(
+                f"leave({number}, ...) was given {what}, and micro-batch {number}'s input is {list(wanted)}"
+            )
+        self.left[number] = gradient.detach().clone()
+        if self.rank:
+            self.send(gradient, self.rank - 1, number)
