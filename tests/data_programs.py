@@ -17,11 +17,20 @@ def tied():
 def strategies(units=None):
     """name: attach(model, optimizer, group) -> the attached. `units` of stage 3, a GPT's blocks unless given."""
     from lab_utils.strategies.data.buckets import Buckets
+    from lab_utils.strategies.data.contenders import Flat, OneByOne
+    from lab_utils.strategies.data.multi_hop import MultiHop
     from lab_utils.strategies.data.zero1 import ShardedGradients, ShardedOptimizer
     from lab_utils.strategies.data.zero3 import ShardedParameters
 
     small = {"bucket_mb": 0.02}
+
+    def two_level(model, optimizer, group):
+        return Buckets(model, group=group, reduce=MultiHop(ranks_per_node=1 if group.size() % 2 else 2), **small)
+
     return {
+        "one by one": OneByOne,
+        "flat": Flat,
+        "two-level": two_level,
         "buckets": lambda model, optimizer, group: Buckets(model, group=group, first_mb=0.01, **small),
         "zero1": lambda model, optimizer, group: ShardedOptimizer(model, optimizer, group=group, **small),
         "zero2": lambda model, optimizer, group: ShardedGradients(model, optimizer, group=group, **small),

@@ -1,4 +1,4 @@
-"""Buckets and ZeRO equal serial training: 20 AdamW steps, uneven shards, tied weights, a frozen layer, 2 to 4 ranks."""
+"""Exact strategies equal serial training: 20 AdamW steps, uneven shards, tied weights, a frozen layer, 2 to 4 ranks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lab_utils.parity import parity
 from lab_utils.ranks import RankError, Ranks
 
 EXACT = ("buckets", "zero1", "zero2", "zero3")
+PLAIN = ("one by one", "flat", "two-level")
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def serial(ranks4: Ranks) -> dict:
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-@pytest.mark.parametrize("strategy", EXACT)
+@pytest.mark.parametrize("strategy", [*PLAIN, *EXACT])
 def test_equals_serial(ranks4: Ranks, serial: dict, strategy: str, size: int) -> None:
     found = parity(serial, ranks4.run(data_programs.train, strategy, size)[:size], tolerance=1e-10)
     assert found.equal, found

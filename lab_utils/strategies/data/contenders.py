@@ -22,6 +22,7 @@ from lab_utils.strategies.data.zero1 import ShardedGradients, ShardedOptimizer
 from lab_utils.strategies.data.zero3 import ShardedParameters
 
 Attach = Callable[[nn.Module, torch.optim.Optimizer], object]
+Group = torch.distributed.ProcessGroup | None
 
 EVERY = 8  # steps that ranks make on their own
 BUCKET_MB = 0.1  # several buckets, though the model is small
@@ -31,17 +32,17 @@ SMALL = {"bucket_mb": BUCKET_MB, "first_mb": BUCKET_MB / 4}
 class OneByOne:
     """After each backward, every gradient is its mean over the ranks: a message for each."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        all_reduce.replicate(model)
-        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate_one_by_one(model))
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = None) -> None:
+        all_reduce.replicate(model, group)
+        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate_one_by_one(model, group))
 
 
 class Flat:
     """After each backward, every gradient is its mean over the ranks: one message for all."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        all_reduce.replicate(model)
-        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate(model))
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = None) -> None:
+        all_reduce.replicate(model, group)
+        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate(model, group))
 
 
 def asynchronous(model: nn.Module, optimizer: torch.optim.Optimizer) -> AsynchronousServer:
