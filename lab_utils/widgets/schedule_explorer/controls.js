@@ -1,0 +1,64 @@
+// Which order, and sliders for what it depends on. Each change goes to Python, which places the order anew.
+
+const SLIDERS = [
+  { name: "p", label: "p, ranks", min: 1, max: 16, step: 1 },
+  { name: "m", label: "m, micro-batches", min: 1, max: 64, step: 1 },
+  { name: "v", label: "v, chunks a rank", min: 1, max: 4, step: 1 },
+  { name: "forward", label: "F, forward", min: 0.1, max: 4, step: 0.1 },
+  { name: "backward_input", label: "B, for the input", min: 0, max: 4, step: 0.1 },
+  { name: "backward_weight", label: "W, for the weights", min: 0, max: 4, step: 0.1 },
+  { name: "communication", label: "communication", min: 0, max: 2, step: 0.05 },
+  { name: "limit", label: "memory limit a rank", min: 0, max: 16, step: 0.5 },
+];
+
+class Controls {
+  constructor(parent, about, model, choose) {
+    Object.assign(this, { about, model, choose });
+    this.top = add(parent, "div", "row");
+    this.select = addChoice(this.top, "schedule", about.titles, (choice) => choose({ choice }));
+    const box = add(parent, "div", "sliders", "", { role: "group", "aria-label": "What the schedule depends on" });
+    this.parts = SLIDERS.map((slider) => this.addSlider(box, slider));
+    this.own = add(parent, "label", "own", "A line a rank: F, B, W or BW and a micro-batch, a stage before it. ");
+    const named = { spellcheck: "false", "aria-label": "your own order, a line a rank" };
+    this.text = add(this.own, "textarea", "", "", named);
+    this.text.addEventListener("input", () => choose({ text: this.text.value }));
+    this.follow();
+  }
+
+  addSlider(box, { name, label, min, max, step }) {
+    const part = add(box, "label", "slider"), head = add(part, "span", "slider-head");
+    add(head, "span", "", label);
+    const value = add(head, "span", "value");
+    const input = add(part, "input", "range", "", { type: "range", min, max, step, "aria-label": label });
+    input.addEventListener("input", () => this.choose({ [name]: this.valueOf(name, +input.value) }));
+    return { input, value, part, name, max };
+  }
+
+  valueOf(name, value) {
+    return name === "limit" && !value ? null : value;
+  }
+
+  // p, m and v of an order that the reader wrote follow from what is written.
+  usable(name) {
+    const choice = this.model.get("choice"), loop = choice === "hand" && this.model.get("placement") === "loop";
+    if (name === "v") return loop || this.about.with_chunks.includes(choice);
+    return choice !== "own" || !["p", "m"].includes(name);
+  }
+
+  follow() {
+    const { model } = this, choice = model.get("choice");
+    this.select.value = choice;
+    for (const { input, value, part, name, max } of this.parts) {
+      const now = model.get(name), words = now === null ? "none" : amount(now);
+      input.max = name === "limit" ? Math.max(max, model.get("m")) : Math.max(max, now);
+      if (+input.value !== (now ?? 0)) input.value = now ?? 0;
+      input.disabled = !this.usable(name);
+      part.classList.toggle("lab-sx-off", input.disabled);
+      input.setAttribute("aria-valuetext", name === "limit" && now !== null ? `${words} micro-batches` : words);
+      say(value, words);
+    }
+    this.own.hidden = choice !== "own";
+    if (this.text.value !== model.get("text")) this.text.value = model.get("text");
+    this.text.rows = Math.max(2, model.get("p"));
+  }
+}

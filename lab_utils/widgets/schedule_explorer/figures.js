@@ -1,0 +1,41 @@
+// One button runs the order on real ranks: then its parity in words, and the measured times above the predicted ones.
+
+class Figures {
+  constructor(parent, about, model, choose) {
+    Object.assign(this, { model, about });
+    this.root = add(parent, "div", "run");
+    this.root.hidden = !about.can_run;
+    const row = add(this.root, "div", "row");
+    const ranks = `${about.can_run} rank${about.can_run > 1 ? "s" : ""}`;
+    this.button = addButton(row, `Run on ranks (${ranks} here)`, () => choose({ _runs: model.get("_runs") + 1 }));
+    this.says = add(this.root, "div", "says", "", { role: "status", "aria-live": "polite" });
+    this.boards = ["measured on the ranks", "predicted from the measured costs"].map((label) => this.addFigure(label));
+    this.told = add(this.root, "div", "quiet");
+  }
+
+  addFigure(label) {
+    const box = add(this.root, "div", "figure");
+    add(box, "div", "quiet", label);
+    const marked = (item) => say(this.told, item ? board.told(item) : "");
+    const board = new Board(box, this.about.style, { label, marked, seconds: true });
+    return { box, board };
+  }
+
+  follow() {
+    const ran = this.model.get("_ran"), boxes = boxesOf(this.model.get("_ran_boxes"));
+    this.button.disabled = ran.state === "running";
+    this.says.replaceChildren();
+    for (const sentence of ran.says ?? []) add(this.says, "div", "", sentence);
+    this.says.classList.toggle("lab-sx-wrong", ["failed", "differs"].includes(ran.state));
+    this.boards.forEach(({ box, board }, at) => {
+      box.hidden = !ran.ops;
+      if (!ran.ops) return;
+      const { ranks, extent, named, chunks, extent_text: words } = ran, size = FIELDS * ran.ops;
+      board.show({ ranks, extent, named, chunks, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
+    });
+  }
+
+  leave() {
+    for (const { board } of this.boards) board.leave();
+  }
+}

@@ -1,0 +1,69 @@
+// Ops placed by hand: the next ones of the chosen rank as buttons, any other in words; undo.
+
+const PLACING_KEYS = { f: "F", b: "B", w: "W", x: "BW" };
+const HAND_KEYS = "On the picture: up and down choose a rank; f, b, w and x (BW) place, Backspace undoes.";
+
+class Hand {
+  constructor(parent, about, model, choose, board) {
+    Object.assign(this, { model, choose, board, offers: [] });
+    this.root = add(parent, "div", "hand", "", { role: "group", "aria-label": "Place ops by hand" });
+    const row = add(this.root, "div", "row");
+    this.select = addChoice(row, "stages", about.placements, (placement) => choose({ placement, moves: [] }));
+    this.undone = addButton(row, "Undo", () => this.undo());
+    addButton(row, "Start empty", () => choose({ moves: [] }));
+    const any = { type: "text", size: 6, placeholder: "F0", "aria-label": "any op for this rank" };
+    const label = add(row, "label", "choice", "any op ");
+    this.any = add(label, "input", "any", "", any);
+    this.any.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter" && this.any.value.trim()) this.place(this.any.value.trim()), (this.any.value = "");
+    });
+    this.next = add(this.root, "div", "offers", "", { role: "group" });
+    add(this.root, "div", "quiet", HAND_KEYS);
+  }
+
+  place(word, rank = this.board.rank) {
+    this.choose({ moves: [...this.model.get("moves"), [rank, word]] });
+  }
+
+  undo() {
+    if (this.model.get("moves").length) this.choose({ moves: this.model.get("moves").slice(0, -1) });
+  }
+
+  // A key on the picture; whether it was one of ours.
+  key({ key }) {
+    if (this.root.hidden) return false;
+    if (key === "Backspace") this.undo();
+    else if (PLACING_KEYS[key.toLowerCase()]) this.placeKind(PLACING_KEYS[key.toLowerCase()]);
+    else return false;
+    return true;
+  }
+
+  // The first of that kind that is legal, or else one whose refusal explains why.
+  placeKind(kind) {
+    const mine = this.offers.filter(([rank, word]) => rank === this.board.rank && word.replace(/\d/g, "") === kind);
+    const offer = mine.find(([, , why]) => !why) ?? mine[0];
+    if (offer) this.place(offer[1]);
+  }
+
+  follow(drawn) {
+    const { model, board } = this;
+    this.root.hidden = model.get("choice") !== "hand";
+    this.offers = drawn.offers ?? [];
+    this.select.value = model.get("placement");
+    this.undone.disabled = !model.get("moves").length;
+    this.next.setAttribute("aria-label", `Next ops of rank ${board.rank}`);
+    const mine = this.offers.filter(([rank]) => rank === board.rank);
+    const focused = [...this.next.children].indexOf(document.activeElement);
+    this.next.replaceChildren();
+    const words = `rank ${board.rank} ${mine.length ? "next:" : "has run all its ops"}`;
+    const name = add(this.next, "span", "offers-name", words);
+    name.classList.toggle("lab-sx-quiet", !mine.length);
+    for (const [rank, word, why] of mine) {
+      const label = why ? `${word}, not now` : word;
+      const button = addButton(this.next, word, () => this.place(word, rank), { "aria-label": label, title: why });
+      if (why) button.setAttribute("aria-disabled", "true"); // it can still be pressed: then the reason is said
+    }
+    if (focused > 0) (this.next.children[Math.min(focused, this.next.children.length - 1)] ?? board.area).focus();
+  }
+}
