@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import failing_programs
 import pytest
+from conftest import GROUP_TIMEOUT_S
 from failing_programs import (
     compute_for_ever,
     line_of,
@@ -23,7 +24,7 @@ from lab_utils.ranks import RankError, Ranks, StartError, on_rank
 from lab_utils.ranks.cluster import START_TIMEOUT_S
 
 PROGRAMS = failing_programs.__file__
-QUICK_S = 2.0  # well below the time-out: nobody waited for it
+QUICK_S = GROUP_TIMEOUT_S / 2  # well below the time-out: nobody waited for it
 
 
 @pytest.fixture

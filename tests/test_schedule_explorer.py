@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import sys
 import weakref
 
 import numpy as np
@@ -165,7 +164,7 @@ def test_an_order_of_the_readers_runs_on_ranks_and_equals_serial(ranks2: Ranks) 
     for rows in (measured[measured[:, 0] == 0], measured[measured[:, 0] == 1]):
         assert (rows[1:, 4] >= rows[:-1, 5]).all()  # one after the other, in the schedule's order
     loaded = ranks2.run(lambda: sorted({"anywidget", "ipywidgets"} & __import__("sys").modules.keys()))
-    assert loaded == [[], []] and "torch" not in sys.modules
+    assert loaded == [[], []]
 
 
 def test_fewer_ranks_than_there_are_and_what_cannot_run(ranks2: Ranks) -> None:
