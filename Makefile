@@ -99,6 +99,7 @@ $(TORCH_STAMP): $(VENV)/.made
 $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml
 	@echo 'Installing JupyterLab, ipyparallel and the lab: about 400 MB ...'
 	@$(PIP) -e .
+	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
 	@$(PY) -c 'import lab_utils.timeline.kernel, lab_utils.schedule.search_moves'  # compiled now: no slider waits for it
 	@touch $@
 

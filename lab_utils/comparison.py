@@ -77,15 +77,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row for each strategy. `repr` has what is the same on every run; `measured` the seconds of this one."""
+    """A row for each strategy. `repr` has what is the same on every run; `measured` what this one took and held."""
 
     rows: tuple[Row, ...]
     below: float
 
     @property
     def counted(self) -> Table:
-        """Steps to the loss, the loss on held-out text, and the busiest rank's bytes."""
-        head = ["strategy", f"steps to {self.below:g}", "held-out loss", "sent a step", "held"]
+        """Steps to the loss, the loss on held-out text, and the bytes that the busiest rank sends."""
+        head = ["strategy", f"steps to {self.below:g}", "held-out loss", "sent a step"]
         return Table(head, [self._counted(row) for row in self.rows])
 
     @property
@@ -96,9 +96,10 @@ class Comparison:
 
     @property
     def measured(self) -> Table:
-        """Seconds until the loss was reached, on this machine's ranks: they share its cores, so it is no cluster."""
-        rows = [[row.name, "-" if row.measured_s is None else time_text(row.measured_s)] for row in self.rows]
-        return Table(["strategy", f"measured, to {self.below:g}"], rows)
+        """Seconds to the loss on this machine's ranks, which share its cores; and what the fullest rank held."""
+        took = ["-" if row.measured_s is None else time_text(row.measured_s) for row in self.rows]
+        rows = [[row.name, time, bytes_text(row.held_bytes)] for row, time in zip(self.rows, took, strict=True)]
+        return Table(["strategy", f"measured, to {self.below:g}", "held"], rows)
 
     def times_s(self, name: str) -> dict[str, float]:
         """Strategy → predicted seconds to the loss on this hardware; without those that did not reach it."""
@@ -106,7 +107,7 @@ class Comparison:
 
     def _counted(self, row: Row) -> list[str]:
         steps = "-" if row.steps is None else str(row.steps)
-        return [row.name, steps, f"{row.held_out:.2f}", bytes_text(round(row.sent_bytes)), bytes_text(row.held_bytes)]
+        return [row.name, steps, f"{row.held_out:.2f}", bytes_text(round(row.sent_bytes))]
 
     def _predicted(self, row: Row) -> list[str]:
         cells = [row.name]

@@ -61,4 +61,4 @@ def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
 
 def _text(text: str, node: ast.stmt) -> str:
     """Without decorators, at the left margin."""
-    return dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
+    return dedent(" " * node.col_offset + ast.get_source_segment(text, node))
