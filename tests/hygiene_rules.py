@@ -24,7 +24,7 @@ MOST_CELL_LINES = 12
 MOST_MEDIAN_LINES = 4
 MOST_BYTES = 500_000
 ALLOWED_TAGS = {"nbval-ignore-output", "raises-exception"}
-REASONS = {"timings"}  # what a cell may differ in from run to run, so that its output is not compared
+REASONS = {"timings", "memory"}  # what a cell may differ in from run to run, so that its output is not compared
 OWN_PATHS = re.compile(r"/root/|/home/\w|/Users/\w|/tmp/\w|C:\\Users")
 
 Notebook = dict[str, Any]
