@@ -14,7 +14,7 @@ ROOMS = (
     "__main__ soak bench record doctor launch lab_utils exercises widgets ranks strategies comm parity comparison "
     "render planner schedule timeline corpus gpt memory lazy"
 ).split()
-LIVE, STILL = "application/vnd.jupyter.widget-view+json", "image/svg+xml"
+LIVE = "application/vnd.jupyter.widget-view+json"
 PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}
 HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}
 
@@ -73,8 +73,8 @@ def cell_complaints(cell: dict[str, Any]) -> Iterator[str]:
         yield "a stored error and the tag raises-exception go together"
     if prints(source_of(cell)) and not cell["outputs"]:
         yield "prints, but no output is stored"
-    if any({LIVE, STILL} <= output.get("data", {}).keys() for output in cell["outputs"]):
-        yield "a widget is stored beside its picture: whoever reads without a kernel is to get the picture"
+    if any(LIVE in output.get("data", {}) for output in cell["outputs"]):
+        yield "a widget is stored, whose model went with its kernel: readers are to get its picture, or its words"
     if path := OWN_PATHS.search(str(cell["outputs"])):
         yield f"an output names {path[0]}…, a path of the author's machine"
 
