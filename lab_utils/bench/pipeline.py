@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lab_utils.bench import turns
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
 RANKS, MICROBATCHES = 2, 8
-WARM_UP, TURNS, STEPS_EACH = 3, 24, 2
+TURNS = 24
 LAYERS, CHANNELS, BLOCK, VOCABULARY, BATCH = 8, 128, 64, 256, 16
-LAB, TORCH = "lab", "torch"
 SCHEDULES = {  # name: (the lab's, torch's, stages a rank)
     "gpipe": ("gpipe", "ScheduleGPipe", 1),
     "1f1b": ("one_f_one_b", "Schedule1F1B", 1),
@@ -19,27 +19,9 @@ SCHEDULES = {  # name: (the lab's, torch's, stages a rank)
 
 
 # ---------------------------------------------------------------------- on a rank
-def in_turns(name: str, turns: int = TURNS) -> list[tuple[float, float]]:
+def in_turns(name: str, count: int = TURNS) -> list[tuple[float, float]]:
     """Seconds of a step by the lab and by PyTorch, next to each other; who goes first alternates."""
-    import time
-
-    import torch.distributed as dist
-
-    steps = {LAB: lab_step(name), TORCH: torch_step(name)}
-
-    def seconds(whose: str) -> float:
-        dist.barrier()
-        began_s = time.perf_counter()
-        for _ in range(STEPS_EACH):
-            steps[whose]()
-        dist.barrier()
-        return (time.perf_counter() - began_s) / STEPS_EACH
-
-    taken = []
-    for turn in range(WARM_UP + turns):
-        of = {whose: seconds(whose) for whose in ((LAB, TORCH) if turn % 2 else (TORCH, LAB))}
-        taken.append((of[LAB], of[TORCH]))
-    return taken[WARM_UP:]
+    return turns.in_turns(lab_step(name), torch_step(name), count)
 
 
 def lab_step(name: str) -> Callable[[], Any]:

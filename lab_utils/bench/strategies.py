@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lab_utils.bench import turns
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
 RANKS = 2
-WARM_UP, TURNS, STEPS_EACH = 4, 12, 2
+TURNS = 12
 VOCABULARY, BLOCK = 1024, 64
 LAB, TORCH = "lab", "torch"
 
@@ -28,27 +29,9 @@ PAIRS = {"buckets": "DDP", "zero1": "ZeroRedundancyOptimizer", "zero3": "FSDP2"}
 
 
 # ---------------------------------------------------------------------- on a rank
-def in_turns(pair: str, size: Size, turns: int = TURNS) -> list[tuple[float, float]]:
+def in_turns(pair: str, size: Size, count: int = TURNS) -> list[tuple[float, float]]:
     """Seconds of a step by the lab and by PyTorch, next to each other; who goes first alternates."""
-    import time
-
-    import torch.distributed as dist
-
-    steps = {whose: program(pair, whose, size) for whose in (LAB, TORCH)}
-
-    def seconds(whose: str) -> float:
-        dist.barrier()
-        began_s = time.perf_counter()
-        for _ in range(STEPS_EACH):
-            steps[whose]()
-        dist.barrier()
-        return (time.perf_counter() - began_s) / STEPS_EACH
-
-    taken = []
-    for turn in range(WARM_UP + turns):
-        of = {whose: seconds(whose) for whose in ((LAB, TORCH) if turn % 2 else (TORCH, LAB))}
-        taken.append((of[LAB], of[TORCH]))
-    return taken[WARM_UP:]
+    return turns.in_turns(*(program(pair, whose, size) for whose in (LAB, TORCH)), count)
 
 
 def peak_bytes(pair: str, whose: str, size: Size) -> int:
