@@ -7,7 +7,7 @@ import pytest
 
 from lab_utils.exercises import check, solution
 from lab_utils.exercises.data_steps import BACKWARD_MS, exposed_ms
-from lab_utils.exercises.weighing import sizes_of
+from lab_utils.exercises.data_weighing import sizes_of
 from lab_utils.ranks import on_rank
 
 FUNCTION = {"01.6": "my_accumulate", "01.7": "my_order", "01.8": "my_gradients"}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab_utils.exercises.code import on_the_ranks
+from lab_utils.exercises.data_shuffling import examine_order
+from lab_utils.exercises.data_weighing import examine_accumulate, examine_gradients, sizes_of
 from lab_utils.exercises.exercise import Exercise
 from lab_utils.exercises.numeric import Quantity, numeric
-from lab_utils.exercises.orders import examine_order
-from lab_utils.exercises.weighing import examine_accumulate, examine_gradients, sizes_of
 
 RANKS = 4
 BACKWARD_MS, BUCKETS = 80.0, 4

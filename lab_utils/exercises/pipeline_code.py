@@ -13,7 +13,7 @@ from lab_utils.exercises.pipeline_judging import WHOLE, length, longest_pause
 from lab_utils.schedule import Draft, schedules
 from lab_utils.schedule.orders import Unreadable
 
-LAB_LINE = re.compile(r" \(pipeline_\w*on_ranks\.py:\d+\)")
+LAB_LINE = re.compile(r" \(on_ranks_pipeline\w*\.py:\d+\)")
 SIZES = ((2, 4), (3, 4), (4, 8), (4, 2), (1, 3), (5, 1), (8, 32))  # ranks and micro-batches that my_order is asked for
 
 

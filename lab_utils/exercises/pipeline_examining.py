@@ -7,12 +7,12 @@ from math import inf, isclose, isfinite
 
 import numpy as np
 
-from lab_utils.exercises import pipeline_on_ranks
+from lab_utils.exercises import on_ranks_pipeline
+from lab_utils.exercises.data_weighing import factor_of, mean_of
 from lab_utils.exercises.exercise import Finding
 from lab_utils.exercises.on_ranks import LEARNING_RATE
-from lab_utils.exercises.pipeline_on_ranks import MICROBATCHES, SAMPLES
+from lab_utils.exercises.on_ranks_pipeline import MICROBATCHES, SAMPLES
 from lab_utils.exercises.training import CLOSE, Tensors
-from lab_utils.exercises.weighing import _mean, _times
 from lab_utils.ranks import Ranks
 
 Results = Sequence[dict]
@@ -21,24 +21,24 @@ Results = Sequence[dict]
 # ---------------------------------------------------------------------- my_step
 def examine_step(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_step(stage, parts, like)`: every stage's gradients are serial's."""
-    results = ranks.run(pipeline_on_ranks.stepped, function)
+    results = ranks.run(on_ranks_pipeline.stepped, function)
     if lost := next(_lost(results), None):
         return Finding((lost,))
     if not _off(results):
         return None
-    factors = [_times(each["found"], each["serial"]) for each in results]
+    factors = [factor_of(each["found"], each["serial"]) for each in results]
     if None not in factors:
         return _by_factors(factors, results)
     for number in range(MICROBATCHES):
-        if None not in [_times(each["found"], each["alone"][number]) for each in results]:
+        if None not in [factor_of(each["found"], each["alone"][number]) for each in results]:
             return Finding((f"gradients on every rank are those of micro-batch {number} alone",))
-        if None not in [_times(each["found"], _without(each["alone"], number)) for each in results]:
+        if None not in [factor_of(each["found"], _without(each["alone"], number)) for each in results]:
             return Finding((f"what micro-batch {number} adds to the gradients is missing, on every rank",))
     return Finding(tuple(_told(results)))
 
 
 def _without(alone: Sequence[Tensors], number: int) -> Tensors:
-    return _mean([*alone[:number], *alone[number + 1 :]])
+    return mean_of([*alone[:number], *alone[number + 1 :]])
 
 
 def _by_factors(factors: Sequence[float], results: Results) -> Finding:
@@ -98,7 +98,7 @@ def _told(results: Results) -> Iterator[str]:
 # ---------------------------------------------------------------------- my_run
 def examine_slots(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_run(order, forward, backward)`: each backward with its own forward's activations."""
-    results = ranks.run(pipeline_on_ranks.slotted, function)
+    results = ranks.run(on_ranks_pipeline.slotted, function)
     for rank, each in enumerate(results):
         if complaint := _other_order(each["ran"], each["order"]):
             return Finding((f"rank {rank} {complaint}",))
@@ -135,7 +135,7 @@ def _word(op: tuple[str, int]) -> str:
 # ---------------------------------------------------------------------- my_backward
 def examine_weights(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_backward(layer, inputs, arrive, leave)`: B's gradients first, from the last rank, then W's."""
-    results = ranks.run(pipeline_on_ranks.weighted, function)
+    results = ranks.run(on_ranks_pipeline.weighted, function)
     for rank, each in reversed(list(enumerate(results))):  # what goes wrong behind goes on to all before
         if complaint := _left_wrongly(each):
             return Finding((f"rank {rank} {complaint}",))
@@ -155,7 +155,7 @@ def _left_wrongly(each: dict) -> str:
         found = each["left"][number]
         if _difference(found, wanted) > CLOSE:
             same = [n for n, other in enumerate(each["inputs_grad"]) if _difference(found, other) <= CLOSE]
-            factor = _times({"": found}, {"": wanted})
+            factor = factor_of({"": found}, {"": wanted})
             times = f": it is {factor:.2f} × serial's" if factor else "" if found.any() else ": it is zero"
             why = f": it is micro-batch {same[0]}'s" if same else times
             return f"hands on a gradient of micro-batch {number}'s input that is not serial's{why}"
@@ -172,7 +172,7 @@ def _weight_wrongly(each: dict) -> str:
     if _difference(found, serial) <= CLOSE:
         return ""
     for number, part in enumerate(alone):
-        if factor := _times({"": found}, {"": part}):
+        if factor := factor_of({"": found}, {"": part}):
             return f"is {factor:.2f} × what micro-batch {number} alone gives: nothing of the others is in it"
         if _difference(found, serial - part) <= CLOSE:
             return f"lacks what micro-batch {number} adds"
@@ -183,7 +183,7 @@ def _weight_wrongly(each: dict) -> str:
             return f"is what comes out if every W takes the gradient of micro-batch {number}"
     if _difference(found, serial.T) <= CLOSE:
         return "is serial's, transposed"
-    factor = _times({"": found}, {"": serial})
+    factor = factor_of({"": found}, {"": serial})
     return (
         f"is {factor:.2f} × serial's" if factor else f"differs from serial by {_difference(found, serial):.2g} relative"
     )
@@ -192,7 +192,7 @@ def _weight_wrongly(each: dict) -> str:
 # ---------------------------------------------------------------------- my_tied
 def examine_tied(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_tied(stage)`: both copies of the tied weight have the sum, and nothing else has changed."""
-    results = ranks.run(pipeline_on_ranks.tied, function)
+    results = ranks.run(on_ranks_pipeline.tied, function)
     names = {0: "tokens.weight", len(results) - 1: "head.weight"}
     for rank, each in enumerate(results):
         others = {name: gradient for name, gradient in each["own"].items() if name != names.get(rank)}
@@ -219,7 +219,7 @@ def _tied_wrongly(found: np.ndarray | None, parts: Sequence[np.ndarray], first: 
         return f"has only its own part of the gradient, that of the {here}: the part of the {there} is missing"
     if _difference(found, other) <= CLOSE:
         return f"has only the other part of the gradient, that of the {there}: its own is lost"
-    factor = _times({"": found}, {"": total})
+    factor = factor_of({"": found}, {"": total})
     return f"has {factor:.2f} × serial's gradient" if factor else "has a gradient that is no sum of the two parts"
 
 

@@ -38,7 +38,7 @@ def slotted(function: Callable | str) -> dict[str, Any]:
     """
     import torch.distributed as dist
 
-    from lab_utils.exercises.pipeline_stage_on_ranks import Running
+    from lab_utils.exercises.on_ranks_pipeline_stage import Running
     from lab_utils.schedule import schedules
 
     model, (stage, _) = _gpt(), _stage()
@@ -59,7 +59,7 @@ def weighted(function: Callable | str) -> dict[str, Any]:
     "weight": its weight's gradient; "left": {micro-batch: gradient of the input}, as the reader handed them on.
     "inputs" and "outputs_grad" [micro-batch], and "inputs_grad": what they are in serial training.
     """
-    from lab_utils.exercises.pipeline_stage_on_ranks import Chain
+    from lab_utils.exercises.on_ranks_pipeline_stage import Chain
 
     chain = Chain(MICROBATCHES, SAMPLES, CHANNELS)
     layer = chain.layer()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lab_utils.exercises import steps_on_ranks
+from lab_utils.exercises import on_ranks_steps
 from lab_utils.exercises.exercise import Finding
 from lab_utils.exercises.on_ranks import BLOCKS
 from lab_utils.ranks import Ranks
@@ -15,7 +15,7 @@ NAMED = 4  # blocks that a sentence names
 
 def examine_order(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_order(blocks, epoch)`, asked on every rank for two epochs, twice."""
-    results = ranks.run(steps_on_ranks.ordered, function, BLOCKS, EPOCHS)
+    results = ranks.run(on_ranks_steps.ordered, function, BLOCKS, EPOCHS)
     for rank, result in enumerate(results):
         if name := result["strange"]:
             return Finding((f"{name} came back on rank {rank}: return the numbers of this rank's blocks, in order",))

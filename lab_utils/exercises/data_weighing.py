@@ -7,7 +7,7 @@ from math import isclose
 
 import numpy as np
 
-from lab_utils.exercises import steps_on_ranks
+from lab_utils.exercises import on_ranks_steps
 from lab_utils.exercises.exercise import Finding
 from lab_utils.exercises.on_ranks import BATCH
 from lab_utils.exercises.training import CLOSE, Tensors
@@ -41,16 +41,16 @@ class Gradients:
 
     def times(self, wanted: Tensors) -> float | None:
         """The number k if every rank has k × these tensors."""
-        factors = [_times(found, wanted) for found in self.found]
+        factors = [factor_of(found, wanted) for found in self.found]
         return factors[0] if None not in factors and isclose(min(factors), max(factors), rel_tol=CLOSE) else None
 
     def own(self) -> bool:
         """Whether every rank has a multiple of the sum of its own parts."""
         pairs = zip(self.found, self.alone, strict=True)
-        return all(_times(found, _mean(parts)) is not None for found, parts in pairs)
+        return all(factor_of(found, mean_of(parts)) is not None for found, parts in pairs)
 
     def of_last(self) -> bool:
-        return self.times(_mean([parts[-1] for parts in self.alone])) is not None
+        return self.times(mean_of([parts[-1] for parts in self.alone])) is not None
 
     def others(self, sentence: str) -> Finding:
         first, *more = self.serial
@@ -65,7 +65,7 @@ class Gradients:
 def examine_accumulate(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_accumulate(model, parts)`: the batch's gradients, and one time over the wire."""
     parts = 4 if ranks.size == 2 else 2  # another number than the ranks', to tell the two mistakes apart
-    trace = ranks.record(steps_on_ranks.accumulated, function, parts, count=False)
+    trace = ranks.record(on_ranks_steps.accumulated, function, parts, count=False)
     gradients = Gradients(trace.results)
     if lost := next(gradients.lost(), None):
         return Finding((lost,))
@@ -105,7 +105,7 @@ def _rounds(trace: Trace, gradients: Tensors) -> int:
 def examine_gradients(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `my_gradients(model, x, y)` on shards of different sizes: the batch's gradients."""
     sizes = sizes_of(ranks.size)
-    gradients = Gradients(ranks.run(steps_on_ranks.from_uneven_shards, function, sizes))
+    gradients = Gradients(ranks.run(on_ranks_steps.from_uneven_shards, function, sizes))
     if lost := next(gradients.lost(), None):
         return Finding((lost,))
     return None if gradients.compared().equal else _weighed_wrongly(gradients, sizes)
@@ -113,7 +113,7 @@ def examine_gradients(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 def _weighed_wrongly(gradients: Gradients, sizes: Sequence[int]) -> Finding:
     last = len(sizes) - 1
-    of_means = gradients.times(_mean([parts[0] for parts in gradients.alone]))
+    of_means = gradients.times(mean_of([parts[0] for parts in gradients.alone]))
     if of_means is not None:
         what = "the mean" if isclose(of_means, 1, rel_tol=CLOSE) else f"{of_means:.2f} × the mean"
         unfair = f"rank 0 has {sizes[0]} of {BATCH} blocks and rank {last} has {sizes[last]}, and they weigh the same"
@@ -133,7 +133,7 @@ def sizes_of(ranks: int) -> list[int]:
     return np.diff(ends).tolist()
 
 
-def _times(found: Tensors, wanted: Tensors) -> float | None:
+def factor_of(found: Tensors, wanted: Tensors) -> float | None:
     """The number k for which found = k × wanted, by what is largest in wanted; None when there is none."""
     name = max(wanted, key=lambda name: np.abs(wanted[name]).max())
     at = np.abs(wanted[name]).argmax()
@@ -142,5 +142,5 @@ def _times(found: Tensors, wanted: Tensors) -> float | None:
     return float(factor) if same and factor else None
 
 
-def _mean(several: Sequence[Tensors]) -> Tensors:
+def mean_of(several: Sequence[Tensors]) -> Tensors:
     return {name: np.mean([tensors[name] for tensors in several], axis=0) for name in several[0]}
