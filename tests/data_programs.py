@@ -19,7 +19,8 @@ def strategies(units=None):
     from lab_utils.strategies.data.buckets import Buckets
     from lab_utils.strategies.data.contenders import Flat, OneByOne
     from lab_utils.strategies.data.multi_hop import MultiHop
-    from lab_utils.strategies.data.zero1 import ShardedGradients, ShardedOptimizer
+    from lab_utils.strategies.data.zero1 import ShardedOptimizer
+    from lab_utils.strategies.data.zero2 import ShardedGradients
     from lab_utils.strategies.data.zero3 import ShardedParameters
 
     small = {"bucket_mb": 0.02}

@@ -62,23 +62,20 @@ def test_each_stage_holds_what_the_paper_says(ranks: Ranks, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_sends_what_the_paper_says(ranks4: Ranks, stage: str) -> None:
-    """A reduce-scatter and an all-gather of all parameters; stage 3 gathers units once more, for the backward.
-
-    On gloo the ranks exchange their pieces (all-to-all) instead: as many bytes.
-    """
-    trace = ranks4.record(two_steps, stage)
+def test_each_stage_sends_what_the_paper_says(ranks: Ranks, stage: str) -> None:
+    """A reduce-scatter and an all-gather of all parameters; stage 3 gathers units once more, for the backward."""
+    trace = ranks.record(two_steps, stage)
     found = trace.results[0]
     for ops in trace.ops:
-        bytes_of = {"all_gather": 0, "all_to_all": 0}
+        bytes_of = {"all_gather": 0, "reduce_scatter": 0}
         for op in ops:
             name = op.name.removesuffix("_single")
             if op.kind == "collective" and name in bytes_of:
                 bytes_of[name] += op.bytes
-        assert bytes_of["all_to_all"] == 2 * found["padded"]
+        assert bytes_of["reduce_scatter"] == 2 * found["padded"]
         again = found["units"] if stage == "zero3" else 0
         brought = bytes_of["all_gather"]  # an op's bytes are those of this rank's piece
-        assert ranks4.size * brought == 2 * (found["padded"] + again)
+        assert ranks.size * brought == 2 * (found["padded"] + again)
 
 
 def clipped(stage: str) -> tuple[list[float], list[float]]:

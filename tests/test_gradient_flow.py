@@ -40,7 +40,7 @@ def test_four_ranks_and_one_bucket(ranks4: Ranks) -> None:
     assert_as_computed_alone(records, programs.own_gradients(4))
 
 
-@pytest.mark.parametrize(("strategy", "op"), [("buckets", "all_reduce"), ("zero1", "all_to_all")])
+@pytest.mark.parametrize(("strategy", "op"), [("buckets", "all_reduce"), ("zero1", "reduce_scatter")])
 def test_buckets_that_are_announced(ranks4: Ranks, strategy: str, op: str) -> None:
     """Each names its parameters, bytes (padded to four pieces) and op, however its tensors fit together."""
     trace, records = recorded(ranks4, programs.announced, strategy)
@@ -57,9 +57,8 @@ def test_comparing_is_not_in_the_trace(ranks2: Ranks) -> None:
     assert names[0] == names[1] and names[0].count("all_reduce") == 1 + 2 + 2  # the first step had one bucket
     for record, ops in zip(records, trace.ops, strict=True):
         ended_s = record.ended_s - min(other.origin_s for other in records)
-        before = [op for op in ops if op.issue_s <= ended_s]
-        after = ops[len(before)]  # the program goes on, and nothing is said of what was between
-        assert max(op.done_s for op in before) < ended_s + 1e-3 and after.issue_s > ended_s + 1e-4
+        assert [op.issue_s < ended_s for op in ops if op.kind == "collective"] == [True] * len(names[0])
+        assert any(op.issue_s > ended_s for op in ops)  # the program goes on, and nothing is said of what was between
 
 
 def test_a_forgotten_gradient_disagrees_after_too(ranks2: Ranks) -> None:

@@ -24,6 +24,7 @@ from lab_utils.comm.ledger import Channel
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
 from lab_utils.comm.standing import ANY_SOURCE, Stream
+from lab_utils.comm.told import told
 from lab_utils.comm.work import JoinedWork, RecordedWork
 
 BACKEND = "lab"
@@ -234,8 +235,7 @@ def _shape(shape: torch.Size) -> str:
 def _collective(method: str, name: str):
     def collective(self: RecordedGroup, *args, **kwargs) -> Work:
         passed = (*args, *kwargs.values())
-        given = given_tensors(method, passed)
-        entry = self._collective_entry(name, given, is_asynchronous(passed))
+        entry = self._collective_entry(*told(name, given_tensors(method, passed)), is_asynchronous(passed))
         entry.signature = what_is_compared(method, passed, self._ranks, entry.signature)
         return self._forward(entry, lambda: getattr(self._inner, method)(*args, **kwargs))
 

@@ -13,7 +13,7 @@ _HOME = {
     "Buckets": "buckets",
     "accumulate": "shares",
     "ShardedOptimizer": "zero1",
-    "ShardedGradients": "zero1",
+    "ShardedGradients": "zero2",
     "ShardedParameters": "zero3",
     "SynchronousServer": "server",
     "AsynchronousServer": "server_async",

@@ -18,7 +18,8 @@ from lab_utils.strategies.data.server import SynchronousServer
 from lab_utils.strategies.data.server_async import AsynchronousServer
 from lab_utils.strategies.data.server_ends import Server
 from lab_utils.strategies.data.top_k import TopK
-from lab_utils.strategies.data.zero1 import ShardedGradients, ShardedOptimizer
+from lab_utils.strategies.data.zero1 import ShardedOptimizer
+from lab_utils.strategies.data.zero2 import ShardedGradients
 from lab_utils.strategies.data.zero3 import ShardedParameters
 
 Attach = Callable[[nn.Module, torch.optim.Optimizer], object]

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils.strategies.data.bucket import Bucket, cut, views
+from lab_utils.strategies.data.exchange import all_gather
 
 WHOLE_TENSORS = ("Adafactor", "LBFGS", "Muon", "SparseAdam")
 
@@ -57,7 +58,7 @@ class Flat:
     def gather(self, group: dist.ProcessGroup) -> dist.Work:
         """Bring all pieces into `whole`; wait for what comes back."""
         with torch.no_grad():
-            return dist.all_gather_single(self.whole, self.piece.detach(), group=group, async_op=True)
+            return all_gather(self.whole, self.piece.detach(), group)
 
     def spans(self, group: dist.ProcessGroup) -> Iterator[tuple[str, int, int, Tensor]]:
         """What of which parameter lies in this rank's piece: (name, first element, end, where in the piece)."""

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from lab_utils.strategies.data.bucket import Bucket
 from lab_utils.strategies.data.buckets import Pending
+from lab_utils.strategies.data.exchange import Finish, is_exchanged, reduce_scatter, room_numel
 from lab_utils.strategies.data.flats import Flat
-
-Finish = Callable[[], object]
 
 
 def nothing(flat: Flat) -> None:
@@ -31,6 +30,8 @@ class Scatter:
     A bucket leaves when the one before has arrived, so one of them at a time needs room on the wire.
     """
 
+    op = "reduce_scatter"  # what a trace calls it
+
     flats: Sequence[Flat]
     frees: bool
     leaving: Callable[[Flat], None] = nothing
@@ -43,23 +44,18 @@ class Scatter:
         if self._last:
             self._last.wait()
         into = torch.empty_like(flat.piece, requires_grad=False) if self.frees else self._in_place(flat, group)
-        work, finish = reduce_scatter(bucket.flat, into, group, self._room_for(bucket.flat))
+        work, finish = reduce_scatter(bucket.flat, into, group, self._room_for(bucket.flat, group))
         self._last = _Scattered(flat, into, work, finish, self.frees)
         return self._last
 
-    def _room_for(self, flat: Tensor) -> Tensor | None:
+    def _room_for(self, flat: Tensor, group: dist.ProcessGroup) -> Tensor | None:
         """What the ranks' pieces are received in, where they are exchanged: made once, as large as any will need."""
-        if not _exchanges(flat):
+        if not is_exchanged(flat):
             return None
         if flat.dtype not in self._room:
-            most = max(each.whole.numel() for each in self.flats if each.whole.dtype is flat.dtype)
+            most = max(room_numel(each.whole, group) for each in self.flats if each.whole.dtype is flat.dtype)
             self._room[flat.dtype] = flat.new_empty(most)
-        return self._room[flat.dtype][: flat.numel()]
-
-    @property
-    def op(self) -> str:
-        """What a trace calls it."""
-        return "all_to_all" if _exchanges(self.flats[0].piece) else "reduce_scatter"
+        return self._room[flat.dtype][: room_numel(flat, group)]
 
     def begin(self) -> None:
         """A backward begins: what an earlier one left that failed half-way counts no more."""
@@ -73,24 +69,6 @@ class Scatter:
                 "overwrites it: call optimizer.zero_grad() before, or let the earlier ones run inside no_sync()."
             )
         return flat.bucket.piece(group)
-
-
-def reduce_scatter(
-    whole: Tensor, into: Tensor, group: dist.ProcessGroup, room: Tensor | None
-) -> tuple[dist.Work, Finish]:
-    """Begin to bring the sum over the ranks of this rank's piece into `into`: a work, and what to do when it is done.
-
-    gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo is what carries it,
-    the ranks exchange their pieces instead, into `room`, and each adds up what it was sent, in the order of the ranks.
-    """
-    if room is None:
-        return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
-    work = dist.all_to_all_single(room, whole, group=group, async_op=True)
-    return work, lambda: torch.sum(room.view(group.size(), -1), dim=0, out=into)
-
-
-def _exchanges(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu"  # what gloo carries
 
 
 @dataclass(eq=False)

@@ -1,8 +1,8 @@
-"""ZeRO's first two stages: each rank keeps the optimizer's state, and then the gradients, of its piece only.
+"""ZeRO's first stage: each rank keeps the optimizer's state of its piece only.
 
-Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (SC 20), sections 5.1
-and 5.2. On the wire: a reduce-scatter of the gradients and an all-gather of the parameters, together as much as the
-all-reduce that they replace (section 7.2.1).
+Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (SC 20), section 5.1.
+On the wire: a reduce-scatter of the gradients and an all-gather of the parameters, together as much as the all-reduce
+that they replace (section 7.2.1).
 """
 
 from __future__ import annotations
@@ -63,13 +63,3 @@ class ShardedOptimizer:
             ahead.append(flat.gather(self.group))
         for work in ahead:
             work.wait()
-
-
-class ShardedGradients(ShardedOptimizer):
-    """ZeRO-2: as ZeRO-1, and gradients that have been reduced are kept in pieces only.
-
-    Their memory is given back while the backward still runs. Several backwards in a row add up in the pieces, each
-    with a reduce-scatter of its own.
-    """
-
-    frees_gradients = True
