@@ -29,11 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(f"{name:8} {text}" for name, (_, text) in COMMANDS.items()),
     )
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="go on to the command")
-    chosen = parser.parse_args(argv)
-    module, _ = COMMANDS[chosen.command]
-    return importlib.import_module(module).main(chosen.arguments)
+    parser.add_argument("command", choices=COMMANDS, help="what follows it goes on to the command")
+    words = sys.argv[1:] if argv is None else argv
+    module, _ = COMMANDS[parser.parse_args(words[:1]).command]
+    return importlib.import_module(module).main(words[1:])  # all of it: argparse would take away the first "--"
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def check_gloo() -> Finding:
         MISSING,
         "gloo",
         reason,
-        "Let processes of this machine reach each other on 127.0.0.1 (firewall, VPN).",
+        "Let processes of this machine reach each other on 127.0.0.1 (firewall, VPN); if it was busy, ask once more.",
     )
 
 

@@ -58,9 +58,11 @@ class Parity:
     def verdict(self) -> str:
         """One sentence: equal, or where it is not."""
         if self.equal:
-            return f"✓ parity: {self.ranks} ranks equal serial (relative difference at most {self.tolerance:g})"
+            ranks = "1 rank equals" if self.ranks == 1 else f"{self.ranks} ranks equal"
+            return f"✓ parity: {ranks} serial (relative difference at most {self.tolerance:g})"
         worst = max(self.differences, key=lambda difference: difference.max_rel)
-        return f"✗ no parity: {worst.part} differ from serial by {worst.max_rel:.2g} relative, in {worst.where}"
+        differ = "differs" if worst.part == "loss" else "differ"
+        return f"✗ no parity: {worst.part} {differ} from serial by {worst.max_rel:.2g} relative, in {worst.where}"
 
     def __repr__(self) -> str:
         return "\n".join([self.verdict, *(f"  {difference}" for difference in self.differences)])

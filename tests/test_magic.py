@@ -70,7 +70,7 @@ VALUES = "%%ranks\nrank * 10"
 SILENT = "%%ranks\nrank * 11;"
 NONE = "%%ranks\nNone"
 EMPTY = "%%ranks\n# nothing yet"
-ON_TWO = "%%ranks --on 0,2\nrank"
+ON_TWO = "%%ranks --on 0,2  # and nobody else\nrank"
 RECORD = "%%ranks --record trace\ntotal(torch.ones(2)).sum().item()"
 UNCOUNTED = "%%ranks --record plain --no-count\ntotal(torch.ones(2)).sum().item();"
 KERNELS = "[sum(op.kernels for op in t) > 0 for t in (trace, plain)]"
@@ -90,6 +90,7 @@ WRONG_RANKS = {
     "%%ranks --no-count\n1": "--no-count needs --record NAME: nothing is counted without it",
 }
 LIGHT = "import sys; 'torch' in sys.modules"
+RUN_STOPPED = "ranks.run(len, [])"
 STOPPED = "%%ranks\nrank  # nobody is there"
 
 
@@ -97,7 +98,7 @@ STOPPED = "%%ranks\nrank  # nobody is there"
 def notebook() -> Iterator[Notebook]:
     cells = [START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO, RECORD]
     cells += [UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL, f"{VALUES}  # after it"]
-    cells += [SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT, "ranks.stop()", STOPPED]
+    cells += [SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT, "ranks.stop()", STOPPED, RUN_STOPPED]
     return Notebook(cells)
 
 
@@ -197,3 +198,8 @@ def test_the_kernel_has_no_torch(notebook: Notebook) -> None:
 
 def test_without_ranks_the_magic_says_how_to_start_some(notebook: Notebook) -> None:
     assert notebook.usage(STOPPED) == "UsageError: no ranks are running: ranks = start_ranks(4) starts four\n"
+
+
+def test_ranks_that_were_stopped_say_so_in_one_line(notebook: Notebook) -> None:
+    said = "RanksError: these ranks were stopped: start_ranks(n) starts others, restart() starts them again"
+    assert notebook.error(RUN_STOPPED) == said

@@ -21,12 +21,14 @@ def test_equal_is_equal_and_rounding_is_not_shown():
     assert found.equal
     assert "2 ranks equal serial" in repr(found)
     assert repr(found) == repr(parity(snapshot(), [snapshot()] * 2))  # the same on every machine
+    assert "parity: 1 rank equals serial" in parity(snapshot(), [snapshot()]).verdict
 
 
 def test_the_place_and_the_size_of_a_difference():
     found = parity(snapshot(), [snapshot(), snapshot(gradient=(1.0, 8.0))])
     assert not found.equal
     assert [d.max_rel for d in found.differences] == [0.0, 3.0, 0.0]
+    assert "no parity: loss differs from serial by 1 relative" in parity(snapshot(), [snapshot(loss=1.0)]).verdict
     assert found.verdict == "✗ no parity: gradients differ from serial by 3 relative, in layer.weight on rank 1"
 
 

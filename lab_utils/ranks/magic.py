@@ -18,8 +18,8 @@ from lab_utils.ranks.session import Ranks, current_ranks
 @argument("--record", metavar="NAME", default=None, help="record the cell; the Trace goes into this variable")
 @argument("--no-count", action="store_true", help="do not count kernels while recording")
 def ranks_magic(line: str, cell: str) -> None:
-    """Run the cell on every rank."""
-    given = parse_argstring(ranks_magic, line)
+    """Run the cell on every rank. The magic's own line may end in a comment."""
+    given = parse_argstring(ranks_magic, line.partition("#")[0])
     ranks = current_ranks()
     if ranks is None:
         raise UsageError("no ranks are running: ranks = start_ranks(4) starts four")

@@ -12,7 +12,7 @@ from lab_utils.ranks import on_rank
 from lab_utils.ranks.call import Call
 from lab_utils.ranks.checks import check_request
 from lab_utils.ranks.crew import Crew
-from lab_utils.ranks.errors import RankDied
+from lab_utils.ranks.errors import RankDied, RanksError
 from lab_utils.ranks.interrupts import interrupts_held
 from lab_utils.ranks.naming import cell_names
 from lab_utils.ranks.outcomes import results_of, show, trace_of
@@ -172,7 +172,7 @@ class Ranks:
 
     def _must_run(self) -> None:
         if not self.running:
-            raise RuntimeError("these ranks were stopped: start_ranks(n) starts others, restart() starts them again")
+            raise RanksError("these ranks were stopped: start_ranks(n) starts others, restart() starts them again")
 
     def _get_ready(self) -> None:
         """Every rank has a process, and all are in one group. RankDied when one died since the last call ended."""

@@ -63,8 +63,19 @@ def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
     """On the rank: the function, looked up when it is a name, and its arguments."""
     function, args, kwargs = pickle.loads(payload)
     if isinstance(function, str):
-        function = eval(function, rank_namespace())
+        function = _named(function)
     return function, args, kwargs
+
+
+def _named(name: str) -> Callable:
+    """What a cell defined on this rank. NameError, TypeError: there is none, or it is no function."""
+    try:
+        found = eval(name, rank_namespace())
+    except NameError:
+        raise NameError(f"{name} is not defined here: run the %%ranks cell that defines it") from None
+    if not callable(found):
+        raise TypeError(f"{name} is no function here, but of type {type(found).__name__}")
+    return found
 
 
 def _modules_of_the_user(function: Callable | str) -> list[types.ModuleType]:

@@ -15,6 +15,8 @@ class Join:
     """One picture to be: `picture()`."""
 
     def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int) -> None:
+        if any(not isinstance(record, FlowRecord) for record in records):
+            raise ValueError("these are no records of gradients: let the recorded function return flow.record()")
         self.trace, self.records, self.most = trace, sorted(records, key=lambda r: r.rank), most_layers
         ranks = [record.rank for record in self.records]
         if ranks != list(range(trace.world_size)):
