@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hypothesis import strategies as st
-
 from lab_utils.comm.standing import ANY_SOURCE, IssuedOp, Standing, Stream
 
 
@@ -187,58 +185,3 @@ def _standing(number: int, rank: _Rank) -> Standing:
     state = {"absent": "idle", "returned": "idle"}.get(rank.state, "computing" if rank.op is None else "in")
     line = "" if state == "idle" else rank.op.source if rank.op else "train.py:99"
     return Standing(number, state, 0.0, rank.op, line, 0, False, dict(rank.issued), tuple(rank.recent))
-
-
-# ---------------------------------------------------------------------- programs to draw from
-@st.composite
-def sound_programs(draw: st.DrawFn, any_source: bool = True) -> dict[int, list[Step]]:
-    """Ends on every rank: all come to their ops in one common order. 2 to 5 ranks, groups of any of them."""
-    size = draw(st.integers(2, 5))
-    program: dict[int, list[Step]] = {rank: [] for rank in range(size)}
-    for _ in range(draw(st.integers(1, 8))):
-        source = f"train.py:{draw(st.integers(1, 3))}"
-        kind = draw(st.sampled_from(["world", "group", "message", "message", "compute"]))
-        if kind == "compute":
-            program[draw(st.integers(0, size - 1))].append(COMPUTE)
-        elif kind == "message":
-            _add_message(draw, program, source, any_source)
-        else:
-            group = range(size) if kind == "world" else draw(groups(size))
-            step = collective(group, draw(st.sampled_from(["all_reduce", "barrier"])), source=source)
-            for rank in group:
-                program[rank].append(step)
-    return program
-
-
-def groups(size: int) -> st.SearchStrategy[tuple[int, ...]]:
-    return st.sets(st.integers(0, size - 1), min_size=2).map(sorted).map(tuple)
-
-
-def _add_message(draw: st.DrawFn, program: dict[int, list[Step]], source: str, any_source: bool) -> None:
-    sender, receiver = draw(st.permutations(range(len(program))))[:2]
-    blocks = st.sampled_from([True, True, False])
-    peer = draw(st.sampled_from([sender, sender, ANY_SOURCE])) if any_source else sender
-    program[sender].append(send(receiver, source=source, waits=draw(blocks)))
-    program[receiver].append(recv(peer, source=source, waits=draw(blocks)))
-
-
-@st.composite
-def any_programs(draw: st.DrawFn, any_source: bool = True) -> dict[int, list[Step]]:
-    """Whatever each rank likes to do; most of them get stuck."""
-    size = draw(st.integers(2, 5))
-    return {rank: draw(st.lists(steps(size, rank, any_source), max_size=5)) for rank in range(size)}
-
-
-def steps(size: int, rank: int, any_source: bool) -> st.SearchStrategy[Step]:
-    """Steps that this rank can do; every other element count or name makes a mismatch likely."""
-    own = groups(size).filter(lambda group: rank in group)
-    others = st.sampled_from([other for other in range(size) if other != rank])
-    names, elements = st.sampled_from(["all_reduce", "all_reduce", "barrier"]), st.sampled_from([4, 4, 4, 8])
-    blocks, sources = st.sampled_from([True, True, False]), others | st.just(ANY_SOURCE) if any_source else others
-    return st.one_of(
-        st.builds(collective, own, names, elements=elements),
-        st.builds(collective, st.just(tuple(range(size))), names, elements=elements, waits=blocks),
-        st.builds(send, others, elements=elements, waits=blocks),
-        st.builds(recv, sources, elements=elements, waits=blocks),
-        st.sampled_from([COMPUTE, COMPUTE, RAISE, FOR_EVER]),
-    )

@@ -14,7 +14,12 @@ import psutil
 from lab_utils.timeline import Op, Trace
 
 TESTS = Path(__file__).parent
+RUN = (sys.executable, "-m", "torch.distributed.run")
 ENDING = str(TESTS / "ending_program.py")
+
+
+# What is left of a program is ended at once: for five seconds it might have ended by itself.
+NO_GRACE = "import sys; from lab_utils.record import main, running; running._GRACE_S = 0; sys.exit(main(sys.argv[1:]))"
 
 
 @dataclass
@@ -22,13 +27,14 @@ class Recorder:
     """Runs the command with files and private folders in a folder of the test's own."""
 
     folder: Path
+    command: Sequence[str] = ("-m", "lab_utils", "record")
 
     @property
     def out(self) -> Path:
         return self.folder / "trace.json"
 
     def start(self, *program: str, options: Sequence[str] = (), **environ: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", "lab_utils", "record", "--out", str(self.out), *options, "--", *program]
+        line = [sys.executable, *self.command, "--out", str(self.out), *options, "--", *program]
         (self.folder / "tmp").mkdir(exist_ok=True)
         env = {**os.environ, "TMPDIR": str(self.folder / "tmp"), "OMP_NUM_THREADS": "1", **environ}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -52,9 +58,8 @@ class Recorder:
         return Trace.load(self.out)
 
 
-def torchrun(ranks: int, name: str, *arguments: str) -> list[str]:
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    return [*line, str(TESTS / name), *arguments]
+def torchrun(ranks: int, name: str, *arguments: str, command: Sequence[str] = RUN) -> list[str]:
+    return [*command, "--standalone", "--nproc-per-node", str(ranks), str(TESTS / name), *arguments]
 
 
 def started(how: str, folder: Path) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -69,22 +70,30 @@ def test_a_torch_that_cannot_be_imported(failure: str, tmp_path: Path) -> None:
     assert text.endswith(" are missing.\n")
 
 
+def await_file(path: Path) -> None:
+    until_s = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+
+
 def test_gloo_that_cannot_talk_is_told_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rank that never joins: the other's time-out ends the check."""
-    monkeypatch.setattr(doctor, "GLOO_TIMEOUT_S", 4.0)
-    start = doctor._start
-    sleeper = "import sys; sys.stdin.read()"
+    """A rank that never joins: the check waits no longer for the other than its time-out."""
+    monkeypatch.setattr(doctor, "GLOO_TIMEOUT_S", 1.0)
+    start, sleeper = doctor._start, "import sys; sys.stdin.read()"
 
     def one_rank_only(program: str, environ: dict[str, str]) -> subprocess.Popen[str]:
         if "gloo_rank(0" in program:
-            return start(program, environ)
+            rank = start(program, environ)
+            await_file(Path(re.search(r"'(.*)'", program)[1]))  # it waits for the other
+            return rank
         line = [sys.executable, "-c", sleeper]
         return subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     monkeypatch.setattr(doctor, "_start", one_rank_only)
     finding = doctor.check_gloo()
     assert finding.mark == doctor.MISSING
-    assert finding.found == "no answer within 4 s"
+    assert finding.found == "no answer within 1 s"
     assert "127.0.0.1" in finding.mend
     ours = [child.cmdline() for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     assert [line for line in ours if "gloo_rank" in " ".join(line) or sleeper in line] == []

@@ -15,6 +15,7 @@ from stuck_programs import agree, end_this_rank, wait_for_one_another
 
 from lab_utils import start_ranks
 from lab_utils.ranks import RankDied, Ranks
+from lab_utils.ranks.session import GROUP_TIMEOUT_S
 
 SIZE = 3
 
@@ -40,7 +41,7 @@ def test_an_interrupt_while_a_call_is_sent_ends_it_on_all_ranks(ranks: Ranks, mo
         with pytest.raises(KeyboardInterrupt, match="^ranks 0-2 interrupted$"):
             ranks.run(wait_for_one_another)
     assert ranks.run(agree) == [3.0] * SIZE
-    assert time.perf_counter() - start < 8.0
+    assert time.perf_counter() - start < GROUP_TIMEOUT_S  # nobody waited for that
 
 
 def processes() -> int:
@@ -76,7 +77,7 @@ def test_a_new_rank_that_ends_at_once_is_replaced_again(ranks: Ranks, monkeypatc
         reach(rank, address)
         crew.on_death = lambda _: ended.set()
         os.kill(crew.members[rank].pid, signal.SIGKILL)
-        assert ended.wait(10)
+        assert ended.wait(60)
 
     with monkeypatch.context() as patched:
         patched.setattr(crew.guards, "reach", reach_and_end)

@@ -1,20 +1,16 @@
-"""`make lab`: the address it prints, the flags it picks, and a port that is taken."""
+"""`make lab`: the flags it picks, and a port that is taken; test_notebook_leftovers opens the address it prints."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import socket
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from lab_server import ROOT, START_S, serve, start
+from lab_server import ROOT, START_S, start
 from nbformat.sign import NotebookNotary
 
 from lab_utils import launch
@@ -86,25 +82,6 @@ def test_the_users_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
     assert launch.paths(dict.fromkeys(names, "/mine")) == dict.fromkeys(names, f"{launch.SETTINGS}{os.pathsep}/mine")
     assert launch.paths({}) == dict.fromkeys(names, str(launch.SETTINGS))
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[str]:
-    """The address that a real `lab` prints where there is no screen."""
-    with serve(tmp_path) as server:
-        yield server.page
-
-
-def test_the_printed_address_opens_the_first_chapter(lab: str) -> None:
-    base, path, token = re.fullmatch(r"(http://[^/]+)(/\S*)\?token=(\w+)", lab).groups()
-    assert path == "/lab/tree/labs/00_ranks.ipynb"
-    assert urllib.request.urlopen(lab).status == 200
-    chapter = urllib.request.urlopen(f"{base}/api/contents/labs/00_ranks.ipynb?content=0&token={token}")
-    assert json.load(chapter)["type"] == "notebook"
-    settings = urllib.request.urlopen(
-        f"{base}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}"
-    )
-    assert json.load(settings)["schema"]["properties"]["fetchNews"]["default"] == "false"
 
 
 @pytest.mark.parametrize("form", ["--port={}", "--port {}"])

@@ -1,8 +1,11 @@
-"""No process and no file is left of a notebook's ranks, whichever way its kernel or its server ends."""
+"""`make lab` opens the first chapter; nothing is left of a notebook's ranks, however its kernel or server ends."""
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +54,20 @@ def _start_ranks(client: BlockingKernelClient, place: Path) -> set[psutil.Proces
     return processes
 
 
+def _assert_opens_the_first_chapter(page: str) -> None:
+    base, path, token = re.fullmatch(r"(http://[^/]+)(/\S*)\?token=(\w+)", page).groups()
+    assert path == "/lab/tree/labs/00_ranks.ipynb"
+    assert urllib.request.urlopen(page).status == 200
+    chapter = urllib.request.urlopen(f"{base}/api/contents/labs/00_ranks.ipynb?content=0&token={token}")
+    assert json.load(chapter)["type"] == "notebook"
+    settings = urllib.request.urlopen(
+        f"{base}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}"
+    )
+    assert json.load(settings)["schema"]["properties"]["fetchNews"]["default"] == "false"
+
+
 def test_a_notebook_that_is_restarted_closed_and_open_when_the_server_stops(own_temp: Path, server: Server) -> None:
+    _assert_opens_the_first_chapter(server.page)
     idle = with_temp(own_temp)
     with server.kernel() as (name, client):
         processes = _start_ranks(client, own_temp)

@@ -148,8 +148,8 @@ def test_the_wheel_holds_what_the_package_needs(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "lab_utils", copy / "lab_utils", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    line = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", copy]
-    subprocess.run(line, cwd=tmp_path, check=True, capture_output=True)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"  # as pip does, which takes twice as long
+    subprocess.run([sys.executable, "-c", build], cwd=copy, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     needed = {

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from rank_processes import assert_gone, folders, started_by
+from rank_processes import GONE_S, assert_gone, folders, started_by
 
 from lab_utils import start_ranks
-from lab_utils.ranks import Ranks
+from lab_utils.ranks import RankError, Ranks, reaper
 from lab_utils.timeline import Trace
 
 # A notebook's kernel in small: it starts ranks, runs and records on them, fails on them, and never loads torch.
@@ -150,17 +150,29 @@ def test_an_empty_run_costs_little(ranks2: Ranks) -> None:
 
 
 # ------------------------------------------------------------------ life
-def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path) -> None:
+def remember(value: int | None = None) -> Any:
+    import builtins
+
+    if value is not None:
+        builtins.remembered = value
+    return getattr(builtins, "remembered", None)
+
+
+def killed_after_long(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> list[psutil.Process]:
+    """Ends the ranks' processes as their reaper does, but with much more patience; those that it had to kill."""
+    killed: list[psutil.Process] = []
+    started = ranks._crew._starting[1].process.pid, ranks._crew.controller_pid
+    with monkeypatch.context() as patched:
+        patched.setattr(reaper, "GRACE_S", GONE_S)
+        patched.setattr(psutil.Process, "kill", lambda process: killed.append(process))
+        reaper.end([psutil.Process(pid) for pid in started])
+    return killed
+
+
+def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again and again, and nothing is left of those before."""
-
-    def remember(value: int | None = None) -> Any:
-        import builtins
-
-        if value is not None:
-            builtins.remembered = value
-        return getattr(builtins, "remembered", None)
-
     own, first = started_by(lambda: start_ranks(2))
+    assert len(first) >= 5  # reaper, zygote, controller and two ranks
     before = own.run(os.getpid)
     own.run(remember, 7)
     assert own.run(remember) == [7, 7]
@@ -172,6 +184,7 @@ def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path) -> None:
     assert len(folders(own_temp)) == 1
 
     assert repr(own) == "<2 ranks, running>"
+    assert killed_after_long(own, monkeypatch) == []  # stop is quick, because they end when they are asked to
     own.stop()
     own.stop()  # does nothing the second time
     assert repr(own) == "<2 ranks, stopped>"
@@ -180,8 +193,14 @@ def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path) -> None:
     for use in (lambda: own.run(os.getpid), lambda: own.record(os.getpid), own.status):
         with pytest.raises(RuntimeError, match="^these ranks were stopped: start_ranks"):
             use()
-    with own.restart():
+
+    again, third = started_by(own.restart)
+    with pytest.raises(RankError, match="ZeroDivisionError"), again:
         np.testing.assert_array_equal(own.run(all_sum, np.ones(1)), [[2.0], [2.0]])
+        own.run(lambda: 1 / 0)
+    assert len(third) >= 5
+    assert_gone(third)
+    assert folders(own_temp) == []
 
 
 def test_the_stock_launcher_serves_too() -> None:

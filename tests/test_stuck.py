@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import stuck_programs as programs
+from conftest import GROUP_TIMEOUT_S
 from failing_programs import line_of, timed
 
 from lab_utils.ranks import Ranks, RanksStuck, on_rank
 
 SIZE = 4
-SOON_S = 8.0  # far below the group's time-out of 20 s
+SOON_S = GROUP_TIMEOUT_S  # whoever waits for the time-out takes longer
 
 
 @pytest.fixture

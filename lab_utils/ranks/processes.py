@@ -46,8 +46,8 @@ class Reaper:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(_HERE / "reaper.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-            start_new_session=True,
+            [sys.executable, str(_HERE / "reaper.py"), str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
         )  # fmt: skip
         self._write("".join(self._lines))
 

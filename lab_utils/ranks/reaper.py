@@ -1,7 +1,8 @@
 """Outlives the notebook's kernel by a moment: when the kernel is gone, in any way, it ends what the kernel started.
 
-Run as a file, apart from the package. Its stdin is a pipe from the kernel with lines "pid N" and "folder PATH". It
-begins at the end of that pipe, or at the kernel's own end: what the kernel forked may hold the pipe open for ever.
+Run as a file, apart from the package, with the kernel's process id. Its stdin is a pipe from the kernel with lines
+"pid N" and "folder PATH". It begins at the end of that pipe, or at the kernel's own end: what the kernel forked may
+hold the pipe open for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -78,9 +80,12 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
-def orders() -> Iterator[str]:
-    """The lines on stdin, until it closes or the process that started this one has ended."""
-    pipe, kernel, rest = 0, os.getppid(), b""
+def orders(kernel: int) -> Iterator[str]:
+    """The lines on stdin, until it closes or the process that started this one, `kernel`, has ended.
+
+    It is told which that was: it may have ended before this one could ask.
+    """
+    pipe, rest = 0, b""
     while True:
         if select.select([pipe], [], [], _ASK_KERNEL_EVERY_S)[0]:
             if not (read := os.read(pipe, 1 << 16)):
@@ -95,7 +100,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with its work, not with the terminal's session
     started, folders = [], []
-    for line in orders():
+    for line in orders(int(sys.argv[1])):
         kind, _, value = line.partition(" ")
         if kind == "folder":
             folders.append(value)
