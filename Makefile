@@ -65,7 +65,7 @@ notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored out
 
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 	@tests/install_browser.sh $(PY)
-	$(PY) -m pytest -q -n 2 --dist loadfile tests/test_browser*.py
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/test_browser*.py
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)

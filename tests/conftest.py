@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 GROUP_TIMEOUT_S = 20.0
+FEW_GROUPS = 4
 
 
 # Files of few and long tests, the longest first: two processes share the files, and one should not be left to the end.
@@ -34,19 +36,54 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
-def _ranks(size: int) -> Iterator[Ranks]:
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: looking through 600,000 objects takes each test that does so half a second."""
+    gc.collect()
+    gc.freeze()
+
+
+def _started(size: int) -> Iterator[Ranks]:
     with start_ranks(size, timeout_s=GROUP_TIMEOUT_S) as ranks:
         yield ranks
 
 
 @pytest.fixture(scope="session")
-def ranks2() -> Iterator[Ranks]:
-    yield from _ranks(2)
+def started2() -> Iterator[Ranks]:
+    yield from _started(2)
 
 
 @pytest.fixture(scope="session")
-def ranks4() -> Iterator[Ranks]:
-    yield from _ranks(4)
+def started4() -> Iterator[Ranks]:
+    yield from _started(4)
+
+
+@pytest.fixture(scope="module")
+def ranks2(started2: Ranks) -> Iterator[Ranks]:
+    yield started2
+    let_go_of_groups(started2)
+
+
+@pytest.fixture(scope="module")
+def ranks4(started4: Ranks) -> Iterator[Ranks]:
+    yield started4
+    let_go_of_groups(started4)
+
+
+def let_go_of_groups(ranks: Ranks) -> None:
+    """Groups that a module's tests have made would be formed again after every failure in later ones."""
+
+    def count() -> int:  # inside, so that the ranks need not import this module
+        import torch.distributed as dist
+
+        return len(dist.distributed_c10d._world.pg_map)
+
+    def destroy() -> None:
+        import torch.distributed as dist
+
+        dist.destroy_process_group()
+
+    if max(ranks.run(count)) > FEW_GROUPS:
+        ranks.run(destroy)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def fork() -> None:
     child = multiprocessing.get_context("fork").Process(target=print, args=("child",))
     child.start()
     child.join()
+    sys.exit(3)
 
 
 def stuck() -> None:

@@ -12,27 +12,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from lab_utils.doctor import chromium_path
 
 LABS = Path(__file__).parents[1] / "labs"
 TOKEN = "of-the-test"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+LIMIT_MS = 120_000  # for whatever is waited for: the machine may be busy
+FLAGS = [
+    *"--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split(),
+    *"--disable-component-update --disable-sync --no-proxy-server".split(),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # pages reach this machine only
+]
 # All cells stay in the page: JupyterLab takes those out of sight away, and nobody scrolls here.
-SETTINGS = {"tracker": {"windowingMode": "none", "autoStartDefaultKernel": True}}
-DARK = {"themes": {"theme": "JupyterLab Dark"}}
+SETTINGS = {"windowingMode": "none", "autoStartDefaultKernel": True}
 
 
 @contextmanager
 def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
     """Serve a copy of labs/ in `folder`; gives the address of its root, ends the server and all its kernels."""
     shutil.copytree(LABS, folder / "labs")
-    _write_settings(folder / "settings", dark)
+    _write_settings(folder, "notebook-extension", "tracker", SETTINGS)
+    write_theme(folder, dark)
     own = {
         name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     }
@@ -49,12 +52,15 @@ def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
         server.communicate(timeout=30)
 
 
-def _write_settings(folder: Path, dark: bool) -> None:
-    places = {"tracker": "notebook-extension", "themes": "apputils-extension"}
-    for name, content in {**SETTINGS, **(DARK if dark else {})}.items():
-        plugin = folder / "@jupyterlab" / places[name]
-        plugin.mkdir(parents=True)
-        (plugin / f"{name}.jupyterlab-settings").write_text(json.dumps(content))
+def write_theme(folder: Path, dark: bool) -> None:
+    """Which theme pages have that are opened from now on, of the server in this folder."""
+    _write_settings(folder, "apputils-extension", "themes", {"theme": f"JupyterLab {'Dark' if dark else 'Light'}"})
+
+
+def _write_settings(folder: Path, extension: str, name: str, content: dict[str, Any]) -> None:
+    plugin = folder / "settings" / "@jupyterlab" / extension
+    plugin.mkdir(parents=True, exist_ok=True)
+    (plugin / f"{name}.jupyterlab-settings").write_text(json.dumps(content))
 
 
 def _address(server: subprocess.Popen) -> str:
@@ -79,45 +85,27 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page that may reach this machine only; what it asked for elsewhere, and its errors, are kept."""
+    """A new page; what it asked for outside this machine, where it reaches nothing, and its errors are kept."""
 
-    def __init__(self, browser: Browser):
-        self.page: Page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    def __init__(self, opener: Browser | BrowserContext):
+        self.page: Page = opener.new_page()
+        self.page.set_default_timeout(LIMIT_MS)
         self.outside: list[str] = []
         self.errors: list[str] = []
-        self.page.route("**/*", self._only_here)
+        self.page.on("request", self._keep_outside)  # a route would keep the browser from its cache
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _only_here(self, route: Route) -> None:
-        if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            route.continue_()
-        else:
-            self.outside.append(route.request.url)
-            route.abort()
+    def _keep_outside(self, request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.outside.append(request.url)
 
 
 def open_notebook(page: Page, address: str, name: str) -> None:
-    """Open labs/`name` and wait until its kernel is there."""
+    """Open labs/`name` and wait until its kernel is there: before that, keys run nothing."""
     # JupyterLab may ask for the kernel while it still loads the list of them; nothing else can be clicked until then.
     page.add_locator_handler(page.locator(".jp-Dialog button.jp-mod-accept"), lambda button: button.click())
     page.goto(f"{address}lab/tree/labs/{name}?token={TOKEN}&reset", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
-
-
-def run_all(page: Page, cells: int, timeout_s: float) -> None:
-    """Clear what is stored, run all cells, and wait until the last of the code cells has its number."""
-    page.wait_for_selector(".jp-OutputArea-output", state="attached")  # what is stored must be there to be cleared
-    _choose(page, "Edit", "editmenu:clear-all")
-    page.wait_for_function("document.querySelector('.jp-OutputArea-output') === null")
-    _choose(page, "Run", "runmenu:run-all")
-    page.wait_for_function(
-        "n => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].at(-1).innerText.trim() === `[${n}]:`",
-        arg=cells, timeout=timeout_s * 1000,
-    )  # fmt: skip
-
-
-def _choose(page: Page, menu: str, command: str) -> None:
-    page.click(f'.lm-MenuBar-item:has-text("{menu}")')
-    page.click(f'.lm-Menu-item[data-command="{command}"]')
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=LIMIT_MS)
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')

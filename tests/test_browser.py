@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyterlab_server import LABS, Watched, chromium, jupyterlab, open_notebook, run_all
+from browser_page import LIGHTER, Lab, assert_it_fits, output, run_all, run_cell, screenshot, set_theme
+from jupyterlab_server import LABS
 from playwright.sync_api import Locator, Page, expect
 
+pytest_plugins = ["browser_fixtures"]
 CHAPTER = "00_ranks.ipynb"
-SCREENSHOTS = Path(__file__).parents[1] / "test-results"
-RUN_TIMEOUT_S = 120
 
 # Counts pixels of one colour in an image of the page, drawn at the size it has there.
 COUNT_PIXELS = """(image, [r, g, b]) => {
@@ -40,15 +42,7 @@ MEET = """def meet(gate):
         open(gate).read()
     dist.all_reduce(torch.ones(4))"""
 IDLE = "Idle: no call runs."
-LIGHT_OR_DARK = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-# How much lighter the words are than their ground: channels of 0 to 255.
-LIGHTER = """node => {
-    const light = name => {
-        const [r, g, b] = getComputedStyle(node)[name].match(/[0-9.]+/g).map(Number);
-        return 0.21 * r + 0.72 * g + 0.07 * b;
-    };
-    return light("color") - light("backgroundColor");
-}"""
+SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
 def code_cells() -> list[nbformat.NotebookNode]:
@@ -56,89 +50,33 @@ def code_cells() -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.mark.timeout(300)
-@LIGHT_OR_DARK
-def test_chapter_00_runs_and_draws_its_timeline(tmp_path: Path, dark: bool):
-    cells = code_cells()
-    sources = [cell.source for cell in cells]
-    failing = [cell for cell in cells if "raises-exception" in cell.metadata.get("tags", [])]
-    with jupyterlab(tmp_path, dark) as address, chromium() as browser:
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, CHAPTER)
-        assert (page.get_attribute("body", "data-jp-theme-light") == "false") is dark
-        run_all(page, len(sources), RUN_TIMEOUT_S)
-        shown = page.locator(".jp-CodeCell")
-        picture = shown.nth(sources.index("slow.timeline()")).locator("canvas.lab-tl-base")
-        picture.scroll_into_view_if_needed()
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"chapter_00_{'dark' if dark else 'light'}.png")
-        assert_timeline_is_drawn(picture)
-        assert all("6" in line for line in output_lines(shown.nth(sources.index("%%ranks\ndist.all_reduce(x)\nx"))))
-        assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == len(failing)
-    assert watched.outside == []
-    assert watched.errors == []
-
-
-def assert_timeline_is_drawn(picture: Locator) -> None:
-    """All of it is to be seen, and both computing and communication take up room in it."""
-    assert picture.evaluate("canvas => canvas.width") > 600
-    assert picture.evaluate(
-        "canvas => canvas.getBoundingClientRect().right <= canvas.parentElement.getBoundingClientRect().right + 1"
-    )
-    assert picture.evaluate(COUNT_PIXELS, COMPUTE) > 500
-    assert picture.evaluate(COUNT_PIXELS, COMMUNICATION) > 100
-
-
-def output_lines(cell: Locator) -> list[str]:
-    return cell.locator(".jp-OutputArea-output").inner_text().strip().splitlines()
-
-
-@pytest.mark.timeout(300)
-@LIGHT_OR_DARK
-def test_the_table_of_ranks_changes_while_a_cell_runs(tmp_path: Path, dark: bool):
-    """Rank 1 waits at the gate, in the operating system, until the test opens it."""
+@pytest.mark.timeout(600)
+def test_the_table_of_ranks_changes_while_a_cell_runs(lab: Lab, tmp_path: Path) -> None:
+    """Rank 1 waits at the gate, in the operating system, until the test opens it; meanwhile we look in both themes."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with jupyterlab(tmp_path, dark) as address, chromium() as browser:
-        write_notebook(tmp_path / "labs" / "status.ipynb", START, MEET, f"ranks.run(meet, {str(gate)!r})")
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, "status.ipynb")
-        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)  # before that, keys run nothing
-        run_each(page, 2)
+    with lab.notebook("status.ipynb", START, MEET, f"ranks.run(meet, {str(gate)!r})") as page:
+        run_cell(page, 0, 1)
         card = page.locator(".lab-status-card")
         assert_table_for_all(card)
-        run_each(page, 1)  # which adds a fourth cell
+        run_cell(page, 2)
         prompt = page.locator(".jp-CodeCell").nth(2).locator(".jp-InputPrompt")
         assert_meeting_is_seen(card)
         expect(prompt).to_have_text("[*]:")
-        assert (card.evaluate(LIGHTER) > 100) if dark else (card.evaluate(LIGHTER) < -100)
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"ranks_status_{'dark' if dark else 'light'}.png")
+        assert card.evaluate(LIGHTER) < -100
+        screenshot(page, "ranks_status_light")
+        set_theme(page, dark=True)
+        assert card.evaluate(LIGHTER) > 100
+        assert_meeting_is_seen(card)
+        screenshot(page, "ranks_status_dark")
         gate.write_text("")
-        expect(card.get_by_role("status")).to_have_text(IDLE, timeout=20_000)
+        expect(card.get_by_role("status")).to_have_text(IDLE)
         expect(prompt).to_have_text("[3]:")
-    assert watched.outside == []
-    assert watched.errors == []
-
-
-def write_notebook(path: Path, *cells: str) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, path)
-
-
-def run_each(page: Page, cells: int) -> None:
-    """Run so many cells, from the active one on."""
-    page.locator(".jp-Cell.jp-mod-active .cm-content").click()
-    for _ in range(cells):
-        page.keyboard.press("Shift+Enter")
 
 
 def assert_table_for_all(card: Locator) -> None:
     """A table with a name, heads of rows and columns, and a sentence that a screen reader speaks when it changes."""
-    expect(card.get_by_role("table", name="What the 2 ranks do")).to_be_visible(timeout=60_000)
+    expect(card.get_by_role("table", name="What the 2 ranks do")).to_be_visible()
     heads = ["rank", "memory", "doing", "for", "waits for"]
     assert card.get_by_role("columnheader").all_inner_texts() == heads
     assert card.get_by_role("rowheader").all_inner_texts() == ["0", "1"]
@@ -150,11 +88,55 @@ def assert_table_for_all(card: Locator) -> None:
 def assert_meeting_is_seen(card: Locator) -> None:
     """Words tell the state, marks besides; the time grows, so the table lives; all of it is in sight."""
     first, second = card.locator("tbody tr").all()
-    expect(first.locator(".doing")).to_contain_text("all_reduce", timeout=30_000)
+    expect(first.locator(".doing")).to_contain_text("all_reduce")
     expect(first.locator(".waits")).to_have_text("rank 1")
     expect(first.locator("[data-mark=waiting]")).to_be_visible()
     expect(second.locator("[data-mark=computing]")).to_be_visible()
     expect(second.locator(".doing")).to_contain_text("computing")
-    for seconds in ("3 s", "4 s"):
-        expect(first.locator(".for")).to_have_text(seconds, timeout=20_000)
-    assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+    since = first.locator(".for")
+    expect(since).to_have_text(re.compile(r"^\d+ (s|min|h)$"))
+    seen = since.inner_text()
+    expect(since).not_to_have_text(seen)
+    assert seconds(since.inner_text()) > seconds(seen)
+    assert_it_fits(card)
+
+
+def seconds(text: str) -> int:
+    number, unit = text.split()
+    return int(number) * SECONDS[unit]
+
+
+@pytest.fixture(scope="module")
+def chapter(lab: Lab) -> Iterator[Page]:
+    """Run once: what it shows does not depend on the theme that it is then looked at in."""
+    with lab.notebook(CHAPTER) as page:
+        run_all(page, len(code_cells()))
+        yield page
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_chapter_00_runs_and_draws_its_timeline(chapter: Page, dark: bool) -> None:
+    cells = code_cells()
+    sources = [cell.source for cell in cells]
+    if dark:
+        set_theme(chapter, dark)
+    picture = chapter.locator(".jp-CodeCell").nth(sources.index("slow.timeline()")).locator("canvas.lab-tl-base")
+    picture.scroll_into_view_if_needed()
+    screenshot(chapter, f"chapter_00_{'dark' if dark else 'light'}")
+    assert_timeline_is_drawn(picture)
+    said = output(chapter, sources.index("%%ranks\ndist.all_reduce(x)\nx")).inner_text()
+    assert all("6" in line for line in said.strip().splitlines())
+    failing = [cell for cell in cells if "raises-exception" in cell.metadata.get("tags", [])]
+    errors = chapter.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']")
+    expect(errors).to_have_count(len(failing))
+
+
+def assert_timeline_is_drawn(picture: Locator) -> None:
+    """All of it is to be seen, and both computing and communication take up room in it."""
+    assert picture.evaluate("canvas => canvas.width") > 600
+    assert picture.evaluate(
+        "canvas => canvas.getBoundingClientRect().right <= canvas.parentElement.getBoundingClientRect().right + 1"
+    )
+    assert picture.evaluate(COUNT_PIXELS, COMPUTE) > 500
+    assert picture.evaluate(COUNT_PIXELS, COMMUNICATION) > 100

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jupyterlab_server import Watched, chromium, jupyterlab, open_notebook
+from browser_page import LIGHTNESS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
-from test_browser import SCREENSHOTS, run_each, write_notebook
 
+pytest_plugins = ["browser_fixtures"]
 TESTS = str(Path(__file__).parent)
 RECORD = f"""import sys
 sys.path.insert(0, {TESTS!r})
@@ -25,53 +25,32 @@ MIDDLE = """line => {
     const {x, y} = line.getPointAtLength(line.getTotalLength() / 2).matrixTransform(line.getScreenCTM());
     return [x, y];
 }"""
-# How light its words are, 0 to 255.
-LIGHT = """node => {
-    const style = getComputedStyle(node.ownerSVGElement ?? node);
-    const [r, g, b] = style[node.ownerSVGElement ? "fill" : "color"].match(/[0-9.]+/g).map(Number);
-    return 0.21 * r + 0.72 * g + 0.07 * b;
-}"""
 STEP = "print('step:', ring.step)"
 
 
-@pytest.mark.timeout(300)
-def test_a_ring_goes_step_by_step(tmp_path: Path) -> None:
-    """One page for both themes: starting JupyterLab and ranks takes longer than all that is looked at."""
-    with jupyterlab(tmp_path) as address, chromium() as browser:
-        write_notebook(tmp_path / "labs" / "steps.ipynb", RECORD, STEP)
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, "steps.ipynb")
-        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)
-        run_each(page, 1)
+@pytest.mark.timeout(600)
+def test_a_ring_goes_step_by_step(lab: Lab) -> None:
+    """One page for both themes: starting ranks takes longer than all that is looked at."""
+    with lab.notebook("steps.ipynb", RECORD, STEP) as page:
+        run_cell(page, 0)
         card = page.locator(".lab-steps-card")
-        expect(card.locator("svg")).to_be_visible(timeout=90_000)
+        expect(card.locator("svg")).to_be_visible()
         assert_it_steps(card)
+        assert_keys_stay_in_the_card(page, card)
         assert_it_tells(card)
         assert_it_scrubs(page, card)
-        SCREENSHOTS.mkdir(exist_ok=True)
         card.scroll_into_view_if_needed()
         page.mouse.move(0, 0)
-        page.screenshot(path=SCREENSHOTS / "collective_steps_light.png")
-        turn_dark(page)
-        page.screenshot(path=SCREENSHOTS / "collective_steps_dark.png")
-        assert card.get_by_role("status").evaluate(LIGHT) > 180
-        assert card.locator("svg > rect").first.evaluate(LIGHT) < 60  # the card stays light, and its words dark
+        screenshot(page, "collective_steps_light")
+        set_theme(page, dark=True)
+        screenshot(page, "collective_steps_dark")
+        assert card.get_by_role("status").evaluate(LIGHTNESS) > 180
+        assert card.locator("svg > rect").first.evaluate(LIGHTNESS) > 240  # the card stays light, and its words dark
+        assert card.locator("svg text").first.evaluate(LIGHTNESS) < 60
         assert_it_plays(card)
-        page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        expect(page.get_by_text("step: 6")).to_be_visible(timeout=20_000)
-        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
-    assert watched.outside == []
-    assert watched.errors == []
-
-
-def turn_dark(page: Page) -> None:
-    page.locator(".lm-MenuBar-itemLabel", has_text="Settings").click()
-    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
-    page.locator("[data-command='apputils:change-theme'] .lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
-    expect(page.locator("#jupyterlab-splash")).to_have_count(0, timeout=30_000)
+        run_cell(page, 1)
+        expect(output(page, 1)).to_have_text("step: 6")
+        assert_it_fits(card)
 
 
 def label(card: Locator, rank: int, chunk: int) -> Locator:
@@ -99,6 +78,19 @@ def assert_it_steps(card: Locator) -> None:
     expect(says).to_contain_text("the result of every rank is complete and in order")
     card.press("Home")
     expect(card).to_have_attribute("data-at", "0")
+
+
+def assert_keys_stay_in_the_card(page: Page, card: Locator) -> None:
+    """JupyterLab has commands on these keys, b makes a cell, also while a button or the slider has the focus."""
+    cells = page.locator(".jp-Cell").count()
+    for place in (card.get_by_role("button", name="Play"), card.get_by_role("slider"), card):
+        place.focus()
+        place.press("b")
+        place.press("End")
+        expect(card).to_have_attribute("data-at", "6")
+        place.press("Home")
+        expect(card).to_have_attribute("data-at", "0")
+    assert page.locator(".jp-Cell").count() == cells
 
 
 def assert_it_tells(card: Locator) -> None:

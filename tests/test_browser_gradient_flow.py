@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jupyterlab_server import Watched, chromium, jupyterlab, open_notebook
+from browser_page import LIGHTNESS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
-from test_browser import SCREENSHOTS, run_each, write_notebook
 
 from lab_utils.render import palette
 
+pytest_plugins = ["browser_fixtures"]
 TESTS = str(Path(__file__).parent)
 RECORD = f"""import sys
 sys.path.insert(0, {TESTS!r})
@@ -30,56 +30,33 @@ norms"""
 TRAIN = "_ = ranks.run(programs.trains_badly, 40, on_report=norms.on_report)"
 
 
-# How light the card's words are, 0 to 255.
-LIGHTNESS = """card => {
-    const [r, g, b] = getComputedStyle(card).color.match(/[0-9.]+/g).map(Number);
-    return 0.21 * r + 0.72 * g + 0.07 * b;
-}"""
-
-
-@pytest.mark.timeout(300)
-def test_gradients_flow_and_norms_grow(tmp_path: Path) -> None:
-    with jupyterlab(tmp_path) as address, chromium() as browser:
-        write_notebook(tmp_path / "labs" / "flow.ipynb", RECORD, SELECTED, NORMS, TRAIN)
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, "flow.ipynb")
-        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)
-        run_each(page, 1)
+@pytest.mark.timeout(600)
+def test_gradients_flow_and_norms_grow(lab: Lab) -> None:
+    with lab.notebook("flow.ipynb", RECORD, SELECTED, NORMS, TRAIN) as page:
+        run_cell(page, 0)
         card = page.locator(".lab-flow-card")
-        expect(card.locator("svg")).to_be_visible(timeout=90_000)
+        expect(card.locator("svg")).to_be_visible()
         assert_it_tells(card)
         assert_it_scrubs(page, card)
         screenshot(card, "gradient_flow_light")
         assert_it_plays(card)
-        page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        expect(page.get_by_text("selected: 6.weight")).to_be_visible(timeout=20_000)
-        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
-        run_each(page, 2)
+        run_cell(page, 1)
+        expect(output(page, 1)).to_have_text("selected: 6.weight")
+        assert_it_fits(card)
+        run_cell(page, 2, 3)
         norms = page.locator(".lab-norms-card")
         assert_norms_grow(page, norms)
         screenshot(norms, "norm_map_light")
         assert_both_are_seen_in_the_dark(page, card, norms)
-    assert watched.outside == []
-    assert watched.errors == []
-
-
-def screenshot(card: Locator, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    card.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def assert_both_are_seen_in_the_dark(page: Page, *cards: Locator) -> None:
     """Pictures stay on their light card; the words beside them turn light, on the page's dark ground."""
     for card in cards:
         assert card.evaluate(LIGHTNESS) < 100
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    for name in ("Theme", "JupyterLab Dark"):
-        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
-    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    set_theme(page, dark=True)
     for card, name in zip(cards, ("gradient_flow_dark", "norm_map_dark"), strict=True):
-        page.wait_for_function(f"card => ({LIGHTNESS})(card) > 150", arg=card.element_handle())
+        assert card.evaluate(LIGHTNESS) > 150
         assert card.locator("svg > rect").first.get_attribute("fill") == palette.CARD
         screenshot(card, name)
 
@@ -99,17 +76,18 @@ def assert_it_tells(card: Locator) -> None:
 def assert_it_scrubs(page: Page, card: Locator) -> None:
     """Dragging the slider hides what has not happened yet; arrows move on, and select."""
     slider = card.get_by_role("slider", name="time in the backward pass")
-    box, end_s = slider.bounding_box(), float(card.get_attribute("data-at"))
+    box = slider.bounding_box()
+    expect(card).to_have_attribute("data-at", "1")  # of the whole backward
     page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] / 2, steps=8)
     page.mouse.up()
-    at_s, clip = float(card.get_attribute("data-at")), card.locator("clipPath rect")
-    assert 0 < at_s < end_s
+    at, clip = float(card.get_attribute("data-at")), card.locator("clipPath rect")
+    assert 0 < at < 1
     expect(card.locator(".lab-flow-head")).to_have_css("display", "inline")  # a line has no width to be seen by
     width = float(clip.get_attribute("width"))
     page.keyboard.press("ArrowRight")
-    assert float(card.get_attribute("data-at")) > at_s and float(clip.get_attribute("width")) > width
+    assert float(card.get_attribute("data-at")) > at and float(clip.get_attribute("width")) > width
     for _ in range(2):
         page.keyboard.press("ArrowDown")
     expect(card.locator(".lab-flow-chosen")).to_have_count(1)
@@ -130,7 +108,7 @@ def assert_it_plays(card: Locator) -> None:
 
 def assert_norms_grow(page: Page, card: Locator) -> None:
     """The map has all steps at the end, says what it found, and tells the norm under the pointer or the arrows."""
-    expect(card).to_have_attribute("data-steps", "40", timeout=60_000)
+    expect(card).to_have_attribute("data-steps", "40")
     says = card.get_by_role("status")
     expect(says).to_contain_text("wide.weight: infinite at 1 of 40 steps, first at step 24 · wide.weight: NaN at 1 of")
     card.scroll_into_view_if_needed()

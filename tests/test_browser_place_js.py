@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from jupyterlab_server import chromium
 from playwright.sync_api import Page
 from timeline_samples import MS, all_reduce, compute, ddp, ring_all_reduce, trace, wait
 from widget_page import show
@@ -21,6 +19,8 @@ from lab_utils.timeline.predicted import costs
 from lab_utils.timeline.summary import headline
 from lab_utils.widgets import TimelineView
 from lab_utils.widgets.timeline_setting import numbers
+
+pytest_plugins = ["browser_fixtures"]
 
 # Each figure of the view in this page, placed on `setting` or as it came.
 COMPUTED = """(setting) => {
@@ -93,12 +93,6 @@ HARDWARE = {
     "two levels": Hardware(None, LINK, 2, ACROSS, "two_level"),
     "trees": Hardware(None, LINK, algorithm="tree"),
 }
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with chromium() as browser:
-        yield browser.new_page()
 
 
 def assert_same(computed: dict[str, Any], timeline: Timeline) -> None:

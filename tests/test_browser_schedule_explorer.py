@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from jupyterlab_server import Watched, chromium, jupyterlab, open_notebook
-from playwright.sync_api import Browser, Locator, Page, expect
-from test_browser import LIGHTER, SCREENSHOTS, run_each, write_notebook
-from widget_page import quiet_page, show
+from browser_page import LIGHTER, Lab, assert_it_fits, output, run_cell, screenshot
+from playwright.sync_api import Locator, Page, expect
+from widget_page import show
 
 from lab_utils.widgets import ScheduleExplorer
 
+pytest_plugins = ["browser_fixtures"]
 CELL = """from lab_utils import start_ranks
 from lab_utils.widgets import ScheduleExplorer
 
@@ -25,18 +22,6 @@ PLACE = """(area, [rank, time, ranks, makespan]) => {
     const width = Math.max(320, Math.floor(area.clientWidth));
     return { x: 62 + time * (width - 62 - 100) / makespan, y: 6 + 30 * (rank + 0.5) };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    with quiet_page(browser) as page:
-        yield page
 
 
 def shown(page: Page, explorer: ScheduleExplorer) -> Locator:
@@ -119,32 +104,23 @@ def test_eight_ranks_are_drawn_fast(page: Page, name: str) -> None:
     assert float(board(card).get_attribute("data-draw-ms")) < 500  # 5 to 20 where nobody else computes
 
 
-@pytest.mark.timeout(300)
-def test_in_jupyterlab_in_the_dark(browser: Browser, tmp_path: Path) -> None:
-    with jupyterlab(tmp_path, dark=True) as address:
-        write_notebook(tmp_path / "labs" / "explore.ipynb", CELL, STANDS)
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, "explore.ipynb")
-        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)
-        run_each(page, 1)
+@pytest.mark.timeout(600)
+def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
+    with lab.notebook("explore.ipynb", CELL, STANDS, dark=True) as page:
+        run_cell(page, 0)
         card = page.locator(".lab-sx-card")
-        expect(card.locator(".lab-sx-title")).to_have_text("GPipe: 4 ranks, 8 micro-batches", timeout=90_000)
+        expect(card.locator(".lab-sx-title")).to_have_text("GPipe: 4 ranks, 8 micro-batches")
         assert card.get_by_role("button", name="Undo").count() == 0
         choose_and_slide(page, card)
         write_an_order(page, card)
         place_three_ops(page, card)
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / "schedule_explorer_dark.png")
+        screenshot(page, "schedule_explorer_dark")
         run_on_the_ranks(page, card)
-        page.screenshot(path=SCREENSHOTS / "schedule_explorer_ran_dark.png", full_page=True)
+        screenshot(page, "schedule_explorer_ran_dark")
         assert card.evaluate(LIGHTER) < -100
-        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
-        page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        expect(page.get_by_text("stands: one_f_one_b 2 2 [[0, 'F0'], [1, 'F0']] True")).to_be_visible(timeout=20_000)
-    assert watched.outside == []
-    assert watched.errors == []
+        assert_it_fits(card)
+        run_cell(page, 1)
+        expect(output(page, 1)).to_have_text("stands: one_f_one_b 2 2 [[0, 'F0'], [1, 'F0']] True")
 
 
 def choose_and_slide(page: Page, card: Locator) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
-from jupyterlab_server import TOKEN, Watched, chromium, jupyterlab, open_notebook
+from browser_page import Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
 
+pytest_plugins = ["browser_fixtures"]
 TESTS = Path(__file__).parent
-SCREENSHOTS = TESTS.parent / "test-results"
 SHOW = f"""import sys
 
 sys.path.insert(0, {str(TESTS)!r})
@@ -32,46 +31,30 @@ COUNT = """from ipywidgets.widgets.widget import _instances
 print(sum(isinstance(each, TimelineView) for each in _instances.values()), "views")"""
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_timeline_lives_in_a_notebook(tmp_path: Path, dark: bool) -> None:
-    with jupyterlab(tmp_path, dark) as address, chromium() as browser:
-        write_notebook(tmp_path / "labs" / "timeline.ipynb", SHOW, ASK, LAST_LINE, COUNT)
-        watched = Watched(browser)
-        page = watched.page
-        open_notebook(page, address, "timeline.ipynb")
-        expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)  # before that, keys run nothing
+@pytest.mark.timeout(600)
+def test_the_timeline_lives_in_a_notebook(lab: Lab) -> None:
+    with lab.notebook("timeline.ipynb", SHOW, ASK, LAST_LINE, COUNT) as page:
         run_cell(page, 0)
-        card = page.locator(".lab-tl-card")
-        expect(card.get_by_role("slider", name="latency")).to_be_visible(timeout=60_000)
+        card = page.locator(".lab-tl-card").first
+        expect(card.get_by_role("slider", name="latency")).to_be_visible()
         latency_s = drag_slider(page, card)
         select(page, card)
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"timeline_{'dark' if dark else 'light'}.png")
+        screenshot(page, "timeline_light")
         assert_keys_stay_in_the_picture(page, card)
         assert_it_stands_on_a_light_card(card)
         assert_python_knows(page, latency_s)
         run_cell(page, 2)
         assert_a_timeline_shows_itself(page)
-        page.screenshot(path=SCREENSHOTS / f"timeline_itself_{'dark' if dark else 'light'}.png")
         assert_running_again_leaves_no_view(page)
-        assert watched.errors == []
-        if dark:  # it takes a second kernel, and once is enough
-            assert_a_saved_notebook_shows_still_pictures(page, address)
-            page.screenshot(path=SCREENSHOTS / "timeline_still_dark.png")
-    assert watched.outside == []
-    assert all("widget model not found" in error for error in watched.errors)  # the widgets' manager tells of it
-
-
-def write_notebook(path: Path, *cells: str) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, path)
-
-
-def run_cell(page: Page, number: int) -> None:
-    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
-    page.keyboard.press("Shift+Enter")
+        set_theme(page, dark=True)
+        assert_it_stands_on_a_light_card(card)
+        card.scroll_into_view_if_needed()
+        screenshot(page, "timeline_dark")
+        save(page)
+    # The widgets' manager tells of it that nobody knows them any more: their kernel has ended.
+    with lab.notebook("timeline.ipynb", dark=True, forgiven="widget model not found") as page:
+        assert_it_shows_still_pictures(page)
+        screenshot(page, "timeline_still_dark")
 
 
 def drag_slider(page: Page, card: Locator) -> str:
@@ -127,13 +110,13 @@ def assert_it_stands_on_a_light_card(card: Locator) -> None:
     for cell in card.locator("td, th, button, select").all():
         ink = cell.evaluate("node => getComputedStyle(node).color")
         assert max(map(int, re.findall(r"\d+", ink)[:3])) < 120, f"{cell} is written in {ink} on light ground"
-    assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+    assert_it_fits(card)
 
 
 def assert_python_knows(page: Page, latency: str) -> None:
     run_cell(page, 1)
-    said = page.locator(".jp-CodeCell").nth(1).locator(".jp-OutputArea-output")
-    expect(said).to_contain_text("True ['compute']", timeout=30_000)
+    said = output(page, 1)
+    expect(said).to_contain_text("True ['compute']")
     number, unit = latency.split()
     latency_s = float(number) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[unit]
     assert float(said.inner_text().split()[0]) == pytest.approx(latency_s)
@@ -142,7 +125,7 @@ def assert_python_knows(page: Page, latency: str) -> None:
 
 def assert_a_timeline_shows_itself(page: Page) -> None:
     card = page.locator(".jp-CodeCell").nth(2).locator(".lab-tl-card")
-    expect(card.get_by_role("img", name=re.compile("Timeline of 4 ranks .predicted."))).to_be_visible(timeout=30_000)
+    expect(card.get_by_role("img", name=re.compile("Timeline of 4 ranks .predicted."))).to_be_visible()
     card.scroll_into_view_if_needed()
 
 
@@ -151,26 +134,21 @@ def assert_running_again_leaves_no_view(page: Page) -> None:
     cell = page.locator(".jp-CodeCell").nth(2)
     for times in ("[4]:", "[5]:"):
         run_cell(page, 2)
-        expect(cell.locator(".jp-InputPrompt")).to_have_text(times, timeout=30_000)
+        expect(cell.locator(".jp-InputPrompt")).to_have_text(times)
     run_cell(page, 3)
-    said = page.locator(".jp-CodeCell").nth(3).locator(".jp-OutputArea-output")
-    expect(said).to_have_text("2 views", timeout=30_000)
+    expect(output(page, 3)).to_have_text("2 views")
     expect(cell.locator(".lab-tl-card")).to_be_visible()
 
 
-def assert_a_saved_notebook_shows_still_pictures(page: Page, address: str) -> None:
-    """Its kernel has ended: nobody knows the widgets any more."""
+def save(page: Page) -> None:
     with page.expect_response(lambda answer: answer.request.method == "PUT" and "timeline.ipynb" in answer.url):
         page.keyboard.press("Control+s")
-    kernels = f"{address}api/kernels"
-    for kernel in page.request.get(kernels, params={"token": TOKEN}).json():
-        assert page.request.delete(f"{kernels}/{kernel['id']}", params={"token": TOKEN}).ok
-    open_notebook(page, address, "timeline.ipynb")
-    expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=60_000)  # another kernel
-    outputs = page.locator(".jp-OutputArea-output")
+
+
+def assert_it_shows_still_pictures(page: Page) -> None:
     for cell in (0, 2):
         still = page.locator(".jp-CodeCell").nth(cell).locator(".jp-RenderedSVG")
-        expect(still).to_be_visible(timeout=30_000)
+        expect(still).to_be_visible()
         assert still.bounding_box()["width"] > 600
     for words in ("Loading widget", "Error displaying widget"):
-        expect(outputs.filter(has_text=words)).to_have_count(0)
+        expect(page.locator(".jp-OutputArea-output").filter(has_text=words)).to_have_count(0)

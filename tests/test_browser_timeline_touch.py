@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from jupyterlab_server import chromium
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from timeline_samples import ddp
-from widget_page import quiet_page, show_timeline
+from widget_page import show_timeline
 
 from lab_utils.render import looks, palette
 from lab_utils.schedule import Costs, schedules, simulate
@@ -18,6 +15,7 @@ from lab_utils.timeline.summary import headline
 from lab_utils.timeline.units import time_text
 from lab_utils.widgets import TimelineView
 
+pytest_plugins = ["browser_fixtures"]
 WIRE = Hardware(None, Link("wire", 50e-6, 5e9))
 DDP = ddp(4)
 PREDICTED, MEASURED = DDP.timeline(WIRE), DDP.timeline()
@@ -36,18 +34,6 @@ FOCUSED = """() => {
     const { tagName, className, dataset, ariaLabel } = document.activeElement;
     return `${tagName} ${className} ${ariaLabel} ${dataset.lmSuppressShortcuts ? "keeps" : ""}`;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with quiet_page(browser) as page:
-        yield page
 
 
 def in_view(page: Page) -> tuple[float, float]:

@@ -25,6 +25,7 @@ from lab_utils.timeline.chunk_log import ChunkLog
 from lab_utils.timeline.collective_steps import ChunkSteps, Holding
 from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.modules import script_and_styles
 
 FOLDER = Path(__file__).parent
 
@@ -40,8 +41,7 @@ class CollectiveSteps(anywidget.AnyWidget):
     same; `steps` holds it as data. ValueError unless there is one log of each rank, recorded in that trace.
     """
 
-    _esm = FOLDER / "collective_steps.js"
-    _css = FOLDER / "collective_steps.css"
+    _esm, _css = script_and_styles(FOLDER / "collective_steps", "card", "play")
     svg = traitlets.Unicode().tag(sync=True)
     # {"labels": [{"parts", "text", "said", "whole"}], "holds": [step][rank][chunk] label, "chunks": [said],
     #  "messages": [step - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [step][line]}

@@ -16,6 +16,7 @@ from lab_utils.timeline.gradients import FlowRecord
 from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
 from lab_utils.timeline.units import time_unit
+from lab_utils.widgets.modules import script_and_styles
 
 FOLDER = Path(__file__).parent
 
@@ -33,8 +34,7 @@ class GradientFlow(anywidget.AnyWidget):
     record of each rank, recorded in that trace.
     """
 
-    _esm = FOLDER / "gradient_flow.js"
-    _css = FOLDER / "gradient_flow.css"
+    _esm, _css = script_and_styles(FOLDER / "gradient_flow", "card", "play")
     svg = traitlets.Unicode().tag(sync=True)
     # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
     #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}

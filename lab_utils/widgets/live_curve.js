@@ -1,19 +1,5 @@
 // Draws the state of LiveCurve (live_curve.py): a progress bar, words, and the loss as an SVG line.
-const NS = "http://www.w3.org/2000/svg";
 const WIDTH = 720, HEIGHT = 240, LEFT = 56, RIGHT = 708, TOP = 12, BOTTOM = 204;
-
-function add(parent, tag, attributes = {}, content = "") {
-  const node = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.textContent = content;
-  return parent.appendChild(node);
-}
-
-function box(parent, name, tag = "div") {
-  const node = document.createElement(tag);
-  node.className = `lab-live-${name}`;
-  return parent.appendChild(node);
-}
 
 // Multiples of 1, 2 or 5 × 10^k, the first at most low, the last at least high.
 function ticks(low, high, most = 5) {
@@ -50,24 +36,25 @@ function drawCurve(svg, steps, points) {
   const x = (step) => LEFT + (step / Math.max(1, steps - 1)) * (RIGHT - LEFT);
   const y = (loss) => BOTTOM - ((loss - ys[0]) / (ys.at(-1) - ys[0])) * (BOTTOM - TOP);
   for (const loss of ys) {
-    add(svg, "line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(loss), y2: y(loss) });
-    if (losses.length) add(svg, "text", { x: LEFT - 8, y: y(loss) + 4, "text-anchor": "end" }, `${loss}`);
+    addShape(svg, "line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(loss), y2: y(loss) });
+    if (losses.length) addShape(svg, "text", { x: LEFT - 8, y: y(loss) + 4, "text-anchor": "end" }, `${loss}`);
   }
   for (const step of ticks(0, Math.max(1, steps - 1), 8).filter((step) => step < steps)) {
-    add(svg, "text", { x: x(step), y: BOTTOM + 18, "text-anchor": "middle" }, `${step}`);
+    addShape(svg, "text", { x: x(step), y: BOTTOM + 18, "text-anchor": "middle" }, `${step}`);
   }
-  add(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, "step");
-  add(svg, "text", { transform: `rotate(-90 12 ${(TOP + BOTTOM) / 2})`, x: 12, y: (TOP + BOTTOM) / 2, "text-anchor": "middle" }, "loss");
+  addShape(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, "step");
+  addShape(svg, "text", { transform: `rotate(-90 12 ${(TOP + BOTTOM) / 2})`, x: 12, y: (TOP + BOTTOM) / 2, "text-anchor": "middle" }, "loss");
   if (!points.length) return;
-  add(svg, "polyline", { class: "line", points: points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(" ") });
+  addShape(svg, "polyline", { class: "line", points: points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(" ") });
   const [step, loss] = points.at(-1);
-  add(svg, "circle", { class: "last", cx: x(step), cy: y(loss), r: 4 });
+  addShape(svg, "circle", { class: "last", cx: x(step), cy: y(loss), r: 4 });
 }
 
 function render({ model, el }) {
-  const root = box(el, "card");
-  const title = box(root, "title"), bar = box(root, "bar"), filled = box(bar, "filled"), line = box(root, "words");
-  const svg = add(root, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  const root = add(el, "div", "lab-card lab-card-framed lab-live-card"), title = add(root, "div", "lab-live-title");
+  const bar = add(root, "div", "lab-live-bar"), filled = add(bar, "div", "lab-live-filled");
+  const line = add(root, "div", "lab-live-words");
+  const svg = addShape(root, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   bar.setAttribute("role", "progressbar");
   bar.setAttribute("aria-valuemin", 0);
 

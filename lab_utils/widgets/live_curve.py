@@ -13,6 +13,7 @@ import traitlets
 from lab_utils.render.curve import loss_curve
 from lab_utils.render.picture import Picture
 from lab_utils.widgets.cell_end import at_cell_end
+from lab_utils.widgets.modules import script_and_styles
 
 REDRAWS_PER_S = 20.0
 MOST_DRAWN = 500  # points sent at most: a longer curve is thinned on its way, and kept whole here
@@ -32,8 +33,7 @@ class LiveCurve(anywidget.AnyWidget):
     or without widgets in it, the points are collected all the same.
     """
 
-    _esm = FOLDER / "live_curve.js"
-    _css = FOLDER / "live_curve.css"
+    _esm, _css = script_and_styles(FOLDER / "live_curve", "card")
     title = traitlets.Unicode("Loss").tag(sync=True)
     steps = traitlets.Int(300).tag(sync=True)
     # {"points": [[step, loss], ...], "done": steps done, "loss": words, "elapsed_s", "left_s", "running": bool}

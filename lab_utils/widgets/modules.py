@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -12,5 +13,17 @@ def joined(folder: str, *names: str) -> str:
 
     The order is the caller's: a class stands before the one that extends it.
     """
-    parts = [(FOLDER / folder / f"{name}.js").read_text(encoding="utf-8") for name in names]
-    return "\n".join(parts)
+    return _read([FOLDER / folder / name for name in names], ".js")
+
+
+def script_and_styles(own: Path, *parts: str) -> tuple[str, str]:
+    """A widget's `_esm` and `_css`: `own`.js and `own`.css, behind those of the parts of card/ that it is made of.
+
+    They are text: with a path anywidget watches the file, and would hold every view for ever.
+    """
+    files = [*(FOLDER / "card" / part for part in parts), own]
+    return _read(files, ".js"), _read(files, ".css")
+
+
+def _read(files: Iterable[Path], suffix: str) -> str:
+    return "\n".join(file.with_suffix(suffix).read_text(encoding="utf-8") for file in files)

@@ -1,11 +1,5 @@
 // Shows the picture of NormMap (norm_map.py) as it grows, and reads out the norm under the pointer or the arrow keys.
-const NS = "http://www.w3.org/2000/svg", FINDINGS = 4;
-
-function add(parent, tag, name) {
-  const node = document.createElement(tag);
-  node.className = `lab-norms-${name}`;
-  return parent.appendChild(node);
-}
+const FINDINGS = 4;
 
 function sayNumber(value) {
   if (Number.isNaN(value)) return "NaN";
@@ -26,34 +20,27 @@ function sayFindings(found) {
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "card"), picture = add(root, "div", "picture"), says = add(root, "div", "says");
+  const root = addCard(el, "norms"), picture = add(root, "div", "lab-card-picture"), says = addSays(root);
   let cell = null, svg = null, frame = null;
-  root.tabIndex = 0;
-  root.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrows for its cells
-  root.setAttribute("role", "group");
-  says.setAttribute("role", "status");
-  says.setAttribute("aria-live", "polite");
 
   function draw() {
     const state = model.get("state");
     root.setAttribute("aria-label", `${model.get("title")}: arrow keys read out norms`);
     root.dataset.steps = state.steps?.length ?? 0;
-    if (!state.svg) return void (says.textContent = "waiting for the first step");
-    const page = new DOMParser().parseFromString(state.svg, "image/svg+xml");
-    svg = document.importNode(page.documentElement, true);
-    frame = document.createElementNS(NS, "rect");
-    frame.setAttribute("class", "lab-norms-frame");
-    svg.append(frame);
+    if (!state.svg) return tell(says, ["waiting for the first step"]);
+    svg = readPicture(state.svg).svg;
+    frame = addShape(svg, "rect", { class: "lab-norms-frame" });
     picture.replaceChildren(svg);
     point(cell && [Math.min(cell[0], state.layers.length - 1), Math.min(cell[1], state.steps.length - 1)]);
   }
 
   // Frame a cell and read it out; without one, say what was found.
   function point(to) {
+    if (!svg) return;
     const state = model.get("state");
     cell = to;
     frame.style.display = cell ? "inline" : "none";
-    says.textContent = cell ? sayCell(state, model.get("words"), cell) : sayFindings(state.says);
+    tell(says, [cell ? sayCell(state, model.get("words"), cell) : sayFindings(state.says)]);
     if (!cell) return;
     const width = (state.right - state.left) / state.steps.length;
     const box = { x: state.left + cell[1] * width, y: state.top + cell[0] * state.row, width, height: state.row };
@@ -68,21 +55,20 @@ function render({ model, el }) {
     return inside ? found : null;
   }
 
-  function key(event) {
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    if (!svg || !(event.key in moves || event.key === "Escape")) return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (event.key === "Escape") return point(null);
-    const { layers, steps } = model.get("state"), [down, right] = moves[event.key];
+  function go(down, right) {
+    if (!svg) return;
+    const { layers, steps } = model.get("state");
     const [layer, step] = cell ?? [down < 0 ? layers.length : -down, steps.length - 1 - right]; // enters at the last step
     const within = (at, count) => Math.max(0, Math.min(count - 1, at));
     point([within(layer + down, layers.length), within(step + right, steps.length)]);
   }
 
-  picture.addEventListener("pointermove", (event) => svg && point(under(event)));
-  picture.addEventListener("pointerleave", () => svg && point(null));
-  root.addEventListener("keydown", key);
+  picture.addEventListener("pointermove", (event) => point(under(event)));
+  picture.addEventListener("pointerleave", () => point(null));
+  onKeys(root, {
+    ArrowUp: () => go(-1, 0), ArrowDown: () => go(1, 0), ArrowLeft: () => go(0, -1), ArrowRight: () => go(0, 1),
+    Escape: () => point(null),
+  });
   model.on("change:state change:title", draw);
   draw();
   return () => model.off("change:state change:title", draw);

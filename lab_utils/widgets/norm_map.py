@@ -16,6 +16,7 @@ from lab_utils.render.picture import Picture
 from lab_utils.timeline.gradient_norms import EXPLODING, VANISHING, WORDS, Norms, check_thresholds
 from lab_utils.timeline.timeline import SVG
 from lab_utils.widgets.cell_end import at_cell_end
+from lab_utils.widgets.modules import script_and_styles
 
 REDRAWS_PER_S = 4.0
 MOST_LOAD = 0.2  # of the time goes into drawing: the more layers, the fewer redraws
@@ -39,8 +40,7 @@ class NormMap(anywidget.AnyWidget):
     thresholds on the wrong side of 1.
     """
 
-    _esm = FOLDER / "norm_map.js"
-    _css = FOLDER / "norm_map.css"
+    _esm, _css = script_and_styles(FOLDER / "norm_map", "card")
     title = traitlets.Unicode().tag(sync=True)
     # {"svg": the picture, "left", "top", "right", "row": its grid, "layers": [name], "steps": [step],
     #  "says": [a sentence for each finding], "values": float32[layers][steps], "states": uint8, numbers of WORDS}

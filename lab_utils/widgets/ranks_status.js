@@ -1,13 +1,6 @@
 // Draws the state of RanksStatus (ranks_status.py): a table of ranks, and a sentence that screen readers speak.
 const COLUMNS = [["rank", "rank"], ["memory", "memory"], ["doing", "doing"], ["for", "for"], ["waits", "waits for"]];
 
-function add(parent, tag, name = "", content = "") {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  node.textContent = content;
-  return parent.appendChild(node);
-}
-
 // What did not change is left alone: a selection in it stays, and nobody is told of it again.
 function write(node, content) {
   if (node.textContent !== content) node.textContent = content;
@@ -32,7 +25,7 @@ function drawMark(node, name, [character, ground, ink]) {
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "lab-status-card"), table = add(root, "table");
+  const root = add(el, "div", "lab-card lab-card-framed lab-status-card"), table = add(root, "table");
   const caption = add(table, "caption"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
   for (const [name, words] of COLUMNS) add(head, "th", name, words).scope = "col";
   const says = add(root, "p", "lab-status-says"), rows = [];

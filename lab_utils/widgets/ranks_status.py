@@ -14,6 +14,7 @@ import traitlets
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.render.looks import STRONG
 from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK
+from lab_utils.widgets.modules import script_and_styles
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
@@ -44,8 +45,7 @@ class RanksStatus(anywidget.AnyWidget):
     start again come back. ValueError when every_s is not more than 0.
     """
 
-    _esm = FOLDER / "ranks_status.js"
-    _css = FOLDER / "ranks_status.css"
+    _esm, _css = script_and_styles(FOLDER / "ranks_status", "card")
     marks = traitlets.Dict(MARKS).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}

@@ -1,37 +1,17 @@
 // Looks into the pictures of ShardMap (shard_map.py): one a kind; hover, select a tensor, all by keyboard too.
-function add(parent, tag, name, content = "") {
-  const node = document.createElement(tag);
-  node.className = `lab-shards-${name}`;
-  node.textContent = content;
-  return parent.appendChild(node);
-}
-
-// The picture as Python drew it. What its marks say moves out of their titles: the browser would show it twice.
-function readPicture(text) {
-  const svg = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
-  const said = new Map();
-  for (const title of svg.querySelectorAll("rect > title")) {
-    said.set(title.parentNode, title.textContent);
-    title.remove();
-  }
-  return { svg, said };
-}
+const KEYS = "Left and right choose what is shown, up and down a tensor, page up and down a rank.";
 
 function render({ model, el }) {
-  const root = add(el, "div", "card"), bar = add(root, "div", "kinds"), stage = add(root, "div", "picture");
-  const says = add(root, "div", "says"), pages = model.get("pages"), kinds = pages.map(([kind]) => kind);
-  const buttons = pages.map(([, name]) => add(bar, "button", "kind", name));
+  const root = addCard(el, "shards"), bar = add(root, "div", "lab-shards-kinds"), stage = add(root, "div", "lab-card-picture");
+  const says = addSays(root), pages = model.get("pages"), kinds = pages.map(([kind]) => kind);
+  const buttons = pages.map(([, name], number) => addButton(bar, name, () => show(number)));
   let rows = [], ranks = [], said = new Map(), hovered = null, rank = -1;
 
-  root.tabIndex = 0;
-  root.setAttribute("role", "group");
   bar.setAttribute("role", "group");
   bar.setAttribute("aria-label", "what is shown of each rank");
-  says.setAttribute("role", "status");
-  says.setAttribute("aria-live", "polite");
-  for (const node of [root, ...buttons]) node.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the keys
 
   const at = () => kinds.indexOf(model.get("kind")), names = () => pages[at()][3];
+  const selected = () => names().indexOf(model.get("selected"));
 
   function draw() {
     const picture = readPicture(pages[at()][2]);
@@ -41,21 +21,20 @@ function render({ model, el }) {
     hovered = null;
     stage.replaceChildren(picture.svg);
     buttons.forEach((button, number) => button.setAttribute("aria-pressed", number === at()));
-    const keys = "Left and right choose what is shown, up and down a tensor, page up and down a rank.";
-    root.setAttribute("aria-label", `${picture.svg.getAttribute("aria-label")}. ${keys}`);
+    root.setAttribute("aria-label", `${picture.svg.getAttribute("aria-label")}. ${KEYS}`);
     root.dataset.kind = model.get("kind");
     mark();
   }
 
   // Where a tensor and a rank are both chosen, what the rank holds of the tensor.
   function chosen() {
-    const row = names().indexOf(model.get("selected")), number = ranks[rank]?.dataset.rank;
+    const row = selected(), number = ranks[rank]?.dataset.rank;
     if (row >= 0 && number !== undefined) return stage.querySelector(`[data-row="${row}"][data-rank="${number}"]`);
     return rows[row] ?? ranks[rank] ?? null;
   }
 
   function mark() {
-    const row = names().indexOf(model.get("selected")), number = ranks[rank]?.dataset.rank;
+    const row = selected(), number = ranks[rank]?.dataset.rank;
     rows.forEach((node, which) => node.classList.toggle("lab-shards-chosen", which === row));
     for (const node of stage.querySelectorAll("[data-rank]"))
       node.classList.toggle("lab-shards-of-rank", node.dataset.rank === number);
@@ -63,9 +42,8 @@ function render({ model, el }) {
   }
 
   function describe() {
-    const node = hovered ?? chosen(), lines = node ? said.get(node).split("\n") : ["Point at a rank or a tensor, or use the arrow keys."];
-    says.setAttribute("aria-live", hovered ? "off" : "polite"); // a pointer passes over many
-    says.replaceChildren(...lines.map((line) => Object.assign(document.createElement("div"), { textContent: line })));
+    const node = hovered ?? chosen();
+    tell(says, node ? said.get(node).split("\n") : ["Point at a rank or a tensor, or use the arrow keys."], !hovered);
   }
 
   function choose(changes) {
@@ -81,28 +59,15 @@ function render({ model, el }) {
 
   const select = (row) => choose({ selected: names()[row] ?? "" });
 
-  function key(event) {
-    const row = names().indexOf(model.get("selected")), last = names().length - 1;
-    const actions = {
-      ArrowRight: () => show(at() + 1),
-      ArrowLeft: () => show(at() - 1),
-      ArrowDown: () => select(Math.min(last, row + 1)),
-      ArrowUp: () => select(row < 0 ? last : Math.max(0, row - 1)),
-      Home: () => select(0),
-      End: () => select(last),
-      PageDown: () => ((rank = Math.min(ranks.length - 1, rank + 1)), mark()),
-      PageUp: () => ((rank = Math.max(-1, rank - 1)), mark()),
-      Escape: () => ((rank = -1), select(-1), mark()),
-    };
-    if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation(); // the notebook has its own meaning for these keys
+  // By keyboard: what is under the pointer is no longer what is told of.
+  function goTo(row, toRank = rank) {
     hovered = null;
-    actions[event.key]();
+    rank = Math.max(-1, Math.min(ranks.length - 1, toRank));
+    if (row !== selected()) select(row);
+    mark();
   }
 
-  stage.addEventListener("pointerover", (event) => ((hovered = said.has(event.target) ? event.target : null), describe()));
-  stage.addEventListener("pointerleave", () => ((hovered = null), describe()));
+  onPointed(stage, (node) => ((hovered = said.has(node) ? node : null), describe()));
   stage.addEventListener("click", ({ target }) => {
     if (!said.has(target)) return;
     const { row, rank: number } = target.dataset;
@@ -112,8 +77,17 @@ function render({ model, el }) {
     select(again || row === undefined ? -1 : Number(row));
     mark();
   });
-  buttons.forEach((button, number) => button.addEventListener("click", () => show(number)));
-  root.addEventListener("keydown", key);
+  onKeys(root, {
+    ArrowRight: () => show(at() + 1),
+    ArrowLeft: () => show(at() - 1),
+    ArrowDown: () => goTo(Math.min(names().length - 1, selected() + 1)),
+    ArrowUp: () => goTo(selected() < 0 ? names().length - 1 : Math.max(0, selected() - 1)),
+    Home: () => goTo(0),
+    End: () => goTo(names().length - 1),
+    PageDown: () => goTo(selected(), rank + 1),
+    PageUp: () => goTo(selected(), rank - 1),
+    Escape: () => goTo(-1, -1),
+  });
   model.on("change:kind", draw);
   model.on("change:selected", mark);
   if (kinds.length) draw();

@@ -14,6 +14,7 @@ from lab_utils.render.shard_map_sums import Shards
 from lab_utils.render.shard_map_words import NAMES, headline, sentence
 from lab_utils.timeline.holdings import Kind, RankHoldings
 from lab_utils.timeline.timeline import SVG
+from lab_utils.widgets.modules import script_and_styles
 
 FOLDER = Path(__file__).parent
 
@@ -37,8 +38,7 @@ class ShardMap(anywidget.AnyWidget):
     comes twice, ranks hold nothing at all or unlike tensors under one name, or the mesh has not as many ranks.
     """
 
-    _esm = FOLDER / "shard_map.js"
-    _css = FOLDER / "shard_map.css"
+    _esm, _css = script_and_styles(FOLDER / "shard_map", "card")
     # [[kind, what it is called, its picture, [names of the rows]]]
     pages = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode().tag(sync=True)

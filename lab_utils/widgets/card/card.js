@@ -1,0 +1,78 @@
+// What widgets share whose picture Python draws: the card, the picture in it, and words that screen readers speak.
+
+const NS = "http://www.w3.org/2000/svg";
+
+function add(parent, tag, name = "", content = "") {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  node.textContent = content;
+  return parent.appendChild(node);
+}
+
+function addShape(parent, tag, attributes, content = "") {
+  const node = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.textContent = content;
+  return parent.appendChild(node);
+}
+
+// JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
+function keepKeys(node) {
+  node.dataset.lmSuppressShortcuts = "true";
+  return node;
+}
+
+function addCard(el, name) {
+  const root = keepKeys(add(el, "div", `lab-card lab-${name}-card`));
+  root.tabIndex = 0;
+  root.setAttribute("role", "group");
+  return root;
+}
+
+function addButton(parent, content, act) {
+  const button = keepKeys(add(parent, "button", "lab-card-button", content));
+  button.type = "button";
+  button.addEventListener("click", act);
+  return button;
+}
+
+function addSays(parent) {
+  const says = add(parent, "div", "lab-card-says");
+  says.setAttribute("role", "status");
+  says.setAttribute("aria-live", "polite");
+  return says;
+}
+
+// Where much changes fast, it is shown and not read out.
+function tell(says, lines, aloud = true) {
+  says.setAttribute("aria-live", aloud ? "polite" : "off");
+  says.replaceChildren(...lines.map((line) => Object.assign(document.createElement("div"), { textContent: line })));
+}
+
+// The picture as Python drew it. What its marks say moves out of their titles: the browser would show it twice.
+function readPicture(text) {
+  const svg = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  const said = new Map();
+  for (const title of svg.querySelectorAll(":scope * > title")) {
+    said.set(title.parentNode, title.textContent);
+    title.remove();
+  }
+  return { svg, said };
+}
+
+// act(node) when the pointer comes to another node, act(null) when it leaves the picture.
+function onPointed(picture, act) {
+  picture.addEventListener("pointerover", (event) => act(event.target));
+  picture.addEventListener("pointerleave", () => act(null));
+}
+
+// actions: {key: function}. With control and the like, and space on a button, keys mean what they mean elsewhere.
+function onKeys(root, actions) {
+  root.addEventListener("keydown", (event) => {
+    const pressed = event.key === " " && event.target.tagName === "BUTTON";
+    if (!actions[event.key] || pressed || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // the notebook has its own meaning for these keys
+    actions[event.key]();
+  });
+}
