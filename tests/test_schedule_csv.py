@@ -64,5 +64,5 @@ def test_what_torch_cannot_read_is_not_written() -> None:
 def test_a_cell_that_is_no_op() -> None:
     with pytest.raises(ValueError, match="line 2, cell 2: '1BW0' is no op of torch's: as 2F0, with F for F, I for B"):
         read("0F0,0B0\n1F0,1BW0\n")
-    with pytest.raises(ValueError, match="again: stage 0 runs B or BW of micro-batch 0 0 times"):
+    with pytest.raises(ValueError, match="again: stage 0 does not run B or BW of micro-batch 0"):
         Schedule.of_steps("again", read("0F0\n1F0,1B0\n"))

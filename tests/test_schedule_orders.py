@@ -12,12 +12,12 @@ from schedule_orders_drawn import Orders, drawn
 from slow_schedules import KINDS, runs_to_the_end, schedules_of_any_order
 
 import lab_utils.timeline.kernel  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
-from lab_utils.schedule import Costs, Schedule, schedules, simulate, why_not
+from lab_utils.schedule import Costs, Draft, Schedule, schedules, simulate, why_not
 
 GOOD = ["F0 F1 BW0 BW1", "F0 B0 W0 F1 B1 W1"]
 # How a refusal begins, or what is in it, and which kind it is.
 REASONS = {
-    "times, and once": "count",
+    "and once is needed": "count",
     "circle": "circle",
     "before": "before",
     "on ranks": "ranks",
@@ -52,11 +52,11 @@ def test_words_there_and_back(name: str) -> None:
         (["F1000000000 BW0"], "1000000001 micro-batches on 1 stages take at least 2000000002 ops, and there are 2"),
         ([], "0 ranks, 0 stages and 0 micro-batches: at least one of each is needed"),
         (["F0 BW0", ""], "rank 1 runs nothing: give it ops, or leave it out"),
-        (["F0 B0"], "stage 0 runs W or BW of micro-batch 0 0 times, and once is needed: B is the gradient"),
+        (["F0 B0"], "stage 0 does not run W or BW of micro-batch 0, and once is needed: B is the gradient"),
         (["F0 BW0 W0"], "stage 0 runs W or BW of micro-batch 0 2 times, and once is needed"),
-        (["BW0", "F0 BW0"], "stage 0 runs F of micro-batch 0 0 times, and once is needed: F0 of stage 1 on rank 1"),
-        (["F0", "F0 BW0"], "stage 0 runs B or BW of micro-batch 0 0 times, and once is needed"),
-        (["F0 BW0", "F0"], "stage 1 runs B or BW of micro-batch 0 0 times, and once is needed: BW0 of stage 0"),
+        (["BW0", "F0 BW0"], "stage 0 does not run F of micro-batch 0, and once is needed: F0 of stage 1 on rank 1"),
+        (["F0", "F0 BW0"], "stage 0 does not run B or BW of micro-batch 0, and once is needed"),
+        (["F0 BW0", "F0"], "stage 1 does not run B or BW of micro-batch 0, and once is needed: BW0 of stage 0"),
         (["F0 BW0 1BW0", "F0"], "stage 1 runs on ranks 0 and 1: a stage's layers are on one rank"),
         (["BW0 F0", "F0 BW0"], "rank 0 runs BW0 of stage 0 before F0 of stage 0, which it needs"),
         (["F0 W0 B0"], "rank 0 runs W0 of stage 0 before B0 of stage 0, which it needs"),
@@ -134,3 +134,21 @@ def test_ranks_that_run_what_they_have_in_any_order(data: st.DataObject, schedul
         data.draw(st.permutations(steps[a:b])) for a, b in zip(schedule.first[:-1], schedule.first[1:], strict=True)
     ]
     judged(orders, schedule.stages, schedule.microbatches, schedule.copies)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"copies": 0}, "0 copies of each stage: at least one is needed"),
+        ({"microbatches": 0}, "2 ranks, 2 stages and 0 micro-batches: at least one of each is needed"),
+        ({"stages": 1}, "stage 1 is not one of 1, which are counted from 0"),
+        ({"microbatches": 3}, "stage 0 does not run F of micro-batch 2, and once is needed"),
+    ],
+)
+def test_sizes_that_the_orders_do_not_have(given: dict, said: str) -> None:
+    assert why_not(GOOD, **given).startswith(said)
+
+
+def test_a_draft_that_cannot_run_is_not_placed() -> None:
+    with pytest.raises(ValueError, match=r"mine: ranks wait for each other in a circle: rank 0 stands at BW0"):
+        simulate(Draft.of("mine", ["F0 BW0 F1 BW1", "F1 F0 BW0 BW1"]), Costs())

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab_utils.schedule.schedule import BW, KINDS, F, Schedule, W
 from lab_utils.timeline.memory import Memory
-from lab_utils.timeline.program import Placement, place
+from lab_utils.timeline.program import Circle, Placement, place
 from lab_utils.timeline.span import Columns, Spans
 from lab_utils.timeline.timeline import Timeline
 
@@ -71,7 +71,7 @@ class SchedulePrediction:
 
         A rank's span is from its first op's start to its last op's end, so waiting for its first micro-batch does not
         count. Work is that of the busiest rank: all F, B and W of its chunks. Where all ranks have as much to do, that
-        is the m (F + B + W) of Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 4.
+        is the m (F + B + W) of Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5.
         """
         s, placed = self.schedule, self.placement
         spans = placed.end_s[s.first[1:] - 1] - placed.start_s[s.first[:-1]]
@@ -105,7 +105,10 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     `peak_activations` counts micro-batches of a full stage in memory. Costs are those of the schedule's own stages:
     to compare schedules of one model, let each take costs.divided(schedule.chunks).
     """
-    placement = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
+    try:
+        placement = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
+    except Circle:  # a draft, which nobody has checked
+        raise ValueError(f"{schedule.name}: {schedule.why_not()}") from None
     spans = Spans(lambda: _columns(schedule, placement), schedule.ops)
     made_from = SchedulePrediction(schedule, costs, placement)
     return Timeline(schedule.ranks, spans, (), "predicted", made_from)

@@ -72,7 +72,8 @@ class Draft:
         columns = np.array([step for order in orders for step in order], np.int64).reshape(-1, 3).T
         kind, stage, microbatch = columns[0].astype(np.uint8), *columns[1:].astype(np.int32)
         most = [int(column.max(initial=-1)) + 1 for column in columns]
-        stages, microbatches = stages or most[1], microbatches or most[2]
+        stages = most[1] if stages is None else stages
+        microbatches = most[2] if microbatches is None else microbatches
         return cls(name, stages, microbatches, first, kind, stage, microbatch, copies)
 
     @property

@@ -59,7 +59,8 @@ def _words(order: str | Sequence[str]) -> Sequence[str]:
     return order.replace(",", " ").split() if isinstance(order, str) else order
 
 
-def _step(word: str, rank: int, place: int) -> Step:
+def _step(given: object, rank: int, place: int) -> Step:
+    word = str(given)
     found = OP.fullmatch(word)
     if found is None:
         torch = " (I is torch's word for B)" if re.fullmatch(r"\d*I\d+", word) else ""

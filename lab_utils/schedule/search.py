@@ -16,6 +16,7 @@ import numpy as np
 from lab_utils.schedule import schedules
 from lab_utils.schedule.costs import Costs
 from lab_utils.schedule.schedule import Schedule
+from lab_utils.schedule.schedules.made import check
 from lab_utils.schedule.search_bound import Bound, forwards_first, least
 from lab_utils.schedule.search_problem import OBJECTIVES, PLACEMENTS, Problem
 from lab_utils.schedule.search_rules import Draws, Rules, textbook
@@ -28,7 +29,7 @@ NAMED = {
 OPS = 2_000_000  # that are placed while looking for rules; a core does about 6 million a second
 TRIES = 400, 10_000  # the least and the most of them
 MOVES = 4  # times as many moves, each of which takes a quarter as long
-PIECE = 200  # tries between two reports of progress
+PIECE_OPS = 300_000  # between two reports of progress: about a twentieth of a second
 CLOSE = 1e-6  # of the bound: the bounds leave that much for rounding
 
 
@@ -116,8 +117,7 @@ def search(
 
 
 def _check(ranks, microbatches, placement, chunks, objective, kept, effort) -> None:
-    if min(ranks, microbatches, chunks) < 1:
-        raise ValueError(f"ranks={ranks}, microbatches={microbatches}, chunks={chunks}: at least one of each is needed")
+    check(microbatches, ranks=ranks, chunks=chunks)
     for name, given, known in (("placement", placement, PLACEMENTS), ("objective", objective, OBJECTIVES)):
         if given not in known:
             raise ValueError(f"{name} {given!r} is not one of {', '.join(known)}")
@@ -138,12 +138,15 @@ class _Search:
         self.goal = self.bound.length * (1 + CLOSE)
         self.shape = problem.ranks, 3 * problem.chunks * problem.microbatches
         self.most = round(effort * np.clip(OPS // (self.shape[0] * self.shape[1]), *TRIES))
+        self.piece = max(1, PIECE_OPS // (self.shape[0] * self.shape[1]))
         self.orders, self.length, self.worth, self.tries = None, np.inf, np.inf, 0
         self.named: dict[str, float] = {}
 
     def run(self) -> Found:
         for name in NAMED[self.problem.placement]:
             self._try_named(name)
+        if self.orders is None:
+            self._try_one_at_a_time()
         self._try_rules()
         self._try_moves()
         return self._found()
@@ -155,6 +158,13 @@ class _Search:
         orders = q.codes(schedule)
         if all(self._peak(orders, rank) <= q.room[2][rank] for rank in range(q.ranks)):
             self.named[name] = self._offer(orders, self._ends(orders))
+
+    def _try_one_at_a_time(self) -> None:
+        """Each micro-batch forward and back before the next: it fits any limit that anything fits."""
+        front = np.arange(self.problem.chunks)
+        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B and W of each chunk
+        orders = np.tile(np.append(front, back), (self.problem.ranks, self.problem.microbatches))
+        self._offer(orders, self._ends(orders))
 
     def _try_rules(self) -> None:
         q, draws, ends = self.problem, Draws(self.seed), np.empty(self.problem.ranks)
@@ -178,14 +188,14 @@ class _Search:
     def _try_moves(self) -> None:
         q, state = self.problem, np.array([self.seed], np.uint64)
         most = MOVES * self.most
-        for at in range(0, most, PIECE):
+        for at in range(0, most, MOVES * self.piece):
             if self.length <= self.goal:
                 return
             self._report(0.5 + 0.5 * at / most, 0)
-            args = q.microbatches, q.offset, min(PIECE, most - at), self.goal, state
-            self.climb(self.orders, *q.model, *q.room, *args)
+            steps = min(MOVES * self.piece, most - at)
+            self.climb(self.orders, *q.model, *q.room, q.microbatches, q.offset, steps, self.goal, state)
             self._offer(self.orders, self._ends(self.orders))
-            self.tries += PIECE - 1
+            self.tries += steps - 1
 
     def _offer(self, orders: np.ndarray, ends: np.ndarray) -> float:
         """Keep it if it is shorter; its length."""
@@ -204,7 +214,7 @@ class _Search:
         return self.peak(orders[rank], self.problem.stages_of[rank], self.problem.weight, self.problem.kept)
 
     def _report(self, part: float, at: int) -> None:
-        if self.progress is not None and at % PIECE == 0:
+        if self.progress is not None and at % self.piece == 0:
             self.progress(Progress(part, self.length))
 
     def _found(self) -> Found:

@@ -105,7 +105,8 @@ class Problem:
         weight = np.full(stages, ranks / stages) if counted else costs.of_stages("activation_bytes", stages).copy()
         _numbers(weight, "activation_bytes", above=True)
         whole = weight[stages_of].sum(1)
-        limit = microbatches * whole if limit is None else limits_of(limit, ranks)
+        most = microbatches * whole
+        limit = most if limit is None else np.minimum(limits_of(limit, ranks), most)
         least = whole[short[0]] if len(short := np.flatnonzero(limit * (1 + 1e-9) < whole)) else 0.0
         if least:
             unit = "micro-batches" if counted else "bytes"

@@ -22,6 +22,8 @@ def complaint(draft: Draft, limit: Limit = None) -> str:
 def _sizes(s: Draft) -> str:
     if s.stages < 1 or s.microbatches < 1 or s.ranks < 1:
         return f"{s.ranks} ranks, {s.stages} stages and {s.microbatches} micro-batches: at least one of each is needed"
+    if s.copies < 1:
+        return f"{s.copies} copies of each stage: at least one is needed"
     if not len(s.kind) == len(s.stage) == len(s.microbatch) == s.first[-1]:
         lengths = f"{len(s.kind)}, {len(s.stage)} and {len(s.microbatch)}"
         return f"kind, stage and microbatch have {lengths} entries, and first counts {s.first[-1]} ops"
@@ -34,7 +36,8 @@ def _numbers(s: Draft) -> str:
     for name, most in (("kind", len(KINDS)), ("stage", s.stages), ("microbatch", s.microbatches)):
         values = getattr(s, name)
         if values.min() < 0 or values.max() >= most:
-            return f"{name} {values.min() if values.min() < 0 else values.max()} is not one of {most}"
+            wrong = values.min() if values.min() < 0 else values.max()
+            return f"{name} {wrong} is not one of {most}, which are counted from 0"
     least = 2 * s.stages * s.microbatches  # a forward and a backward each
     if least > 8 * len(s):  # the tables of the other rules would be far larger than the schedule
         return f"{s.microbatches} micro-batches on {s.stages} stages take at least {least} ops, and there are {len(s)}"
@@ -48,9 +51,10 @@ def _all_ops(s: Draft) -> str:
     f, b, w, bw = np.bincount(which, minlength=np.prod(shape)).reshape(shape)
     for name, found in (("F", f), ("B or BW", b + bw), ("W or BW", w + bw)):
         for stage, microbatch in np.argwhere(found != 1)[:1].tolist():
-            times = found[stage, microbatch]
-            said = f"stage {stage} runs {name} of micro-batch {microbatch} {times} times, and once is needed"
-            return said + ("" if times else _needed_by(s, name[0], stage, microbatch))
+            if times := found[stage, microbatch]:
+                return f"stage {stage} runs {name} of micro-batch {microbatch} {times} times, and once is needed"
+            missing = f"stage {stage} does not run {name} of micro-batch {microbatch}, and once is needed"
+            return missing + _needed_by(s, name[0], stage, microbatch)
     return ""
 
 

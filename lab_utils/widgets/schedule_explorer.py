@@ -19,13 +19,13 @@ from lab_utils.widgets.schedule_explorer_choice import (
     TWICE,
     bound_words,
     chosen,
-    found,
     found_words,
     placement_of,
 )
 from lab_utils.widgets.schedule_explorer_drawn import Drawn
 from lab_utils.widgets.schedule_explorer_hand import Hand, about_hand, moves_of
-from lab_utils.widgets.schedule_explorer_run import Run, run
+from lab_utils.widgets.schedule_explorer_running import RunsOnRanks
+from lab_utils.widgets.schedule_explorer_search import Searches, found
 from lab_utils.widgets.schedule_explorer_settings import ABOUT, SETTING, Settings
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SURFACE = ("raster", "surface")  # of the timeline's picture
-PARTS = ("dom", "board", "controls", "hand", "figures", "main")
+PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
 
 
-class ScheduleExplorer(anywidget.AnyWidget, Settings):
+class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     """A pipeline schedule placed in time, with everything that it depends on to turn.
 
     >>> explorer = ScheduleExplorer(ranks, choice="one_f_one_b", m=8)
@@ -61,15 +61,11 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     _drawn = traitlets.Dict().tag(sync=True)
     _boxes = traitlets.Bytes().tag(sync=True)
     _from_op = traitlets.Int(-2).tag(sync=True)  # the browser asks to go on by hand: before an op, -1 with all of them
-    _runs = traitlets.Int(0).tag(sync=True)  # how often the browser asked for a run
-    _ran = traitlets.Dict().tag(sync=True)
-    _ran_boxes = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, ranks: Ranks | None = None, **setting: Any) -> None:
         self._ranks = None if ranks is None else weakref.ref(ranks)  # widgets live on: they must not keep ranks alive
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
         self.shown: Drawn | None = None
-        self.result: Run | None = None
         if ranks is not None:
             setting.setdefault("p", ranks.size)
         super().__init__(_about=ABOUT | {"can_run": 0 if ranks is None else ranks.size}, **setting)
@@ -112,28 +108,6 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             self.choice, self.placement, self.moves = "hand", placement, moves
         return self.says
 
-    def run(self) -> str:
-        """Run the order on the ranks and compare it with serial training; what went wrong in a sentence, or ""."""
-        self._ran = {"state": "running", "says": ["The ranks run it."]}
-        told = {"state": "failed", "says": ["The run was interrupted."]}
-        try:
-            self.result = run(self._given_ranks(), self.schedule)
-            told, self._ran_boxes = self.result.about(), self.result.boxes()
-        except Exception as error:  # whatever ranks raise is a sentence in the card
-            told["says"] = [str(error).partition("\n")[0] or type(error).__name__]
-        finally:
-            self._ran = told
-        if told["state"] == "failed":
-            return told["says"][0]
-        return "" if self.result.parity.equal else self.result.parity.verdict
-
-    def _given_ranks(self) -> Ranks:
-        if self._ranks is None:
-            raise ValueError("no ranks were given: ScheduleExplorer(ranks) has a button that runs it")
-        if (ranks := self._ranks()) is None:
-            raise ValueError("nobody has these ranks any more, so they were stopped: start others")
-        return ranks
-
     # ------------------------------------------------------------------ following what is set
     @traitlets.observe("choice", "text", "placement", "moves", *SETTING)
     def _changed(self, change: dict[str, Any]) -> None:
@@ -146,13 +120,13 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             self._from_op = -2
             self.by_hand(None if change["new"] < 0 else change["new"])
 
-    @traitlets.observe("_runs")
-    def _asked_for_run(self, _: object) -> None:
-        self.run()
-
     def _follow(self) -> None:
         """Bring picture and words up to date, once for all that changed together."""
+        self.stop_search()  # of what was set before
         if self._stands() == self._key:
+            return
+        self._key = None  # until the picture shows it
+        if not self._is_there(self.setting, FOUND.get(self.choice)):
             return
         with self.hold_sync():
             try:
@@ -172,6 +146,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             return self._made_by_hand()
         if self.choice == "own":
             self._prefill()
+        if self.choice in FOUND:
+            return "", Drawn.of(found(self.setting, FOUND[self.choice]).schedule, self.setting)
         draft = chosen(self.choice, self.setting, self.text)
         if self.choice == "own":
             self._set_quietly(p=draft.ranks, m=draft.microbatches)

@@ -49,11 +49,11 @@ def named(name: str, setting: Setting) -> Schedule:
 
 
 @lru_cache(maxsize=64)
-def found(setting: Setting, placement: str) -> Found:
-    """The search's result, with its bound; kept, as a reader goes back and forth. ValueError for what cannot be."""
+def par_of(setting: Setting, placement: str) -> Found:
+    """The best named order and the bound, without a search beyond them. ValueError for what cannot be."""
     chunks = chunks_of(placement, setting.v)
-    costs = setting.costs.divided(chunks)
-    return search(setting.p, setting.m, costs, setting.limit, placement=placement, chunks=chunks)
+    sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
+    return search(*sizes, placement=placement, chunks=chunks, effort=0)
 
 
 def own(text: str) -> Schedule:
@@ -76,11 +76,9 @@ def _all_twice(draft: Draft) -> bool:
 
 
 def chosen(choice: str, setting: Setting, text: str) -> Schedule:
-    """What a choice stands for, but by hand. ValueError, in a sentence, where it cannot be."""
+    """What a choice stands for, but by hand and by a search. ValueError, in a sentence, where it cannot be."""
     if choice == "own":
         return own(text)
-    if choice in FOUND:
-        return found(setting, FOUND[choice]).schedule
     return named(choice, setting)
 
 
@@ -88,7 +86,8 @@ def found_words(best: Found) -> str:
     """What the search found, what it was measured against and what no order can beat."""
     name = min(best.named, key=best.named.get, default="")
     named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
-    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * best.gap:.1f} % could be saved"
+    saved = 1 - best.bound.length / best.length if best.length else 0.0
+    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * saved:.1f} % could be saved"
     bound = f"Bound {amount(best.bound.length)}, so {gap}: {best.bound.because}."
     return f"Found {amount(best.length)} ({named_best}). {bound}"
 

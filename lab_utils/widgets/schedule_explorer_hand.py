@@ -12,7 +12,7 @@ from lab_utils.schedule import Draft, Found, why_not_next
 from lab_utils.schedule.draft import BW, KINDS, B, F, Step, W
 from lab_utils.schedule.orders import read
 from lab_utils.schedule.search_problem import placed_stages
-from lab_utils.widgets.schedule_explorer_choice import TITLES, Setting, chunks_of, found
+from lab_utils.widgets.schedule_explorer_choice import TITLES, Setting, chunks_of, par_of
 from lab_utils.widgets.schedule_explorer_drawn import Drawn
 
 Move = tuple[int, str]  # rank, and the op in words
@@ -145,7 +145,7 @@ def about_hand(hand: Hand, drawn: Drawn, setting: Setting, placement: str) -> di
     stuck = hand.left and all(why for _, _, why in offers)
     says = "No rank has a legal op left: take some back." if stuck else _standing(hand.left, drawn.makespan)
     try:
-        best = found(setting, placement)
+        best = par_of(setting, placement)
     except ValueError as wrong:  # the limit is too small for any order
         return about | {"remark": f"{says} No par: {wrong}."}
     par = min(best.named.values(), default=best.bound.length)

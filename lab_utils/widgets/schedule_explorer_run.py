@@ -72,15 +72,18 @@ class Run:
         return measured + packed(self.schedule, placed.start_s, placed.end_s)
 
 
-def run(ranks: Ranks, draft: Draft) -> Run:
-    """Run it on the first ranks, recorded. ValueError where it is not whole, or there are too few ranks."""
+def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None = None) -> Run:
+    """Run it on the first ranks, recorded. ValueError where it is not whole, or there are too few ranks.
+
+    tell   called with a rank and its {"step": n} after each step; an exception that it raises ends the run
+    """
     if wrong := draft.why_not():
         raise ValueError(f"it cannot run yet: {wrong}")
     if ranks.size < draft.ranks:
         raise ValueError(f"{draft.name} is for {draft.ranks} ranks, and there are {ranks.size}: choose a smaller p")
     schedule = Schedule.of_steps(draft.name, steps_of(draft), draft.stages, draft.microbatches, draft.copies)
     trained, serial = _programs()
-    trace = ranks.record(trained, schedule, STEPS, count=False)
+    trace = ranks.record(trained, schedule, STEPS, count=False, on_report=tell)
     reference = ranks.run(serial, schedule.stages, schedule.microbatches, STEPS)[0]
     p = schedule.ranks
     trace = Trace(trace.ops[:p], trace.phases[:p], trace.results[:p])
@@ -121,6 +124,7 @@ def _programs() -> tuple[Callable, Callable]:
         import torch
         import torch.distributed as dist
 
+        from lab_utils.comm import report
         from lab_utils.strategies.pipeline import Pipeline, snapshot, step
 
         fewer = schedule.ranks < dist.get_world_size()
@@ -130,8 +134,9 @@ def _programs() -> tuple[Callable, Callable]:
         model, x, y = begin(schedule.stages, schedule.microbatches)
         pipeline = Pipeline(model, schedule, group=group)
         optimizer = torch.optim.AdamW(pipeline.parameters(), lr=1e-3)
-        for _ in range(steps):
+        for number in range(steps):
             loss = step(pipeline, optimizer, x, y)
+            report(step=number + 1)
         return snapshot(pipeline, loss) | {"peak": pipeline.peak_activations}
 
     def serial(stages: int, microbatches: int, steps: int) -> dict | None:

@@ -8,9 +8,12 @@ from lab_utils.schedule.schedule import Schedule
 
 
 def check(microbatches: int, **sizes: int) -> None:
+    """ValueError, in a sentence, for what is no whole number of at least 1."""
     sizes |= {"microbatches": microbatches}
+    given = ", ".join(f"{name}={size!r}" for name, size in sizes.items())
+    if not all(isinstance(size, int | np.integer) for size in sizes.values()):
+        raise ValueError(f"{given}: whole numbers are needed")
     if min(sizes.values()) < 1:
-        given = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise ValueError(f"{given}: at least one of each is needed")
 
 

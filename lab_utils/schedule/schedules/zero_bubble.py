@@ -11,7 +11,7 @@ from lab_utils.schedule.schedules.made import check, one_stage_a_rank
 def zb_h1(stages: int, microbatches: int) -> Schedule:
     """1F1B's memory and a third of its bubble, if F, B and W take as long: one stage a rank.
 
-    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1.1. Rank r runs p - r forwards to warm up and keeps
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1. Rank r runs p - r forwards to warm up and keeps
     r weight gradients back, which fill the pauses at the end. Every rank holds p micro-batches (1F1B: p - r).
     """
     rank = np.arange(stages)[:, None]
@@ -21,7 +21,7 @@ def zb_h1(stages: int, microbatches: int) -> Schedule:
 def zb_h2(stages: int, microbatches: int) -> Schedule:
     """No bubble, if F, B and W take as long and m >= 2p - 1, for twice the memory: one stage a rank.
 
-    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1.2. Rank r runs 2 (p - r) - 1 forwards to warm up
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.2. Rank r runs 2 (p - r) - 1 forwards to warm up
     and keeps 2r weight gradients back; every rank holds 2p - 1 micro-batches. Ranks start one after the other and end
     so too: the bubble rate is 0, the bubble fraction is not.
     """

@@ -13,6 +13,14 @@ from lab_utils.schedule.schedule import F
 TAG = 2**20 + 3
 
 
+def checked(loss: Tensor) -> Tensor:
+    """What loss_of gave, if it is one number; ValueError says what else it is."""
+    if isinstance(loss, Tensor) and not loss.dim():
+        return loss
+    given = f"a tensor [{', '.join(map(str, loss.shape))}]" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
+    raise ValueError(f"loss_of gave {given}: a tensor [] is needed, the mean over the samples")
+
+
 class LossToAll:
     """Adds up the micro-batches' losses of one step, and tells the others as soon as the last is there.
 

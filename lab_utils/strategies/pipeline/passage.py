@@ -33,6 +33,7 @@ class Passage:
         if loss_of is not None:
             output = loss = loss_of(output)
             self.loss = loss.detach()
+            self._check(loss, stage)
         output = tensors(output)
         self._output = tuple(t.detach() for t in output)
         self._edges = [get_gradient_edge(t) for t in output if t.requires_grad]
@@ -40,6 +41,12 @@ class Passage:
     def _split_behind(self, output: Value) -> None:
         if not self._split_at:
             self._split_at = [get_gradient_edge(t) for t in tensors(output) if t.requires_grad]
+
+    def _check(self, loss: Tensor, stage: Stage) -> None:
+        """Without it a loss that somebody detached would train nothing, and say nothing."""
+        trained = any(t.requires_grad for t in (*self.given, *stage.parameters()))
+        if trained and not loss.requires_grad:
+            raise ValueError("the loss has no gradient: was it detached, or is torch.no_grad() on (see `evaluate`)?")
 
     def take_output(self) -> tuple[Tensor, ...]:
         """What the stage gave. The backward needs the graph only, so this memory is the caller's."""
@@ -73,7 +80,14 @@ class Passage:
 
 
 def tensors(of: Value) -> tuple[Tensor, ...]:
-    return (of,) if isinstance(of, Tensor) else tuple(of)
+    """TypeError for what cannot go from stage to stage."""
+    if isinstance(of, Tensor):
+        return (of,)
+    if not isinstance(of, tuple | list) or not of or not all(isinstance(each, Tensor) for each in of):
+        several = isinstance(of, tuple | list)
+        given = f"({', '.join(type(each).__name__ for each in of)})" if several else type(of).__name__
+        raise TypeError(f"it gives {given}: from stage to stage go tensors, one or a tuple of them")
+    return tuple(of)
 
 
 def value(of: tuple[Tensor, ...]) -> Value:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from lab_utils.schedule import Schedule
 from lab_utils.schedule.schedule import KINDS, F, W
 
 ACTIVATIONS, GRADIENTS = 0, 1  # which way a message goes
+EVALUATE = "evaluate"  # a forward that nothing follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ def tasks(schedule: Schedule, rank: int) -> list[Task]:
     places = _Places(schedule)
     at = range(int(schedule.first[rank]), int(schedule.first[rank + 1]))
     return [places.task(KINDS[schedule.kind[i]], int(schedule.stage[i]), int(schedule.microbatch[i])) for i in at]
+
+
+def forwards(tasks: Sequence[Task]) -> list[Task]:
+    """The forwards alone, in the same order: what a forward waits for is a forward, so they cannot block either."""
+    return [replace(task, kind=EVALUATE) for task in tasks if task.kind == "F"]
 
 
 class _Places:

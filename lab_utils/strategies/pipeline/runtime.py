@@ -18,14 +18,14 @@ from lab_utils.comm.recorder import phase
 from lab_utils.gpt import cross_entropy
 from lab_utils.schedule import Schedule
 from lab_utils.strategies.pipeline.failure import StageError, saying
-from lab_utils.strategies.pipeline.loss import LossToAll
+from lab_utils.strategies.pipeline.loss import LossToAll, checked
 from lab_utils.strategies.pipeline.mail import Mail
-from lab_utils.strategies.pipeline.passage import Passage, Value
-from lab_utils.strategies.pipeline.plan import ACTIVATIONS, Leg, Task, tasks
+from lab_utils.strategies.pipeline.passage import Passage, Value, tensors, value
+from lab_utils.strategies.pipeline.plan import ACTIVATIONS, EVALUATE, Leg, Task, forwards, tasks
 from lab_utils.strategies.pipeline.readback import label
 from lab_utils.strategies.pipeline.shapes import Boundaries
 from lab_utils.strategies.pipeline.shared import Shared
-from lab_utils.strategies.pipeline.stages import Stage, cut
+from lab_utils.strategies.pipeline.stages import Stage, cut, evaluating
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Pipeline:
     ahead     for so many ops beyond the next one tensors are let in early: 0 takes least memory
 
     ValueError when stages, ranks and schedule do not fit together. Buffers that a forward changes (running means) see
-    each micro-batch by itself, and stay this rank's own.
+    each micro-batch by itself, and stay this rank's own; dropout draws by each rank's own generator.
     """
 
     def __init__(
@@ -86,20 +86,41 @@ class Pipeline:
 
         x is cut into the schedule's micro-batches as evenly as it can be. Gradients are added to what is there.
         """
-        m = self.schedule.microbatches
-        return self.run_parts(list(zip(x.tensor_split(m), y.tensor_split(m), strict=True)))
+        return self.run_parts(self._split(x, y))
 
     def run_parts(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """The same of micro-batches (x, y) of any sizes [b, ...], b > 0: each counts by its samples."""
         self._begin(parts)
-        for at, task in enumerate(self.tasks):
-            self._let_in(at + self.ahead)
-            self._run(task)
+        self._shared.begin()
+        self.peak_alive = 0
+        self._run_all(self.tasks)
         self._shared.sum_gradients()
-        loss = self._loss_to_all.total()
-        self._mail.finish()
-        self._loss_to_all.finish()
-        return loss
+        return self._end()
+
+    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of a batch x, y [B, ...], [], on every rank: forwards only, modules in eval mode (no dropout).
+
+        As in `run`, B is at least the schedule's number of micro-batches. No gradient is made or changed.
+        """
+        with torch.no_grad(), evaluating(self.stages.values()):
+            self._begin(self._split(x, y))
+            self._run_all(forwards(self.tasks))
+            return self._end()
+
+    def clip_grad_norm_(self, max_norm: float) -> Tensor:
+        """Scale all ranks' gradients so that their norm together is at most max_norm; the norm before, [].
+
+        As torch.nn.utils.clip_grad_norm_ for the whole model, between `run` and the update, on every rank. A weight
+        that several ranks hold counts once. On each rank alone it would scale by the norm of that rank's stages.
+        """
+        with phase("clip"):
+            return self._shared.clip(self._names, max_norm)
+
+    def _split(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        if len(x) != len(y):
+            raise ValueError(f"x has {len(x)} samples and y {len(y)}: each sample needs its own y")
+        m = self.schedule.microbatches
+        return list(zip(x.tensor_split(m), y.tensor_split(m), strict=True))
 
     def _begin(self, parts: Sequence[tuple[Tensor, Tensor]]) -> None:
         sizes = [len(x) for x, _ in parts]
@@ -114,12 +135,21 @@ class Pipeline:
         self._awaited = 0  # tensors for the ops before this one have been let in
         most = max(len(shapes) for x, _ in parts for shapes in self._boundaries.of(x))
         self._mail = Mail(self.group, most)
-        self._shared.begin()
-        self.peak_alive = 0
 
-    def _let_in(self, last: int) -> None:
+    def _run_all(self, tasks: Sequence[Task]) -> None:
+        for at, task in enumerate(tasks):
+            self._let_in(tasks, at + self.ahead)
+            self._run(task)
+
+    def _end(self) -> Tensor:
+        loss = self._loss_to_all.total()
+        self._mail.finish()
+        self._loss_to_all.finish()
+        return loss
+
+    def _let_in(self, tasks: Sequence[Task], last: int) -> None:
         """Have room for what the ops up to this one need."""
-        for task in self.tasks[self._awaited : last + 1]:
+        for task in tasks[self._awaited : last + 1]:
             if task.gets is not None:
                 self._mail.expect(task.gets, self._like(task.gets, task.microbatch))
         self._awaited = max(self._awaited, last + 1)
@@ -139,6 +169,8 @@ class Pipeline:
             self._under_way[key] = passage = self._forward(task, arrived)
             self.peak_alive = max(self.peak_alive, len(self._under_way))
             return passage.take_output()
+        if task.kind == EVALUATE:
+            return self._evaluate(task, arrived)
         if task.kind == "B":
             return self._under_way[key].backward_input(arrived)
         passage = self._under_way.pop(key)
@@ -150,8 +182,13 @@ class Pipeline:
         loss_of = partial(self._loss, part) if last else None
         return Passage(self.stages[task.stage], (part.x,) if first else arrived, wanted, loss_of)
 
+    def _evaluate(self, task: Task, arrived: tuple[Tensor, ...]) -> Sequence[Tensor]:
+        part, last = self._parts[task.microbatch], task.stage == self.schedule.stages - 1
+        output = self.stages[task.stage](value(arrived if task.stage else (part.x,)))
+        return tensors(self._loss(part, output) if last else output)
+
     def _loss(self, part: Part, output: Value) -> Tensor:
-        loss = self.loss_of(output, part.y) * part.share
+        loss = checked(self.loss_of(output, part.y)) * part.share
         self._loss_to_all.add(loss)
         return loss
 
@@ -182,29 +219,6 @@ class Pipeline:
     def peak_activations(self) -> float:
         """How many micro-batches of a full stage this rank had in memory at most in the last step (Schedule.chunks)."""
         return self.peak_alive / self.schedule.chunks
-
-
-def step(pipeline: Pipeline, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
-    """One step on the whole batch x, y [B, T], as serial.step; the loss before the update, [], on every rank."""
-    optimizer.zero_grad()
-    loss = pipeline.run(x, y)
-    with phase("update"):
-        optimizer.step()
-    return loss
-
-
-def snapshot(pipeline: Pipeline, loss: Tensor) -> dict:
-    """What parity compares, of the whole model on every rank: what others hold is fetched, what is held here is own."""
-    mine = {
-        "loss": loss.item(),
-        "gradients": {n: p.grad.detach().clone() for n, p in pipeline.named_parameters() if p.grad is not None},
-        "parameters": {n: p.detach().clone() for n, p in pipeline.named_parameters()},
-    }
-    everyones: list[dict] = [{}] * pipeline.group.size()
-    dist.all_gather_object(everyones, mine, group=pipeline.group)
-    parts = ("gradients", "parameters")
-    joined = {part: {name: t for one in (*everyones, mine) for name, t in one[part].items()} for part in parts}
-    return {"loss": mine["loss"], **joined}
 
 
 def _stages(model: nn.Module | Sequence[nn.Module], schedule: Schedule, group: dist.ProcessGroup) -> list[Stage]:

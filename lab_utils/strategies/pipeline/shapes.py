@@ -40,7 +40,7 @@ class Boundaries:
             given = tuple(t.detach().requires_grad_(t.requires_grad) for t in found[-1])
             what = f"computing stage {number} with shapes alone, for x [{', '.join(map(str, x.shape))}],"
             # What the forward makes of its own is there, too; a tensor that a module just keeps has to be a buffer.
-            with saying(StageError, what), torch.device("meta"):
+            with saying(StageError, what), torch.device("meta"), torch.enable_grad():
                 output = tensors(stage(value(given)))
             found.append(tuple(_plain(t) for t in output))
         return found

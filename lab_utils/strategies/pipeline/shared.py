@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,7 @@ class Shared:
     def __init__(self, holders: Mapping[nn.Parameter, Sequence[int]], group: dist.ProcessGroup) -> None:
         self._among: dict[tuple[tuple[int, ...], torch.dtype], list[nn.Parameter]] = {}
         self.group, self._before = group, {}
+        self._counted_here = {parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()}
         for parameter, ranks in holders.items():
             if len(ranks) > 1 and group.rank() in ranks:
                 self._among.setdefault((tuple(ranks), parameter.dtype), []).append(parameter)
@@ -47,6 +48,18 @@ class Shared:
                     for parameter, total in zip(trained, self._sum(gradients, ranks), strict=True):
                         before = self._before[parameter]
                         parameter.grad = total if before is None else before.add_(total)
+
+    @torch.no_grad()
+    def clip(self, own: Collection[nn.Parameter], max_norm: float) -> Tensor:
+        """Scale the gradients of all ranks' own parameters to a norm of max_norm at most, each weight counted once."""
+        gradients = [p.grad for p in own if p.grad is not None]
+        counted = [p.grad.double() for p in own if p.grad is not None and p in self._counted_here]
+        square = torch.nn.utils.get_total_norm(counted).double().square()
+        dist.all_reduce(square, group=self.group)
+        norm = square.sqrt()
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale.item())
+        return norm
 
     @torch.no_grad()
     def _even_out(self) -> None:

@@ -5,7 +5,8 @@ A stage keeps the names of the whole model, so the stages' state dicts together 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -68,6 +69,19 @@ def cut(model: nn.Module | Sequence[nn.Module], stages: int, *, costs: Sequence[
         raise ValueError(f"{len(units)} units (modules that are never cut) cannot make {stages} stages")
     ends = shares(costs if costs is not None else [unit.cost for unit in units], stages)
     return [Stage(units[a:b], **attributes) for a, b in zip([0, *ends], ends, strict=False)]
+
+
+@contextmanager
+def evaluating(stages: Iterable[Stage]) -> Iterator[None]:
+    """Inside, every module is in eval mode; afterwards each is in its own again."""
+    trained = [module for stage in stages for module in stage.modules() if module.training]
+    try:
+        for module in trained:
+            module.training = False
+        yield
+    finally:
+        for module in trained:
+            module.training = True
 
 
 def _of_gpt(model: GPT) -> list[Unit]:

@@ -15,6 +15,8 @@ class Board {
     this.area = add(parent, "div", "board", "", { tabindex: 0, role: "application", ...NO_COMMANDS });
     this.canvas = add(this.area, "canvas", "", "", { "aria-hidden": "true" });
     this.surface = new Surface(this.canvas, style);
+    this.view = new View(() => this.later());
+    listenToZoom(this.area, this);
     this.watch = new ResizeObserver(() => this.later());
     this.watch.observe(this.area);
     this.area.addEventListener("pointermove", (event) => this.point(this.itemAt(event)));
@@ -34,6 +36,7 @@ class Board {
     const was = this.at;
     Object.assign(this, { figure, rows, rank: Math.min(this.rank, figure.ranks - 1), hovered: null });
     this.at = was && this.like(was);
+    this.view.fit(figure.extent || 1);
     this.area.setAttribute("aria-label", `${this.label}. ${figure.words}`);
     this.later();
   }
@@ -56,7 +59,11 @@ class Board {
   size() {
     const { ranks } = this.figure, row = ranks <= 8 ? 30 : ranks <= 16 ? 22 : 15;
     const width = Math.max(320, Math.floor(this.area.clientWidth));
-    return { row, width, height: TOP + ranks * row + AXIS, scale: (width - LEFT - RIGHT) / (this.figure.extent || 1) };
+    return { row, width, height: TOP + ranks * row + AXIS, scale: (width - LEFT - RIGHT) / this.view.width };
+  }
+
+  timeAt({ offsetX }) {
+    return this.view.from + (offsetX - LEFT) / this.size().scale;
   }
 
   draw() {
@@ -70,20 +77,31 @@ class Board {
       surface.box(surface.style.colors.lane, LEFT, y + 2, width - LEFT - RIGHT, row - 4);
       const ink = surface.style.colors.ink;
       surface.write(`${chosen ? "▸ " : ""}rank ${rank}`, 4, y + row / 2 + 4, { weight: 600, ink });
-      for (const item of items) if (item.op !== undefined) this.drawOp(item, y, row, scale);
+      this.inside(width, () => items.forEach((item) => this.isSeen(item) && this.drawOp(item, y, row, scale)));
       if (this.figure.peaks) this.drawPeak(rank, width, y + row / 2 + 4);
     });
     this.drawPar(row, scale);
-    for (const item of [this.at, this.hovered]) if (item) this.drawMarks(item, row, scale);
+    this.inside(width, () => {
+      for (const item of [this.at, this.hovered]) if (item) this.drawMarks(item, row, scale);
+    });
     this.area.dataset.drawMs = (performance.now() - began).toFixed(1);
     this.area.dataset.drawn = `${+(this.area.dataset.drawn ?? 0) + 1}`;
   }
 
+  inside(width, draw) {
+    this.surface.within(LEFT, 0, width - LEFT - RIGHT, this.surface.height, draw);
+  }
+
+  isSeen({ op, start, end }) {
+    return op !== undefined && end >= this.view.from && start <= this.view.from + this.view.width;
+  }
+
   drawAxis(row, width, scale) {
-    const { surface, figure } = this, { colors } = surface.style, bottom = TOP + figure.ranks * row;
-    const step = roundStep(figure.extent / Math.max(2, width / 90));
-    for (let k = 0; step && k * step <= figure.extent * (1 + 1e-9); k += 1) {
-      const x = LEFT + k * step * scale;
+    const { surface, figure, view } = this, { colors } = surface.style, bottom = TOP + figure.ranks * row;
+    const last = Math.min(figure.extent, view.from + view.width);
+    const step = roundStep(view.width / Math.max(2, width / 90));
+    for (let k = Math.ceil(view.from / step - 1e-9); step && k * step <= last * (1 + 1e-9); k += 1) {
+      const x = LEFT + (k * step - view.from) * scale;
       surface.box(colors.grid, x, TOP, 1, bottom - TOP + 3);
       const words = this.seconds ? `${amount(k * step * 1000)} ms` : amount(k * step);
       surface.write(words, x, bottom + 16, { align: k ? "center" : "left" });
@@ -100,14 +118,15 @@ class Board {
 
   // What the reader wants to beat.
   drawPar(row, scale) {
-    const { surface, figure } = this, { strong } = surface.style.colors, x = LEFT + figure.par * scale;
-    if (figure.par === undefined || figure.par > figure.extent) return;
+    const { surface, figure, view } = this, { strong } = surface.style.colors, at = figure.par - view.from;
+    if (figure.par === undefined || at < 0 || at > view.width * (1 + 1e-9)) return;
+    const x = LEFT + at * scale;
     for (let y = TOP; y < TOP + figure.ranks * row; y += 8) surface.box(strong, x - 1, y, 2, 5);
     surface.write("par", x + 12, TOP + figure.ranks * row + 16, { ink: strong, weight: 600 });
   }
 
   drawOp(item, y, row, scale) {
-    const { surface } = this, x = LEFT + item.start * scale, width = (item.end - item.start) * scale;
+    const { surface } = this, x = LEFT + (item.start - this.view.from) * scale, width = (item.end - item.start) * scale;
     surface.box(surface.fills[item.kind], x, y + 2, Math.max(width - (width > 3 ? 0.8 : 0), 0.5), row - 4);
     const look = surface.style.looks[item.kind], size = row > 18 ? 11 : 9;
     // Lines under the ops of a rank's later chunks.
@@ -132,7 +151,7 @@ class Board {
 
   drawMark({ rank, start, end, op }, row, scale) {
     const { strong, ink } = this.surface.style.colors, y = TOP + rank * row;
-    const args = [LEFT + start * scale + 1, y + 3, Math.max((end - start) * scale - 2, 2), row - 6];
+    const args = [LEFT + (start - this.view.from) * scale + 1, y + 3, Math.max((end - start) * scale - 2, 2), row - 6];
     this.surface.frame(op === undefined ? strong : ink, 2, ...args);
   }
 
@@ -142,7 +161,8 @@ class Board {
 
   itemAt(event) {
     if (!this.figure || event.target !== this.canvas) return null;
-    const time = (event.offsetX - LEFT) / this.size().scale;
+    const time = this.timeAt(event);
+    if (event.offsetX < LEFT || event.offsetX > this.size().width - RIGHT) return null;
     return this.rows[this.rankAt(event)].find(({ start, end }) => start <= time && time < end) ?? null;
   }
 
@@ -156,6 +176,7 @@ class Board {
   pick(item, rank) {
     this.rank = rank;
     this.at = item;
+    if (item) this.view.reach(item);
     this.later();
     this.marked(item, false);
   }
@@ -171,6 +192,10 @@ class Board {
       ArrowDown: () => turn(1),
       ArrowUp: () => turn(-1),
       Escape: () => this.pick(null, this.rank),
+      "+": () => this.view.zoom(ZOOM),
+      "=": () => this.view.zoom(ZOOM),
+      "-": () => this.view.zoom(1 / ZOOM),
+      0: () => this.view.whole(),
     };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (actions[event.key]) actions[event.key]();

@@ -8,6 +8,7 @@ class Figures {
     const row = add(this.root, "div", "row");
     const ranks = `${about.can_run} rank${about.can_run > 1 ? "s" : ""}`;
     this.button = addButton(row, `Run on ranks (${ranks} here)`, () => choose({ _runs: model.get("_runs") + 1 }));
+    this.stop = addButton(row, "Stop the ranks", () => choose({ _run_stops: model.get("_run_stops") + 1 }));
     this.says = add(this.root, "div", "says", "", { role: "status", "aria-live": "polite" });
     this.boards = ["measured on the ranks", "predicted from the measured costs"].map((label) => this.addFigure(label));
     this.told = add(this.root, "div", "quiet");
@@ -24,6 +25,7 @@ class Figures {
   follow() {
     const ran = this.model.get("_ran"), boxes = boxesOf(this.model.get("_ran_boxes"));
     this.button.disabled = ran.state === "running";
+    this.stop.hidden = ran.state !== "running";
     this.says.replaceChildren();
     for (const sentence of ran.says ?? []) add(this.says, "div", "", sentence);
     this.says.classList.toggle("lab-sx-wrong", ["failed", "differs"].includes(ran.state));

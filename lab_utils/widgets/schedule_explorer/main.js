@@ -1,6 +1,6 @@
 // ScheduleExplorer (schedule_explorer.py): the card, and what travels between it and Python.
 
-const HOW = "Point at a pause or an op, or focus the picture and use the arrow keys.";
+const HOW = "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.";
 
 function render({ model, el }) {
   const about = model.get("_about"), root = add(el, "div", "card", "", { role: "group" });
@@ -11,6 +11,7 @@ function render({ model, el }) {
   };
   const title = add(root, "div", "title"), controls = new Controls(root, about, model, choose);
   const wrong = add(root, "div", "wrong", "", { role: "status", "aria-live": "assertive" });
+  const searching = new Searching(root, model, choose);
   const marked = (item, pointed) => {
     says.setAttribute("aria-live", pointed ? "off" : "polite"); // a pointer passes over many
     say(says, item ? board.told(item) : HOW);
@@ -26,6 +27,8 @@ function render({ model, el }) {
   const whole = addButton(row, "Go on by hand", () => choose({ _from_op: -1 }), apart);
   const keeps = { title: "Keep what starts before the op that is marked, and go on by hand" };
   const before = addButton(row, "By hand from the marked op", () => choose({ _from_op: board.at.op }), keeps);
+  const zooms = [["+", "Zoom in", () => board.view.zoom(ZOOM)], ["−", "Zoom out", () => board.view.zoom(1 / ZOOM)]];
+  for (const [sign, words, act] of zooms) addButton(row, sign, act, { title: words, "aria-label": words });
   const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
   const fits = add(root, "div", "fits", "", { role: "status" }), chunks = addLegend(root, about.style);
   const figures = new Figures(root, about, model, choose);
@@ -56,11 +59,13 @@ function render({ model, el }) {
     [["change:choice change:text change:placement change:moves", ...settings].join(" "), () => controls.follow()],
     ["change:moves change:choice", () => hand.follow(model.get("_drawn"))],
     ["change:_ran change:_ran_boxes", () => figures.follow()],
+    ["change:_searching", () => searching.follow()],
   ];
   for (const [names, act] of listeners) model.on(names, act);
   say(wrong, model.get("says"));
   follow();
   figures.follow();
+  searching.follow();
   return () => {
     for (const [names, act] of listeners) model.off(names, act);
     gone = true;

@@ -1,0 +1,65 @@
+"""ScheduleExplorer's picture, closer: with 8 x 32 boxes no number fits until a person zooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from jupyterlab_server import chromium
+from playwright.sync_api import Locator, Page, expect
+from widget_page import quiet_page, show
+
+from lab_utils.widgets import ScheduleExplorer
+
+LEFT, RIGHT = 62, 100  # of the board, beside the plot
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with chromium() as browser, quiet_page(browser) as page:
+        yield page
+
+
+def hover(board: Locator, rank: int, part: float) -> None:
+    """Point at a part of the plot's width, 0 to 1."""
+    plot = board.bounding_box()["width"] - LEFT - RIGHT
+    board.hover(position={"x": LEFT + part * plot, "y": 6 + 30 * (rank + 0.5)})
+
+
+def told_at(explorer: ScheduleExplorer, rank: int, time: float) -> str:
+    """How the op or the pause begins that a rank has at this time."""
+    shown = explorer.shown
+    for at in range(*shown.draft.first[rank : rank + 2]):
+        if shown.start[at] <= time < shown.end[at]:
+            return f"{shown.draft.ops[at].name} of stage {rank} on rank {rank}"
+    return "Idle"
+
+
+def test_zooming_by_keys_wheel_and_drag(page: Page) -> None:
+    explorer = ScheduleExplorer(p=8, m=32)
+    show(page, explorer)
+    page.wait_for_function("document.querySelector('.lab-sx-board').dataset.drawn")
+    board, says = page.locator(".lab-sx-board").first, page.locator(".lab-sx-says").first
+    extent = explorer.timeline.makespan_s
+    board.focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    width = extent / 1.5**4
+    start = (extent - width) / 2
+    for rank, part in ((0, 0.01), (3, 0.5), (7, 0.99)):
+        hover(board, rank, part)
+        expect(says).to_contain_text(told_at(explorer, rank, start + part * width))
+    hover(board, 0, 0.75)
+    page.mouse.down()
+    hover(board, 0, 0.25)  # half a width on
+    page.mouse.up()
+    expect(says).to_contain_text(told_at(explorer, 0, start + 0.75 * width))
+    page.mouse.wheel(0, -1000)
+    hover(board, 0, 0.25)
+    expect(says).to_contain_text(told_at(explorer, 0, start + 0.75 * width))  # the wheel zooms about the pointer
+    page.keyboard.press("End")  # the last op, which was out of sight
+    page.mouse.move(0, 0)
+    expect(says).to_contain_text("BW31 of stage 0 on rank 0")
+    page.keyboard.press("0")
+    hover(board, 0, 0.004)
+    expect(says).to_contain_text("F0 of stage 0")
