@@ -18,6 +18,7 @@ from timeline_samples import all_reduce, compute, ddp, ring_all_reduce
 
 from lab_utils.render import palette, to_svg
 from lab_utils.render.layout import PLOT_LEFT, PLOT_RIGHT, nested
+from lab_utils.schedule import Costs, schedules, simulate
 from lab_utils.timeline import Op, Phase, Timeline, Trace, register_renderer
 from lab_utils.timeline import timeline as timeline_module
 
@@ -197,3 +198,10 @@ def test_without_a_renderer_the_error_says_what_to_import(monkeypatch: pytest.Mo
         ddp().timeline().to_svg()
     register_renderer("image/svg+xml", lambda timeline, hover: f"{timeline.world_size} ranks")
     assert ddp().timeline().to_svg() == "4 ranks"
+
+
+def test_a_strip_of_memory_is_explained_where_there_is_one() -> None:
+    said, without = "strip below: memory held", ddp().timeline()
+    with_memory = simulate(schedules.gpipe(2, 2), Costs())
+    assert with_memory.memory and any(said in text for text in texts(parsed(with_memory)))
+    assert not without.memory and not any(said in text for text in texts(parsed(without)))

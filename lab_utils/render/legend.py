@@ -19,22 +19,31 @@ MEANING = {
     "W": "W: backward, for the weights",
     "BW": "BW: both backwards",
 }
-LANES = "upper lane: the rank's own stream · lower lane: the wire"
+
+
+def rows(wire: bool, memory: bool) -> str:
+    """What lies in a rank's row, from top to bottom, where that is more than one lane."""
+    lanes = ["upper lane: the rank's own stream", "lower lane: the wire"] if wire else []
+    strip = ["strip below: memory held, its highest on the right"] if memory else []
+    return " · ".join(lanes + strip)
 
 
 def legend(
-    y: float, paint: Callable[[str], str], paints: Container[str], phases: Mapping[str, str], wire: bool
+    y: float, paint: Callable[[str], str], paints: Container[str], phases: Mapping[str, str], note: str
 ) -> tuple[list[str], float]:
-    """The drawn legend of these paints whose first baseline is at y, and the baseline of its last line."""
+    """The drawn legend of these paints whose first baseline is at y, and the baseline of its last line.
+
+    note   a line below them, `rows(...)`
+    """
     entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
     entries.append((palette.LANE, "idle"))
     drawn, y = _line_up(entries, y)
     if phases:
         more, y = _line_up([(tint, f"phase {name}") for name, tint in phases.items()], y + LINE)
         drawn += more
-    if wire:
+    if note:
         y += LINE
-        drawn.append(text(LANES, MARGIN, y, fill=palette.QUIET_INK))
+        drawn.append(text(note, MARGIN, y, fill=palette.QUIET_INK))
     return drawn, y
 
 

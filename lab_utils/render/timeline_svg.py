@@ -11,7 +11,7 @@ from lab_utils.render import palette
 from lab_utils.render.axis import time_axis
 from lab_utils.render.frame import frame
 from lab_utils.render.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
-from lab_utils.render.legend import legend
+from lab_utils.render.legend import legend, rows
 from lab_utils.render.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.render.memory_strip import Strips
 from lab_utils.render.phases import Bands
@@ -49,8 +49,8 @@ class _Drawing:
         self.strips = Strips(timeline.memory or (), timeline.start_s, self.scale, hover)
 
     def svg(self) -> str:
-        lanes = bool(self.layout.wire_tracks)
-        below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), lanes)
+        note = rows(bool(self.layout.wire_tracks), bool(self.layout.memory))
+        below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), note)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
         about, described = headline(self.timeline), summary(self.timeline)

@@ -90,7 +90,7 @@ class TimelineView(anywidget.AnyWidget):
         return {
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
             "figures": figures, "style": STYLE, "legend": [*meanings, (None, "idle")],
-            "lanes_note": legend.LANES if lanes else "",
+            "rows_note": legend.rows(lanes, any(each.memory for each in shown)),
             **self._choices(),
         }  # fmt: skip
 

@@ -75,7 +75,7 @@ class Card {
   }
 
   addFoot() {
-    addLegend(this.root, this.about.legend, this.about.style, this.about.lanes_note);
+    addLegend(this.root, this.about.legend, this.about.style, this.about.rows_note);
     const details = add(this.root, "details", "details");
     add(details, "summary", "", "Numbers of each rank");
     const id = `lab-tl-${Math.random().toString(36).slice(2)}`;
