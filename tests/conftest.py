@@ -73,16 +73,19 @@ def let_go_of_groups(ranks: Ranks) -> None:
     """Groups that a module's tests have made would be formed again after every failure in later ones."""
 
     def count() -> int:  # inside, so that the ranks need not import this module
+        """None to let go of (0) where one was lost with a rank: destroying that raises."""
         import torch.distributed as dist
 
-        return len(dist.distributed_c10d._world.pg_map)
+        groups = dist.distributed_c10d._world.pg_map
+        return len(groups) * (not any(getattr(group, "lost", False) for group in groups))
 
     def destroy() -> None:
         import torch.distributed as dist
 
         dist.destroy_process_group()
 
-    if max(ranks.run(count)) > FEW_GROUPS:
+    counts = ranks.run(count)
+    if all(counts) and max(counts) > FEW_GROUPS:
         ranks.run(destroy)
 
 

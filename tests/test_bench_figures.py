@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -51,7 +52,8 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 ORDER = {"stages": 2, "microbatches": 3}
-ON_SHARED = ("run", "record-on")
+ON_SHARED = ("run", "record-on", "memory")
+NO_TORCH = "import sys; sys.modules['torch'] = sys"  # the reference of `start` need not load it here
 SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
 ROUNDS = {
     "start": lambda: start.start(start.LAB, ranks=2),
@@ -59,6 +61,8 @@ ROUNDS = {
     "run": lambda: calls.run(ranks=2),
     "simulate-placed": lambda: simulate.placed(**ORDER),
     "simulate-ordered": lambda: simulate.ordered(**ORDER),
+    "simulate-hub": lambda: simulate.hubs(spokes=3),
+    "simulate-written": lambda: simulate.written(**ORDER),
     "search": lambda: search.searched(ranks=2, microbatches=3, costs=Costs(2, 2, 1)),
     "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
 }
@@ -66,19 +70,24 @@ ROUNDS = {
 
 @pytest.fixture
 def shared(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of what ranks do get the tests' own; how ranks start and end, the others show."""
+    """Figures of what ranks do get the tests' own, beside a process that is new; how ranks start, the others show."""
 
-    def two(size: int) -> AbstractContextManager[Ranks]:
-        assert size == ranks2.size
-        return nullcontext(ranks2)
+    @contextmanager
+    def with_a_process(size: int) -> Iterator[Ranks]:
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
+            yield ranks2
 
-    monkeypatch.setattr(lab_utils.ranks, "start_ranks", two)
+    monkeypatch.setattr(lab_utils.ranks, "start_ranks", with_a_process)
 
 
 @pytest.mark.parametrize("name", ROUNDS)
 def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    request.getfixturevalue("shared" if name in ON_SHARED else "nothing_left")
+    if name in ON_SHARED:
+        request.getfixturevalue("shared")
+    request.getfixturevalue("nothing_left")
     monkeypatch.setattr(calls, "CALLS", 3)
+    monkeypatch.setattr(calls, "WARM_UP", 1)
+    monkeypatch.setattr(start, "IMPORT_TORCH", f"{NO_TORCH}; {start.IMPORT_TORCH}")
     samples = list(ROUNDS[name]())
     assert len(samples) == {"run": 3, "record": SMALL["pairs"], "simulate": simulate.TIMES}.get(
         name.partition("-")[0], 1
@@ -89,10 +98,10 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, req
 
 def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
-    tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, predicted.predicted}
+    tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, search.searched}
     tried |= {redraw.redrawn, redraw.slowest, redraw.panned}  # in tests/test_browser_bench.py
-    tried |= {simulate.placed, simulate.ordered, strategies.step, strategies.peak}  # predicted: in test_this_machine.py
-    tried |= {pipeline.pipeline, search.searched}  # in tests/test_pipeline_bench.py, and below
+    tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
+    tried |= {predicted.predicted, pipeline.pipeline}  # in tests/test_this_machine.py, tests/test_pipeline_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED

@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from lab_utils import corpus
 from lab_utils.parity import parity
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.timeline import Trace
@@ -105,8 +107,9 @@ def test_a_batch_that_the_ranks_do_not_divide_is_refused(ranks2: Ranks) -> None:
         ranks2.run(losses, batch=15)
 
 
-def test_the_same_program_under_torchrun() -> None:
-    program = [*TORCHRUN, "-m", "lab_utils.strategies.data.train", "--steps", "3"]
+def test_the_same_program_under_torchrun(tmp_path: Path) -> None:
+    (text := tmp_path / "text.txt").write_text(corpus.load()[:60_000], encoding="utf-8")
+    program = [*TORCHRUN, "-m", "lab_utils.strategies.data.train", "--steps", "3", "--text", str(text)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     run = subprocess.run(program, capture_output=True, text=True, env=environment, timeout=120)
     assert run.returncode == 0, run.stderr

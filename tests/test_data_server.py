@@ -21,6 +21,7 @@ AT_ONCE = Device("computes in no time", flops_per_s=1e30, memory_bytes_per_s=1e3
 LINK = Link("1 µs, 1 GB/s", latency_s=1e-6, bytes_per_s=1e9)
 ON_A_RING = Hardware(AT_ONCE, LINK, algorithm="ring")
 SLOW_PACE_S = {1: 1.0, 2: 1.0, 3: 4.0}
+UPDATES = 120
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -84,12 +85,12 @@ def check_log(log: list, bound: int | None) -> None:
 
 @pytest.mark.parametrize("bound", [None, 2, 0])
 def test_asynchronous_is_as_stale_as_it_says(ranks4: Ranks, bound: int | None) -> None:
-    found = ranks4.run(programs.asynchronous, 200, slow=200, bound=bound)
+    found = ranks4.run(programs.asynchronous, UPDATES, slow=200, bound=bound)
     log = found[0]["log"]
     check_log(log, bound)
     counts = Counter(applied.worker for applied in log)
     late = [each["steps"] - counts[worker] for worker, each in enumerate(found)][1:]
-    assert sum(counts.values()) == found[0]["updates"] == found[3]["updates"] == 200
+    assert sum(counts.values()) == found[0]["updates"] == found[3]["updates"] == UPDATES
     assert set(late) <= {0, 1}
     assert found[0]["losses"][-1] < 0.15 < 0.5 < found[0]["losses"][0]
     for same in found[1:]:

@@ -9,16 +9,26 @@ import pytest
 import stuck_programs as programs
 from failing_programs import line_of, timed
 
-from lab_utils import start_ranks
 from lab_utils.ranks import Ranks, RanksStuck
 
 TIMEOUT_S = 2.0
 
 
 @pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    with start_ranks(2, timeout_s=TIMEOUT_S) as ranks:
-        yield ranks
+def ranks(ranks2: Ranks) -> Iterator[Ranks]:
+    """Their group is formed anew, with another time-out, as if they had been started with that."""
+    usual_s = ranks2._crew.timeout_s
+    ranks2.run(end_the_world)
+    ranks2._crew.timeout_s = TIMEOUT_S
+    yield ranks2
+    ranks2.run(end_the_world)
+    ranks2._crew.timeout_s = usual_s
+
+
+def end_the_world() -> None:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
 
 
 def come_late_to_a_group(rank: int) -> None:

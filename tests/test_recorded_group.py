@@ -185,8 +185,18 @@ def test_ddp_gives_its_gradients_once_a_step(ranks4: Ranks) -> None:
         assert [op.bytes for op in ops if op.name == "all_reduce" and op.kind == "collective"] == [DDP_BYTES] * 3
 
 
+def begin_anew() -> None:
+    """As after a start: in no group, and none is counted."""
+    import torch.distributed as dist
+
+    from lab_utils.comm.groups import labels
+
+    dist.destroy_process_group()
+    labels.clear()
+
+
 def test_groups_have_names_and_count_their_own_ops(ranks4: Ranks) -> None:
-    ranks4.restart()  # groups are numbered from the ranks' start
+    ranks4.run(begin_anew)
     for rank, ops in enumerate(ranks4.record(collectives.groups).ops):
         seen = [(op.group, op.seq) for op in ops if op.kind == "collective" and op.group != "world"]
         pair = "0,1" if rank < 2 else "2,3"

@@ -183,7 +183,11 @@ def test_sizes_reach_from_latency_to_bandwidth() -> None:
 
 # ---------------------------------------------------------------------- predicted against measured
 @pytest.mark.parametrize("bucket_mb", [0.01, 0.0], ids=["DDP", "FSDP2"])
-def test_predicted_and_measured_are_of_the_same_step(ranks2: Ranks, bucket_mb: float) -> None:
+def test_predicted_and_measured_are_of_the_same_step(
+    ranks2: Ranks, bucket_mb: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicted, "CALIBRATED_ROUNDS", 2)
+    monkeypatch.setattr(predicted, "SMALL_STEPS", 2)
     compared = predicted.compare(ranks2, predicted.Configuration(16, 1, 1, bucket_mb), steps=2, turns=1)
     assert 0 < compared.exposed_s < compared.step_s
     assert 0 < compared.predicted_exposed_s < compared.predicted_step_s

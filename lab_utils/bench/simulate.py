@@ -1,4 +1,4 @@
-"""How long it takes to order a pipeline schedule and to place it in time, beside plain Python and torch's own."""
+"""How long it takes to order a pipeline schedule, to place a program in time, and to write what comes of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from lab_utils.bench.figures import Sample, at_most, figure
+import numpy as np
+
+from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 from lab_utils.schedule import Costs, Schedule, schedules, simulate
+from lab_utils.timeline.program import Program, place
 
 TIMES = 5
 COSTS = Costs(forward=1.0, backward_input=1.0, backward_weight=1.0, comm=0.1)
@@ -45,8 +50,7 @@ def placed(stages: int, microbatches: int) -> Iterator[Sample]:
     plain_ms, makespan = _timed(lambda: by_plain_python(orders, 1.0, 2.0, COSTS.comm))
     for _ in range(TIMES):
         took_ms, timeline = _timed(lambda: simulate(schedule, COSTS))
-        if abs(timeline.makespan_s - makespan) > 1e-9 * makespan:
-            raise RuntimeError(f"the two makespans differ: {timeline.makespan_s} and {makespan}")
+        _check_same(timeline.makespan_s, makespan)
         yield Sample(took_ms, plain_ms)
 
 
@@ -64,6 +68,45 @@ def ordered(stages: int, microbatches: int) -> Iterator[Sample]:
     for _ in range(TIMES):
         took_ms, _ = _timed(lambda: schedules.one_f_one_b(stages, microbatches).program)
         yield Sample(took_ms, torch_ms)
+
+
+@figure(
+    "simulate-hub", "milliseconds to place 300,000 nodes: 100,000 streams wait for one, which serves the last first",
+    "ms", reference="the first first", target=at_most(2, RATIO), spokes=100_000,
+)  # fmt: skip
+def hubs(spokes: int) -> Iterator[Sample]:
+    """Time is in proportion to nodes and edges: looking at all who wait, at each turn, would show here."""
+    last_first, first_first = (hub(spokes, backwards) for backwards in (True, False))
+    place(first_first, np.ones(1))  # loads the kernel
+    for _ in range(TIMES):
+        took_ms, one = _timed(lambda: place(last_first, np.ones(1)))
+        reference_ms, other = _timed(lambda: place(first_first, np.ones(1)))
+        _check_same(one.makespan_s, other.makespan_s)
+        yield Sample(took_ms, reference_ms)
+
+
+@figure(
+    "export-100k", "milliseconds to write 100,000 spans as trace events and as a table", "ms",
+    reference="json.dumps of the events", target=at_most(6, RATIO), rounds=1, stages=16, microbatches=3125,
+)  # fmt: skip
+def written(stages: int, microbatches: int) -> Iterator[Sample]:
+    timeline = simulate(schedules.one_f_one_b(stages, microbatches), COSTS)
+    with TemporaryDirectory() as folder:
+        events, table = Path(folder, "trace.json"), Path(folder, "spans.csv")
+        for _ in range(TIMES):
+            took_ms, _ = _timed(lambda: (timeline.to_perfetto(events), timeline.to_csv(table)))
+            content = json.loads(events.read_text(encoding="utf-8"))
+            yield Sample(took_ms, _timed(lambda content=content: json.dumps(content))[0])
+
+
+def hub(spokes: int, backwards: bool) -> Program:
+    """Stream 0 hands a node to each other stream and waits for it, one after the other, the first one first or last."""
+    order = np.arange(spokes)[::-1] if backwards else np.arange(spokes)
+    first = np.concatenate(([0], 2 * spokes + np.arange(spokes + 1)))
+    edge_from = np.concatenate((2 * spokes + order, 2 * np.argsort(order)))
+    edge_first = np.concatenate((np.arange(2 * spokes) // 2, spokes + np.arange(spokes + 1)))
+    classes, lags = np.zeros(3 * spokes, np.int32), np.zeros(2 * spokes, np.uint8)
+    return Program(first.astype(np.int64), classes, edge_first.astype(np.int32), edge_from.astype(np.int32), lags)
 
 
 def as_lists(schedule: Schedule) -> list[list[tuple[bool, int]]]:
@@ -94,6 +137,11 @@ def by_plain_python(orders: list[list[tuple[bool, int]]], forward_s: float, back
         if reached[rank] > first:
             ready += [other for other in (rank - 1, rank + 1) if 0 <= other < ranks]
     return max(now_s)
+
+
+def _check_same(makespan_s: float, other_s: float) -> None:
+    if abs(makespan_s - other_s) > 1e-9 * other_s:
+        raise RuntimeError(f"the two makespans differ: {makespan_s} and {other_s}")
 
 
 def _timed(call: Callable) -> tuple[float, object]:
