@@ -161,6 +161,7 @@ SHARD = {
     "by_hand": SHARD_PLANTED.replace(
         "batches.part(step, rank=0, ranks=dist.get_world_size())", "batches[step][dist.get_rank() :: 4]"
     ),
+    "whole": SHARD_PLANTED.replace("batches.part(step, rank=0, ranks=dist.get_world_size())", "batches[step]"),
     "overlap": SHARD_PLANTED.replace("rank=0", "rank=dist.get_rank() // 2"),
     "other_batch": SHARD_PLANTED.replace("part(step, rank=0", "part(step + 1, rank=dist.get_rank()"),
     "half": SHARD_PLANTED.replace("rank=0", "rank=dist.get_rank()").replace("blocks[numbers]", "blocks[numbers[:2]]"),

@@ -1,4 +1,4 @@
-"""What a reader may have in the cells of exercises 01.6 to 01.8: stubs, planted bugs, mended and wrong versions."""
+"""What a reader may have in the cells of exercises 01.7 to 01.9: stubs, planted bugs, mended and wrong versions."""
 
 from __future__ import annotations
 

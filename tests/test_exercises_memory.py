@@ -9,7 +9,7 @@ from lab_utils.exercises import check, solution
 from lab_utils.exercises.data_memory import stage_bytes
 from lab_utils.ranks import Ranks, on_rank
 
-NAMES = {"01.11": "my_zero1", "01.15": "my_clip"}
+NAMES = {"01.11": "my_zero1", "01.12": "my_clip"}
 
 
 def judged(ranks: Ranks, exercise: str, source: str):
@@ -21,7 +21,7 @@ def judged(ranks: Ranks, exercise: str, source: str):
     ("name", "source"),
     [
         (name, versions[kind])
-        for name, versions in (("01.11", cells.ZERO), ("01.15", cells.CLIP))
+        for name, versions in (("01.11", cells.ZERO), ("01.12", cells.CLIP))
         for kind in ("stub", "dots")
     ],
 )
@@ -35,9 +35,9 @@ def test_stubs_are_not_answered_yet(ranks4: Ranks, name: str, source: str) -> No
         ("01.11", cells.ZERO["mended"]),
         ("01.11", cells.ZERO["by_list"]),
         ("01.11", cells.ZERO["by_all_reduce"]),
-        ("01.15", cells.CLIP["mended"]),
-        ("01.15", cells.CLIP["lab"]),
-        ("01.15", cells.CLIP["a_number"]),
+        ("01.12", cells.CLIP["mended"]),
+        ("01.12", cells.CLIP["lab"]),
+        ("01.12", cells.CLIP["a_number"]),
     ],
 )
 def test_right_code(ranks4: Ranks, name: str, source: str) -> None:
@@ -88,13 +88,13 @@ def test_wrong_zero(ranks4: Ranks, version: str, said: str) -> None:
     ],
 )
 def test_wrong_clipping(ranks4: Ranks, version: str, said: str) -> None:
-    card = judged(ranks4, "01.15", cells.CLIP[version])
+    card = judged(ranks4, "01.12", cells.CLIP[version])
     assert card.state == "wrong" and card.sentence.startswith(said), card
     assert card.lines[0].endswith("; max_norm is 1")
 
 
 def test_two_ranks_are_judged_alike(ranks2: Ranks) -> None:
-    for name, versions in (("01.11", cells.ZERO), ("01.15", cells.CLIP)):
+    for name, versions in (("01.11", cells.ZERO), ("01.12", cells.CLIP)):
         assert judged(ranks2, name, versions["mended"]).right
         assert judged(ranks2, name, versions["planted"]).state == "wrong"
 

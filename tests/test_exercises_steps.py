@@ -1,4 +1,4 @@
-"""Exercises 01.6 to 01.9 on real ranks: right, stubs, and what people write instead, with its sentence."""
+"""Exercises 01.2 and 01.7 to 01.9 on real ranks: right, stubs, and what people write instead, with its sentence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lab_utils.exercises.data_steps import BACKWARD_MS, exposed_ms
 from lab_utils.exercises.data_weighing import sizes_of
 from lab_utils.ranks import on_rank
 
-FUNCTION = {"01.6": "my_accumulate", "01.7": "my_order", "01.8": "my_gradients"}
-VERSIONS = {"01.6": cells.ACCUMULATE, "01.7": cells.ORDER, "01.8": cells.GRADIENTS}
+FUNCTION = {"01.7": "my_accumulate", "01.8": "my_order", "01.9": "my_gradients"}
+VERSIONS = {"01.7": cells.ACCUMULATE, "01.8": cells.ORDER, "01.9": cells.GRADIENTS}
 
 
 def judged(ranks, exercise: str, version: str):
@@ -23,16 +23,16 @@ def judged(ranks, exercise: str, version: str):
 @pytest.mark.parametrize(
     ("name", "version"),
     [
-        ("01.6", "mended"),
-        ("01.6", "divided_after"),
-        ("01.6", "the_lab_s"),
         ("01.7", "mended"),
-        ("01.7", "a_list"),
-        ("01.7", "numpy"),
-        ("01.7", "seeds_torch"),
+        ("01.7", "divided_after"),
+        ("01.7", "the_lab_s"),
         ("01.8", "mended"),
-        ("01.8", "the_lab_s"),
-        ("01.8", "sums"),
+        ("01.8", "a_list"),
+        ("01.8", "numpy"),
+        ("01.8", "seeds_torch"),
+        ("01.9", "mended"),
+        ("01.9", "the_lab_s"),
+        ("01.9", "sums"),
     ],
 )
 def test_right_versions(ranks4, name: str, version: str) -> None:
@@ -43,7 +43,7 @@ def test_right_versions(ranks4, name: str, version: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "version"),
-    [("01.6", "stub"), ("01.6", "dots"), ("01.7", "stub"), ("01.7", "dots"), ("01.8", "stub"), ("01.8", "pass")],
+    [("01.7", "stub"), ("01.7", "dots"), ("01.8", "stub"), ("01.8", "dots"), ("01.9", "stub"), ("01.9", "pass")],
 )
 def test_stubs_are_not_answered_yet(ranks4, name: str, version: str) -> None:
     assert judged(ranks4, name, version) == check(name, ...)
@@ -54,7 +54,7 @@ def test_a_function_that_is_not_there(ranks4, name: str) -> None:
     assert "not_there is no function on ranks 0-3" in str(check(name, ranks4, "not_there"))
 
 
-# ---------------------------------------------------------------------- 01.6
+# ---------------------------------------------------------------------- 01.7
 @pytest.mark.parametrize(
     ("version", "said"),
     [
@@ -74,7 +74,7 @@ def test_a_function_that_is_not_there(ranks4, name: str) -> None:
     ],
 )
 def test_accumulated_by_a_factor(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "01.6", version)
+    card = judged(ranks4, "01.7", version)
     assert card.state == "wrong" and card.sentence == said
     assert card.lines == ("tokens.weight's is, and so are the 18 others, on every rank",)
 
@@ -89,26 +89,26 @@ def test_accumulated_by_a_factor(ranks4, version: str, said: str) -> None:
     ],
 )
 def test_accumulated_otherwise(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "01.6", version)
+    card = judged(ranks4, "01.7", version)
     assert card.state == "wrong" and card.sentence.startswith(said), card
 
 
 def test_the_factor_is_that_of_the_micro_batches(ranks2) -> None:
-    assert judged(ranks2, "01.6", "planted").sentence.startswith(
+    assert judged(ranks2, "01.7", "planted").sentence.startswith(
         "gradients are 4.00 × serial: they add up over 4 micro"
     )
-    assert judged(ranks2, "01.6", "sum_over_ranks").sentence.startswith(
+    assert judged(ranks2, "01.7", "sum_over_ranks").sentence.startswith(
         "gradients are 2.00 × serial: a sum over 2 ranks"
     )
-    assert judged(ranks2, "01.6", "mended").right
+    assert judged(ranks2, "01.7", "mended").right
 
 
 def test_the_lab_s_own_files_are_not_named(ranks4) -> None:
-    card = judged(ranks4, "01.6", "too_few")
+    card = judged(ranks4, "01.7", "too_few")
     assert "takes 1 positional argument but 2 were given" in card.sentence and ".py" not in repr(card)
 
 
-# ---------------------------------------------------------------------- 01.7
+# ---------------------------------------------------------------------- 01.8
 @pytest.mark.parametrize(
     ("version", "said"),
     [
@@ -126,12 +126,12 @@ def test_the_lab_s_own_files_are_not_named(ranks4) -> None:
     ],
 )
 def test_wrong_orders(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "01.7", version)
+    card = judged(ranks4, "01.8", version)
     assert card.state == "wrong" and card.sentence.startswith(said), card
 
 
 def test_the_planted_order_names_blocks_and_ranks(ranks4) -> None:
-    several, nobody = judged(ranks4, "01.7", "planted").lines
+    several, nobody = judged(ranks4, "01.8", "planted").lines
     orders = [order.tolist() for order in ranks4.run("my_order", 40, 0)]
     block = min(number for number in range(40) if sum(number in order for order in orders) > 1)
     readers = ", ".join(str(rank) for rank, order in enumerate(orders) if block in order)
@@ -139,7 +139,7 @@ def test_the_planted_order_names_blocks_and_ranks(ranks4) -> None:
     assert nobody.startswith(f"read by nobody: blocks {min(set(range(40)) - {n for order in orders for n in order})}, ")
 
 
-# ---------------------------------------------------------------------- 01.8
+# ---------------------------------------------------------------------- 01.9
 @pytest.mark.parametrize(
     ("version", "said"),
     [
@@ -157,19 +157,19 @@ def test_the_planted_order_names_blocks_and_ranks(ranks4) -> None:
     ],
 )
 def test_weighed_wrongly(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "01.8", version)
+    card = judged(ranks4, "01.9", version)
     assert card.state == "wrong" and card.sentence.startswith(said), card
 
 
 def test_uneven_shards_on_other_numbers_of_ranks(ranks2) -> None:
     assert sizes_of(4) == [1, 3, 5, 7] and sizes_of(2) == [4, 12] and min(sizes_of(8)) == 1 and sum(sizes_of(8)) == 16
-    assert judged(ranks2, "01.8", "planted").state == "wrong"
-    assert judged(ranks2, "01.8", "mended").right
+    assert judged(ranks2, "01.9", "planted").state == "wrong"
+    assert judged(ranks2, "01.9", "mended").right
 
 
-# ---------------------------------------------------------------------- 01.9
+# ---------------------------------------------------------------------- 01.2
 def test_exposed_communication_of_buckets() -> None:
     """By hand: a bucket is full at 20, 40, 60 and 80 ms."""
     assert exposed_ms(12) == 12 and exposed_ms(20) == 20 and exposed_ms(30) == 20 + 4 * 30 - BACKWARD_MS == 60
     assert exposed_ms(12, buckets=1) == 12 and exposed_ms(48, buckets=1) == 48
-    assert check("01.9", 48, 12, 60).right and check("01.9", 48, 0, 60).sentence.startswith("four buckets: too small: ")
+    assert check("01.2", 48, 12, 60).right and check("01.2", 48, 0, 60).sentence.startswith("four buckets: too small: ")

@@ -13,20 +13,20 @@ P = 1000
 
 def judged(ranks, version: str):
     define(ranks, cells.COMPRESS[version])
-    return check("01.13", ranks, "my_compress")
+    return check("01.15", ranks, "my_compress")
 
 
-# ---------------------------------------------------------------------- 01.13
+# ---------------------------------------------------------------------- 01.15
 @pytest.mark.parametrize("version", ["stub", "dots"])
 def test_stubs_are_not_answered_yet(ranks4, version: str) -> None:
-    assert judged(ranks4, version) == check("01.13", ...)
+    assert judged(ranks4, version) == check("01.15", ...)
 
 
 @pytest.mark.parametrize("version", ["mended", "by_mask"])
 def test_right_compressors(ranks4, version: str) -> None:
     card = judged(ranks4, version)
     assert card.right, card
-    assert card == solution("01.13")
+    assert card == solution("01.15")
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_nothing_is_lost_where_only_the_choice_is_wrong(ranks4) -> None:
 # ---------------------------------------------------------------------- numbers
 @pytest.mark.parametrize(("ranks", "right"), [(2, 16 * P), (4, 48 * P), (64, 126 * 8 * P)])
 def test_bytes_over_the_servers_link(ranks: int, right: int) -> None:
-    assert check("01.12", right, ranks=ranks, parameters=P).right
-    assert check("01.12", right + (ranks - 1) * 16, ranks=ranks, parameters=P).right  # the notes as well
-    assert f"= {right:,} bytes" in solution("01.12", ranks=ranks, parameters=P).sentence
+    assert check("01.13", right, ranks=ranks, parameters=P).right
+    assert check("01.13", right + (ranks - 1) * 16, ranks=ranks, parameters=P).right  # the notes as well
+    assert f"= {right:,} bytes" in solution("01.13", ranks=ranks, parameters=P).sentence
 
 
 @pytest.mark.parametrize(

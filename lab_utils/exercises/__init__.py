@@ -22,7 +22,9 @@ _ALL = (
     *data_wire.EXERCISES,
     *pipeline.EXERCISES,
 )
-EXERCISES: dict[str, Exercise] = {exercise.id: exercise for exercise in _ALL}
+EXERCISES: dict[str, Exercise] = {
+    exercise.id: exercise for exercise in sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
+}
 
 __all__ = ["EXERCISES", "Card", "Exercise", "check", "solution"]
 

@@ -124,7 +124,7 @@ EXERCISES = (
         given=("parameters",),
     ),
     Exercise(
-        "01.2",
+        "01.3",
         "This step trains, and does not equal serial. What is wrong with its gradients?",
         "Mend the function, run its cell again, then this one.",
         ("what does all_reduce do when it is not told otherwise?", "compare one gradient with serial's: what factor?"),
@@ -132,7 +132,7 @@ EXERCISES = (
         _explain_step,
     ),
     Exercise(
-        "01.3",
+        "01.4",
         "These replicas are not replicas. Which line makes them differ, and what would make them equal?",
         "Mend the function, run its cell again, then this one.",
         (
@@ -143,7 +143,7 @@ EXERCISES = (
         _explain_replicate,
     ),
     Exercise(
-        "01.4",
+        "01.5",
         "Four ranks, and the loss falls no faster than with one. What does my_shard give to each rank?",
         "Mend the function, run its cell again, then this one.",
         ("print which blocks each rank gets", "where does the rank's own number come in?"),
@@ -151,7 +151,7 @@ EXERCISES = (
         _explain_shard,
     ),
     Exercise(
-        "01.5",
+        "01.6",
         "Which fraction of the blocks moves when a fifth rank joins four, by hash modulo and by rendezvous?",
         f"Replace the two … by fractions between 0 and 1, to within {TOLERANCE}: hash modulo, then rendezvous.",
         ("hash modulo: which blocks keep their rank?", "rendezvous: who can win a block from its old rank?"),

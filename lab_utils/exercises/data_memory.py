@@ -140,7 +140,7 @@ def _explain_zero() -> str:
     )
 
 
-# ---------------------------------------------------------------------- 01.15: clipping
+# ---------------------------------------------------------------------- 01.12: clipping
 def examine_clip(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `clip(pieces, max_norm)`: one scale for all ranks, that of the whole gradient's norm."""
     results = ranks.run(on_ranks_memory.clipped, function)
@@ -214,7 +214,7 @@ EXERCISES = (
         _explain_zero,
     ),
     Exercise(
-        "01.15",
+        "01.12",
         "Each rank clips its pieces of one gradient. By which norm?",
         "Mend the function, run its cell again, then this one; it returns the norm before clipping.",
         ("what would torch's clip_grad_norm_ see on a rank that has the whole gradient?", "what adds up over pieces?"),

@@ -102,7 +102,17 @@ def _explain_gradients() -> str:
 
 EXERCISES = (
     Exercise(
-        "01.6",
+        "01.2",
+        f"A backward of {BACKWARD_MS:g} ms fills {BUCKETS} equal buckets evenly; each is {FAST_MS:g} ms on the wire, "
+        f"one after the other. How many ms of communication come after the backward: in one flat message, in "
+        f"{BUCKETS} buckets, and in {BUCKETS} buckets where each takes {SLOW_MS:g} ms?",
+        "Replace the three … by your numbers of ms: flat, in buckets, in buckets on the slow wire.",
+        ("when is each bucket full?", "on the slow wire: draw the four one after the other; when may the first begin?"),
+        numeric(_overlap),
+        _explain_overlap,
+    ),
+    Exercise(
+        "01.7",
         "Gradients are accumulated over micro-batches before the update. Why are they too large?",
         "Mend the function, run its cell again, then this one.",
         ("what does the second backward do to the .grad of the first?", "each loss is a mean: over what?"),
@@ -110,7 +120,7 @@ EXERCISES = (
         _explain_accumulate,
     ),
     Exercise(
-        "01.7",
+        "01.8",
         "Every rank shuffles, and takes each n-th block. Which blocks does an epoch leave out?",
         "Mend the function, run its cell again, then this one.",
         (
@@ -121,7 +131,7 @@ EXERCISES = (
         _explain_order,
     ),
     Exercise(
-        "01.8",
+        "01.9",
         "Write my_gradients(model, x, y): the whole batch's gradients on every rank, whatever the shards' sizes.",
         "Replace the body: backward and aggregate, so that every parameter's .grad is serial's.",
         (
@@ -130,15 +140,5 @@ EXERCISES = (
         ),
         on_the_ranks(examine_gradients),
         _explain_gradients,
-    ),
-    Exercise(
-        "01.9",
-        f"A backward of {BACKWARD_MS:g} ms fills {BUCKETS} equal buckets evenly; each is {FAST_MS:g} ms on the wire, "
-        f"one after the other. How many ms of communication come after the backward: in one flat message, in "
-        f"{BUCKETS} buckets, and in {BUCKETS} buckets where each takes {SLOW_MS:g} ms?",
-        "Replace the three … by your numbers of ms: flat, in buckets, in buckets on the slow wire.",
-        ("when is each bucket full?", "on the slow wire: draw the four one after the other; when may the first begin?"),
-        numeric(_overlap),
-        _explain_overlap,
     ),
 )

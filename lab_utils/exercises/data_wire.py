@@ -22,7 +22,7 @@ SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
 Step = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # name → gradient, sent, kept
 
 
-# ---------------------------------------------------------------------- 01.12
+# ---------------------------------------------------------------------- 01.13
 def _link_bytes(ranks: int, parameters: int) -> list[Quantity]:
     whole = parameters * FLOAT64_BYTES
     right = 2 * (ranks - 1) * whole
@@ -104,7 +104,7 @@ def _explain_staleness() -> str:
     )
 
 
-# ---------------------------------------------------------------------- 01.13
+# ---------------------------------------------------------------------- 01.15
 def examine_compress(ranks: Ranks, function: Callable | str) -> Finding | None:
     """The reader's `compress(gradient, kept, k)` over some steps: nothing may be lost, and the largest go first."""
     results = ranks.run(on_ranks_wire.compressed, function, STEPS)
@@ -188,21 +188,13 @@ def _explain_compress() -> str:
 
 EXERCISES = (
     Exercise(
-        "01.12",
+        "01.13",
         "n ranks, one of them the server, P parameters in float64: how many bytes go over the server's link in a step?",
         "Replace the … by your number, in and out together; a formula with n and P in it will do.",
         ("what does one worker push, and what does it pull?", "how many of the n ranks are workers?"),
         numeric(_link_bytes),
         _explain_link_bytes,
         given=("ranks", "parameters"),
-    ),
-    Exercise(
-        "01.13",
-        "This compressor remembers what it did not send, and yet gradients get lost. Which ones?",
-        "Mend the function, run its cell again, then this one.",
-        ("of what are the largest entries taken?", "and of what is the rest kept?"),
-        on_the_ranks(examine_compress),
-        _explain_compress,
     ),
     Exercise(
         "01.14",
@@ -215,5 +207,13 @@ EXERCISES = (
         ),
         numeric(_staleness),
         _explain_staleness,
+    ),
+    Exercise(
+        "01.15",
+        "This compressor remembers what it did not send, and yet gradients get lost. Which ones?",
+        "Mend the function, run its cell again, then this one.",
+        ("of what are the largest entries taken?", "and of what is the rest kept?"),
+        on_the_ranks(examine_compress),
+        _explain_compress,
     ),
 )  # fmt: skip

@@ -30,8 +30,8 @@ class Quantity:
         if self.is_right(answer):
             return None
         size = "too large" if answer > self.right else "too small"
-        close = max(1e-6, self.relative)
-        why = next((why for value, why in self.mistakes if isclose(answer, value, rel_tol=close, abs_tol=1e-9)), None)
+        close = {"rel_tol": max(1e-6, self.relative), "abs_tol": max(1e-9, self.absolute)}
+        why = next((why for value, why in self.mistakes if isclose(answer, value, **close)), None)
         return f"{self.name}: {size}" + (f": {why}" if why else "")
 
 
@@ -44,7 +44,9 @@ def numeric(quantities: Callable[..., Sequence[Quantity]]) -> Callable[..., Find
             answers = tuple(answers[0])
         if len(answers) != len(wanted):
             names = ", ".join(quantity.name for quantity in wanted)
-            return Finding((f"{len(answers)} answers were given where {len(wanted)} are asked for: {names}",))
+            given = "1 answer was" if len(answers) == 1 else f"{len(answers)} answers were"
+            asked = "1 is" if len(wanted) == 1 else f"{len(wanted)} are"
+            return Finding((f"{given} given where {asked} asked for: {names}",))
         complaints = tuple(_complaints(wanted, answers))
         return Finding(complaints) if complaints else None
 

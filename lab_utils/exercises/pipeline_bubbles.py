@@ -8,7 +8,7 @@ from lab_utils.exercises.exercise import Exercise
 from lab_utils.exercises.numeric import Quantity, numeric
 from lab_utils.schedule import Costs, schedules, simulate
 
-ROUNDED = 0.015  # relative: a fraction may be given with two digits
+ROUNDED = {"relative": 0.015, "absolute": 0.005}  # a fraction may be given with two digits
 EVEN = Costs(forward=1, backward_input=1, backward_weight=1)
 RANKS, MICROBATCHES, CHUNKS = 4, 8, 2  # 03.1
 MANY_RANKS, MANY_CHUNKS, PERCENT = 8, 4, 10  # 03.2
@@ -46,9 +46,9 @@ def _bubbles() -> list[Quantity]:
         (plain / 2, "it fills no pause that GPipe leaves: when does rank 0 get its first gradient, and its last?"),
     )
     return [
-        Quantity("GPipe", plain, alike, relative=ROUNDED),
-        Quantity("1F1B", plain, (*alike, *lower), relative=ROUNDED),
-        Quantity(f"interleaved 1F1B, {v} chunks a rank", looped, chunks, relative=ROUNDED),
+        Quantity("GPipe", plain, alike, **ROUNDED),
+        Quantity("1F1B", plain, (*alike, *lower), **ROUNDED),
+        Quantity(f"interleaved 1F1B, {v} chunks a rank", looped, chunks, **ROUNDED),
     ]
 
 
@@ -136,7 +136,7 @@ def _two_bubbles() -> list[Quantity]:
                 (1 - span / whole, "that is only the idle time outside of the longest span"),
                 (RANKS * fraction, "the idle time of all ranks is divided by ranks × makespan"),
             ),
-            relative=ROUNDED,
+            **ROUNDED,
         ),
         Quantity(
             "bubble rate",
@@ -146,7 +146,7 @@ def _two_bubbles() -> list[Quantity]:
                 (span / work - 1, of_work),
                 (0.0, "it is 0 where F, B and W take as long; here they do not"),
             ),
-            relative=ROUNDED,
+            **ROUNDED,
         ),
     ]
 

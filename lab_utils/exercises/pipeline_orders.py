@@ -50,7 +50,8 @@ def on_orders(wanted: Wanted, ranks: int, examine: Callable[[Draft], Finding | N
         if any(word in OPEN for order in orders for word in order.split()):
             return NotYet()
         if len(orders) != ranks:
-            return Finding((f"{len(orders)} orders were given, and there are {ranks} ranks: one line for each",))
+            given = "1 order was" if len(orders) == 1 else f"{len(orders)} orders were"
+            return Finding((f"{given} given, and there are {ranks} ranks: one line for each",))
         return _judged(orders, wanted, examine)
 
     return judge

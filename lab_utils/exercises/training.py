@@ -153,6 +153,8 @@ def _shard_complaint(shards: Sequence[list[int]], wanted: list[int], step: int) 
     read = [number for numbers in shards for number in numbers]
     missing = len(set(wanted) - set(read))
     nobody = f"{missing} of the batch's {len(wanted)} blocks are read by nobody"
+    if all(set(numbers) == set(wanted) for numbers in shards) and len(shards) > 1:
+        return f"all {len(shards)} ranks read the whole batch {where}: right gradients, but nothing is shared out"
     if all(set(numbers) == set(shards[0]) for numbers in shards) and len(shards) > 1:
         return f"all {len(shards)} ranks read the same blocks {_listed(shards[0])} {where}, and {nobody}"
     for number in read:
@@ -160,7 +162,8 @@ def _shard_complaint(shards: Sequence[list[int]], wanted: list[int], step: int) 
             who = [rank for rank, numbers in enumerate(shards) if number in numbers]
             return f"block {number} is read {read.count(number)} times {where}, by rank {_listed(who)}; {nobody}"
     if foreign := sorted(set(read) - set(wanted)):
-        return f"the ranks read blocks that are not in the batch {where}, such as {foreign[0]}; {nobody}"
+        left_out = f"; {nobody}" if missing else ""
+        return f"the ranks read blocks that are not in the batch {where}, such as {foreign[0]}{left_out}"
     if missing:
         return f"{nobody} {where}"
     sizes = [len(numbers) for numbers in shards]

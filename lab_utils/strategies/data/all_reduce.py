@@ -1,6 +1,6 @@
 """Data parallelism in its plainest form: after the backward, one all-reduce for all gradients.
 
-Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (VLDB 13), section 3.1.
+Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (VLDB 13), section 3.2.1.
 With equal shards the mean over ranks of the mean over a shard is the mean over the batch, so the gradients are
 those of serial training on the whole batch, and equal optimizers on equal parameters stay equal.
 """

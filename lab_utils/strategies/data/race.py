@@ -24,19 +24,21 @@ from lab_utils.strategies.data.server_async import AsynchronousServer
 from lab_utils.strategies.data.train import evaluate, tensor
 
 CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
-CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4), 5e-3
+HELD_OUT = 96  # blocks to judge by
+CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False), 5e-3
 
 
-def race(strategy: str, steps: int) -> dict:
+def race(strategy: str, steps: int, judge: bool = True) -> dict:
     """Train so many steps by a strategy of CONTENDERS, in float64, on whatever ranks there are.
 
     "losses"     of each step's part of the batch on this rank, before the update; None where a rank trains nothing
     "at_s"       when each of these steps was over, in seconds since the first one began
-    "held_out"   loss of the model on text that was held out, in nats a byte, at the end
+    "held_out"   loss of the model on text that was held out, in nats a byte, at the end; None without `judge`
 
     An asynchronous server's losses are in the order in which it applied them, several for each step.
     """
-    gc.collect()  # hooks and modules hold each other: what a strategy before has left is not this one's
+    if steps:
+        gc.collect()  # hooks and modules hold each other: what a strategy before has left is not this one's
     blocks, held_out = text()
     torch.manual_seed(0)
     model = GPT(CONFIG).double()
@@ -45,16 +47,16 @@ def race(strategy: str, steps: int) -> dict:
     began_s = time.perf_counter()
     found = list(_training(attached, model, optimizer, blocks, steps))
     losses, at_s = zip(*found, strict=True) if found else (None, ())
-    with phase(NOT_TRAINING):
-        judged = _evaluated(attached, model, held_out)
+    with phase(NOT_TRAINING), torch.no_grad():
+        judged = _evaluated(attached, model, held_out) if judge else None
     return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
 
 
 def text() -> tuple[corpus.Blocks, corpus.Blocks]:
     """(to train on, held out): the lab's own text, a byte a token."""
-    tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load())[:CHARACTERS])
+    tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load()[:CHARACTERS]))
     front, back = corpus.split(tokens, held_out=0.1)
-    return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)
+    return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)[:HELD_OUT]
 
 
 def _training(

@@ -3,7 +3,7 @@
 Li et al. 2014, "Scaling Distributed Machine Learning with the Parameter Server" (OSDI 14), section 3, with a single
 server. Each step every worker pushes P bytes of gradients and pulls P bytes of parameters, and all of it goes over the
 server's link: 2(n-1)P with n ranks, where each rank of a ring all-reduce sends 2(n-1)/n P. So the server's time grows
-with n and the ring's does not. Li et al. spread the parameters over many servers (section 3.3); spread over all
+with n and the ring's does not. Li et al. spread the parameters over many servers (section 4.3); spread over all
 ranks evenly, that is ZeRO-1: a push is a reduce-scatter, a pull an all-gather.
 """
 
