@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab_utils.exercises import EXERCISES, check, solution
+from lab_utils.exercises import EXERCISES, WrongCall, check, solution
 from lab_utils.exercises.data import TOLERANCE
 from lab_utils.exercises.ranks import leaving_node
 
@@ -64,10 +64,13 @@ def test_every_exercise_has_the_one_shape(name: str) -> None:
 
 
 def test_unknown_exercises_and_missing_numbers_are_said() -> None:
-    with pytest.raises(KeyError, match=r"no exercise '00.9': there are 00.1, "):
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00.1 to 00.8, 01.1 to 01.15, "):
         check("00.9", 1)
     with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
         check("01.1", 1)
+    with pytest.raises(WrongCall, match=r'^call it as check\("01.3", ranks, function\)$') as raised:
+        check("01.3", "my_step")
+    assert raised.value._render_traceback_() == [f"WrongCall: {raised.value}"]
     with pytest.raises(TypeError, match=r"00.1 needs nothing besides the answer, and was given parameters"):
         check("00.1", 6, parameters=3)
 

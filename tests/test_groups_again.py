@@ -83,3 +83,18 @@ def test_a_group_with_a_replaced_rank_says_so_and_others_go_on(ranks: Ranks) -> 
     assert fourth == "none"
     ranks.run(make_groups_and_models)  # all ranks count groups alike again, or this would not end
     assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]
+
+
+def leave_all_groups() -> bool:
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
+    return dist.is_initialized()
+
+
+def test_a_program_that_leaves_all_groups_may_have_a_lost_one(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    timed(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
+    assert ranks.run(leave_all_groups) == [False] * 4
+    ranks.run(make_groups_and_models)  # the call before has formed the world anew
+    assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]

@@ -88,8 +88,8 @@ def chosen(names: Sequence[str] | None) -> list[Figure]:
 def _measure_all(results: list[Result], rounds: int | None) -> bool:
     """Fill the results; True when an interrupt ended it early."""
     for place, result in enumerate(results, start=1):
-        _say(f"[{place}/{len(results)}] {result.figure.name}: {result.figure.description}")
         try:
+            _say(f"[{place}/{len(results)}] {result.figure.name}: {result.figure.description}")
             _measure(result, rounds or result.figure.rounds)
         except KeyboardInterrupt:
             _say("Interrupted: the table has what was measured until now.")

@@ -183,10 +183,12 @@ class RecordedGroup(ProcessGroup):
         recorder.wait_ends(entry, None)
 
     def abort(self) -> None:
-        self._inner.abort()
+        if self.connected:
+            self._inner.abort()
 
     def shutdown(self) -> None:
-        self._inner.shutdown()
+        if self.connected:  # destroy_process_group() ends what there is of all groups
+            self._inner.shutdown()
 
     # ------------------------------------------------------------------ recording
     def _entry(self, kind: str, name: str, tensors: list[torch.Tensor], asynchronous: bool = True) -> Entry:

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from lab_utils.exercises import data, data_memory, data_steps, data_wire, pipeline, ranks, stuck
 from lab_utils.exercises.card import Card
-from lab_utils.exercises.exercise import Exercise
+from lab_utils.exercises.exercise import Exercise, WrongCall
 
 _ALL = (
     *ranks.EXERCISES,
@@ -26,13 +28,13 @@ EXERCISES: dict[str, Exercise] = {
     exercise.id: exercise for exercise in sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
 }
 
-__all__ = ["EXERCISES", "Card", "Exercise", "check", "solution"]
+__all__ = ["EXERCISES", "Card", "Exercise", "WrongCall", "check", "solution"]
 
 
 def check(exercise: str, *answers: Any, **given: Any) -> Card:
     """A card that says whether the answers are right and, if not, what is wrong; `...` is not answered yet.
 
-    KeyError for an unknown exercise, TypeError when something that it needs is not given.
+    WrongCall, a TypeError, for an exercise that there is not, and when something that it needs is not given.
     """
     return _find(exercise).check(*answers, **given)
 
@@ -42,7 +44,14 @@ def solution(exercise: str, **given: Any) -> Card:
     return _find(exercise).solution(**given)
 
 
+def _spans() -> Iterator[str]:
+    """"00.1 to 00.8", for each chapter."""  # fmt: skip
+    for _, ids in groupby(EXERCISES, lambda each: each.partition(".")[0]):
+        first, *others = ids
+        yield f"{first} to {others[-1]}" if others else first
+
+
 def _find(exercise: str) -> Exercise:
     if exercise not in EXERCISES:
-        raise KeyError(f"there is no exercise {exercise!r}: there are {', '.join(EXERCISES)}")
+        raise WrongCall(f"there is no exercise {exercise!r}: there are {', '.join(_spans())}")
     return EXERCISES[exercise]

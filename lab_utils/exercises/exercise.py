@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from lab_utils.exercises.card import Card
+
+
+class WrongCall(TypeError):
+    """`check` was not called as an exercise asks for. A notebook shows the sentence, not the lab's own call stack."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class Exercise:
         if not answers or any(answer is ... for answer in answers):
             return self._open("")
         self._need(given)
+        self._take(answers, given)
         found = self.judge(*answers, **given)
         if isinstance(found, NotYet):
             return self._open(found.why)
@@ -64,7 +73,15 @@ class Exercise:
     def _open(self, why: str) -> Card:
         return Card(self.id, "open", self.goal, ((why,) if why else ()) + (self.replace,))
 
+    def _take(self, answers: tuple[Any, ...], given: dict[str, Any]) -> None:
+        asked = signature(self.judge)
+        try:
+            asked.bind(*answers, **given)
+        except TypeError:
+            names = ", ".join(name for name in asked.parameters if name not in given)
+            raise WrongCall(f'call it as check("{self.id}", {names})') from None
+
     def _need(self, given: dict[str, Any]) -> None:
         if set(given) != set(self.given):
             wanted = ", ".join(f"{name}=..." for name in self.given) or "nothing besides the answer"
-            raise TypeError(f"exercise {self.id} needs {wanted}, and was given {', '.join(given) or 'nothing more'}")
+            raise WrongCall(f"exercise {self.id} needs {wanted}, and was given {', '.join(given) or 'nothing more'}")
