@@ -37,7 +37,7 @@ class ShardedOptimizer:
         optimizer: torch.optim.Optimizer,
         *,
         group: dist.ProcessGroup | None = None,
-        bucket_mb: float = 2,
+        bucket_mb: float = 8,
     ) -> None:
         self.model, self.optimizer, self.group = model, optimizer, group or dist.group.WORLD
         replicate(model, self.group)
@@ -55,7 +55,7 @@ class ShardedOptimizer:
     def refresh(self) -> None:
         """Bring the pieces together, when every rank has updated its own.
 
-        Two at a time, since gloo copies what it gathers.
+        Two at a time, since gloo copies what more than two ranks gather.
         """
         ahead = [flat.gather(self.group) for flat in self.flats[:2]]
         for flat in self.flats[2:]:
