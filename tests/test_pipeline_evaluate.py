@@ -138,3 +138,24 @@ def too_few(microbatches: int) -> None:
 def test_a_batch_smaller_than_the_micro_batches_is_refused(ranks2: Ranks) -> None:
     with pytest.raises(RankError, match=f"the schedule GPipe has {BATCH + 1}, and each needs at least one"):
         ranks2.run(too_few, BATCH + 1)
+
+
+def clipped_beside_a_frozen_rank() -> tuple[float, float]:
+    """The norm of the first rank's stage, and what is left of it."""
+    import torch
+    from torch import nn
+
+    from lab_utils.strategies.pipeline import Pipeline
+
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4).requires_grad_(False), nn.Tanh()]
+    pipeline = Pipeline(layers, schedules.one_f_one_b(2, 2), loss_of=nn.functional.mse_loss)
+    pipeline.run(torch.ones(6, 4), torch.zeros(6, 4))
+    norm = pipeline.clip_grad_norm_(1e-3).item()
+    left = [p.grad for p in pipeline.parameters() if p.grad is not None]
+    return norm, torch.nn.utils.get_total_norm(left).item()
+
+
+def test_clipping_beside_a_rank_whose_stage_is_frozen(ranks2: Ranks) -> None:
+    (norm, left), (same, nothing) = ranks2.run(clipped_beside_a_frozen_rank)
+    assert norm == same > 1e-3 and left == pytest.approx(1e-3, rel=1e-2) and nothing == 0

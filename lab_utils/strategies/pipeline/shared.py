@@ -58,7 +58,8 @@ class Shared:
         dist.all_reduce(square, group=self.group)
         norm = square.sqrt()
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, scale.item())
+        if gradients:  # all that this rank holds may be frozen
+            torch._foreach_mul_(gradients, scale.item())
         return norm
 
     @torch.no_grad()
