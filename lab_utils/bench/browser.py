@@ -6,10 +6,12 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,9 +80,20 @@ def _address(server: subprocess.Popen[str]) -> str:
     said: Sequence[str] = []
     for line in server.stderr:
         said.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+            _wait_until_it_listens(int(found[1]), server)
             return found[0]
     raise RuntimeError(f"JupyterLab ended without an address: {''.join(said[-1:]).strip() or 'it said nothing'}")
+
+
+def _wait_until_it_listens(port: int, server: subprocess.Popen[str]) -> None:
+    """It tells its address a moment before, and nothing afterwards."""
+    until_s = time.monotonic() + WAIT_MS / 1e3
+    while server.poll() is None and time.monotonic() < until_s:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"JupyterLab does not listen on port {port}, which it said it would")
 
 
 def _run_all(page: Page) -> None:
