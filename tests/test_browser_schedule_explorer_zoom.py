@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from jupyterlab_server import chromium
 from playwright.sync_api import Locator, Page, expect
-from widget_page import quiet_page, show
+from widget_page import show
 
 from lab_utils.widgets import ScheduleExplorer
 
+pytest_plugins = ["browser_fixtures"]
 LEFT, RIGHT = 62, 100  # of the board, beside the plot
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with chromium() as browser, quiet_page(browser) as page:
-        yield page
 
 
 def hover(board: Locator, rank: int, part: float) -> None:
