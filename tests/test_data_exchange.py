@@ -49,7 +49,7 @@ def test_as_the_collectives(request: pytest.FixtureRequest, ranks: str, dtype: s
 def told_and_failed() -> tuple[str, str]:
     import torch
 
-    from lab_utils.comm.told import told, told_as
+    from lab_utils.comm.op_names import told, told_as
 
     given = [torch.zeros(3)]
     with told_as("all_gather", torch.ones(2)):

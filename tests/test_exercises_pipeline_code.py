@@ -18,6 +18,12 @@ def judged(ranks, exercise: str, version: str):
     return check(exercise, ranks, FUNCTION[exercise])
 
 
+def assert_told(ranks, exercise: str, version: str, said: str) -> None:
+    card = judged(ranks, exercise, version)
+    assert card.state == "wrong" and card.sentence.startswith(said), card
+    assert ".py" not in repr(card)  # the lab's own lines are not named
+
+
 RIGHT = [
     *(("03.9", version) for version in ("mended", "divided_after", "backwards_in_turn")),
     *(("03.10", version) for version in ("mended", "a_dict")),
@@ -120,9 +126,7 @@ def test_a_step_that_sends_nothing_back_gets_stuck(ranks4) -> None:
     ],
 )
 def test_wrong_slots(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "03.10", version)
-    assert card.state == "wrong" and card.sentence.startswith(said), card
-    assert ".py" not in repr(card)  # the lab's own lines are not named
+    assert_told(ranks4, "03.10", version, said)
 
 
 def test_slots_that_are_too_few_are_counted_by_rank(ranks4) -> None:
@@ -165,9 +169,7 @@ def test_wrong_weight_gradients(ranks4, version: str, said: str) -> None:
     ],
 )
 def test_wrong_input_gradients_and_one_rank(ranks4, version: str, said: str) -> None:
-    card = judged(ranks4, "03.11", version)
-    assert card.state == "wrong" and card.sentence.startswith(said), card
-    assert ".py" not in repr(card)
+    assert_told(ranks4, "03.11", version, said)
 
 
 # ---------------------------------------------------------------------- 03.12

@@ -21,10 +21,10 @@ from lab_utils.comm.c10d_calls import (
 from lab_utils.comm.entry import Entry
 from lab_utils.comm.groups import Lost, labels
 from lab_utils.comm.ledger import Channel
+from lab_utils.comm.op_names import told
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
 from lab_utils.comm.standing import ANY_SOURCE, Stream
-from lab_utils.comm.told import told
 from lab_utils.comm.work import JoinedWork, RecordedWork
 
 BACKEND = "lab"

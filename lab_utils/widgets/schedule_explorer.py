@@ -24,7 +24,7 @@ from lab_utils.widgets.schedule_explorer_choice import (
 )
 from lab_utils.widgets.schedule_explorer_drawn import Drawn
 from lab_utils.widgets.schedule_explorer_hand import Hand, about_hand, moves_of
-from lab_utils.widgets.schedule_explorer_running import RunsOnRanks
+from lab_utils.widgets.schedule_explorer_on_ranks import RunsOnRanks
 from lab_utils.widgets.schedule_explorer_search import Searches, found
 from lab_utils.widgets.schedule_explorer_settings import ABOUT, SETTING, Settings
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import traitlets
 
-from lab_utils.widgets.beside import Beside, Stopped
+from lab_utils.widgets.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer_run import STEPS, Run, run
 
 if TYPE_CHECKING:

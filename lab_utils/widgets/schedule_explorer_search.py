@@ -11,7 +11,7 @@ import traitlets
 from lab_utils.render.schedule_gaps import amount
 from lab_utils.schedule import Found, search
 from lab_utils.schedule.search import Progress
-from lab_utils.widgets.beside import Beside, Stopped
+from lab_utils.widgets.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer_choice import Setting, chunks_of
 
 MOST_KEPT = 64

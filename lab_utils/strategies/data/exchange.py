@@ -1,7 +1,8 @@
 """A reduce-scatter and an all-gather of pieces, as directly as the backend can.
 
-gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Its all-gather copies all that it
-brings twice. Where gloo carries them, the ranks send each other their pieces. Traces tell what is meant.
+gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo carries it, the ranks
+send each other their pieces. Its all-gather copies all that it brings twice: two ranks swap their pieces instead,
+without a copy. More than two would need a message for each pair, and take gloo's. Traces tell what is meant.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.comm.told import told_as
+from lab_utils.comm.op_names import told_as
 
 Finish = Callable[[], object]
 
