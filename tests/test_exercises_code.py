@@ -7,6 +7,7 @@ import pytest
 
 from lab_utils.exercises import check, solution
 from lab_utils.ranks import on_rank
+from lab_utils.ranks.naming import Cell
 
 CODE = {
     "00.4": "my_all_gather",
@@ -28,7 +29,7 @@ CODE = {
 
 def define(ranks, source: str) -> None:
     """As a %%ranks cell does."""
-    ranks.call(on_rank.run_cell, "\n" + cells.IMPORTS + source, "In [1]")
+    ranks.call(on_rank.run_cell, Cell("cell.py", "In [1]", "\n" + cells.IMPORTS + source))
 
 
 def judged(ranks, exercise: str, source: str):

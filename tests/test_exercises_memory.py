@@ -8,12 +8,13 @@ import pytest
 from lab_utils.exercises import check, solution
 from lab_utils.exercises.data_memory import stage_bytes
 from lab_utils.ranks import Ranks, on_rank
+from lab_utils.ranks.naming import Cell
 
 NAMES = {"01.11": "my_zero1", "01.12": "my_clip"}
 
 
 def judged(ranks: Ranks, exercise: str, source: str):
-    ranks.call(on_rank.run_cell, "\n" + cells.IMPORTS + source, "In [1]")
+    ranks.call(on_rank.run_cell, Cell("cell.py", "In [1]", "\n" + cells.IMPORTS + source))
     return check(exercise, ranks, NAMES[exercise])
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lab_utils.exercises import check, solution
 from lab_utils.ranks import on_rank
+from lab_utils.ranks.naming import Cell
 
 FUNCTION = {"03.9": "my_step", "03.10": "my_run", "03.11": "my_backward", "03.12": "my_tied"}
 VERSIONS = {"03.9": cells.STEP, "03.10": cells.RUN, "03.11": cells.BACKWARD, "03.12": cells.TIED}
@@ -14,7 +15,7 @@ VERSIONS = {"03.9": cells.STEP, "03.10": cells.RUN, "03.11": cells.BACKWARD, "03
 
 def judged(ranks, exercise: str, version: str):
     """The card after a %%ranks cell with that version."""
-    ranks.call(on_rank.run_cell, cells.IMPORTS + VERSIONS[exercise][version], "In [1]")
+    ranks.call(on_rank.run_cell, Cell("cell.py", "In [1]", cells.IMPORTS + VERSIONS[exercise][version]))
     return check(exercise, ranks, FUNCTION[exercise])
 
 

@@ -9,6 +9,7 @@ from lab_utils.exercises import check, solution
 from lab_utils.exercises.data_steps import BACKWARD_MS, exposed_ms
 from lab_utils.exercises.data_weighing import sizes_of
 from lab_utils.ranks import on_rank
+from lab_utils.ranks.naming import Cell
 
 FUNCTION = {"01.7": "my_accumulate", "01.8": "my_order", "01.9": "my_gradients"}
 VERSIONS = {"01.7": cells.ACCUMULATE, "01.8": cells.ORDER, "01.9": cells.GRADIENTS}
@@ -16,7 +17,7 @@ VERSIONS = {"01.7": cells.ACCUMULATE, "01.8": cells.ORDER, "01.9": cells.GRADIEN
 
 def judged(ranks, exercise: str, version: str):
     """The card after a %%ranks cell with that version."""
-    ranks.call(on_rank.run_cell, cells.IMPORTS + VERSIONS[exercise][version], "In [1]")
+    ranks.call(on_rank.run_cell, Cell("cell.py", "In [1]", cells.IMPORTS + VERSIONS[exercise][version]))
     return check(exercise, ranks, FUNCTION[exercise])
 
 

@@ -79,6 +79,14 @@ DEFINE_TWICE = "%%ranks\ndef twice():\n    return total(2 * torch.ones(1))"
 BY_NAME = 'ranks.run("twice")'
 LOCAL = "def scaled(by):\n    return rank * by\nranks.run(scaled, 2)"
 RAISE_LOCAL = "def broken():\n    return 1 / 0\nranks.run(broken)"
+QUOTE = """def quoted():
+    import inspect, traceback
+    try:
+        1 / 0  # here
+    except ZeroDivisionError:
+        print("1 / 0  # here" in traceback.format_exc(), inspect.getsource(quoted).count("# here"))
+ranks.run(quoted);"""
+QUOTE_ON_RANKS = QUOTE.replace("def quoted", "%%ranks\ndef quoted").replace("ranks.run(quoted);", "quoted()")
 SYNTAX = "%%ranks\nx = 1\nif rank\n    pass"
 WARN = '%%ranks\nimport sys\nprint("careful", file=sys.stderr)'
 PX = "%%px --no-stream\nfrom_px = rank + 100"
@@ -98,7 +106,19 @@ STOPPED = "%%ranks\nrank  # nobody is there"
 def notebook() -> Iterator[Notebook]:
     cells = [START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO, RECORD]
     cells += [UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL, f"{VALUES}  # after it"]
-    cells += [SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT, "ranks.stop()", STOPPED, RUN_STOPPED]
+    cells += [
+        QUOTE,
+        QUOTE_ON_RANKS,
+        SYNTAX,
+        WARN,
+        PX,
+        AFTER_PX,
+        *WRONG_RANKS,
+        LIGHT,
+        "ranks.stop()",
+        STOPPED,
+        RUN_STOPPED,
+    ]
     return Notebook(cells)
 
 
@@ -173,6 +193,11 @@ def test_an_error_in_a_function_of_the_notebook(notebook: Notebook) -> None:
         f"  {name}:2 in broken",
         "    return 1 / 0",
     ]
+
+
+@pytest.mark.parametrize("source", [QUOTE, QUOTE_ON_RANKS])
+def test_ranks_know_the_lines_of_cells(notebook: Notebook, source: str) -> None:
+    assert notebook.said(source) == "ranks 0-3: True 3\n"
 
 
 def test_a_syntax_error_names_its_line(notebook: Notebook) -> None:

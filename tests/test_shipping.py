@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import subprocess
 import sys
 import threading
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import shipped_code
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab_utils.ranks import RankError, Ranks
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclasses.dataclass
@@ -113,6 +120,23 @@ def test_what_cannot_be_read_without_torch_is_refused_by_name(ranks2: Ranks) -> 
     with pytest.raises(RankError, match="TypeError: a result holds a Linear, which the notebook cannot read"):
         ranks2.run(layer)
     assert ranks2.run(lambda: 1) == [1, 1]
+
+
+# ------------------------------------------------------------------ where code comes from
+def test_code_of_every_kind_keeps_its_file_and_lines(ranks2: Ranks) -> None:
+    here = shipped_code.all_places()
+    assert ranks2.run(shipped_code.all_places) == [here] * 2
+    assert all(shipped_code.__file__ in [file for _, file, _ in found] for found in here.values())
+
+
+def test_and_with_the_oldest_cloudpickle_that_is_allowed() -> None:
+    """Which `make test` installs beside the present one."""
+    oldest = Path(sys.prefix, "oldest")
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(oldest), str(ROOT)])}
+    said = subprocess.check_output([sys.executable, shipped_code.__file__], env=environ, text=True)
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    (wanted,) = [r.removeprefix("cloudpickle>=") for r in requirements if r.startswith("cloudpickle")]
+    assert json.loads(said) == {"cloudpickle": f"{wanted}.0", "same": True}
 
 
 # ------------------------------------------------------------------ what travels

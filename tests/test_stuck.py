@@ -13,6 +13,7 @@ from conftest import GROUP_TIMEOUT_S
 from failing_programs import line_of, timed
 
 from lab_utils.ranks import Ranks, RanksStuck, on_rank
+from lab_utils.ranks.naming import Cell
 
 SIZE = 4
 SOON_S = GROUP_TIMEOUT_S  # whoever waits for the time-out takes longer
@@ -112,8 +113,8 @@ def test_a_circle_of_groups(ranks: Ranks) -> None:
 
 
 def test_a_rank_that_was_not_asked(ranks: Ranks) -> None:
-    source = "import torch\nimport torch.distributed as dist\ndist.all_reduce(torch.ones(4))"
-    error, took_s = timed(RanksStuck, lambda: ranks.call(on_rank.run_cell, source, "In [3]", only=[0, 2]))
+    cell = Cell("cell.py", "In [3]", "import torch\nimport torch.distributed as dist\ndist.all_reduce(torch.ones(4))")
+    error, took_s = timed(RanksStuck, lambda: ranks.call(on_rank.run_cell, cell, only=[0, 2]))
     assert sentence_of(error) == (
         "ranks 0, 2 are in all_reduce #n on world (line 3); ranks 1, 3 were not asked to run this"
     )

@@ -46,6 +46,11 @@ def name_files(names: dict[str, str]) -> None:
     _own_name.cache_clear()
 
 
+def cell_name(filename: str) -> str:
+    """Return what the notebook calls the cell that this file stands for; the file itself where it is none."""
+    return _names.get(filename, filename)
+
+
 def is_own(filename: str) -> bool:
     """Whether the file is the user's or a strategy's: not Python's, an installed package's, or the lab's plumbing."""
     return bool(_own_name(filename))

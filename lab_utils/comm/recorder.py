@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 
 from lab_utils.comm.callers import caller
+from lab_utils.comm.callers import cell_name as cell_name
 from lab_utils.comm.callers import is_own as is_own  # names of the recorder's for those who read traces
 from lab_utils.comm.callers import name_files as name_files
 from lab_utils.comm.clock import Moment, StreamClock, host_now

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lab_utils.comm.standing import IssuedOp, Standing, Stream
 from lab_utils.ranks.mismatch import Mismatched, find_mismatch
+from lab_utils.ranks.naming import line_of
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.ranks.waits import NEVER, awaited, has_ended, hopeless
 
@@ -218,7 +218,7 @@ def _details(standings: Mapping[int, Standing], waiting: Mapping[int, Standing])
 
 def _quoted(source: str) -> list[str]:
     file, _, line = source.rpartition(":")
-    text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
+    text = line_of(file, int(line)) if line.isdigit() else ""
     return [f"    {text}"] if text else []
 
 

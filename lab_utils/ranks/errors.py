@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,15 +44,15 @@ class StartError(RanksError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of a rank's traceback, named as the notebook names it."""
+    """One line of a rank's traceback, named as the notebook names it; `source` is its text, "" where none is known."""
 
     file: str
     line: int
     function: str
+    source: str
 
     def __str__(self) -> str:
-        source = linecache.getline(self.file, self.line).strip()
-        return f"  {self.file}:{self.line} in {self.function}" + (f"\n    {source}" if source else "")
+        return f"  {self.file}:{self.line} in {self.function}" + (f"\n    {self.source}" if self.source else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from lab_utils.ranks import on_rank
-from lab_utils.ranks.naming import remember_cell
+from lab_utils.ranks.naming import magic_cell
 from lab_utils.ranks.outcomes import show, trace_of
 from lab_utils.ranks.session import Ranks, current_ranks
 
@@ -29,11 +29,10 @@ def ranks_magic(line: str, cell: str) -> None:
     if given.no_count and not given.record:
         raise UsageError("--no-count needs --record NAME: nothing is counted without it")
     ip = get_ipython()
-    name = f"In [{ip.displayhook.prompt_count}]"  # ip.execution_count is already the next cell's, from IPython 9.18
-    source = "\n" + cell  # the magic's own line counts, as the notebook shows it
-    remember_cell(name, source)
+    number = ip.displayhook.prompt_count  # ip.execution_count is already the next cell's, from IPython 9.18
+    with_first_line = magic_cell("\n" + cell, number)  # the magic's own line counts, as the notebook shows it
     recorded = given.record is not None
-    outcomes = ranks.call(on_rank.run_cell, source, name, recorded, not given.no_count, only=members)
+    outcomes = ranks.call(on_rank.run_cell, with_first_line, recorded, not given.no_count, only=members)
     show(outcomes)
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)

@@ -20,6 +20,7 @@ from typing import Any
 
 from lab_utils.comm.groups import Groups
 from lab_utils.ranks.errors import Failure, Frame
+from lab_utils.ranks.naming import Cell, keep
 from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
 
 _BACKEND_SAID = re.compile(
@@ -90,9 +91,9 @@ def _publish(values: dict) -> None:
     publish_data({"report": values})
 
 
-def run(payload: bytes, names: dict[str, str], record: bool = False, count: bool = True) -> Outcome:
-    """Run a packed function. `names` maps files of the notebook's cells to what the notebook calls them."""
-    return _guarded(lambda: _call(payload), names, record, count)
+def run(payload: bytes, cells: list[Cell], record: bool = False, count: bool = True) -> Outcome:
+    """Run a packed function, whose code is of these cells of the notebook's, or of files."""
+    return _guarded(lambda: _call(payload), cells, record, count)
 
 
 def _call(payload: bytes) -> Any:
@@ -100,30 +101,31 @@ def _call(payload: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def run_cell(source: str, name: str, record: bool = False, count: bool = True) -> Outcome:
+def run_cell(cell: Cell, record: bool = False, count: bool = True) -> Outcome:
     """Run a cell in the rank's namespace; its last expression's repr is printed, as a notebook would."""
-    return _guarded(lambda: _execute(source, name), {}, record, count)
+    return _guarded(lambda: _execute(cell), [cell], record, count)
 
 
-def _execute(source: str, name: str) -> None:
-    tree = ast.parse(source, name)
+def _execute(cell: Cell) -> None:
+    tree = ast.parse(cell.source, cell.file)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     namespace = rank_namespace()
-    exec(compile(tree, name, "exec"), namespace)
+    exec(compile(tree, cell.file, "exec"), namespace)
     if last is not None:
-        value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
-        if value is not None and not source.rstrip().endswith(";"):
+        value = eval(compile(ast.Expression(last.value), cell.file, "eval"), namespace)
+        if value is not None and not cell.source.rstrip().endswith(";"):
             print(repr(value))
 
 
-def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool, count: bool) -> Outcome:
+def _guarded(call: Callable[[], Any], cells: list[Cell], record: bool, count: bool) -> Outcome:
     """Run the call with its prints collected; an exception becomes a Failure and cuts this rank off its group."""
     import torch.distributed as dist
 
     from lab_utils.comm.recorder import name_files, recorder
 
     outcome = Outcome(recorder.rank)
-    name_files(names)
+    keep(cells)
+    name_files({cell.file: cell.name for cell in cells})
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -136,7 +138,7 @@ def _guarded(call: Callable[[], Any], names: dict[str, str], record: bool, count
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the call, and may be sent again
-            outcome.failure = _failure(error, names)
+            outcome.failure = _failure(error)
             leave()  # the others wait for this rank in vain: let them know at once
         finally:
             recorder.show("idle")
@@ -175,15 +177,16 @@ def _origin(error: BaseException) -> BaseException:
     return _origin(error.__cause__) if wrapped else error
 
 
-def _failure(error: BaseException, names: dict[str, str]) -> Failure:
-    from lab_utils.comm.recorder import is_own, recorder
+def _failure(error: BaseException) -> Failure:
+    from lab_utils.comm.recorder import cell_name, is_own, recorder
 
     at_s, outer, error = time.perf_counter(), error, _origin(error)
     stack = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename)]
     stack = stack or [f for f in traceback.extract_tb(outer.__traceback__) if is_own(f.filename)]
-    frames = tuple(Frame(names.get(f.filename, f.filename), f.lineno or 0, f.name) for f in stack)
+    frames = tuple(Frame(cell_name(f.filename), f.lineno or 0, f.name, f.line or "") for f in stack)
     if isinstance(error, SyntaxError) and not frames:
-        frames = (Frame(names.get(error.filename, error.filename), error.lineno or 0, "<module>"),)
+        text = (error.text or "").strip()
+        frames = (Frame(cell_name(error.filename), error.lineno or 0, "<module>", text),)
     row = getattr(error, "failed_op", None)
     if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
         row = recorder.row  # DDP waits in C++, where nobody can mark the error

@@ -14,7 +14,7 @@ from lab_utils.ranks.checks import check_request
 from lab_utils.ranks.crew import Crew
 from lab_utils.ranks.errors import RankDied, RanksError
 from lab_utils.ranks.interrupts import interrupts_held
-from lab_utils.ranks.naming import cell_names
+from lab_utils.ranks.naming import cells_of
 from lab_utils.ranks.outcomes import results_of, show, trace_of
 from lab_utils.ranks.processes import CAN_FORK
 from lab_utils.ranks.shipping import pack
@@ -101,8 +101,8 @@ class Ranks:
         return trace_of(self._run(function, args, kwargs, on_report, True, count))
 
     def _run(self, function, args, kwargs, on_report, *record) -> list[on_rank.Outcome]:
-        payload = pack(function, args, kwargs)
-        outcomes = self.call(on_rank.run, payload, cell_names(), *record, on_report=on_report)
+        payload, files = pack(function, args, kwargs)
+        outcomes = self.call(on_rank.run, payload, cells_of(files), *record, on_report=on_report)
         show(outcomes)
         return outcomes
 

@@ -1,5 +1,7 @@
 """Functions go to the ranks and results come back, without torch in the notebook's kernel.
 
+Code travels as Python itself writes it, with its file and lines: cloudpickle drops the file from 3.1.2 on.
+
 A function defined in the notebook travels by value. Its globals on the rank are the rank's own namespace, the
 one `%%ranks` and `%%px` cells fill; so it may use names that exist only there. Tensors in results arrive as
 numpy arrays, wherever they stand in the result.
@@ -8,6 +10,7 @@ numpy arrays, wherever they stand in the result.
 from __future__ import annotations
 
 import io
+import marshal
 import pickle
 import sys
 import types
@@ -30,7 +33,21 @@ class _RankNamespace:
         return rank_namespace, ()
 
 
-class _FunctionPickler(cloudpickle.Pickler):
+class _CodePickler(cloudpickle.Pickler):
+    """Writes code with its file and lines. `files` are those of all code written."""
+
+    def __init__(self, file: io.BytesIO):
+        super().__init__(file)
+        self.files: set[str] = set()
+
+    def reducer_override(self, obj: Any):
+        if isinstance(obj, types.CodeType):
+            self.files.add(obj.co_filename)
+            return marshal.loads, (marshal.dumps(obj),)
+        return super().reducer_override(obj)
+
+
+class _FunctionPickler(_CodePickler):
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
         here = sys.modules["__main__"].__dict__
@@ -43,20 +60,24 @@ class _FunctionPickler(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-def pack(function: Callable | str, args: tuple, kwargs: dict) -> bytes:
-    """Function (or its name on the ranks, such as "train") and arguments as bytes. TypeError: what cannot travel."""
+def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, set[str]]:
+    """Return function (or its name on the ranks, such as "train") and arguments as bytes, and the files of their code.
+
+    TypeError: what cannot travel.
+    """
     file = io.BytesIO()
+    pickler = _FunctionPickler(file)
     by_value = _modules_of_the_user(function)
     for module in by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        _FunctionPickler(file).dump((function, args, kwargs))
-    except (pickle.PicklingError, TypeError) as error:
+        pickler.dump((function, args, kwargs))
+    except (pickle.PicklingError, TypeError, ValueError) as error:  # ValueError: marshal's, for code
         raise TypeError(f"this call cannot be sent to the ranks: {error}") from error
     finally:
         for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
-    return file.getvalue()
+    return file.getvalue(), pickler.files
 
 
 def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
@@ -86,7 +107,7 @@ def _modules_of_the_user(function: Callable | str) -> list[types.ModuleType]:
     return [module] if own and module.__name__ != "__main__" else []
 
 
-class _ResultPickler(cloudpickle.Pickler):
+class _ResultPickler(_CodePickler):
     """Pickles on the rank; whatever needs torch to be read is turned into numpy, or refused by name."""
 
     def reducer_override(self, obj: Any):
