@@ -44,7 +44,8 @@ class Row:
     @property
     def what(self) -> str:
         """The op, as every run names it: "all_reduce #7 [4] on world"."""
-        return f"{self.op} #{self.seq} {self.shape} on {self.group}"
+        shape = f" {self.shape}" if self.shape else ""  # a barrier has none
+        return f"{self.op} #{self.seq}{shape} on {self.group}"
 
 
 class Board:
