@@ -20,8 +20,8 @@ from typing import Any
 from jupyter_client import BlockingKernelClient
 
 ROOT = Path(__file__).parents[1]
-START_S = 60
-STOP_S = 30
+START_S = 600
+STOP_S = 600
 BEAT_S = 5.0  # on a busy machine a kernel that starts misses the 1 s in which jupyter_client would call it dead
 
 
@@ -123,6 +123,6 @@ def execute(client: BlockingKernelClient, code: str) -> str:
         if message["msg_type"] == "stream":
             said.append(message["content"]["text"])
 
-    reply = client.execute_interactive(code, timeout=90, output_hook=keep)
+    reply = client.execute_interactive(code, timeout=START_S, output_hook=keep)
     assert reply["content"]["status"] == "ok", reply["content"]
     return "".join(said)

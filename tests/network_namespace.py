@@ -52,7 +52,7 @@ def report() -> dict[str, Any]:
     answers    {port: "answered" or an error} of every one from 1 to 65535 that does not refuse the other namespace
     control    a port at which a server listens on all addresses
     """
-    done = subprocess.run([*_unshare(), sys.executable, __file__, "lab"], capture_output=True, text=True, timeout=150)
+    done = subprocess.run([*_unshare(), sys.executable, __file__, "lab"], capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(f"the program in the namespace failed: {done.stderr[-3000:]}")
     return json.loads(done.stdout)

@@ -11,7 +11,7 @@ import psutil
 
 from lab_utils.ranks.reaper import still_running
 
-GONE_S = 60.0  # far more than it takes; a process that stays would stay for ever
+GONE_S = 600.0  # a process that stays would stay for ever
 
 
 def below(pid: int | None = None) -> list[psutil.Process]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lab_utils.ranks.status import RankStatus, Status
 from lab_utils.widgets import RanksStatus
 
-LONG_S = 20.0
+LONG_S = 600.0
 EVERY_S = 0.02
 IN_OP = "in all_reduce #7 [4] on world (train.py:41)"
 

@@ -50,7 +50,6 @@ def code_cells() -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.mark.timeout(600)
 def test_the_table_of_ranks_changes_while_a_cell_runs(lab: Lab, tmp_path: Path) -> None:
     """Rank 1 waits at the gate, in the operating system, until the test opens it; meanwhile we look in both themes."""
     gate = tmp_path / "gate"
@@ -114,7 +113,6 @@ def chapter(lab: Lab) -> Iterator[Page]:
         yield page
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_chapter_00_runs_and_draws_its_timeline(chapter: Page, dark: bool) -> None:
     cells = code_cells()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from browser_page import LIGHTNESS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
 
@@ -28,7 +27,6 @@ MIDDLE = """line => {
 STEP = "print('step:', ring.step)"
 
 
-@pytest.mark.timeout(600)
 def test_a_ring_goes_step_by_step(lab: Lab) -> None:
     """One page for both themes: starting ranks takes longer than all that is looked at."""
     with lab.notebook("steps.ipynb", RECORD, STEP) as page:

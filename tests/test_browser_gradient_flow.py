@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from browser_page import LIGHTNESS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
 
@@ -30,7 +29,6 @@ norms"""
 TRAIN = "_ = ranks.run(programs.trains_badly, 40, on_report=norms.on_report)"
 
 
-@pytest.mark.timeout(600)
 def test_gradients_flow_and_norms_grow(lab: Lab) -> None:
     with lab.notebook("flow.ipynb", RECORD, SELECTED, NORMS, TRAIN) as page:
         run_cell(page, 0)

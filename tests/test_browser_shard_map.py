@@ -117,7 +117,6 @@ def test_sixty_four_ranks_switch_at_once(page: Page) -> None:
     expect(card).to_have_attribute("data-kind", "optimizer state")
 
 
-@pytest.mark.timeout(600)
 def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
     """From real ranks; the keys do what they do here and nothing in the notebook; the card is light in the dark."""
     with lab.notebook("shards.ipynb", CELL, SELECTED, dark=True) as page:

@@ -31,7 +31,6 @@ COUNT = """from ipywidgets.widgets.widget import _instances
 print(sum(isinstance(each, TimelineView) for each in _instances.values()), "views")"""
 
 
-@pytest.mark.timeout(600)
 def test_the_timeline_lives_in_a_notebook(lab: Lab) -> None:
     with lab.notebook("timeline.ipynb", SHOW, ASK, LAST_LINE, COUNT) as page:
         run_cell(page, 0)

@@ -56,7 +56,7 @@ def watched() -> dict:
 
     from lab_utils.strategies.data.threads import DataParallel
 
-    seen, both = [], threading.Barrier(2, timeout=10)
+    seen, both = [], threading.Barrier(2)
 
     class Watch(nn.Module):
         def __init__(self):

@@ -71,9 +71,7 @@ def test_a_torch_that_cannot_be_imported(failure: str, tmp_path: Path) -> None:
 
 
 def await_file(path: Path) -> None:
-    until_s = time.monotonic() + 60
     while not path.exists():
-        assert time.monotonic() < until_s
         time.sleep(0.01)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import stuck_programs as programs
-from failing_programs import line_of, timed
+from failing_programs import line_of, raised
 
 from lab_utils.ranks import Ranks, RanksStuck
 
@@ -62,7 +62,7 @@ def test_a_group_gives_up_when_the_world_does_unless_asked_otherwise(ranks: Rank
 
 def test_a_rank_that_is_still_computing_is_named_at_the_time_out(ranks: Ranks) -> None:
     program = programs.one_goes_on_computing
-    error, _ = timed(RanksStuck, ranks.run, program, 1)
+    error = raised(RanksStuck, ranks.run, program, 1)
     assert str(error) == error.diagnosis.sentence
     waits, loop = line_of(program, "dist.all_reduce"), line_of(program, "while")
     found = re.fullmatch(

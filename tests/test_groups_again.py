@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import stuck_programs as programs
-from failing_programs import timed
+from conftest import GROUP_TIMEOUT_S
+from failing_programs import raised
 
 from lab_utils import start_ranks
 from lab_utils.ranks import RankDied, RankError, Ranks
@@ -15,7 +16,7 @@ from lab_utils.ranks import RankDied, RankError, Ranks
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    with start_ranks(4) as ranks:
+    with start_ranks(4, timeout_s=GROUP_TIMEOUT_S) as ranks:
         yield ranks
 
 
@@ -55,7 +56,7 @@ def test_groups_and_models_made_before_a_failure_work_after_it(ranks: Ranks) -> 
     ranks.run(make_groups_and_models)
     before = ranks.run(use_groups_and_models)
     assert [total for total, _, _ in before] == [1.0, 1.0, 5.0, 5.0]
-    timed(RankError, ranks.run, programs.fail_on_one)
+    raised(RankError, ranks.run, programs.fail_on_one)
     assert ranks.run(use_groups_and_models) == before
 
 
@@ -76,7 +77,7 @@ def use_pair() -> str:
 
 def test_a_group_with_a_replaced_rank_says_so_and_others_go_on(ranks: Ranks) -> None:
     ranks.run(make_groups_and_models)
-    timed(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
+    raised(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
     first, second, third, fourth = ranks.run(use_pair)
     assert first == second == "works"
     assert third.endswith("was lost when a rank was replaced: make it again on all ranks")
@@ -94,7 +95,7 @@ def leave_all_groups() -> bool:
 
 def test_a_program_that_leaves_all_groups_may_have_a_lost_one(ranks: Ranks) -> None:
     ranks.run(make_groups_and_models)
-    timed(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
+    raised(RankDied, ranks.run, programs.end_this_rank, 3, signal.SIGKILL)
     assert ranks.run(leave_all_groups) == [False] * 4
     ranks.run(make_groups_and_models)  # the call before has formed the world anew
     assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]

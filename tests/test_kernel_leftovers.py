@@ -95,7 +95,7 @@ class Kernel(NamedTuple):
         """Its exit code after this last line."""
         self.run(line)
         self.process.stdin.close()
-        return self.process.wait(timeout=30)
+        return self.process.wait()
 
 
 @pytest.mark.parametrize("way", ENDS)

@@ -36,7 +36,7 @@ class Notebook:
 
     def __init__(self, cells: list[str]):
         node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        NotebookClient(node, timeout=120, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
+        NotebookClient(node, timeout=600, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
         self.cells = node.cells
 
     def runs(self, source: str) -> list[nbformat.NotebookNode]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from jupyter_client import BlockingKernelClient, KernelManager
-from lab_server import ROOT, STOP_S, Server, execute, serve
+from lab_server import ROOT, START_S, STOP_S, Server, execute, serve
 from rank_processes import assert_gone, below, folders, with_temp
 
 START = "from lab_utils import start_ranks; ranks = start_ranks(1); ranks.run(lambda: 1)"
@@ -37,7 +37,7 @@ def test_a_kernel_that_is_shut_down_now(own_temp: Path) -> None:
     manager.start_kernel(cwd=str(ROOT))
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=START_S)
     execute(client, START)
     assert len(below(manager.provisioner.pid)) >= 4 and len(folders(own_temp)) == 1
     client.stop_channels()

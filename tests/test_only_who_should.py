@@ -18,7 +18,7 @@ from rank_processes import folders, with_temp
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
 
-ANSWER_S = 60.0
+ANSWER_S = 600.0
 NO_ANSWER_S = 0.5  # one with the keys is answered within hundredths
 
 

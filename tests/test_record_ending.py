@@ -45,10 +45,9 @@ def test_an_interrupted_rank_that_is_killed_in_the_end_has_left_its_ops(recorder
     assert process.stdout.readline() == "waiting\n"
     (rank,) = psutil.Process(process.pid).children()
     (left,) = (recorder.folder / "tmp").glob("lab_record_*/*.rank")
-    begun, until_s = left.stat().st_ino, time.monotonic() + 60
+    begun = left.stat().st_ino
     process.send_signal(signal.SIGINT)
     while left.stat().st_ino == begun:
-        assert time.monotonic() < until_s
         time.sleep(0.01)
     rank.kill()
     assert recorder.end(process)[0] == 137

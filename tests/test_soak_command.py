@@ -25,7 +25,7 @@ from lab_utils.soak.interrupts import Interrupts, Overdue
 from lab_utils.soak.planted import Planted
 from lab_utils.soak.tally import Result
 
-STARTED_S = 60.0
+STARTED_S = 600.0
 
 
 # ---------------------------------------------------------------------- the plan
