@@ -16,7 +16,8 @@ from conftest import GROUP_TIMEOUT_S
 from failing_programs import raised
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, RankError, Ranks
+from lab_utils.ranks import RankDied, RankError, Ranks, session
+from lab_utils.ranks.call import Call
 
 SIZE = 4
 
@@ -67,18 +68,27 @@ def test_an_interrupt_brings_every_rank_back(ranks: Ranks, program: Callable) ->
     assert pids(ranks) == before
 
 
-def test_a_rank_that_takes_no_notice_is_ended_by_a_second_interrupt(ranks: Ranks) -> None:
-    before, once = pids(ranks), interrupt_once_all_are_under_way()
+def test_a_rank_that_takes_no_notice_is_ended_by_a_second_interrupt(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, calls = pids(ranks), []
 
-    def interrupt_again(rank: int, values: dict) -> None:
-        again = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-        if rank == 0:
-            again.start()
-        once(rank, values)
+    class Watched(Call):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            calls.append(self)
+
+    def interrupt_again() -> None:
+        while not calls or calls[0].waiting != {1}:  # until the first has ended the other ranks' calls
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
 
     said = "^ranks 0-3 interrupted; rank 1 took no notice and had to be ended$"
-    with pytest.raises(KeyboardInterrupt, match=said):
-        ranks.run(programs.take_no_notice, 1, on_report=interrupt_again)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "Call", Watched)
+        threading.Thread(target=interrupt_again).start()
+        with pytest.raises(KeyboardInterrupt, match=said):
+            ranks.run(programs.take_no_notice, 1, on_report=interrupt_once_all_are_under_way())
     raised(RankDied, ranks.run, programs.agree)
     after = pids(ranks)
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True, True]
