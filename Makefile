@@ -1,9 +1,13 @@
-# Two commands: `make lab` and `make test`. Both install into .venv what they need and, when nothing changed, start at once.
+# Two commands: `make lab` and `make test`. Both install into .venv what they need, in the releases of requirements.lock,
+# and, when nothing changed, start at once.
 # Kept to what make 3.81 knows, because that is what macOS ships.
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
 PIP   := $(PY) -m pip --disable-pip-version-check install -qq
+LOCK  := requirements.lock
+LATEST := .venv-latest
+UV    := 0.13.9
 TORCH := 2.13.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 ARGS  ?=
@@ -24,17 +28,25 @@ endif
 # index for torch alone: an index out of reach costs one second, and nothing else can come from it.
 ifeq ($(GPU),1)
 TORCH_STAMP := $(VENV)/.torch-gpu-$(TORCH)
-TORCH_ARGS  := --no-deps torch===$(TORCH)
+TORCH_BUILD := torch===$(TORCH)
+TORCH_ARGS  := --no-deps $(TORCH_BUILD)
 TORCH_SAY   := the CUDA build, several GB with its packages
 else ifeq ($(shell uname -s),Linux)
 TORCH_STAMP := $(VENV)/.torch-cpu-$(TORCH)
-TORCH_ARGS  := --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) torch==$(TORCH)+cpu
+TORCH_BUILD := torch==$(TORCH)+cpu
+TORCH_ARGS  := --no-deps --retries 2 --extra-index-url $(TORCH_INDEX) $(TORCH_BUILD)
 TORCH_SAY   := the CPU build, about 200 MB
 else
 TORCH_STAMP := $(VENV)/.torch-cpu-$(TORCH)
-TORCH_ARGS  := --no-deps torch==$(TORCH)
+TORCH_BUILD := torch==$(TORCH)
+TORCH_ARGS  := --no-deps $(TORCH_BUILD)
 TORCH_SAY   := about 100 MB
 endif
+
+# The lock serves as pip's constraints: pyproject.toml says what is installed, the lock in which release. So one lock
+# holds the lab, its tests and CUDA's packages, and each command takes its share. LOCK= takes the newest, pip's too.
+RELEASES := $(if $(LOCK),-c $(LOCK),--upgrade --upgrade-strategy eager $(TORCH_BUILD))
+BACKEND  := setuptools $(if $(LOCK),,pip)
 
 # An editable install remembers its folder: the folder's sum in the name makes a moved or copied checkout install anew.
 HERE       := $(shell pwd | cksum | cut -d' ' -f1)
@@ -42,15 +54,18 @@ LAB_STAMP  := $(VENV)/.lab-$(HERE)
 TEST_STAMP := $(VENV)/.test-$(HERE)
 
 .NOTPARALLEL:
-.PHONY: help lab test lint unit notebooks browser bench doctor clean torch-args
+.PHONY: help lab test quick lint unit notebooks browser bench doctor lock test-latest clean torch-args releases
 
 help:  ## these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 lab: $(LAB_STAMP)  ## JupyterLab on labs/00_ranks.ipynb (ARGS="--no-browser --port=9999" go on to JupyterLab, GPU=1: CUDA)
 	@$(PY) -m lab_utils lab $(ARGS)
 
 test: lint unit notebooks browser  ## everything: ruff, unit tests, notebooks, real browser
+
+quick: lint  ## two minutes, for after each change: ruff, tests that start no process, one start of ranks, one notebook
+	$(PY) -m pytest -q --quick -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 tests labs/00_ranks.ipynb $(ARGS)
 
 lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff check .
@@ -73,8 +88,19 @@ bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 doctor: $(LAB_STAMP)  ## what is present, what is missing, and the mend
 	@$(PY) -m lab_utils doctor
 
-clean:  ## removes .venv and every cache
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+lock: .venv-lock/.uv-$(UV)  ## requirements.lock anew from pyproject.toml (ARGS=--upgrade: every release the newest)
+	@.venv-lock/bin/uv pip compile -q --universal --python-version 3.11 --all-extras --custom-compile-command 'make lock' \
+		-o requirements.lock pyproject.toml $(ARGS)
+
+test-latest:  ## make test with the newest releases that pyproject.toml allows, in .venv-latest (ONLY=unit: one part)
+	@rm -f $(LATEST)/.lab-* $(LATEST)/.test-*
+	@$(MAKE) --no-print-directory VENV=$(LATEST) LOCK= releases $(or $(ONLY),test)
+
+releases: $(TEST_STAMP)
+	@$(PY) -c 'from lab_utils import doctor; print(doctor.releases())'
+
+clean:  ## removes .venv, the other environments and every cache
+	rm -rf $(VENV) $(LATEST) .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 torch-args:
@@ -96,14 +122,23 @@ $(TORCH_STAMP): $(VENV)/.made
 	@$(PIP) $(TORCH_ARGS)
 	@touch $@
 
-$(LAB_STAMP): $(TORCH_STAMP) pyproject.toml
+# The backend that builds the lab is locked too: it is installed first, while torch still lacks its dependencies, and pip
+# brings no other for the build.
+$(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 	@echo 'Installing JupyterLab, ipyparallel and the lab: about 400 MB ...'
-	@$(PIP) -e .
+	@$(PIP) $(RELEASES) --no-warn-conflicts $(BACKEND)
+	@$(PIP) $(RELEASES) --no-build-isolation -e .
 	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
 	@$(PY) -c 'import lab_utils.timeline.kernel, lab_utils.schedule.search_moves'  # compiled now: no slider waits for it
 	@touch $@
 
 $(TEST_STAMP): $(LAB_STAMP)
 	@echo 'Installing what the tests need ...'
-	@$(PIP) -e '.[test]'
+	@$(PIP) $(RELEASES) --no-build-isolation -e '.[test]'
+	@touch $@
+
+.venv-lock/.uv-$(UV):
+	@test -n '$(PYTHON)' || { echo 'No Python 3.11 to 3.14 found $(WANTED)' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq uv==$(UV)
 	@touch $@

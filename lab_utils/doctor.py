@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ PRESENT, MISSING, OPTIONAL = "✓", "✗", "–"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 GLOO_TIMEOUT_S = 30.0
 CHAPTER_RANKS = 4
+LOCK = Path(__file__).parents[1] / "requirements.lock"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,47 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def locked_versions(lock: str) -> dict[str, list[str]]:
+    """The versions by name: several where Pythons or platforms differ."""
+    versions: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE):
+        versions.setdefault(name, []).append(version)
+    return versions
+
+
+def differing(lock: str, installed: Iterable[tuple[str, str]]) -> list[str]:
+    """What is installed in another version than the lock's: "numpy 2.5.0 (2.4.6 or 2.5.5)"."""
+    locked = locked_versions(lock)
+    named = sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in installed)
+    return [
+        f"{name} {version} ({' or '.join(locked[name])})"
+        for name, version in named
+        if name in locked and version.partition("+")[0] not in locked[name]  # torch's 2.13.0+cpu is 2.13.0
+    ]
+
+
+def _differing_here() -> list[str]:
+    installed = ((found.name, found.version) for found in importlib.metadata.distributions() if found.name)
+    return differing(LOCK.read_text(encoding="utf-8"), installed)
+
+
+def releases() -> str:
+    """One line for `make test-latest`: which releases differ from the lock."""
+    found = _differing_here()
+    if not found:
+        return f"All releases are those of {LOCK.name}."
+    return f"{len(found)} releases differ from {LOCK.name} (its own in brackets): {', '.join(found)}."
+
+
+def check_releases() -> Iterator[Finding]:
+    """Whether a checkout's packages are those that were tested; what is installed as a wheel has no lock."""
+    found = _differing_here() if LOCK.exists() else []
+    if found:
+        named = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        mend = f"All are tested in the releases of {LOCK.name}: make clean, then make lab, installs those."
+        yield Finding(OPTIONAL, "releases", f"{len(found)} others than were tested: {named}", mend)
 
 
 def check_torch() -> Iterator[Finding]:
@@ -185,13 +227,16 @@ def check_browser() -> Finding:
     return Finding(OPTIONAL, "browser", "no Chromium or Chrome", "Any browser shows the lab; make test installs one.")
 
 
+CHECKS = (check_python, check_packages, check_releases, check_torch, check_cores, check_memory, check_browser)
+
+
 def main(argv: Sequence[str] = ()) -> int:
     """Print one finding a line; returns 1 when something needed is missing."""
     if argv:
         print(f"doctor takes no arguments, got {' '.join(argv)}.", file=sys.stderr)
         return 2
     findings = []
-    for check in (check_python, check_packages, check_torch, check_cores, check_memory, check_browser):
+    for check in CHECKS:
         result = check()
         for finding in [result] if isinstance(result, Finding) else result:
             print(finding, flush=True)

@@ -1,8 +1,9 @@
-"""The ways in agree with each other: pyproject.toml, the environment files, the Makefile, Binder and CI."""
+"""The ways in agree with each other: pyproject.toml, the lock, the environment files, the Makefile, Binder and CI."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import shlex
@@ -18,7 +19,10 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PYTHONS = ("3.11.0", "3.11.14", "3.12.0", "3.13.0", "3.14.0")
 SCRIPTS = ["binder/postBuild", "binder/start", ".ci/run", "tests/install_browser.sh"]
 ON_LINUX = sys.platform == "linux"
 CPU_BUILD = "2.13.0+cpu" if ON_LINUX else "2.13.0"
@@ -31,17 +35,60 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, env=environ, text=True, capture_output=True)
 
 
-def test_environment_files_equal_pyproject() -> None:
-    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert (ROOT / "binder/environment.yml").read_text(encoding="utf-8") == text
-    environment = yaml.safe_load(text)
-    *conda, pips = environment["dependencies"]
-    assert environment["name"] == PROJECT["name"]
-    assert conda == [f"python={PROJECT['requires-python'].removeprefix('>=')}", "pip"]
-    index, torch, *rest = pips["pip"]
-    assert index == f"--extra-index-url {make_variable('TORCH_INDEX')}"
-    assert [torch.replace("==2.13.0", "==2.13.*"), *rest] == PROJECT["dependencies"]
-    assert torch == f"torch=={make_variable('TORCH')}"
+def asked() -> list[Requirement]:
+    """What pyproject.toml asks for to run, to test and to build the lab."""
+    lines = [
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["test"],
+        *PYPROJECT["build-system"]["requires"],
+    ]
+    return [Requirement(line) for line in lines]
+
+
+def locked(platform: str, python: str) -> list[tuple[str, str]]:
+    """Name and version of each release that the lock takes there."""
+    there = {"sys_platform": platform, "platform_machine": "arm64", "implementation_name": "cpython"}
+    there |= {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    pins = [Requirement(line) for line in re.findall(r"^[^\s#].*", LOCK, re.MULTILINE)]
+    return [(pin.name, str(pin.specifier)) for pin in pins if pin.marker is None or pin.marker.evaluate(there)]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_the_lock_takes_one_release_that_pyproject_allows(platform: str, python: str) -> None:
+    pins = locked(platform, python)
+    releases = {name: specifier.removeprefix("==") for name, specifier in pins}
+    assert len(releases) == len(pins), "two releases of one name"
+    assert [specifier for _, specifier in pins if not re.fullmatch(r"==[\w.+!]+", specifier)] == []
+    assert [str(wish) for wish in asked() if releases.get(wish.name, "none") not in wish.specifier] == []
+
+
+def test_the_lock_was_made_from_what_pyproject_asks_for() -> None:
+    """Each release in the lock is followed by those that ask for it."""
+    wanted = [entry for entry in re.split(r"^(?=\S)", LOCK, flags=re.MULTILINE) if f"{PROJECT['name']} (" in entry]
+    assert {entry.partition("==")[0] for entry in wanted} == {wish.name for wish in asked()}
+
+
+def test_every_way_in_installs_by_the_lock() -> None:
+    version, index = make_variable("TORCH"), f"--extra-index-url {make_variable('TORCH_INDEX')}"
+    by_conda, by_binder = (
+        yaml.safe_load((ROOT / folder / "environment.yml").read_text(encoding="utf-8")) for folder in ("", "binder")
+    )
+    *conda, pips = by_conda["dependencies"]
+    assert by_conda["name"] == by_binder["name"] == PROJECT["name"]
+    assert conda == by_binder["dependencies"] == [f"python={PROJECT['requires-python'].removeprefix('>=')}", "pip"]
+    assert pips["pip"] == [index, f"torch=={version}", "-c requirements.lock", "-e ."]
+    post_build = (ROOT / "binder/postBuild").read_text(encoding="utf-8")
+    assert re.findall(r"^pip (.*)", post_build, re.MULTILINE) == [
+        f"install --no-deps {index} torch=={version}+cpu",
+        "install -c requirements.lock setuptools",
+        "install -c requirements.lock --no-build-isolation .",
+    ]
+    planned = make("--dry-run", "PYTHON=" + sys.executable, "VENV=no-such-folder", "lint").stdout
+    pip = [line.partition(" install ")[2] for line in planned.splitlines() if " -m pip " in line]
+    assert [line for line in pip if "torch==" not in line and " -c requirements.lock " not in line] == []
+    assert len(pip) == 4
+    assert ("torch", f"=={version}") in locked("linux", PYTHONS[0])
 
 
 def make_variable(name: str) -> str:
@@ -87,14 +134,20 @@ def fake_torch(folder: Path, version: str) -> None:
             wheel.writestr(name, text)
 
 
-def torch_chosen(folder: Path, *variables: str) -> str:
-    """The torch that pip takes out of `folder` by the Makefile's arguments; pip's error if it takes none."""
+def torch_chosen(folder: Path, *variables: str) -> str | None:
+    """The torch that pip takes out of `folder` by the Makefile's arguments, however pip is configured here."""
     arguments = shlex.split(make("-s", "torch-args", *variables).stdout)
-    line = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", *arguments]
-    environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
-    done = subprocess.run(line, env=environ, text=True, capture_output=True)
-    chosen = re.search(r"^Would install torch-(\S+)$", done.stdout, re.MULTILINE)
-    return chosen[1] if chosen else done.stderr
+    report = folder / "report.json"
+    line = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--report", report]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environ["PIP_CONFIG_FILE"] = os.devnull
+    done = subprocess.run(
+        [*line, "--no-index", "--find-links", folder, *arguments], env=environ, text=True, capture_output=True
+    )
+    if done.returncode:
+        return None
+    (torch,) = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return torch["metadata"]["version"]
 
 
 @pytest.mark.parametrize(("gpu", "wanted"), [("GPU=0", CPU_BUILD), ("GPU=1", "2.13.0")])
@@ -105,11 +158,8 @@ def test_make_takes_the_torch_that_was_asked_for(gpu: str, wanted: str, tmp_path
 
 
 def test_on_linux_make_fails_rather_than_take_cuda_unasked(tmp_path: Path) -> None:
-    if not ON_LINUX:
-        assert "+cpu" not in make("-s", "torch-args", "GPU=0").stdout
-        return
     fake_torch(tmp_path, "2.13.0")
-    assert "No matching distribution found for torch==2.13.0+cpu" in torch_chosen(tmp_path, "GPU=0")
+    assert torch_chosen(tmp_path, "GPU=0") == (None if ON_LINUX else "2.13.0")
 
 
 def test_the_cpu_build_brings_no_cuda_packages() -> None:
@@ -138,7 +188,7 @@ def test_make_says_what_is_wrong_in_one_sentence(variables: list[str], sentence:
 def test_make_help_names_every_command() -> None:
     said = make("help").stdout
     assert re.findall(r"^make (\w+) ", said, re.MULTILINE)[:3] == ["help", "lab", "test"]
-    assert {"bench", "doctor", "clean"} <= set(said.split())
+    assert {"quick", "bench", "doctor", "lock", "test-latest", "clean"} <= set(said.split())
 
 
 def test_the_wheel_holds_what_the_package_needs(tmp_path: Path) -> None:
