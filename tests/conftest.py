@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from quick_files import is_quick
 from scripted_ranks import EVERY_S
 
 from lab_utils import start_ranks
@@ -32,41 +32,17 @@ LONG = (
 ).split()
 
 
-# What `make quick` runs is read from the files, so that no list of them has to be kept: those that, with the modules of
-# tests/ that they import, name neither processes nor torch, and are not among the long. One more file starts ranks.
-HEAVY = re.compile(
-    r"\b(import torch|ipyparallel|lab_utils\.ranks|start_ranks|(ranks|started)[24])\b"
-    r"|\b(multiprocessing|playwright|subprocess)\b"
-)
-QUICK_WITH_RANKS = "test_recorder.py"
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what starts processes, but for one start of ranks")
-
-
-def is_quick(path: Path) -> bool:
-    long = path.stem.removeprefix("test_") in LONG
-    return path.name == QUICK_WITH_RANKS or not (long or any(HEAVY.search(text) for text in with_helpers(path)))
-
-
-def with_helpers(path: Path) -> list[str]:
-    """The text of a test file and of each module of tests/ that it imports, or that those import."""
-    helpers = {other.stem: other for other in Path(__file__).parent.rglob("*.py") if other.name != "conftest.py"}
-    texts: dict[Path, str] = {}
-    ahead = [path]
-    while ahead:
-        file = ahead.pop()
-        texts[file] = file.read_text(encoding="utf-8")
-        named = re.findall(r"^ *(?:from|import) +(\w+)", texts[file], re.MULTILINE)
-        ahead += [helpers[name] for name in named if name in helpers and helpers[name] not in texts]
-    return list(texts.values())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """True leaves the file out, None leaves the answer to others."""
     a_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
-    return True if config.getoption("quick") and a_test and not is_quick(collection_path) else None
+    if not (a_test and config.getoption("quick")):
+        return None
+    long = collection_path.stem.removeprefix("test_") in LONG
+    return True if long or not is_quick(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

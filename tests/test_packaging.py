@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import quick_files
 import yaml
 from packaging.requirements import Requirement
 
@@ -119,6 +120,21 @@ def test_binder_start_hands_over_with_the_labs_settings() -> None:
 
 def test_ci_runs_what_people_run() -> None:
     assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
+
+
+def test_quick_leaves_out_what_starts_processes(tmp_path: Path) -> None:
+    some = {"test_timeline.py", "test_schedule.py", "test_pictures.py", "test_parity.py", quick_files.WITH_RANKS}
+    quick = {path.name for path in (ROOT / "tests").rglob("test_*.py") if quick_files.is_quick(path)}
+    assert {
+        "test_timeline.py",
+        "test_schedule.py",
+        "test_pictures.py",
+        "test_parity.py",
+        quick_files.WITH_RANKS,
+    } <= quick
+    assert not {"test_packaging.py", "test_ranks.py", "test_gpt.py", "test_browser.py"} & quick
+    (tmp_path / "test_new.py").write_text("from rank_processes import of\n")  # names nothing itself, its helper does
+    assert not quick_files.is_quick(tmp_path / "test_new.py")
 
 
 def fake_torch(folder: Path, version: str) -> None:

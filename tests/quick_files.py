@@ -1,0 +1,30 @@
+"""Which files `make quick` runs, read from what they name, so that no list of them has to be kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HEAVY = re.compile(
+    r"\b(import torch|ipyparallel|lab_utils\.ranks|start_ranks|(ranks|started)[24])\b"
+    r"|\b(multiprocessing|playwright|subprocess)\b"
+)
+WITH_RANKS = "test_recorder.py"  # the one file that starts ranks all the same
+
+
+def is_quick(path: Path) -> bool:
+    """Neither the file nor a module of tests/ that it needs names torch or what starts processes."""
+    return path.name == WITH_RANKS or not any(HEAVY.search(text) for text in with_helpers(path))
+
+
+def with_helpers(path: Path) -> list[str]:
+    """The text of a test file and of each module of tests/ that it imports, or that those import."""
+    helpers = {other.stem: other for other in Path(__file__).parent.rglob("*.py") if other.name != "conftest.py"}
+    texts: dict[Path, str] = {}
+    ahead = [path]
+    while ahead:
+        file = ahead.pop()
+        texts[file] = file.read_text(encoding="utf-8")
+        named = re.findall(r"^ *(?:from|import) +(\w+)", texts[file], re.MULTILINE)
+        ahead += [helpers[name] for name in named if name in helpers and helpers[name] not in texts]
+    return list(texts.values())
