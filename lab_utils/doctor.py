@@ -105,7 +105,7 @@ def releases() -> str:
     found = _differing_here()
     if not found:
         return f"All releases are those of {LOCK.name}."
-    return f"{len(found)} releases differ from {LOCK.name} (its own in brackets): {', '.join(found)}."
+    return f"Other releases than those of {LOCK.name}, which stand in brackets: {', '.join(found)}."
 
 
 def check_releases() -> Iterator[Finding]:
@@ -113,8 +113,8 @@ def check_releases() -> Iterator[Finding]:
     found = _differing_here() if LOCK.exists() else []
     if found:
         named = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        mend = f"All are tested in the releases of {LOCK.name}: make clean, then make lab, installs those."
-        yield Finding(OPTIONAL, "releases", f"{len(found)} others than were tested: {named}", mend)
+        mend = f"Run make clean, then make lab, for those of {LOCK.name}."
+        yield Finding(OPTIONAL, "releases", f"{len(found)} not as tested: {named}", mend)
 
 
 def check_torch() -> Iterator[Finding]:

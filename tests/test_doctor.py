@@ -139,7 +139,7 @@ def test_releases_that_differ_from_the_lock(tmp_path: Path, monkeypatch: pytest.
     doctor.LOCK.write_text("pytest==0.1\n")
     (finding,) = doctor.check_releases()
     assert finding.mark == doctor.OPTIONAL
-    assert finding.found == f"1 others than were tested: pytest {pytest.__version__} (0.1)"
+    assert finding.found == f"1 not as tested: pytest {pytest.__version__} (0.1)"
     assert doctor.releases().endswith(f": pytest {pytest.__version__} (0.1).")
 
 
