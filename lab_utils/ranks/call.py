@@ -77,17 +77,22 @@ class Call:
 
     # ------------------------------------------------------------------ sending
     def _send(self, function: Callable, args: tuple) -> None:
+        from ipyparallel.serialize import PrePickled  # the ranks' start must not wait for ipyparallel
+
+        packed = PrePickled(function), tuple(map(PrePickled, args))  # once, and not for each rank
         for rank, member in self.members.items():
             self.client.send_apply_request(
-                self.client[member.engine]._socket, function, args,
+                self.client._mux_stream, *packed,
                 ident=self.client._engines[member.engine].encode(), message_future_hook=partial(self._follow, rank),
             )  # fmt: skip
 
     def _follow(self, rank: int, future: MessageFuture) -> None:
         """Before the message is sent: what the rank says at once must find us listening."""
-        if self.on_report is not None:
+        if self.on_report is None:
+            self._answered(rank, future)
+        else:  # what it reports comes another way than its answer, and is all there when that way says so
             future.iopub_callbacks.append(lambda message: self._hear(rank, message))
-        future.output.add_done_callback(lambda _: self._answered(rank, future))
+            future.output.add_done_callback(lambda _: self._answered(rank, future))
 
     def _hear(self, rank: int, message: dict) -> None:
         if message["header"]["msg_type"] == "data_message":

@@ -35,6 +35,7 @@ def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
         controller_args=[
             "--nodb",  # or the controller keeps every argument and every result for ever
             "--IPController.use_threads=True", "--IPController.broadcast_scheduler_depth=0",
+            _errors_only("IPController"),
             f"--HeartMonitor.period={_HEARTBEAT_MS}", f"--HeartMonitor.max_heartmonitor_misses={_HEARTBEATS_MISSED}",
         ],
         engine_launcher_class="local", shutdown_atexit=False, log_level=logging.ERROR, load_profile=False,
@@ -55,6 +56,11 @@ def _protection() -> dict[str, str]:
     return {"IPP_SESSION_KEY": secrets.token_hex(32), **encryption}
 
 
+def _errors_only(application: str) -> str:
+    """The flag by which its logger drops the rest at once: --log-level lets each message be made, then drops it."""
+    return f"--{application}.logging_config={ {'loggers': {application: {'level': 'ERROR'}}} }"
+
+
 def connect(cluster: ipp.Cluster) -> ipp.Client:
     client = cluster.connect_client_sync()
     client.cluster = None  # the processes are ours to end, in one way
@@ -67,6 +73,7 @@ def engine_args(cluster: ipp.Cluster) -> list[str]:
         f"--profile-dir={cluster.profile_dir}",
         "--IPEngine.enable_nanny=False",
         "--log-level=ERROR",
+        _errors_only("IPEngine"),
     ]
 
 

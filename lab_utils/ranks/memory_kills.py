@@ -38,7 +38,9 @@ def _counters(proc: Path, cgroups: Path) -> list[Path]:
 
 def _count(file: Path) -> int | None:
     try:
-        lines = file.read_text().splitlines()
+        with open(file, "rb", buffering=0) as counters:  # read at every call on the ranks
+            said = b"\n" + counters.read()
     except OSError:  # no such counter on this system, or not for us to read
         return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+    _, found, after = said.partition(b"\noom_kill ")
+    return int(after.split(None, 1)[0]) if found else None
