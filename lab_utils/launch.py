@@ -52,7 +52,9 @@ def port_is_free(port: int) -> bool:
 def paths(environ: Mapping[str, str]) -> dict[str, str]:
     """Where JupyterLab looks, the lab's own folder first.
 
-    Its settings ask no question about news on the first page; its extension shows a still picture where no widget is.
+    Its settings encrypt what notebooks and kernels say to each other, since other users of the machine may listen on
+    loopback, of which ipykernel warns, and ask no question about news on the first page; its extension shows a still
+    picture where no widget is.
     """
     names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
     return {name: os.pathsep.join(filter(None, [str(SETTINGS), environ.get(name)])) for name in names}

@@ -37,11 +37,15 @@ def start(arguments: Sequence[str], home: Path, **options: Any) -> subprocess.Po
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens; `page` is the address of the first chapter, with the token, as it was printed."""
+    """A server that listens; `page` is the address of the first chapter, with the token, as it was printed.
+
+    said   lines that it and its kernels print after that
+    """
 
     process: subprocess.Popen[str]
     page: str
     home: Path
+    said: list[str]
 
     @property
     def port(self) -> int:
@@ -83,8 +87,8 @@ def serve(home: Path) -> Iterator[Server]:
     process = start(["--no-browser"], home)
     with process.stderr:
         try:
-            server = Server(process, _page(process), home)
-            reader = threading.Thread(target=process.stderr.read, daemon=True)  # a full pipe would stop the server
+            server = Server(process, _page(process), home, [])
+            reader = threading.Thread(target=server.said.extend, args=[process.stderr], daemon=True)
             reader.start()
             _await_port(server.port)
             yield server

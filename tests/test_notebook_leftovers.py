@@ -70,6 +70,7 @@ def test_a_notebook_that_is_restarted_closed_and_open_when_the_server_stops(own_
     _assert_opens_the_first_chapter(server.page)
     idle = with_temp(own_temp)
     with server.kernel() as (name, client):
+        assert client.curve_secretkey  # read from its connection file: what is said to it is encrypted
         processes = _start_ranks(client, own_temp)
     server.ask("POST", f"kernels/{name}/restart")
     assert_gone(processes - idle)
@@ -83,6 +84,7 @@ def test_a_notebook_that_is_restarted_closed_and_open_when_the_server_stops(own_
     server.process.terminate()
     server.process.wait(timeout=STOP_S)
     _assert_left(own_temp, set())
+    assert [line for line in server.said if "without encryption" in line] == []
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=lambda sent: sent.name)
