@@ -150,7 +150,8 @@ def test_repeats_table_and_json(registry: dict, tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert lines[0].split("  ")[0] == "figure"
-    assert lines[1].split() == "first 4.00 s (4.00–4.00) 2.00 s (2.00–2.00) another 2.00 × ≤ 3 × met".split()
+    beside = "2.00 s (2.00–2.00) another 2.00 × (2.00–2.00)"
+    assert lines[1].split() == f"first 4.00 s (4.00–4.00) {beside} ≤ 3 × met".split()
     assert lines[2].startswith("second  8.00 MB (7.00–9.00)")
     assert "[2/2] second: may stop" in said.err
     one, two = json.loads(file.read_text())["figures"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from lab_utils.bench.figures import Sample, at_most, figure
+from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
-WARM_UP = 20
+WARM_UP = 20  # of each
 CALLS = 100
 
 
@@ -17,19 +17,23 @@ def nothing() -> None:
 
 @figure(
     "run", "milliseconds of ranks.run(an empty function) on 4 ranks", "ms",
-    reference="ipyparallel's apply_sync", target=at_most(10), ranks=4,
+    reference="apply_sync of stock ipyparallel", target=at_most(1, RATIO), ranks=4,
 )  # fmt: skip
 def run(ranks: int) -> Iterator[Sample]:
-    """Each call next to one of ipyparallel's own on the same engines."""
+    """Each call next to one of ipyparallel's own, on a cluster of its defaults; who goes first alternates."""
     from lab_utils.ranks import start_ranks
+    from lab_utils.ranks.stock import stock_cluster
 
-    with start_ranks(ranks) as started:
-        view = started.client[:]
-        for _ in range(WARM_UP):
-            started.run(nothing)
-            view.apply_sync(nothing)
-        for _ in range(CALLS):
-            yield Sample(_milliseconds(started.run, nothing), _milliseconds(view.apply_sync, nothing))
+    with start_ranks(ranks) as started, stock_cluster(ranks) as (view, _):
+        ours, theirs = (lambda: _milliseconds(started.run, nothing)), (lambda: _milliseconds(view.apply_sync, nothing))
+        for turn in range(WARM_UP + CALLS):
+            if turn % 2:
+                sample = Sample(ours(), theirs())
+            else:
+                stock_ms = theirs()
+                sample = Sample(ours(), stock_ms)
+            if turn >= WARM_UP:
+                yield sample
 
 
 def _milliseconds(call: Callable, *arguments: object) -> float:

@@ -31,11 +31,13 @@ def wanted(target: Target | None, unit: str) -> str:
 
 
 def compared(result: Result) -> str:
-    """The ratio of the pairs, and what they add where that is what counts."""
+    """The ratio of the pairs, with its spread or with what they add where that is what counts."""
     if result.ratio is None:
         return NONE
-    target = result.figure.target
-    added = f", {result.extra.median:+.0f} {result.figure.unit}" if target and target.of == EXTRA else ""
+    counts = result.figure.target.of if result.figure.target else None
+    if counts == RATIO:
+        return spread(result.ratio, "×", len(result.samples))
+    added = f", {result.extra.median:+.0f} {result.figure.unit}" if counts == EXTRA else ""
     return f"{three_digits(result.ratio.median)} ×{added}"
 
 
