@@ -10,6 +10,7 @@ import mmap
 import struct
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import le
 from pathlib import Path
 
@@ -99,6 +100,7 @@ class Board:
         self._memory.close()
 
 
+@lru_cache(maxsize=256)  # a training loop's ops come again and again, and differ in their number only
 def _packed(*texts: str) -> tuple[bytes, tuple[int, ...]]:
     """The texts one after the other in UTF-8, each at most as long as it may be, and their lengths in bytes."""
     lengths = tuple(map(len, texts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -90,5 +91,9 @@ def comparable(entry: Entry) -> bool:
 
 
 def _record(key: int, said: str) -> bytes:
-    text = said.encode()[: RECORD_BYTES - _KEY_BYTES]
-    return key.to_bytes(_KEY_BYTES, "little") + text.ljust(RECORD_BYTES - _KEY_BYTES, b"\0")
+    return key.to_bytes(_KEY_BYTES, "little") + _text(said)
+
+
+@lru_cache(maxsize=256)
+def _text(said: str) -> bytes:
+    return said.encode()[: RECORD_BYTES - _KEY_BYTES].ljust(RECORD_BYTES - _KEY_BYTES, b"\0")
