@@ -99,3 +99,38 @@ def test_a_program_that_leaves_all_groups_may_have_a_lost_one(ranks: Ranks) -> N
     assert ranks.run(leave_all_groups) == [False] * 4
     ranks.run(make_groups_and_models)  # the call before has formed the world anew
     assert [total for total, _, _ in ranks.run(use_groups_and_models)] == [1.0, 1.0, 5.0, 5.0]
+
+
+def make_and_count_looks(groups: int) -> None:
+    """From now on this rank counts how often it looks through all of its sockets."""
+    import torch.distributed as dist
+
+    import __main__
+    from lab_utils.comm import sockets
+
+    __main__.many = [dist.new_group([0, 1]) for _ in range(groups)]
+    look, __main__.looks = sockets._open_sockets, 0
+
+    def counted() -> dict[int, int]:
+        __main__.looks += 1
+        return look()
+
+    __main__.look, sockets._open_sockets = look, counted
+
+
+def looks() -> int:
+    import __main__
+    from lab_utils.comm import sockets
+
+    sockets._open_sockets = __main__.look
+    return __main__.looks
+
+
+def test_many_groups_are_formed_again_in_time_that_is_linear_in_their_number(ranks: Ranks) -> None:
+    found = []
+    for groups in (1, 9):
+        ranks.run(make_and_count_looks, groups)
+        timed(RankError, ranks.run, programs.fail_on_one)
+        found.append(ranks.run(looks))
+    assert found[0] == found[1]
+    ranks.run(leave_all_groups)

@@ -91,12 +91,13 @@ def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
     _at = _Place(path, epoch, store)
     recorder.begin_groups(epoch)
     dict.update(labels, agreed.counts)
-    _form_world(timedelta(seconds=timeout_s))
-    _world.group_count = max(_world.group_count, agreed.created)
-    own = _groups()
-    for label in agreed.members:
-        if label in own and label != WORLD:
-            own[label].connect(dist.PrefixStore(f"{label}/", store))
+    with sockets.remembered():
+        _form_world(timedelta(seconds=timeout_s))
+        _world.group_count = max(_world.group_count, agreed.created)
+        own = _groups()
+        for label in agreed.members:
+            if label in own and label != WORLD:
+                own[label].connect(dist.PrefixStore(f"{label}/", store))
     for label in own.keys() - agreed.members.keys() - {WORLD}:
         own[label].lose(f"{label} was lost when a rank was replaced: make it again on all ranks")
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 _PROC = "/proc/self/fd"
 _lock = threading.Lock()  # the guard's thread may cut while the main thread connects
+_looking = False  # groups are connected on one thread, the main one
 _ours: dict[int, int] = {}  # descriptor → inode: a number that was closed and opened again is another socket
 
 
@@ -32,12 +33,23 @@ def _open_sockets() -> dict[int, int]:
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Sockets opened inside belong to the group. Where there is no /proc nothing is remembered, nor ever cut."""
-    before = _open_sockets()
-    yield
-    after = _open_sockets()
-    with _lock:
-        _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
+    """Sockets opened inside belong to groups. Where there is no /proc nothing is remembered, nor ever cut.
+
+    Inside another of these it does nothing: to look through all sockets once a group would take time with the square
+    of their number.
+    """
+    global _looking
+    if _looking:
+        yield
+        return
+    before, _looking = _open_sockets(), True
+    try:
+        yield
+    finally:
+        _looking = False
+        after = _open_sockets()
+        with _lock:
+            _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
 
 
 def cut() -> int:
