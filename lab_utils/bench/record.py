@@ -27,8 +27,8 @@ def all_reduce_in_turns(elements: int, ops: int, pairs: int, through: str) -> li
 
     from lab_utils.comm import recording
 
-    plain = dist.new_group(backend="gloo")
-    tried = dist.new_group(backend="gloo") if through == GLOO else dist.group.WORLD
+    plain = dist.new_group(backend="cpu:gloo")  # "gloo" alone gives a group of the lab's
+    tried = dist.new_group(backend="cpu:gloo") if through == GLOO else dist.group.WORLD
     tensor = torch.zeros(elements)  # stays 0 however often it is summed
 
     def seconds(group: dist.ProcessGroup) -> float:

@@ -2,12 +2,14 @@
 
 `register_backend()` makes the name BACKEND known to torch.distributed; afterwards
 `dist.init_process_group(BACKEND, ...)` gives a group through which DDP, FSDP2, DTensor, DeviceMesh,
-`torch.distributed.pipelining` and plain collectives all run.
+`torch.distributed.pipelining` and plain collectives all run. Programs then find the backend that carries it:
+`dist.get_backend()` is "gloo", or "nccl" where there are GPUs, and groups that they make of that are recorded too.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,14 +17,15 @@ import torch.distributed as dist
 
 from lab_utils.comm import sockets, waiting
 from lab_utils.comm.entry import Entry
-from lab_utils.comm.group import BACKEND, RecordedGroup
+from lab_utils.comm.group import BACKEND, RecordedGroup, carriers
 from lab_utils.comm.groups import Groups, labels
 from lab_utils.comm.poison import poison
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.standing import Stream
 
 WORLD = "world"
-_world = dist.distributed_c10d._world  # c10d has no public list of the groups that a process is in
+_c10d = dist.distributed_c10d
+_world = _c10d._world  # c10d has no public list of the groups that a process is in
 _at: _Place | None = None
 _forming_world = False
 _left_because = "this group was left after a failure: the next call of ranks.run forms it again"
@@ -41,6 +44,27 @@ def register_backend() -> None:
     """Make BACKEND known to torch.distributed; does nothing the second time."""
     if not hasattr(dist.Backend, BACKEND.upper()):
         dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
+        _c10d._new_process_group_helper = _recorded(_c10d._new_process_group_helper)
+
+
+def _recorded(form: Callable) -> Callable:
+    """c10d's function that forms a group, changed so that groups are ours and known by the backend that carries them.
+
+    Programs and torch itself look at that name: `monitored_barrier` asks for gloo, DDP with ZeRO refuses it.
+    """
+
+    def form_recorded(size, rank, ranks, backend, *args, **kwargs):
+        names = list(carriers().values())
+        in_our_world = ranks and type(dist.group.WORLD) is RecordedGroup  # not one that `record` has wrapped
+        if backend != BACKEND and not (in_our_world and backend in names):
+            return form(size, rank, ranks, backend, *args, **kwargs)
+        made, store = form(size, rank, ranks, dist.Backend(BACKEND), *args, **kwargs)
+        if isinstance(made, RecordedGroup):  # this rank is a member
+            name = dist.Backend(names[-1] if backend == BACKEND else backend)
+            _world.pg_map[made], _world.pg_backend_config[made] = (name, store), str(_c10d.BackendConfig(name))
+        return made, store
+
+    return form_recorded
 
 
 def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
@@ -53,7 +77,8 @@ def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_
 
 def _timeout(asked: timedelta) -> timedelta:
     """The world's, where nobody asked for one: c10d then says 30 minutes, and so long a group would wait for a rank."""
-    unasked = asked == dist.constants.default_pg_timeout and not _forming_world
+    defaults = dist.constants.default_pg_timeout, dist.constants.default_pg_nccl_timeout
+    unasked = asked in defaults and not _forming_world
     return dist.group.WORLD._timeout if unasked and isinstance(dist.group.WORLD, RecordedGroup) else asked
 
 
@@ -116,7 +141,7 @@ def _form_world(timeout: timedelta) -> None:
         finally:
             _forming_world = False
     # From here new_group takes the store for further groups.
-    _world.pg_map[dist.group.WORLD] = BACKEND, dist.PrefixStore("later/", _at.store)
+    _world.pg_map[dist.group.WORLD] = dist.get_backend(), dist.PrefixStore("later/", _at.store)
 
 
 def _world_store() -> dist.Store:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
-from lab_utils.comm import sockets
+from lab_utils.comm import sockets, waiting
 from lab_utils.comm.c10d_calls import (
     COLLECTIVES,
     elements,
@@ -31,6 +31,17 @@ BACKEND = "lab"
 Start = Callable[[], Work]  # hands an op to the backend
 
 
+def carriers() -> dict[str, str]:
+    """The backends that carry a group of ours, by device; programs know the group by the last one's name."""
+    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    return {"cpu": "gloo", "cuda": "nccl"} if has_nccl else {"cpu": "gloo"}
+
+
+_BACKENDS = {"gloo": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
+if dist.is_nccl_available():
+    _BACKENDS["nccl"] = ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL  # connects at its first op
+
+
 class RecordedGroup(ProcessGroup):
     """Looks like a process group, records each op, and lets `inner` do it."""
 
@@ -46,15 +57,13 @@ class RecordedGroup(ProcessGroup):
     def connect(self, store: dist.Store) -> None:
         """Make connections to all members, through a store that no group has used before."""
         inner = ProcessGroup(store, self.rank(), self.size())
-        backends = {"cpu": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
-        if torch.cuda.is_available() and dist.is_nccl_available():
-            backends["cuda"] = (ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL)  # connects at its first op
-        for device, (kind, backend) in backends.items():
+        for device, name in carriers().items():
+            kind, backend = _BACKENDS[name]
             with sockets.remembered():
                 made = backend(dist.PrefixStore(f"{device}/", store), self.rank(), self.size(), timeout=self._timeout)
             made._set_sequence_number_for_group()
             inner._register_backend(torch.device(device), kind, made)
-        inner._set_default_backend(backends["cuda" if "cuda" in backends else "cpu"][0])
+            inner._set_default_backend(kind)  # that of the last one stays
         inner._set_group_name(self._name)
         inner._set_group_desc(self._desc)
         self._inner, self._coalesced = inner, None
@@ -88,7 +97,7 @@ class RecordedGroup(ProcessGroup):
         return self._label
 
     def getBackendName(self) -> str:  # noqa: N802 - the names that c10d calls
-        return BACKEND
+        return BACKEND  # DDP's logger, in C++, would ask a group that is called gloo for a backend of its own
 
     def getGroupName(self) -> str:  # noqa: N802
         return self._name
@@ -174,12 +183,18 @@ class RecordedGroup(ProcessGroup):
         return JoinedWork(works)
 
     # ------------------------------------------------------------------ not an op with a work
-    def monitored_barrier(self, *args, **kwargs) -> None:
-        """Call this method: `dist.monitored_barrier` refuses every backend that is not called gloo."""
+    def monitored_barrier(self, timeout: timedelta | None = None, wait_all_ranks: bool = False) -> None:
+        """RuntimeError when a rank does not come in time: on the group's first rank it names which."""
+        timeout = self._timeout if timeout in (None, dist.constants.default_pg_timeout) else timeout
         entry = self._collective_entry("barrier", [], asynchronous=False)
         recorder.issue(entry)
         recorder.wait_begins(entry)
-        self._inner._get_backend(torch.device("cpu")).monitored_barrier(*args, **kwargs)
+        try:
+            gloo = self._inner._get_backend(torch.device("cpu"))
+            waiting.wait_in_a_thread(partial(gloo.monitored_barrier, timeout, wait_all_ranks))
+        except RuntimeError as error:
+            recorder.failed(error)
+            raise
         recorder.wait_ends(entry, None)
 
     def abort(self) -> None:

@@ -24,6 +24,7 @@ class Presence:
         self._signatures: Signatures | None = None
         self._moves, self._threads = 0, False
         self.mismatch = ""  # what was found to differ in this call
+        self.broken = False  # an op failed, and took the connections of its group along
 
     def attach(self, rank: int, ranks: int, board: Board | None, signatures: Signatures | None = None) -> None:
         """Say which rank of how many this is, where it shows the op it is in, and where it compares what it brings."""
@@ -32,6 +33,7 @@ class Presence:
     def begin_groups(self, epoch: int) -> None:
         """The groups are formed anew, and their ops numbered from 0."""
         self.ledger.clear()
+        self.broken = False
         if self._signatures is not None:
             self._signatures.begin(epoch)
 
@@ -51,6 +53,11 @@ class Presence:
         else:
             shown = entry.name, entry.group, entry.seq, entry.shape, entry.source
             self._board.put(self.rank, state, self._shown[1], *shown)
+
+    def failed(self, error: RuntimeError, connected: bool = False) -> None:
+        """The backend raised this from the op that the rank is in. `connected`: it gave up the wait, and not the op."""
+        error.failed_op = self.row
+        self.broken |= not connected
 
     def standing(self) -> Standing:
         """Where this rank stands; asked from the guard's thread too."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch._C._distributed_c10d import Work
 
 _SLICE = timedelta(seconds=0.1)
-_SLICE_IS_OVER = "Operation timed out!"  # what c10d's Work says, and only of the wait: the op goes on
+WAIT_IS_OVER = "Operation timed out!"  # what c10d's Work says, and only of the wait: the op goes on
 
 _lock = threading.Lock()
 _boxes: set[_Box] = set()
@@ -58,7 +59,7 @@ def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
         try:
             return work.wait(_SLICE)
         except RuntimeError as error:
-            if str(error) != _SLICE_IS_OVER:
+            if str(error) != WAIT_IS_OVER:
                 raise
         if _cuts != before:
             raise ConnectionCut
@@ -125,26 +126,26 @@ class _Waiter:
     """A thread that waits in C++, so that no other has to."""
 
     def __init__(self) -> None:
-        self._given: queue.SimpleQueue[tuple[Work, timedelta | None, _Box]] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[tuple[Callable[[], Any], _Box]] = queue.SimpleQueue()
         threading.Thread(target=self._run, daemon=True, name="waits for gloo").start()
 
-    def give(self, work: Work, timeout: timedelta | None, box: _Box) -> None:
-        self._given.put((work, timeout, box))
+    def give(self, wait: Callable[[], Any], box: _Box) -> None:
+        self._given.put((wait, box))
 
     def _run(self) -> None:
         while True:
-            work, timeout, box = self._given.get()
+            wait, box = self._given.get()
             try:
-                box.finish(work.wait() if timeout is None else work.wait(timeout))
+                box.finish(wait())
             except BaseException as error:
                 box.finish(error=error)
-            del work, box
+            del wait, box
             with _lock:
                 _idle.append(self)
 
 
-def wait_in_a_thread(work: Work, timeout: timedelta | None) -> bool:
-    """`work.wait(timeout)` of any op; KeyboardInterrupt and ConnectionCut come at once.
+def wait_in_a_thread(wait: Callable[[], Any]) -> Any:
+    """`wait()`, of any op; KeyboardInterrupt and ConnectionCut come at once.
 
     For messages and reduce-scatters: a time-out of a message's wait ends all of the group's connections, and a
     reduce-scatter's wait has none.
@@ -154,7 +155,7 @@ def wait_in_a_thread(work: Work, timeout: timedelta | None) -> bool:
         _boxes.add(box)
         waiter = _idle.pop() if _idle else None
     try:
-        (waiter or _Waiter()).give(work, timeout, box)
+        (waiter or _Waiter()).give(wait, box)
         return box.get()
     finally:
         with _lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Work
@@ -34,7 +35,7 @@ class RecordedWork(Work):
         try:
             done = self._wait(timeout)
         except RuntimeError as error:
-            error.failed_op = recorder.row
+            recorder.failed(error, connected=str(error) == waiting.WAIT_IS_OVER)
             raise
         if self._on_done is not None:
             self._on_done(self._inner, self._entry)
@@ -43,10 +44,11 @@ class RecordedWork(Work):
         return done
 
     def _wait(self, timeout) -> bool:
+        wait = partial(self._inner.wait, *(() if timeout is None else (timeout,)))
         if self._entry.on_device:  # the host does not block
-            return self._inner.wait() if timeout is None else self._inner.wait(timeout)
+            return wait()
         if self._entry.kind != "collective" or self._entry.name == "reduce_scatter":
-            return waiting.wait_in_a_thread(self._inner, timeout)
+            return waiting.wait_in_a_thread(wait)
         return waiting.wait_in_slices(self._inner, timeout)
 
     def get_future(self):

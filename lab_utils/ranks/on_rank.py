@@ -32,7 +32,8 @@ _BACKEND_SAID = re.compile(
 class Outcome:
     """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded.
 
-    groupless   the call ended its process group, as a script does at its end
+    broken   its groups must be formed anew: the call ended them, as a script does at its end, or caught the error of an
+             op that took their connections along
     """
 
     rank: int
@@ -42,7 +43,7 @@ class Outcome:
     failure: Failure | None = None
     ops: list = field(default_factory=list)
     phases: list = field(default_factory=list)
-    groupless: bool = False
+    broken: bool = False
 
 
 def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
@@ -142,7 +143,7 @@ def _guarded(call: Callable[[], Any], cells: list[Cell], record: bool, count: bo
             leave()  # the others wait for this rank in vain: let them know at once
         finally:
             recorder.show("idle")
-    outcome.groupless = not dist.is_initialized()
+    outcome.broken = not dist.is_initialized() or recorder.broken
     outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
     return outcome
 

@@ -132,7 +132,7 @@ class Ranks:
         if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
             show(answers)
             raise error
-        self._must_form = any(answer.groupless for answer in answers)
+        self._must_form = any(answer.broken for answer in answers)
         return answers
 
     # ------------------------------------------------------------------ life

@@ -44,7 +44,8 @@ def forming(c10d: ModuleType, form: Callable) -> Callable:
     def form_recorded(size, rank, ranks, backend, *args, **kwargs):
         if backend == BACKEND:
             note(os.environ[FOLDER], "it is a rank of the lab, whose own groups record: call ranks.record(function)")
-            c10d._new_process_group_helper = form
+            if c10d._new_process_group_helper is form_recorded:
+                c10d._new_process_group_helper = form
         if backend in (*_ONE_PROCESS, BACKEND):
             return form(size, rank, ranks, backend, *args, **kwargs)
         wrapped: dict[dist.ProcessGroup, WrappedGroup] = {}

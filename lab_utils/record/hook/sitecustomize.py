@@ -42,7 +42,8 @@ def _attach(c10d):
         except Exception:
             _note(traceback.format_exc(limit=0), c10d)
             recorded = form
-        c10d._new_process_group_helper = recorded
+        if c10d._new_process_group_helper is form_recorded:  # the lab's own ranks have put theirs around it
+            c10d._new_process_group_helper = recorded
         return recorded(*args, **kwargs)
 
     c10d._new_process_group_helper = form_recorded
