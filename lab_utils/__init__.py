@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -11,6 +12,12 @@ if find_spec("numpy"):  # a Python that lacks all packages still has `python -m 
 
     # In a notebook it is a picture to touch; loaded when the first one is shown.
     register_renderer(LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view").live(timeline))
+
+if "IPython" in sys.modules and (_ip := sys.modules["IPython"].get_ipython()) is not None:
+    # A cell that comes before start_ranks is then told so. All that a magic needs is loaded when one is run.
+    _ip.register_magic_function(
+        lambda line, cell: import_module("lab_utils.ranks.magic").ranks_magic(line, cell), "cell", "ranks"
+    )
 
 __all__ = ["start_ranks"]
 

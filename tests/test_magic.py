@@ -12,7 +12,9 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 REPETITIONS = 10
-START = "from lab_utils import start_ranks\nranks = start_ranks(4)"
+LOOK = "from lab_utils import start_ranks\nimport sys\n{'torch', 'ipyparallel', 'ipywidgets'} & sys.modules.keys()"
+EARLY = "%%ranks\nrank  # nobody is there yet"
+START = "ranks = start_ranks(4)"
 IMPORT = "%%ranks\nimport torch\nimport torch.distributed as dist\nrank = dist.get_rank()"
 SPEAK = """%%ranks
 print("hello from", rank)
@@ -104,21 +106,10 @@ STOPPED = "%%ranks\nrank  # nobody is there"
 
 @pytest.fixture(scope="module")
 def notebook() -> Iterator[Notebook]:
-    cells = [START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO, RECORD]
-    cells += [UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL, f"{VALUES}  # after it"]
-    cells += [
-        QUOTE,
-        QUOTE_ON_RANKS,
-        SYNTAX,
-        WARN,
-        PX,
-        AFTER_PX,
-        *WRONG_RANKS,
-        LIGHT,
-        "ranks.stop()",
-        STOPPED,
-        RUN_STOPPED,
-    ]
+    cells = [LOOK, EARLY, START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO]
+    cells += [RECORD, UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL]
+    cells += [f"{VALUES}  # after it", QUOTE, QUOTE_ON_RANKS, SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT]
+    cells += ["ranks.stop()", STOPPED, RUN_STOPPED]
     return Notebook(cells)
 
 
@@ -126,6 +117,12 @@ def test_ten_repetitions_print_the_same_bytes_in_rank_order(notebook: Notebook) 
     texts = ["".join(output.text for output in cell.outputs) for cell in notebook.runs(SPEAK)]
     blocks = [f"rank {r}:\n  hello from {r}\n  step 0\n  step 1\n  step 2\n  sum of ranks\n" for r in range(4)]
     assert texts == ["".join(blocks)] * REPETITIONS
+
+
+def test_a_cell_before_the_ranks_says_how_to_start_them_and_the_lab_is_light_till_then(notebook: Notebook) -> None:
+    (loaded,) = notebook.outputs(LOOK)
+    assert loaded.data["text/plain"] == "set()"
+    assert notebook.usage(EARLY) == "UsageError: no ranks are running: ranks = start_ranks(4) starts four\n"
 
 
 def test_a_cell_that_says_nothing_shows_nothing(notebook: Notebook) -> None:
