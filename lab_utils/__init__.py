@@ -27,4 +27,9 @@ def __getattr__(name: str):
         from lab_utils.ranks import start_ranks
 
         return start_ranks
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    error = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(error, name=name, obj=sys.modules[__name__])  # Python then says what may be meant
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

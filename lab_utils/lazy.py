@@ -13,7 +13,8 @@ def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], C
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - the names that Python calls
         if name not in home:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            error = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(error, name=name, obj=sys.modules[package])  # Python then says what may be meant
         return getattr(import_module(f"{package}.{home[name]}"), name)
 
     def __dir__() -> list[str]:  # noqa: N807

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_utils.exercises import EXERCISES
+from lab_utils.schedule import schedules
+from lab_utils.timeline import Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link, Wire, catalogue, wire_rows
 from lab_utils.timeline.hardware.fit import errors, fitted
+from lab_utils.timeline.named import UnknownName
 
 # All-reduces of A100s, NVLink 3, NCCL: microseconds for 1, 2, 4, ... 1024 MiB, by how many. MIT licence, from
 # https://github.com/VIA-Research/vTrain at f8dda8473a, trace/a100/AR_GPU<n>_1M_1024M_LUT (there in nanoseconds).
@@ -117,6 +121,37 @@ def test_an_unknown_name_says_which_there_are() -> None:
     assert str(raised.value).endswith(", ".join(catalogue))
     assert catalogue.get("H300") is None
     assert "H300" not in catalogue
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("H100", "'H100-SXM-80GB' or 'H100 node' or 'H100 cluster'"),
+        ("InfinBand HDR", "'InfiniBand HDR' or 'InfiniBand NDR'"),
+    ],
+)
+def test_an_unknown_name_that_is_much_like_others_says_which(name: str, meant: str) -> None:
+    with pytest.raises(UnknownName) as raised:
+        catalogue[name]
+    assert str(raised.value) == f"nothing in the catalogue is named {name!r}: did you mean {meant}?"
+
+
+def test_unknown_schedules_and_exercises_are_named_alike() -> None:
+    with pytest.raises(UnknownName, match=r"^no schedule is named 'zb': did you mean 'zb_h1' or 'zb_h2' or 'zb_v'\?$"):
+        schedules.BY_NAME["zb"]
+    with pytest.raises(UnknownName, match=r"^no exercise is named '00\.9': "):
+        EXERCISES["00.9"]
+
+
+def test_hardware_is_made_of_devices_and_links_and_not_of_their_names() -> None:
+    link = catalogue["NVLink 4"]
+    with pytest.raises(TypeError, match="^device='H100-SXM-80GB': a Device is needed, such as one of the catalogue's$"):
+        Hardware("H100-SXM-80GB", link)
+    with pytest.raises(TypeError, match="^link=None: a Link is needed"):
+        Hardware(None, None)
+    with pytest.raises(TypeError) as raised:
+        Trace.from_ranks([[]], [[]], []).timeline("H100 node")
+    assert str(raised.value) == ("a timeline is predicted on Hardware, catalogue['H100 node'], and was given a str")
 
 
 # ---------------------------------------------------------------------- fitting

@@ -14,6 +14,7 @@ from typing import Any
 from lab_utils.exercises import data, data_memory, data_steps, data_wire, pipeline, ranks, stuck
 from lab_utils.exercises.card import Card
 from lab_utils.exercises.exercise import Exercise, WrongCall
+from lab_utils.timeline.named import Named
 
 _ALL = (
     *ranks.EXERCISES,
@@ -24,9 +25,8 @@ _ALL = (
     *data_wire.EXERCISES,
     *pipeline.EXERCISES,
 )
-EXERCISES: dict[str, Exercise] = {
-    exercise.id: exercise for exercise in sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
-}
+_in_order = sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
+EXERCISES: dict[str, Exercise] = Named("exercise", {exercise.id: exercise for exercise in _in_order})
 
 __all__ = ["EXERCISES", "Card", "Exercise", "WrongCall", "check", "solution"]
 

@@ -50,6 +50,9 @@ def simulate(trace: Trace, hardware: Hardware) -> Timeline:
 
     ValueError when an op's partner is not in the trace, or ranks wait for each other in a circle.
     """
+    if not isinstance(hardware, Hardware):
+        mend = f"catalogue[{hardware!r}]" if isinstance(hardware, str) else 'such as catalogue["H100 node"]'
+        raise TypeError(f"a timeline is predicted on Hardware, {mend}, and was given a {type(hardware).__name__}")
     lowered = trace.lowered
     placement = lowered.place(costs(lowered, hardware))
     spans = Spans(lambda: _columns(lowered, placement), list(trace))

@@ -151,17 +151,28 @@ class Trace:
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
-        """Read what `save` wrote. ValueError when the file is something else."""
+        """Read what `save` wrote. ValueError when the file is something else, OSError when there is none to read."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"{path} holds {content['format']!r}, and this version reads {FORMAT!r}")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"there is no file {path}: trace.save writes one, and so does python -m lab_utils record"
+            ) from error
+        except IsADirectoryError as error:
+            raise IsADirectoryError(f"{path} is a folder: name the file in it that trace.save wrote") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no trace, or only a part of one: {error}") from error
+        said = content.get("format") if isinstance(content, dict) else None
+        if said != FORMAT:
+            holds = "something else" if said is None else repr(said)
+            raise ValueError(f"{path} holds {holds}, and this version reads {FORMAT!r}, which trace.save writes")
+        try:
             ops = tuple(
                 tuple(Op(**{**op, "ranks": tuple(op["ranks"])}) for op in rank_ops) for rank_ops in content["ops"]
             )
             phases = tuple(tuple(Phase(**phase) for phase in rank_phases) for rank_phases in content["phases"])
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a trace that Trace.save wrote: {error}") from error
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} was changed since trace.save wrote it: {type(error).__name__} {error}") from error
         return cls(ops, phases)
 
     @classmethod

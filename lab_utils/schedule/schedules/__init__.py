@@ -10,14 +10,15 @@ from lab_utils.schedule.schedules.looped import interleaved, looped_bfs
 from lab_utils.schedule.schedules.plain import gpipe, one_f_one_b
 from lab_utils.schedule.schedules.v_shape import v_half, v_min, zb_v
 from lab_utils.schedule.schedules.zero_bubble import zb_h1, zb_h2
+from lab_utils.timeline.named import Named
 
 # Each takes (ranks, microbatches).
-BY_NAME = {
+BY_NAME = Named("schedule", {
     make.__name__: make
     for make in (
         gpipe, one_f_one_b, interleaved, looped_bfs, zb_h1, zb_h2, zb_v, v_half, v_min, dualpipe, dualpipe_v
     )
-}  # fmt: skip
+})  # fmt: skip
 
 __all__ = [
     "BY_NAME", "dualpipe", "dualpipe_v", "gpipe", "interleaved", "looped_bfs", "one_f_one_b", "v_half", "v_min",

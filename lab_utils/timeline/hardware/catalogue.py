@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
+from lab_utils.timeline.named import UnknownName, meant
 from lab_utils.timeline.units import bytes_text, three_digits, time_text
 
 _ML = "S. Bekman, Machine Learning Engineering, github.com/stas00/ml-engineering at 744d01e18b"
@@ -60,12 +61,6 @@ _READY = {
 }
 
 
-class UnknownName(KeyError):
-    """A name that the catalogue does not have; its text names those that it has."""
-
-    __str__ = Exception.__str__  # KeyError would show a sentence in quotes
-
-
 class Catalogue(Mapping[str, Device | Link | Hardware]):
     """Names → devices, links, and hardware that is ready to be predicted on.
 
@@ -77,9 +72,9 @@ class Catalogue(Mapping[str, Device | Link | Hardware]):
         self._entries = dict(entries)
 
     def __getitem__(self, name: str) -> Device | Link | Hardware:
-        """UnknownName, a KeyError, which names what there is."""
+        """UnknownName, a KeyError, which names what may have been meant, or all there is."""
         if name not in self._entries:
-            raise UnknownName(f"nothing in the catalogue is named {name!r}: there are {', '.join(self._entries)}")
+            raise UnknownName(f"nothing in the catalogue is named {name!r}: {meant(name, self._entries)}")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -70,6 +70,10 @@ class Hardware:
     compute_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        for name, kind in (("device", Device), ("link", Link), ("across", Link)):
+            given = getattr(self, name)
+            if not isinstance(given, kind) and (given is not None or name == "link"):
+                raise TypeError(f"{name}={given!r}: a {kind.__name__} is needed, such as one of the catalogue's")
         _require(self, positive=("compute_scale",))
         if self.ranks_per_node is not None and (self.ranks_per_node < 1 or self.across is None):
             raise ValueError(
