@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 
 from lab_utils.comm import ring, tree, two_level
+from lab_utils.comm.backends import BACKEND
 from lab_utils.comm.forming import register_backend
-from lab_utils.comm.group import BACKEND
 from lab_utils.comm.recorder import recorder, recording
 
 MODULES = {"ring": ring, "tree": tree, "two_level": two_level}

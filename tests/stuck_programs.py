@@ -56,6 +56,16 @@ def send_in_vain() -> None:
         dist.send(torch.ones(4), 1)
 
 
+def drop_a_send() -> None:
+    """Ranks 0 and 1: nobody holds the send's work any more when its receive is posted."""
+    if dist.get_rank() == 0:
+        dist.isend(torch.ones(4), 1)
+    dist.all_reduce(torch.ones(4))
+    if dist.get_rank() == 1:
+        kept = dist.irecv(torch.ones(4), 0)  # noqa: F841
+    dist.all_reduce(torch.ones(4))
+
+
 def receive_in_a_circle() -> None:
     rank, size = dist.get_rank(), dist.get_world_size()
     dist.recv(torch.ones(4), (rank - 1) % size)

@@ -1,4 +1,4 @@
-"""What happens at a group's time-out: who was still computing is named; groups of the user's have the world's."""
+"""What happens at a group's time-out: who still computes, and what was dropped, is named; groups have the world's."""
 
 from __future__ import annotations
 
@@ -72,4 +72,18 @@ def test_a_rank_that_is_still_computing_is_named_at_the_time_out(ranks: Ranks) -
     )
     assert found and int(found[1]) in (loop, loop + 1)
     assert (error.diagnosis.kind, error.diagnosis.ranks, error.diagnosis.certain) == ("computing", (1,), False)
+    assert ranks.run(programs.agree) == [1.0, 1.0]
+
+
+def test_a_send_that_nobody_waited_for_is_named_by_what_it_holds_up(ranks: Ranks) -> None:
+    program = programs.drop_a_send
+    error, _ = timed(RanksStuck, ranks.run, program)
+    send = line_of(program, "dist.isend")
+    assert re.fullmatch(
+        rf"ranks 0-1 are in all_reduce #\d+ on world \(stuck_programs\.py:\d+\), behind send #\d+ to rank 1 "
+        rf"\(stuck_programs\.py:{send}\), which rank 0 did not wait for: keep what isend and irecv return, and call "
+        r"wait\(\) on it",
+        str(error),
+    )
+    assert (error.diagnosis.kind, error.diagnosis.ranks, error.diagnosis.certain) == ("dropped", (0,), True)
     assert ranks.run(programs.agree) == [1.0, 1.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import group_collectives as collectives
+import group_names
 import group_programs as programs
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def on_gloo(names: list[tuple[str, str]], store: str, rank: int, size: int) -> d
 @pytest.fixture(scope="module")
 def plain(ranks4: Ranks, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     """What each rank gets on plain gloo, in the same processes: {program: result}."""
-    programs_ = (*SEEN, collectives.one_by_one, collectives.known_as)
+    programs_ = (*SEEN, collectives.one_by_one, group_names.known_as)
     names = [(program.__module__, program.__name__) for program in programs_]
     return in_a_gloo_world(ranks4, str(tmp_path_factory.mktemp("gloo") / "store"), names)
 
@@ -161,24 +162,24 @@ def test_a_manager_left_open_is_closed(device, ranks4: Ranks) -> None:
 
 
 def test_monitored_barrier_is_recorded(ranks4: Ranks) -> None:
-    trace = ranks4.record(collectives.watched_barrier)
+    trace = ranks4.record(group_names.watched_barrier)
     assert all(names_of(trace, rank) == {"barrier": 1} for rank in range(4))
     assert_agreed(trace)
 
 
 def test_a_monitored_barrier_names_who_did_not_come_and_the_next_call_works(ranks4: Ranks) -> None:
-    said = ranks4.run(collectives.watched_barrier_without, 2)
+    said = ranks4.run(group_names.watched_barrier_without, 2)
     assert "Ranks 2 failed to pass monitoredBarrier in 500 ms" in said[0]
     assert "all came" not in said
     assert ranks4.run(collectives.total) == [4.0] * 4
 
 
 def test_groups_are_known_by_the_backend_that_carries_them(ranks4: Ranks, plain: list[dict[str, object]]) -> None:
-    assert ranks4.run(collectives.known_as) == [of_rank["known_as"] for of_rank in plain]
+    assert ranks4.run(group_names.known_as) == [of_rank["known_as"] for of_rank in plain]
 
 
 def test_groups_of_gloo_by_name_are_recorded(ranks4: Ranks) -> None:
-    trace = ranks4.record(collectives.on_groups_of_gloo)
+    trace = ranks4.record(group_names.on_groups_of_gloo)
     assert all(names_of(trace, rank) == {"all_reduce": 1} for rank in range(4))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lab_utils.lazy import lazy
 
 _HOME = {
-    "BACKEND": "group",
+    "BACKEND": "backends",
     "register_backend": "forming",
     "recording": "recorder",
     "phase": "recorder",

@@ -42,6 +42,7 @@ class Entry:
     inferred        a wait that happened inside autograd; how long it blocked its op tells, if it did
     channel         what the op is numbered by; None for a wait
     signature       what all that take part must bring alike
+    came_s          when the rank came to it, recorded or not
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Entry:
     of: Entry | None = None
     inferred: bool = False
     source: str = ""
+    came_s: float = 0.0
     phase: str = ""
     issue_s: Moment = 0.0
     wait_s: Moment | None = None

@@ -16,8 +16,9 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from lab_utils.comm import sockets, waiting
+from lab_utils.comm.backends import BACKEND, carriers
 from lab_utils.comm.entry import Entry
-from lab_utils.comm.group import BACKEND, RecordedGroup, carriers
+from lab_utils.comm.group import RecordedGroup
 from lab_utils.comm.groups import Groups, labels
 from lab_utils.comm.poison import poison
 from lab_utils.comm.recorder import recorder

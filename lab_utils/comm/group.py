@@ -11,13 +11,8 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
 from lab_utils.comm import sockets, waiting
-from lab_utils.comm.c10d_calls import (
-    COLLECTIVES,
-    elements,
-    given_tensors,
-    is_asynchronous,
-    what_is_compared,
-)
+from lab_utils.comm.backends import BACKEND, MAKERS, carriers
+from lab_utils.comm.c10d_calls import COLLECTIVES, elements, given_tensors, is_asynchronous, what_is_compared
 from lab_utils.comm.entry import Entry
 from lab_utils.comm.groups import Lost, labels
 from lab_utils.comm.ledger import Channel
@@ -25,21 +20,9 @@ from lab_utils.comm.op_names import told
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
 from lab_utils.comm.standing import ANY_SOURCE, Stream
-from lab_utils.comm.work import JoinedWork, RecordedWork
+from lab_utils.comm.work import JoinedWork, RecordedMessage, RecordedWork
 
-BACKEND = "lab"
 Start = Callable[[], Work]  # hands an op to the backend
-
-
-def carriers() -> dict[str, str]:
-    """The backends that carry a group of ours, by device; programs know the group by the last one's name."""
-    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    return {"cpu": "gloo", "cuda": "nccl"} if has_nccl else {"cpu": "gloo"}
-
-
-_BACKENDS = {"gloo": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}
-if dist.is_nccl_available():
-    _BACKENDS["nccl"] = ProcessGroup.BackendType.NCCL, dist.ProcessGroupNCCL  # connects at its first op
 
 
 class RecordedGroup(ProcessGroup):
@@ -58,7 +41,7 @@ class RecordedGroup(ProcessGroup):
         """Make connections to all members, through a store that no group has used before."""
         inner = ProcessGroup(store, self.rank(), self.size())
         for device, name in carriers().items():
-            kind, backend = _BACKENDS[name]
+            kind, backend = MAKERS[name]
             with sockets.remembered():
                 made = backend(dist.PrefixStore(f"{device}/", store), self.rank(), self.size(), timeout=self._timeout)
             made._set_sequence_number_for_group()
@@ -238,7 +221,7 @@ class RecordedGroup(ProcessGroup):
         recorder.issue(entry)
         inner = recorder.start(start)
         recorder.issued(entry, inner)
-        work = RecordedWork(inner, entry, on_done)
+        work = (RecordedWork if entry.kind == "collective" else RecordedMessage)(inner, entry, on_done)
         if self._coalesced is not None:
             self._coalesced.append(work)
         return work

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from lab_utils.comm.clock import host_now
 from lab_utils.comm.entry import Entry
-from lab_utils.comm.standing import IssuedOp, Stream
+from lab_utils.comm.standing import Dropped, IssuedOp, Stream
 
 _KEPT = 128
 
@@ -32,6 +33,7 @@ class Ledger:
     def __init__(self) -> None:
         self._channels: dict[tuple[Stream, str], Channel] = {}
         self._recent: deque[Entry] = deque(maxlen=_KEPT)
+        self._dropped: deque[Dropped] = deque(maxlen=_KEPT)
 
     def channel(self, stream: Stream, side: str = "") -> Channel:
         return self._channels.setdefault((stream, side), Channel(stream, side))
@@ -45,11 +47,23 @@ class Ledger:
     def recent(self) -> tuple[IssuedOp, ...]:
         return tuple(issued_op(entry) for entry in tuple(self._recent))
 
+    def drop(self, entry: Entry) -> None:
+        """The rank lets go of the work of a message that it has not waited for."""
+        channel = entry.channel
+        if self._channels.get((channel.stream, channel.side)) is channel:  # else it is of groups that were left
+            self._dropped.append(Dropped(issued_op(entry), host_now()))
+
+    def dropped(self) -> tuple[Dropped, ...]:
+        return tuple(self._dropped)
+
     def clear(self) -> None:
         self._channels.clear()
         self._recent.clear()
+        self._dropped.clear()
 
 
 def issued_op(entry: Entry) -> IssuedOp:
     stream, side = entry.channel.stream, entry.channel.side
-    return IssuedOp(stream, entry.seq, entry.name, side, entry.ranks, entry.signature, entry.shape, entry.source)
+    return IssuedOp(
+        stream, entry.seq, entry.name, side, entry.ranks, entry.signature, entry.shape, entry.source, entry.came_s
+    )

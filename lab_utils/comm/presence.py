@@ -65,7 +65,8 @@ class Presence:
         op = issued_op(entry) if state == "in" and entry is not None else None
         ledger = self.ledger
         return Standing(
-            self.rank, state, since_s, op, main_line(), moves, self._threads, ledger.issued(), ledger.recent()
+            self.rank, state, since_s, op, main_line(), moves, self._threads, ledger.issued(), ledger.recent(),
+            ledger.dropped(),
         )  # fmt: skip
 
     @property
@@ -81,6 +82,7 @@ class Presence:
             self._threads = True
         entry.source = caller()
         self.show("in", entry)
+        entry.came_s = self._shown[1]
         self.ledger.note(entry)
 
     def compare(self, entry: Entry) -> None:

@@ -31,6 +31,7 @@ class IssuedOp:
     signature  what all that take part must give alike: "all_reduce sum float32 x 4096", "float32 x 8"
     shape      of the tensors this rank gives: "[64, 64]"
     source     the line it comes from: "train.py:41", "In [5]:3"
+    came_s     when its rank came to it, on the machine's monotonic clock
     """
 
     stream: Stream
@@ -41,9 +42,17 @@ class IssuedOp:
     signature: str
     shape: str
     source: str
+    came_s: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name} #{self.seq}"
+
+
+class Dropped(NamedTuple):
+    """A message whose work its rank let go of at `at_s`, and had not waited for."""
+
+    op: IssuedOp
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Standing:
     threads  ops came from more than one thread, so that one which blocks does not say what the others will do
     issued   how many ops of each stream it has issued: {stream and side: count}
     recent   its last ops, oldest first
+    dropped  its last messages that nobody can wait for any more, and nobody has
     """
 
     rank: int
@@ -68,3 +78,4 @@ class Standing:
     threads: bool = False
     issued: dict[tuple[Stream, str], int] = field(default_factory=dict)
     recent: tuple[IssuedOp, ...] = ()
+    dropped: tuple[Dropped, ...] = ()

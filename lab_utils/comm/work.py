@@ -80,6 +80,20 @@ class RecordedWork(Work):
     _source_rank = source_rank
 
 
+class RecordedMessage(RecordedWork):
+    """A send or a receive. To let go of it unwaited is noted: gloo then loses it, and holds up all that comes after."""
+
+    _waited = False
+
+    def wait(self, timeout=None) -> bool:
+        self._waited = True
+        return super().wait(timeout)
+
+    def __del__(self) -> None:
+        if not self._waited:
+            recorder.ledger.drop(self._entry)
+
+
 class JoinedWork(Work):
     """Several ops that are waited for as one: what the coalescing manager hands back."""
 

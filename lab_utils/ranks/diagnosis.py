@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lab_utils.comm.standing import IssuedOp, Standing, Stream
+from lab_utils.ranks.dropped import Blocked, find_blocked
 from lab_utils.ranks.mismatch import Mismatched, find_mismatch
 from lab_utils.ranks.naming import line_of
 from lab_utils.ranks.printing import name_ranks
@@ -15,6 +16,7 @@ from lab_utils.ranks.waits import NEVER, awaited, has_ended, hopeless
 _SAME_ORDER = "all ranks of a group make the same collectives in the same order"
 _SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a collective"
 _SAME_MESSAGE = "the receiver takes as many elements as the sender gives, of the same type"
+_KEEP = "keep what isend and irecv return, and call wait() on it"
 _CELL = re.compile(r"^In \[.*\]:(\d+)$")
 
 
@@ -22,7 +24,7 @@ _CELL = re.compile(r"^In \[.*\]:(\d+)$")
 class Diagnosis:
     """Why ranks wait.
 
-    kind      "mismatch", "cycle", "unmatched", "left out", "stopped" or "computing"
+    kind      "mismatch", "cycle", "unmatched", "left out", "dropped", "stopped" or "computing"
     ranks     whom to look at: who broke the rule, or whom the others wait for; of a cycle, all in it
     sentence  the same on every run
     details   a line for each group of ranks, with the source line they are at
@@ -50,8 +52,11 @@ def diagnose(standings: Mapping[int, Standing], fates: Mapping[int, str]) -> Dia
     if (found := find_mismatch(standings, waiting)) is not None and _matters(found, waiting, stuck):
         return Diagnosis("mismatch", found.odd, _mismatch(found), details, True)
     lacking = {rank: missing for rank in waiting if (missing := awaited(waiting[rank], standings))}
+    if (blocked := find_blocked(standings, waiting.keys() - lacking.keys())) is not None and blocked.certain:
+        return _behind(blocked, waiting, details)
     if not stuck:
-        return _not_yet(waiting, lacking, standings, fates, details)
+        not_yet = _not_yet(waiting, lacking, standings, fates, details)
+        return not_yet if not_yet is not None or blocked is None else _behind(blocked, waiting, details)
     ended = {r for rank in stuck for r in lacking[rank] if has_ended(r, standings, fates)}
     if not ended:  # each of them waits for another of them
         circle = _circle(stuck, lacking)
@@ -104,6 +109,12 @@ def _cycle(circle: list[int], waiting: Mapping[int, Standing]) -> str:
     return f"{name_ranks(circle)} wait for each other in a circle: {', '.join(parts)}"
 
 
+def _behind(blocked: Blocked, waiting: Mapping[int, Standing], details: str) -> Diagnosis:
+    behind = f"{'' if blocked.certain else 'perhaps '}behind {_called(blocked.op)}"
+    said = f"{_who(blocked.ranks, waiting)}, {behind}, which rank {blocked.dropper} did not wait for: {_KEEP}"
+    return Diagnosis("dropped", (blocked.dropper,), said, details, blocked.certain)
+
+
 def _never_comes(
     rank: int, stuck: set[int], waiting: Mapping[int, Standing], never: set[int], fates: Mapping[int, str], details: str
 ) -> Diagnosis:
@@ -111,7 +122,7 @@ def _never_comes(
     together = sorted(r for r in stuck if (waiting[r].op.stream, waiting[r].op.seq) == (op.stream, op.seq))
     gone = tuple(sorted(never))
     why = "; ".join(_why(ranks, op, waiting, fates) for ranks in _by_fate(gone, waiting, fates))
-    who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(together, waiting))
+    who = _who(together, waiting)
     kind = "unmatched" if op.stream.kind == "message" else "left out"
     return Diagnosis(kind, gone, f"{who}; {why}", details, True)
 
@@ -145,7 +156,7 @@ def _not_yet(
     if not late:
         return None
     waiters = sorted(rank for rank, missing in lacking.items() if missing & set(late))
-    who = "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in _in_ops(waiters, waiting))
+    who = _who(waiters, waiting)
     stopped = [rank for rank in late if fates.get(rank) == "stopped"]
     if stopped:
         said = f"{name_ranks(stopped)} {_verb(stopped)} stopped by a signal, and SIGCONT lets {_it(stopped)} go on"
@@ -175,8 +186,9 @@ def _grouped(values: Mapping[int, object], words: Callable) -> list[tuple[list[i
     return [(ranks, said) for said, ranks in groups.items()]
 
 
-def _in_ops(ranks: Iterable[int], waiting: Mapping[int, Standing]) -> list[tuple[list[int], str]]:
-    return _grouped({rank: waiting[rank].op for rank in ranks}, _called)
+def _who(ranks: Iterable[int], waiting: Mapping[int, Standing]) -> str:
+    in_ops = _grouped({rank: waiting[rank].op for rank in ranks}, _called)
+    return "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in in_ops)
 
 
 def _verb(ranks: list[int]) -> str:

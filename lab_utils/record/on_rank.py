@@ -12,7 +12,8 @@ from types import ModuleType
 
 import torch.distributed as dist
 
-from lab_utils.comm.group import BACKEND, RecordedGroup
+from lab_utils.comm.backends import BACKEND
+from lab_utils.comm.group import RecordedGroup
 from lab_utils.comm.groups import labels
 from lab_utils.comm.recorder import recorder
 from lab_utils.record import session
