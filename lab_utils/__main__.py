@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
-
-INTERRUPTED = 130
 
 # command: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
@@ -36,11 +33,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    if status == INTERRUPTED:
-        # The command has ended what it started. An interrupt may have left the lock of a library's thread taken, and
-        # Python, which waits for threads at its end, would wait for ever.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    sys.exit(main())

@@ -173,3 +173,37 @@ def test_ctrl_c_ends_it_with_what_was_measured_and_leaves_nothing() -> None:
     assert child.returncode == command.INTERRUPTED
     assert re.search(r"^all +\d", said, re.MULTILINE) and "0 processes left" in said
     assert_gone(processes)
+
+
+AT_ITS_END = """
+import sys, threading
+from lab_utils.soak.endure import in_a_thread
+from lab_utils.soak.interrupts import Interrupts
+
+begin, gate = threading._start_new_thread, threading.Lock()
+
+def late(run, args):
+    gate.acquire()
+    return begin(lambda: gate.acquire() and gate.release() or run(*args), ())
+
+def interrupted(event, timeout=None):  # as a Ctrl-C in there does, at the worst moment: the lock is never given back
+    event._cond.acquire()
+    gate.release()
+    raise KeyboardInterrupt
+
+threading._start_new_thread = late
+threading.Event.wait, wait = interrupted, threading.Event.wait
+for start in (lambda: Interrupts().limit(600, str).__enter__(), lambda: in_a_thread(int)):
+    try:
+        start()
+    except KeyboardInterrupt:
+        print("interrupted")
+threading.Event.wait = wait
+while [frame.f_code.co_name for frame in sys._current_frames().values()].count("__enter__") < 2:
+    pass  # until both threads are at the lock
+"""
+
+
+def test_python_ends_whatever_an_interrupt_left_of_a_thread_that_was_being_started() -> None:
+    ended = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, text=True, timeout=STARTED_S)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\n" * 2, "")

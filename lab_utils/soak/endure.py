@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 import psutil
 
@@ -84,9 +87,8 @@ class Soak:
             with _limit_lifted(victim):
                 ending = self._call(fault, beacon)
             return ending, beacon.wait(0)
-        with ThreadPoolExecutor(1) as pool:
-            seen = pool.submit(beside, fault, beacon, victim)
-            ending = self._call(fault, beacon)
+        seen = in_a_thread(partial(beside, fault, beacon, victim))
+        ending = self._call(fault, beacon)
         struck_s, shown_s = seen.result()
         return Ending(ending.ended_s, ending.error, ending.answers, shown_s), struck_s
 
@@ -149,6 +151,20 @@ class Soak:
         self._seen |= set(psutil.Process().children(recursive=True))
         self._seen = set(still_running(list(self._seen), 0))
         return len(self._seen)
+
+
+def in_a_thread(work: Callable[[], Any]) -> Future:
+    """Begin the work on a thread for which Python does not wait at its end, whatever an interrupt has left of it."""
+    done = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
 
 
 @contextmanager

@@ -66,6 +66,7 @@ class Interrupts:
     def limit(self, seconds: float, describe: Callable[[], object]) -> Iterator[None]:
         """Raise Overdue, with what `describe` then says, when the block has not ended after so long."""
         timer = threading.Timer(seconds, self._end_it, (seconds, describe))
+        timer.daemon = True  # an interrupt inside start() leaves a lock taken, and Python's end would wait for it
         timer.start()
         try:
             yield
