@@ -9,8 +9,8 @@ import numpy as np
 
 from lab_utils.render import palette
 from lab_utils.render.looks import REDUCED, UNKNOWN, rank_fill
-from lab_utils.render.picture import MARGIN, TITLE, Picture, arrow, card, picture_id
-from lab_utils.render.svg import element, pattern, text, text_width, words
+from lab_utils.render.picture import MARGIN, TITLE, Picture, arrow, card
+from lab_utils.render.svg import NAME, element, pattern, text, text_width, words
 
 LABEL_WIDTH, CELL_HEIGHT, ROW_GAP, MOST_COLUMNS = 58, 30, 12, 16
 Held = np.ndarray | None
@@ -78,7 +78,6 @@ class _Drawing:
         legend = text_width(self._legend_words(), 11) + 40
         width = max(self.right + columns[1] * self.cell, legend, 380.0)
         self.width = width + MARGIN
-        self.id = picture_id(name, rows)
         self.striped = any(cell.source is None for cell in cells)
 
     def picture(self) -> Picture:
@@ -91,7 +90,7 @@ class _Drawing:
         body += self._legend(top + 8)
         ranks = f"{len(self.rows)} ranks" if len(self.rows) != 1 else "1 rank"
         described = "\n".join([f"{self.name} on {ranks}", *map(self._line, range(len(self.rows)))])
-        defs = [pattern(f"{self.id}-reduced", REDUCED)] if self.striped else []
+        defs = [pattern(f"{NAME}-reduced", REDUCED)] if self.striped else []
         return card(
             self.name, f"{ranks}, before and after", body, self.width, top + 8 + MARGIN - 8, described=described,
             definitions=defs,
@@ -132,7 +131,7 @@ class _Drawing:
 
     def _paint(self, source: int | None) -> str:
         if source is None:
-            return f"url(#{self.id}-reduced)"
+            return f"url(#{NAME}-reduced)"
         return UNKNOWN if source < 0 else rank_fill(source)
 
     def _legend_words(self) -> str:

@@ -12,8 +12,8 @@ from lab_utils.render.gradient_rows import blocks
 from lab_utils.render.gradient_words import layer_tip, wire_tip
 from lab_utils.render.looks import rank_fill
 from lab_utils.render.palette import ACTIVITIES, Look
-from lab_utils.render.picture import MARGIN, Picture, card, picture_id
-from lab_utils.render.svg import element, pattern, text, text_width, tip
+from lab_utils.render.picture import MARGIN, Picture, card
+from lab_utils.render.svg import NAME, element, pattern, text, text_width, tip
 from lab_utils.timeline.gradient_flow import FlowPicture, Line, OnWire
 from lab_utils.timeline.units import bytes_text
 
@@ -40,7 +40,6 @@ class Drawing:
         self.lane = max(1.2, min(6.0, 24 / flow.world_size))
         self.row = max(18.0, flow.world_size * self.lane + 4)
         self.band = max(14.0, flow.world_size * (self.lane + 1.5) + 3)
-        self.id = picture_id(flow)
         self.layout()
 
     def layout(self) -> None:
@@ -71,7 +70,7 @@ class Drawing:
         moving = [*self._ready(), *(mark for band in self.bands for mark in self._wire(*band))]
         body += [*self._heads(), element("g", *moving, data_part="time"), *legend]
         described = "\n".join([f"{self.flow.title}: {self.flow.headline()}", *_columns(self.flow.table())])
-        patterns = [pattern(f"{self.id}-{name}", look) for name, look in LOOKS.items()]
+        patterns = [pattern(f"{NAME}-{name}", look) for name, look in LOOKS.items()]
         return card(
             self.flow.title, self.flow.headline(), body, WIDTH, height, described=described, definitions=patterns
         )
@@ -169,7 +168,7 @@ class Drawing:
     def _bar(self, name: str, x: float, width: float, y: float, height: float, wire: OnWire) -> str:
         said = tip(wire_tip(wire), self.hover)
         edge = {"stroke": LOOKS[name].pattern_ink, "stroke_width": 0.6}
-        fill = f"url(#{self.id}-{name})"
+        fill = f"url(#{NAME}-{name})"
         return element(
             "rect", *said, x=x, y=y + 0.6, width=width, height=max(1.0, height - 1.2), rx=1.2, fill=fill, **edge
         )
@@ -207,7 +206,7 @@ class Drawing:
 
     def _swatch(self, name: str, look: Look) -> str:
         edge = {"stroke": look.pattern_ink, "stroke_width": 0.6}
-        return element("rect", x=0, y=-5, width=16, height=10, rx=1.5, fill=f"url(#{self.id}-{name})", **edge)
+        return element("rect", x=0, y=-5, width=16, height=10, rx=1.5, fill=f"url(#{NAME}-{name})", **edge)
 
 
 def _dot(rank: int) -> str:

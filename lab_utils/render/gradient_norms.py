@@ -11,8 +11,8 @@ from lab_utils.render import palette
 from lab_utils.render.curve import ticks
 from lab_utils.render.looks import STRONG
 from lab_utils.render.palette import Look
-from lab_utils.render.picture import MARGIN, Picture, card, picture_id
-from lab_utils.render.svg import element, number, pattern, text, text_width
+from lab_utils.render.picture import MARGIN, Picture, card
+from lab_utils.render.svg import NAME, element, number, pattern, text, text_width
 from lab_utils.timeline.gradient_norms import EXPLODES, EXPLODING, FINE, INFINITE, NAN, VANISHES, VANISHING, Norms
 
 WIDTH, TOP = 960, 66
@@ -55,7 +55,6 @@ class NormDrawing:
 
     def __init__(self, norms: Norms, title: str) -> None:
         self.norms, self.title = norms, title
-        self.id = picture_id(title, norms.layers, norms.steps, norms.values.tobytes(), norms.vanishing, norms.exploding)
         names = max(text_width(layer, 11) for layer in norms.layers)
         self.left = MARGIN + min(250.0, 0.95 * names) + 12
         self.right = WIDTH - MARGIN
@@ -75,7 +74,7 @@ class NormDrawing:
         said = self.norms.words() or ["no layer vanishes, explodes or is not a number"]
         size = f"{len(self.norms.layers)} layers, steps {self.norms.steps[0]} to {self.norms.steps[-1]}"
         described = "\n".join([f"{self.title}: {size}", *said])
-        patterns = [pattern(f"{self.id}-{name}", look) for name, look, _ in LOOKS.values() if look.pattern != "plain"]
+        patterns = [pattern(f"{NAME}-{name}", look) for name, look, _ in LOOKS.values() if look.pattern != "plain"]
         found = len(self.norms.words())
         wrong = f"; {found} finding{'s' if found > 1 else ''}" if found else ""
         return card(
@@ -113,7 +112,7 @@ class NormDrawing:
         """A run of what is wrong is one box with its pattern, and its sign at the beginning."""
         size = min(11.0, self.row * 0.72)
         for state, (name, look, sign) in LOOKS.items():
-            fill = look.fill if look.pattern == "plain" else f"url(#{self.id}-{name})"
+            fill = look.fill if look.pattern == "plain" else f"url(#{NAME}-{name})"
             for at, first, last in _runs(self.states == state):
                 x, y = self.left + first * self.width, TOP + at * self.row
                 box = {"x": x, "y": y + 0.5, "width": (last - first) * self.width, "height": self.row - 1}
@@ -148,7 +147,7 @@ class NormDrawing:
             if x + 26 + text_width(words, 11) > self.right:
                 x, base = float(MARGIN), base + 21
             name, look, sign = LOOKS[state]
-            fill = look.fill if look.pattern == "plain" else f"url(#{self.id}-{name})"
+            fill = look.fill if look.pattern == "plain" else f"url(#{NAME}-{name})"
             edge = {"stroke": look.pattern_ink, "stroke_width": 0.8}
             drawn.append(element("rect", x=x, y=base - 11, width=20, height=14, rx=1.5, fill=fill, **edge))
             halo = {"stroke": look.fill, "stroke_width": 3, "paint_order": "stroke"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from lab_utils.render import palette
 from lab_utils.render.frame import frame
@@ -29,11 +28,6 @@ class Picture:
         return {"image/svg+xml": self.svg, "text/plain": self.words}
 
 
-def picture_id(*content: object) -> str:
-    """A name for the picture's patterns, made from what it shows: pictures can share a page."""
-    return "p" + sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-
-
 def card(
     title: str, subtitle: str, body: Iterable[str], width: float, height: float, *, described: str,
     definitions: Sequence[str] = (),
@@ -43,9 +37,7 @@ def card(
     if subtitle:
         head.append(text(subtitle, MARGIN, 45, fill=palette.QUIET_INK))
     inside = [*([element("defs", *definitions)] if definitions else []), "\n".join([*head, *body])]
-    name = picture_id(title, subtitle, described)
-    svg = frame(width, height, f"{title}. {subtitle}", described, name, *inside)
-    return Picture(svg, described)
+    return Picture(frame(width, height, f"{title}. {subtitle}", described, *inside), described)
 
 
 def arrow(points: Sequence[tuple[float, float]], **look: str | float) -> str:

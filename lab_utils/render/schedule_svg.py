@@ -10,9 +10,9 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.legend import MEANING
 from lab_utils.render.looks import STRONG
-from lab_utils.render.picture import MARGIN, Picture, card, picture_id
+from lab_utils.render.picture import MARGIN, Picture, card
 from lab_utils.render.schedule_gaps import amount
-from lab_utils.render.svg import element, pattern, text, text_width
+from lab_utils.render.svg import NAME, element, pattern, text, text_width
 from lab_utils.schedule.draft import KINDS, Draft
 
 WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
@@ -27,7 +27,7 @@ def schedule_picture(
 
     peaks   for each rank what it holds at most, in micro-batches of a full stage, of which `limit` are allowed
     """
-    drawing = _Drawing(draft, start, end, picture_id(described, draft.orders, start.tolist()))
+    drawing = _Drawing(draft, start, end)
     bottom = TOP + draft.ranks * drawing.row
     body = [
         *_numbers(facts), *drawing.axis(bottom), *drawing.rows(), *_peaks(peaks, limit, drawing.row),
@@ -37,8 +37,8 @@ def schedule_picture(
 
 
 class _Drawing:
-    def __init__(self, draft: Draft, start: np.ndarray, end: np.ndarray, name: str) -> None:
-        self.draft, self.start, self.end, self.name = draft, start, end, name
+    def __init__(self, draft: Draft, start: np.ndarray, end: np.ndarray) -> None:
+        self.draft, self.start, self.end = draft, start, end
         self.makespan = float(end.max(initial=0.0))
         self.scale = (RIGHT - LEFT) / (self.makespan or 1.0)
         self.row = 30 if draft.ranks <= 8 else 20 if draft.ranks <= 16 else 14
@@ -47,11 +47,11 @@ class _Drawing:
 
     def definitions(self) -> list[str]:
         looks = {kind: palette.COMPUTES[kind] for kind in self.used}
-        return [pattern(f"{self.name}-{kind}", look) for kind, look in looks.items() if look.pattern != "plain"]
+        return [pattern(f"{NAME}-{kind}", look) for kind, look in looks.items() if look.pattern != "plain"]
 
     def paint(self, kind: str) -> str:
         look = palette.COMPUTES[kind]
-        return look.fill if look.pattern == "plain" else f"url(#{self.name}-{kind})"
+        return look.fill if look.pattern == "plain" else f"url(#{NAME}-{kind})"
 
     def axis(self, bottom: float) -> Iterator[str]:
         for at in _ticks(self.makespan):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lab_utils.render import palette
 from lab_utils.render.looks import STRONG
-from lab_utils.render.picture import MARGIN, Picture, card, picture_id
+from lab_utils.render.picture import MARGIN, Picture, card
 from lab_utils.render.shard_map_cards import WIDTH, Cards
 from lab_utils.render.shard_map_looks import INKS, WHOLE, paint, patterns, swatch
 from lab_utils.render.shard_map_strips import Strips, short
@@ -23,24 +23,23 @@ BAR = "A bar is as long as the bytes that a rank keeps."
 
 def shard_map(shards: Shards, kind: Kind, hover: bool = True) -> Picture:
     """The picture of `Shards(ranks.run(…))` with the tensors of one kind; the same holdings give the same bytes."""
-    name = picture_id(kind, *shards.ranks, *shards.axes)
-    cards = Cards(shards, 62, name, hover)
-    strips = Strips(shards, kind, cards.bottom + 38, name, hover)
+    cards = Cards(shards, 62, hover)
+    strips = Strips(shards, kind, cards.bottom + 38, hover)
     said = short(sentence(shards, kind), WIDTH - 2 * MARGIN, 12.5)
     body = [
         *cards.draw(kind), text(said, MARGIN, cards.bottom + 26, font_size=12.5, font_weight=600), *strips.draw(),
-        *_legend(shards, kind, strips, name, cards.few),
+        *_legend(shards, kind, strips, cards.few),
     ]  # fmt: skip
     return card(
         TITLE, headline(shards), body, WIDTH, strips.bottom + 58, described=words(shards, kind),
-        definitions=patterns(name, shards.kinds),
+        definitions=patterns(shards.kinds),
     )  # fmt: skip
 
 
-def _legend(shards: Shards, kind: Kind, strips: Strips, name: str, outlined: bool) -> Iterator[str]:
+def _legend(shards: Shards, kind: Kind, strips: Strips, outlined: bool) -> Iterator[str]:
     """What paints mean, from left to right, then how to read a box."""
     base, x = strips.bottom + 24, float(MARGIN)
-    for fill, ink, meaning in _meanings(shards, kind, name, outlined):
+    for fill, ink, meaning in _meanings(shards, kind, outlined):
         yield swatch(x, base - 4, fill, ink)
         yield text(meaning, x + 22, base)
         x += 42 + 0.9 * text_width(meaning, 11)
@@ -49,13 +48,13 @@ def _legend(shards: Shards, kind: Kind, strips: Strips, name: str, outlined: boo
     yield text(foot, MARGIN, base + 19, fill=palette.QUIET_INK)
 
 
-def _meanings(shards: Shards, kind: Kind, name: str, outlined: bool) -> Iterator[tuple[str, str, str]]:
+def _meanings(shards: Shards, kind: Kind, outlined: bool) -> Iterator[tuple[str, str, str]]:
     ink = INKS[kind][0]
     if kind == "activation":
         yield ink, ink, "kept by this rank for its backward"
     else:
         yield ink, ink, "on this rank alone"
-        yield paint(name, kind, True), ink, "on other ranks too"
+        yield paint(kind, True), ink, "on other ranks too"
         yield WHOLE["fill"], WHOLE["stroke"], "the whole" if outlined else "the whole tensor"
     if any(row.differ for row in shards.rows(kind)):
         yield "#ffffff", STRONG, "≠ copies that differ"

@@ -22,8 +22,8 @@ QUIET = {"fill": palette.QUIET_INK}
 class Cards:
     """Lays the cards out: blocks of ranks that share all axes but the last, each under its name."""
 
-    def __init__(self, shards: Shards, top: float, name: str, hover: bool) -> None:
-        self.shards, self.top, self.name, self.hover = shards, top, name, hover
+    def __init__(self, shards: Shards, top: float, hover: bool) -> None:
+        self.shards, self.top, self.hover = shards, top, hover
         self.few = len(shards) <= FEW
         self.blocks = _blocks(shards)
         self.legend_at = None if self.few else top + 8
@@ -140,7 +140,7 @@ class Cards:
         edge = {"stroke": INKS[one.kind][0], "stroke_width": 0.8}
         for start, width, fill in ((0.0, shared, True), (shared, alone, False)):
             if width:
-                look = edge | ink | {"fill": paint(self.name, one.kind, fill)}
+                look = edge | ink | {"fill": paint(one.kind, fill)}
                 yield element("rect", x=left + start, width=max(0.8, width), **look)
 
     def _words(self, at: int, one: Sum) -> tuple[str, str]:

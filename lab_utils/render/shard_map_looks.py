@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lab_utils.render import palette
 from lab_utils.render.palette import Look
-from lab_utils.render.svg import element, pattern
+from lab_utils.render.svg import NAME, element, pattern
 from lab_utils.timeline.holdings import Kind
 
 # Okabe and Ito's hues again, darkened where they are to stand on white; light tints for the stripes' ground.
@@ -21,20 +21,18 @@ INKS: dict[Kind, tuple[str, str]] = {
 WHOLE = {"fill": "#ffffff", "stroke": "#a5a8a4", "stroke_width": 0.8}
 
 
-def patterns(name: str, kinds: Iterable[Kind]) -> list[str]:
-    """The stripes of these kinds, under names that begin with the picture's."""
-    return [
-        pattern(_pattern_name(name, kind), Look(INKS[kind][1], "stripes", INKS[kind][0], palette.INK)) for kind in kinds
-    ]
+def patterns(kinds: Iterable[Kind]) -> list[str]:
+    """The stripes of these kinds."""
+    return [pattern(_pattern_name(kind), Look(INKS[kind][1], "stripes", INKS[kind][0], palette.INK)) for kind in kinds]
 
 
-def paint(name: str, kind: Kind, shared: bool) -> str:
+def paint(kind: Kind, shared: bool) -> str:
     """What to fill with: `shared` where another rank has the same."""
-    return f"url(#{_pattern_name(name, kind)})" if shared else INKS[kind][0]
+    return f"url(#{_pattern_name(kind)})" if shared else INKS[kind][0]
 
 
-def _pattern_name(name: str, kind: Kind) -> str:
-    return f"{name}-{kind.replace(' ', '-')}"
+def _pattern_name(kind: Kind) -> str:
+    return f"{NAME}-{kind.replace(' ', '-')}"
 
 
 def swatch(x: float, y: float, fill: str, ink: str) -> str:

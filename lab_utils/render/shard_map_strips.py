@@ -28,8 +28,8 @@ Part = tuple[Box, bool]  # the box, and whether another rank has the same
 class Strips:
     """The rows of one kind from `top` on."""
 
-    def __init__(self, shards: Shards, kind: Kind, top: float, name: str, hover: bool) -> None:
-        self.shards, self.kind, self.name, self.hover = shards, kind, name, hover
+    def __init__(self, shards: Shards, kind: Kind, top: float, hover: bool) -> None:
+        self.shards, self.kind, self.hover = shards, kind, hover
         self.rows = shards.rows(kind)
         self.head, self.top = top, top + 22
         self.row = 26.0 if len(self.rows) <= 8 else 22.0 if len(self.rows) <= 20 else 19.0
@@ -95,7 +95,7 @@ class Strips:
             boxes = [box for box, others in parts if others == shared]
             if boxes:
                 path = "".join(_box_path(box, x, y, self.cell, height) for box in boxes)
-                ink = {"fill": paint(self.name, self.kind, shared), "pointer_events": "none"}
+                ink = {"fill": paint(self.kind, shared), "pointer_events": "none"}
                 stroke = {"stroke": INKS[self.kind][0], "stroke_width": 0.6} if shared else {}
                 yield element("path", d=path, **ink, **stroke)
         if rank in row.differ:

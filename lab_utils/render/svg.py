@@ -9,6 +9,9 @@ from lab_utils.render.palette import Look
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+# Begins every id inside a picture until `frame` has all that is drawn; of Unicode's private use, so in nobody's words.
+NAME = "\ue000"
+
 NARROW, WIDE = frozenset("fijlrtI.,:;'|!·()[] "), frozenset("mwMW@%")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from lab_utils.render.legend import legend, rows
 from lab_utils.render.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.render.memory_strip import Strips
 from lab_utils.render.phases import Bands
-from lab_utils.render.svg import element, pattern, text, text_width, tip
-from lab_utils.timeline.span import Columns
+from lab_utils.render.svg import NAME, element, pattern, text, text_width, tip
 from lab_utils.timeline.summary import headline, summary
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.units import percent_text, time_text
@@ -39,7 +37,6 @@ class _Drawing:
         self.timeline, self.hover = timeline, hover
         self.layout: Layout = layout(timeline)
         self.scale = (PLOT_RIGHT - PLOT_LEFT) / (timeline.makespan_s or 1.0)
-        self.id = "tl" + _digest(timeline)[:8]
         self.op_paints = op_paints(timeline.ops)
         kinds = {PAINTS[number] for number in set(self.op_paints.tolist()) - {NO_PAINT}}
         self.paints = kinds or set(palette.ACTIVITIES)  # a schedule is all computing
@@ -54,16 +51,16 @@ class _Drawing:
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
         about, described = headline(self.timeline), summary(self.timeline)
-        return frame(WIDTH, height, about, described, self.id, self._definitions(), "\n".join(body))
+        return frame(WIDTH, height, about, described, self._definitions(), "\n".join(body))
 
     def _paint(self, name: str) -> str:
         look = palette.PAINTS[name]
-        return look.fill if look.pattern == "plain" else f"url(#{self.id}-{name})"
+        return look.fill if look.pattern == "plain" else f"url(#{NAME}-{name})"
 
     def _definitions(self) -> str:
         looks = {name: palette.PAINTS[name] for name in palette.PAINTS if name in self.paints}
         looks = {name: look for name, look in looks.items() if look.pattern != "plain"}
-        return element("defs", *(pattern(f"{self.id}-{name}", look) for name, look in looks.items()))
+        return element("defs", *(pattern(f"{NAME}-{name}", look) for name, look in looks.items()))
 
     def _header(self) -> Iterator[str]:
         t = self.timeline
@@ -147,11 +144,3 @@ class _Drawing:
         halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
         return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
-
-
-def _digest(timeline: Timeline) -> str:
-    """Of all that is drawn: pictures in one page must not share names."""
-    found = sha256(repr((timeline.kind, timeline.world_size, timeline.phases)).encode("utf-8", "backslashreplace"))
-    for name in Columns.__slots__:
-        found.update(np.ascontiguousarray(getattr(timeline.columns, name)))
-    return found.hexdigest()
