@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lab_utils.timeline.gradients import Piece
@@ -23,7 +23,8 @@ class Held:
     dtype    "float32"
     bytes    that the piece takes
     slot     of optimizer state, which: "exp_avg"
-    content  a checksum of the piece; None where nobody is to compare it
+    content  a checksum of the piece, for comparing copies and not for showing: its values' last digits depend on the
+             processor. None where nobody is to compare it
     """
 
     kind: Kind
@@ -33,7 +34,7 @@ class Held:
     dtype: str
     bytes: int
     slot: str = ""
-    content: int | None = None
+    content: int | None = field(default=None, repr=False)
 
     @property
     def numel(self) -> int:
