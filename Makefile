@@ -75,7 +75,9 @@ unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)
 	$(if $(ARGS),,$(PY) -m pytest -q tests/test_soak.py)  # random faults have the machine to themselves
 
+# They round as an older processor does: what is stored must not depend on the processor that it was made on.
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
+	ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=generic \
 	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=120 -n 2 --dist loadfile labs
 
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
