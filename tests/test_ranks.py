@@ -15,6 +15,7 @@ from rank_processes import GONE_S, assert_gone, folders, started_by
 
 from lab_utils import start_ranks
 from lab_utils.ranks import RankError, Ranks, reaper
+from lab_utils.ranks.checks import threads_per_rank
 from lab_utils.timeline import Trace
 
 # A notebook's kernel in small: it starts ranks, runs and records on them, fails on them, and never loads torch.
@@ -210,7 +211,8 @@ def test_the_stock_launcher_serves_too() -> None:
         np.testing.assert_array_equal(ranks.run(all_sum, np.ones(3)), np.full((2, 3), 2.0))
         assert len(ranks.record(all_sum, np.ones(1)).collectives()) == 1
         assert [status.alive for status in ranks.status()] == [True, True]
-        assert ranks.run(lambda: os.environ["OMP_NUM_THREADS"]) == ["1", "1"]
+        threads = os.environ.get("OMP_NUM_THREADS", str(threads_per_rank(2)))
+        assert ranks.run(lambda: os.environ["OMP_NUM_THREADS"]) == [threads, threads]
     assert_gone(processes)
 
 

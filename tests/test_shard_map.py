@@ -189,7 +189,7 @@ def test_the_widget_has_a_picture_a_kind() -> None:
 def test_what_tensors_hold_is_not_in_the_picture() -> None:
     """Their last digits depend on the processor: only whether copies are equal is told."""
     ranks = sample(zero=1)
-    others = [replace(rank, held=tuple(replace(held, content=held.content + 1) for held in rank.held)) for rank in ranks]
+    others = [replace(r, held=tuple(replace(held, content=held.content + 1) for held in r.held)) for r in ranks]
     assert ShardMap(others).pages == ShardMap(ranks).pages and repr(others) == repr(ranks) and others != ranks
     ids = [set(re.findall(r'id="([^"]+)"', page[2])) for page in ShardMap(ranks).pages]
     assert all(ids) and len(set.union(*ids)) == sum(map(len, ids))  # pictures can share a page
