@@ -181,7 +181,7 @@ def check_gloo() -> Finding:
 
 
 def _start(program: str, environ: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", program], env=environ, text=True, stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", program], env=environ, encoding="utf-8", stderr=subprocess.PIPE)
 
 
 def check_cores() -> Finding:

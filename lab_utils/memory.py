@@ -37,7 +37,7 @@ def tightest_cgroup(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> Cgroup |
     if not own.exists():
         return None  # not Linux
     found = []
-    for line in own.read_text().splitlines():
+    for line in own.read_text(encoding="utf-8").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             names, mount = ("memory.max", "memory.current", "inactive_file"), cgroups
@@ -55,11 +55,11 @@ def _read(folder: Path, limit_name: str, used_name: str, cache_name: str) -> Cgr
     limit_file = folder / limit_name
     if not limit_file.exists():
         return None
-    limit = limit_file.read_text().strip()
+    limit = limit_file.read_text(encoding="utf-8").strip()
     if limit == "max" or int(limit) >= NO_LIMIT_BYTES:
         return None
-    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    used = int((folder / used_name).read_text()) - int(stat.get(cache_name, 0))
+    stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+    used = int((folder / used_name).read_text(encoding="utf-8")) - int(stat.get(cache_name, 0))
     return Cgroup(int(limit), max(0, used))
 
 

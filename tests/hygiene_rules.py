@@ -116,6 +116,25 @@ def code_complaints(text: str) -> Iterator[str]:
             yield f"line {node.lineno} catches everything, even an interrupt"
 
 
+def encoding_complaints(text: str) -> Iterator[str]:
+    """Text that is read or written in whatever encoding the machine's locale has."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and _opens_text(node) and all(word.arg != "encoding" for word in node.keywords):
+            yield f'line {node.lineno} opens text without an encoding: encoding="utf-8"'
+
+
+def _opens_text(call: ast.Call) -> bool:
+    owner, _, name = ast.unparse(call.func).rpartition(".")
+    words = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    if name in ("read_text", "write_text") or words.get("text") is True:
+        return True
+    given = [words.get("mode"), *(getattr(argument, "value", None) for argument in call.args)]
+    mode = next((each for each in given if re.fullmatch(r"[rwxabt+]+", str(each))), None)
+    if name in ("TemporaryFile", "NamedTemporaryFile", "fdopen"):
+        return mode is not None and "b" not in mode
+    return name == "open" and owner not in ("os", "self") and "b" not in (mode or "r")
+
+
 def _does_nothing(statement: ast.stmt) -> bool:
     constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     return isinstance(statement, ast.Pass) or constant

@@ -43,7 +43,7 @@ def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
         [sys.executable, "-m", "lab_utils", "lab", "--no-browser", "--ServerApp.port=0",
          f"--IdentityProvider.token={TOKEN}"],
         cwd=folder, env=os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     try:
         yield _address(server)
@@ -60,7 +60,7 @@ def write_theme(folder: Path, dark: bool) -> None:
 def _write_settings(folder: Path, extension: str, name: str, content: dict[str, Any]) -> None:
     plugin = folder / "settings" / "@jupyterlab" / extension
     plugin.mkdir(parents=True, exist_ok=True)
-    (plugin / f"{name}.jupyterlab-settings").write_text(json.dumps(content))
+    (plugin / f"{name}.jupyterlab-settings").write_text(json.dumps(content), encoding="utf-8")
 
 
 def _address(server: subprocess.Popen) -> str:

@@ -31,7 +31,7 @@ def start(arguments: Sequence[str], home: Path, **options: Any) -> subprocess.Po
     environ |= {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONUNBUFFERED": "1"}
     line = [sys.executable, "-m", "lab_utils", "lab", *arguments]
     return subprocess.Popen(
-        line, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
+        line, cwd=ROOT, env=environ, encoding="utf-8", stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
     )
 
 

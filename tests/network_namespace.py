@@ -52,7 +52,7 @@ def report() -> dict[str, Any]:
     answers    {port: "answered" or an error} of every one from 1 to 65535 that does not refuse the other namespace
     control    a port at which a server listens on all addresses
     """
-    done = subprocess.run([*_unshare(), sys.executable, __file__, "lab"], capture_output=True, text=True)
+    done = subprocess.run([*_unshare(), sys.executable, __file__, "lab"], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise AssertionError(f"the program in the namespace failed: {done.stderr[-3000:]}")
     return json.loads(done.stdout)
@@ -63,7 +63,7 @@ def _unshare() -> list[str]:
     said = []
     for line in (OWN_USER, OWN_NETWORK):
         try:
-            tried = subprocess.run([*line, "true"], capture_output=True, text=True)
+            tried = subprocess.run([*line, "true"], capture_output=True, encoding="utf-8")
         except FileNotFoundError:
             raise AssertionError("there is no unshare command: network namespaces need Linux and util-linux") from None
         if tried.returncode == 0:
@@ -98,7 +98,7 @@ def _home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as home:
         settings = Path(home, ".jupyter", "jupyter_server_config.py")
         settings.parent.mkdir()
-        settings.write_text(OPEN_TO_ALL)
+        settings.write_text(OPEN_TO_ALL, encoding="utf-8")
         yield Path(home)
 
 
@@ -106,7 +106,7 @@ def _home() -> Iterator[Path]:
 def _knocker() -> Iterator[Any]:
     """A process in a second namespace, at the other end of a cable; call it to learn which ports answer there."""
     line = [*OWN_NETWORK, sys.executable, __file__, "knock"]
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout.readline() == "there\n"
         _lay_cable("lab", "knocker", process.pid)
         _up("lab", LAB)

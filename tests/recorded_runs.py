@@ -38,7 +38,7 @@ class Recorder:
         (self.folder / "tmp").mkdir(exist_ok=True)
         env = {**os.environ, "TMPDIR": str(self.folder / "tmp"), "OMP_NUM_THREADS": "1", **environ}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(line, cwd=TESTS.parent, env=env, text=True, **pipes)
+        return subprocess.Popen(line, cwd=TESTS.parent, env=env, encoding="utf-8", **pipes)
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
         """Exit status, what the program printed, what it and the command said; nothing is left of either."""

@@ -154,7 +154,7 @@ def test_repeats_table_and_json(registry: dict, tmp_path: Path, capsys: pytest.C
     assert lines[1].split() == f"first 4.00 s (4.00–4.00) {beside} ≤ 3 × met".split()
     assert lines[2].startswith("second  8.00 MB (7.00–9.00)")
     assert "[2/2] second: may stop" in said.err
-    one, two = json.loads(file.read_text())["figures"]
+    one, two = json.loads(file.read_text(encoding="utf-8"))["figures"]
     assert (one["name"], one["met"], one["target"]) == ("first", True, {"most": 3, "of": "ratio"})
     assert one["ratio"]["median"] == 2.0
     assert [sample["measured"] for sample in two["samples"]] == [7.0, 9.0, 7.0, 9.0]
@@ -187,12 +187,12 @@ def test_an_interrupt_keeps_what_was_measured(
     first, second, third = capsys.readouterr().out.splitlines()[1:4]
     assert first.endswith("  met") and "7.00 MB" in second and third.endswith("not measured")
     assert steps == ["cleaned up"]
-    assert [len(each["samples"]) for each in json.loads(file.read_text())["figures"]] == [3, 1, 0]
+    assert [len(each["samples"]) for each in json.loads(file.read_text(encoding="utf-8"))["figures"]] == [3, 1, 0]
 
 
 def test_ctrl_c_ends_programs_and_shows_the_table(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "lab_utils", "bench", "--only", "start", "run"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as bench:
         said = next(line for line in bench.stderr if line.startswith("[1/2] start"))
         started = psutil.Process(bench.pid).children(recursive=True)
         bench.send_signal(signal.SIGINT)

@@ -147,7 +147,7 @@ def test_chapters_are_run_in_their_own_folder(
     assert list(registry) == ["chapter-00_good", "chapter-01_bad"]
     good, bad = registry.values()
     assert [sample.measured > 0 for sample in good.round()] == [True]
-    assert (tmp_path / "seen").read_text() == "ran here"
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == "ran here"
     with pytest.raises(RuntimeError, match="exit status 1: ZeroDivisionError: division by zero"):
         list(bad.round())
 

@@ -74,7 +74,7 @@ def test_a_long_row_keeps_what_names_the_op(tmp_path_factory, length: int, lette
 
 def test_a_reader_never_sees_half_a_row(board: Board, tmp_path: Path) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "board")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(tmp_path / "board")], stdout=subprocess.PIPE, encoding="utf-8"
     )
     try:
         assert writer.stdout.readline() == "writing\n"

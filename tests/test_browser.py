@@ -68,7 +68,7 @@ def test_the_table_of_ranks_changes_while_a_cell_runs(lab: Lab, tmp_path: Path) 
         assert card.evaluate(LIGHTER) > 100
         assert_meeting_is_seen(card)
         screenshot(page, "ranks_status_dark")
-        gate.write_text("")
+        gate.write_text("", encoding="utf-8")
         expect(card.get_by_role("status")).to_have_text(IDLE)
         expect(prompt).to_have_text("[3]:")
 

@@ -99,7 +99,7 @@ def test_a_container_with_room_for_none(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_torch_is_missing() -> None:
-    run = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, encoding="utf-8")
     assert run.returncode == 0, run.stderr
     sentence, children = run.stdout.splitlines()
     assert sentence == (

@@ -49,7 +49,7 @@ def test_a_file_is_read_whatever_its_suffix(tmp_path: Path):
 def test_a_folder_is_read_in_order_and_hidden_and_binary_files_are_left_out(tmp_path: Path):
     for name, text in {"b.txt": "B", "a/z.md": "AZ", "a.py": "A", ".git/c.txt": "no", ".d.txt": "no"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
     assert load(tmp_path) == "AZ\n\nA\n\nB"
 
@@ -126,7 +126,7 @@ def test_bpe_is_the_same_in_every_process_and_forks_in_silence():
         "print(hashlib.sha256(merges.encode()).hexdigest(), end='')"
     )
     salted = os.environ | {"PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=salted)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, env=salted)
     assert done.stderr == ""
     assert done.stdout == hashlib.sha256(TRAINED.tokenizer.to_str().encode()).hexdigest()
 

@@ -111,6 +111,6 @@ def test_the_same_program_under_torchrun(tmp_path: Path) -> None:
     (text := tmp_path / "text.txt").write_text(corpus.load()[:60_000], encoding="utf-8")
     program = [*TORCHRUN, "-m", "lab_utils.strategies.data.train", "--steps", "3", "--text", str(text)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    run = subprocess.run(program, capture_output=True, text=True, env=environment)
+    run = subprocess.run(program, capture_output=True, encoding="utf-8", env=environment)
     assert run.returncode == 0, run.stderr
     assert re.match(r"loss 7\.\d{3} → 7\.\d{3}, held out [67]\.\d{3} nats a token\nThe ", run.stdout), run.stdout

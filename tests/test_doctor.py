@@ -22,7 +22,7 @@ SCREEN_LINES = 24
 def report(python: str | Path = sys.executable, **environ: str) -> tuple[int, dict[str, str], str]:
     """Exit status, {name: line with its mend}, and the whole text of `python -m lab_utils doctor`."""
     line = [python, "-m", "lab_utils", "doctor"]
-    done = subprocess.run(line, cwd=ROOT, env={**os.environ, **environ}, text=True, capture_output=True)
+    done = subprocess.run(line, cwd=ROOT, env={**os.environ, **environ}, encoding="utf-8", capture_output=True)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) <= SCREEN_LINES
     rows = re.findall(r"^[✓✗–] .*(?:\n +→ .*)?", done.stdout, re.MULTILINE)
@@ -61,7 +61,7 @@ def test_a_bare_python(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("failure", ["ImportError('no libgomp.so.1')", "OSError('libcudart.so.13: cannot open')"])
 def test_a_torch_that_cannot_be_imported(failure: str, tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text(f"raise {failure}\n")
+    (tmp_path / "torch.py").write_text(f"raise {failure}\n", encoding="utf-8")
     status, rows, text = report(PYTHONPATH=str(tmp_path))
     assert status == 1
     assert rows["torch"].startswith("✗ torch        cannot be imported: ")
@@ -86,7 +86,7 @@ def test_gloo_that_cannot_talk_is_told_and_leaves_no_process(monkeypatch: pytest
             await_file(Path(re.search(r"'(.*)'", program)[1]))  # it waits for the other
             return rank
         line = [sys.executable, "-c", sleeper]
-        return subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
     monkeypatch.setattr(doctor, "_start", one_rank_only)
     finding = doctor.check_gloo()

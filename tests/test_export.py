@@ -157,7 +157,7 @@ def test_the_same_timeline_gives_the_same_bytes_also_compressed_and_in_small_par
 )
 def test_the_rules_catch_a_broken_file(change, complaint: str, tmp_path: Path) -> None:
     to_perfetto(trace(*[[all_reduce(r, 0, r, r, 9.0)] for r in range(2)]).timeline(), tmp_path / "trace.json")
-    content = json.loads((tmp_path / "trace.json").read_text())
+    content = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))
     assert list(complaints(content)) == []
     change(content["traceEvents"])
     assert any(complaint in found for found in complaints(content))
@@ -167,7 +167,7 @@ def test_the_rules_catch_a_broken_file(change, complaint: str, tmp_path: Path) -
 def test_csv_has_a_line_a_span_and_units_in_its_names(sample: str, tmp_path: Path) -> None:
     timeline = SAMPLES[sample]()
     to_csv(timeline, tmp_path / "spans.csv")
-    with (tmp_path / "spans.csv").open(newline="") as file:
+    with (tmp_path / "spans.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == COLUMNS
     assert len(lines) == len(timeline.spans)
@@ -180,5 +180,5 @@ def test_csv_has_a_line_a_span_and_units_in_its_names(sample: str, tmp_path: Pat
 
 def test_ops_that_know_nothing_leave_their_cells_empty(tmp_path: Path) -> None:
     to_csv(trace([Op(0, "compute", "compute", issue_s=0.0, done_s=1.0)]).timeline(), tmp_path / "spans.csv")
-    line = (tmp_path / "spans.csv").read_text().splitlines()[1]
+    line = (tmp_path / "spans.csv").read_text(encoding="utf-8").splitlines()[1]
     assert line == "0,own,0,compute,0.0,1.0,1.0,0,compute,compute,,0,0,0,0,0,,,,0,,,,"

@@ -37,7 +37,9 @@ def ruff_names(program: str) -> subprocess.CompletedProcess[str]:
         "--output-format",
         "concise",
     ]
-    return subprocess.run([*line, "--stdin-filename", "ranks.py", "-"], input=program, text=True, capture_output=True)
+    return subprocess.run(
+        [*line, "--stdin-filename", "ranks.py", "-"], input=program, encoding="utf-8", capture_output=True
+    )
 
 
 def test_there_are_notebooks() -> None:
@@ -59,7 +61,8 @@ def test_names_in_ranks_cells(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PYTHON_FILES, ids=relative)
 def test_code(path: Path) -> None:
-    assert list(rules.code_complaints(path.read_text(encoding="utf-8"))) == []
+    text = path.read_text(encoding="utf-8")
+    assert [*rules.code_complaints(text), *rules.encoding_complaints(text)] == []
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=relative)
@@ -88,7 +91,7 @@ def test_the_package_leaves_torch_unloaded() -> None:
     rooms = [room for room in [*sorted(rules.PURE_ROOMS), "ranks", "widgets", "exercises"] if _exists(room)]
     names = ", ".join(["lab_utils", *(f"lab_utils.{room}" for room in rooms)])
     program = f"import sys, {names}; print('torch' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True) == "False\n"
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, encoding="utf-8") == "False\n"
 
 
 def _exists(room: str) -> bool:
@@ -159,6 +162,26 @@ def test_an_undefined_name_in_a_ranks_cell_is_caught() -> None:
 )
 def test_bad_code_is_caught(text: str, complaint: str) -> None:
     assert complaint in "\n".join(rules.code_complaints(text))
+
+
+@pytest.mark.parametrize(
+    ("call", "caught"),
+    [
+        ("open(path)", True),
+        ("path.open('a')", True),
+        ("path.read_text(errors='replace')", True),
+        ("subprocess.run(line, text=True)", True),
+        ("TemporaryFile('w+')", True),
+        ("open(path, 'rb')", False),
+        ("path.open(mode='r+b')", False),
+        ("path.read_text(encoding='utf-8')", False),
+        ("subprocess.run(line, encoding='utf-8')", False),
+        ("TemporaryFile()", False),
+        ("os.open(path, os.O_RDONLY)", False),
+    ],
+)
+def test_text_without_an_encoding_is_caught(call: str, caught: bool) -> None:
+    assert bool(list(rules.encoding_complaints(call))) is caught
 
 
 @pytest.mark.parametrize(

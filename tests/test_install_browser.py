@@ -33,7 +33,7 @@ class Machine:
 
     def command(self, name: str, body: str) -> None:
         program = self.path / name
-        program.write_text(f"#!{BASH}\n{body}\n")
+        program.write_text(f"#!{BASH}\n{body}\n", encoding="utf-8")
         program.chmod(0o755)
 
     def debian(self, apt_works: bool) -> None:
@@ -47,7 +47,7 @@ class Machine:
     def run(self) -> subprocess.CompletedProcess[str]:
         environ = {**os.environ, "PATH": str(self.path), "PLAYWRIGHT_BROWSERS_PATH": str(self.cache)}
         line = [BASH, SCRIPT, self.path / "python"]
-        return subprocess.run(line, cwd=ROOT, env=environ, text=True, capture_output=True)
+        return subprocess.run(line, cwd=ROOT, env=environ, encoding="utf-8", capture_output=True)
 
 
 @pytest.fixture
@@ -59,16 +59,16 @@ def test_a_browser_that_is_there_is_left_alone(machine: Machine) -> None:
     machine.debian(apt_works=True)
     machine.command("google-chrome", "exit 0")
     done = machine.run()
-    assert (done.returncode, done.stdout, machine.log.read_text()) == (0, "", "")
+    assert (done.returncode, done.stdout, machine.log.read_text(encoding="utf-8")) == (0, "", "")
 
 
 def test_on_debian_apt_installs_it_once(machine: Machine) -> None:
     machine.debian(apt_works=True)
     assert machine.run().returncode == 0
-    asked = machine.log.read_text().splitlines()
+    asked = machine.log.read_text(encoding="utf-8").splitlines()
     assert asked == ["apt-get -qq update", "apt-get -qq -y --no-install-recommends install chromium"]
     assert machine.run().returncode == 0
-    assert machine.log.read_text().splitlines() == asked
+    assert machine.log.read_text(encoding="utf-8").splitlines() == asked
 
 
 def test_an_apt_that_fails_is_not_passed_over(machine: Machine) -> None:
@@ -82,7 +82,7 @@ def test_elsewhere_playwright_downloads_and_its_failure_is_one_sentence(machine:
     machine.command("sudo", "exit 1")
     done = machine.run()
     assert done.returncode == 1
-    assert machine.log.read_text() == "playwright -m playwright install chromium\n"
+    assert machine.log.read_text(encoding="utf-8") == "playwright -m playwright install chromium\n"
     assert done.stderr == (
         "No Chromium for the browser test: install chromium or google-chrome, then run make test again.\n"
     )

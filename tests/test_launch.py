@@ -63,7 +63,7 @@ def test_chapters_are_trusted_and_what_is_no_notebook_is_named(
     shown = nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg/>"})
     chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picture", outputs=[shown])])
     nbformat.write(chapter, labs / "00_own.ipynb")
-    (labs / "01_broken.ipynb").write_text("{")
+    (labs / "01_broken.ipynb").write_text("{", encoding="utf-8")
     assert not NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
     launch.trust(labs)
     assert NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
@@ -97,6 +97,6 @@ def test_a_port_in_use_is_one_sentence(form: str, tmp_path: Path) -> None:
 def test_another_folder_is_one_sentence(tmp_path: Path) -> None:
     environ_path = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils import launch; "
     line = [sys.executable, "-c", environ_path + "sys.exit(launch.main([]))"]
-    done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True)
+    done = subprocess.run(line, cwd=tmp_path, encoding="utf-8", capture_output=True)
     assert done.returncode == 2
     assert done.stderr == "labs/00_ranks.ipynb is not here: run this in the folder of the repository.\n"

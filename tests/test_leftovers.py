@@ -79,7 +79,7 @@ def test_a_zygote_that_cannot_load_torch(own_temp: Path, monkeypatch: pytest.Mon
     """Such as an installation that is broken: what it said is in the sentence."""
     broken = own_temp / "broken" / "torch"
     broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text('raise ImportError("libtorch_cpu.so: file too short")\n')
+    (broken / "__init__.py").write_text('raise ImportError("libtorch_cpu.so: file too short")\n', encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(broken.parent))
     before = set(below())
     with pytest.raises(StartError) as failed:

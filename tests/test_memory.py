@@ -14,7 +14,7 @@ from lab_utils.memory import Cgroup
 def group(folder: Path, names: tuple[str, str], limit: str, used: int, stat: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip((*names, "memory.stat"), (limit, str(used), stat), strict=True):
-        (folder / name).write_text(text + "\n")
+        (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
@@ -35,7 +35,7 @@ def test_version_2(limits: dict[str, tuple[str, int]], wanted: Cgroup | None, tm
     for folder, (limit, used) in limits.items():
         group(tmp_path / "fs" / folder, V2, limit, used, "anon 1\ninactive_file 100")
     own = tmp_path / "own"
-    own.write_text("0::/pod/box\n")
+    own.write_text("0::/pod/box\n", encoding="utf-8")
     found = memory.tightest_cgroup(tmp_path / "fs", own)
     assert found == wanted
     assert found is None or found.free_bytes == max(0, wanted.limit_bytes - wanted.used_bytes)
@@ -45,7 +45,7 @@ def test_version_2(limits: dict[str, tuple[str, int]], wanted: Cgroup | None, tm
 def test_version_1(limit: str, wanted: Cgroup | None, tmp_path: Path) -> None:
     group(tmp_path / "fs/memory/box", V1, limit, 500, "inactive_file 3\ntotal_inactive_file 50")
     own = tmp_path / "own"
-    own.write_text("5:cpu,cpuacct:/\n4:memory:/box\n")
+    own.write_text("5:cpu,cpuacct:/\n4:memory:/box\n", encoding="utf-8")
     assert memory.tightest_cgroup(tmp_path / "fs", own) == wanted
 
 

@@ -14,7 +14,7 @@ V1 = "9:name=systemd:/\n4:cpu,memory:/lab\n"
 
 def write(file: Path, text: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -32,7 +32,7 @@ def test_new_kills_are_counted_once(tmp_path: Path, groups: str, counter: str) -
     file = write(tmp_path / counter, "low 0\noom 3\noom_kill 5\n")
     kills = MemoryKills(tmp_path / "proc", tmp_path / "cgroup")
     assert kills.new() == 0
-    file.write_text("low 0\noom 9\noom_kill 7\n")
+    file.write_text("low 0\noom 9\noom_kill 7\n", encoding="utf-8")
     assert kills.new() == 2
     assert kills.new() == 0
 
@@ -42,7 +42,7 @@ def test_one_kill_that_several_counters_saw_is_one(tmp_path: Path) -> None:
     files = [write(tmp_path / name, "oom_kill 1\n") for name in ("proc/vmstat", "cgroup/user/lab/memory.events")]
     kills = MemoryKills(tmp_path / "proc", tmp_path / "cgroup")
     for file in files:
-        file.write_text("oom_kill 2\n")
+        file.write_text("oom_kill 2\n", encoding="utf-8")
     assert kills.new() == 1
 
 

@@ -46,12 +46,12 @@ def processes(place: Path, ranks: Ranks) -> set[psutil.Process]:
 def connection(ranks: Ranks, place: Path) -> dict:
     """What a client reads to find the controller and to be let in."""
     (folder,) = folders(place)
-    return json.loads((folder / "profile/security/ipcontroller-lab-client.json").read_text())
+    return json.loads((folder / "profile/security/ipcontroller-lab-client.json").read_text(encoding="utf-8"))
 
 
 def _client(connection: dict, folder: Path, timeout_s: float = ANSWER_S) -> ipp.Client:
     file = folder / "client.json"
-    file.write_text(json.dumps(connection))
+    file.write_text(json.dumps(connection), encoding="utf-8")
     return ipp.Client(str(file), timeout=timeout_s)
 
 
@@ -112,7 +112,7 @@ def test_a_message_with_another_key_is_not_executed(ranks: Ranks, connection: di
 
 
 def _touch(path: str) -> None:
-    open(path, "w").close()
+    open(path, "w", encoding="utf-8").close()
 
 
 @pytest.mark.parametrize("wrong", [None, zmq.curve_keypair()[0].decode()], ids=["no key", "another key"])

@@ -33,7 +33,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make as a person would: the variables of a make above this test are not handed on."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GPU"))}
     line = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(line, cwd=ROOT, env=environ, text=True, capture_output=True)
+    return subprocess.run(line, cwd=ROOT, env=environ, encoding="utf-8", capture_output=True)
 
 
 def asked() -> list[Requirement]:
@@ -112,7 +112,9 @@ def test_binder_start_hands_over_with_the_labs_settings() -> None:
     names = ("OMP_NUM_THREADS", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
     program = f"import os; print(*(os.environ[name] for name in {names}))"
     environ = {**os.environ, "REPO_DIR": str(ROOT), "JUPYTER_CONFIG_PATH": "/theirs", "JUPYTER_PATH": "/theirs"}
-    said = subprocess.check_output([ROOT / "binder/start", sys.executable, "-c", program], env=environ, text=True)
+    said = subprocess.check_output(
+        [ROOT / "binder/start", sys.executable, "-c", program], env=environ, encoding="utf-8"
+    )
     threads, settings, data = said.split()
     assert (threads, settings.split(":")[1], data.split(":")[1]) == ("1", "/theirs", "/theirs")
     assert Path(settings.split(":")[0], "labconfig/default_setting_overrides.json").is_file()
@@ -153,7 +155,7 @@ def torch_chosen(folder: Path, *variables: str) -> str | None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     environ["PIP_CONFIG_FILE"] = os.devnull
     done = subprocess.run(
-        [*line, "--no-index", "--find-links", folder, *arguments], env=environ, text=True, capture_output=True
+        [*line, "--no-index", "--find-links", folder, *arguments], env=environ, encoding="utf-8", capture_output=True
     )
     if done.returncode:
         return None
@@ -224,8 +226,8 @@ def test_the_wheel_holds_what_the_package_needs(tmp_path: Path) -> None:
 
 def test_every_command_is_there() -> None:
     line = [sys.executable, "-m", "lab_utils"]
-    said = subprocess.check_output([*line, "--help"], cwd=ROOT, text=True)
+    said = subprocess.check_output([*line, "--help"], cwd=ROOT, encoding="utf-8")
     assert {"lab", "doctor", "bench"} <= set(said.split())
-    wrong = subprocess.run([*line, "paint"], cwd=ROOT, text=True, capture_output=True)
+    wrong = subprocess.run([*line, "paint"], cwd=ROOT, encoding="utf-8", capture_output=True)
     assert wrong.returncode == 2
     assert "invalid choice: 'paint'" in wrong.stderr

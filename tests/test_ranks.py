@@ -218,7 +218,7 @@ def test_the_stock_launcher_serves_too() -> None:
 
 def test_the_kernel_never_loads_torch() -> None:
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LIGHT_KERNEL], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "error", "-c", LIGHT_KERNEL], capture_output=True, encoding="utf-8", timeout=120
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["[0.5] torch.float32 (1,) True", "False"]

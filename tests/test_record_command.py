@@ -79,7 +79,7 @@ print([op.name for op in recorded.ops if op.kind == "collective"])"""
 def test_a_program_that_cannot_be_started_is_named(recorder: Recorder) -> None:
     status, _, said = recorder.run("no-such-program", "train.py")
     assert (status, said) == (127, "no-such-program cannot be started: No such file or directory.\n")
-    (recorder.folder / "train.py").write_text("")
+    (recorder.folder / "train.py").write_text("", encoding="utf-8")
     status, _, said = recorder.run(str(recorder.folder / "train.py"))
     assert status == 126
     assert said.endswith("cannot be started: Permission denied.\n")
@@ -96,10 +96,10 @@ def test_bad_usage_is_told_before_anything_runs(recorder: Recorder) -> None:
 
 # ---------------------------------------------------------------------- the program's own surroundings
 def test_the_program_sees_its_own_path_and_sitecustomize(recorder: Recorder) -> None:
-    (recorder.folder / "sitecustomize.py").write_text("print('the program\\'s own')")
+    (recorder.folder / "sitecustomize.py").write_text("print('the program\\'s own')", encoding="utf-8")
     look = [sys.executable, "-c", "import sys, sitecustomize; print(sys.path, sitecustomize.__file__)"]
     path = str(recorder.folder)
-    alone = subprocess.run(look, env={**os.environ, "PYTHONPATH": path}, cwd=TESTS.parent, text=True, stdout=-1)
+    alone = subprocess.run(look, env={**os.environ, "PYTHONPATH": path}, cwd=TESTS.parent, encoding="utf-8", stdout=-1)
     # The command runs in the same surroundings, and says so first.
     assert recorder.run(*look, PYTHONPATH=path)[1] == "the program's own\n" + alone.stdout
 
@@ -112,7 +112,7 @@ def test_the_program_needs_no_lab_among_its_packages(recorder: Recorder) -> None
 
 
 def test_a_program_that_cannot_be_recorded_still_runs(recorder: Recorder) -> None:
-    (recorder.folder / "lab_utils.py").write_text("")
+    (recorder.folder / "lab_utils.py").write_text("", encoding="utf-8")
     program = f"import sys; sys.path.insert(0, {str(recorder.folder)!r}); {started('exit', recorder.folder)}"
     status, _, said = recorder.run(sys.executable, "-c", program)
     assert status == 3

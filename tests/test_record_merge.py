@@ -89,5 +89,5 @@ def test_what_a_rank_left_is_read_again_and_its_beginning_replaced(tmp_path: Pat
 
 def test_each_trouble_is_said_once(tmp_path: Path) -> None:
     for process, trouble in enumerate(["no torch", "no torch", "no numpy"]):
-        (tmp_path / f"trouble-{process}").write_text(trouble)
+        (tmp_path / f"trouble-{process}").write_text(trouble, encoding="utf-8")
     assert troubles(tmp_path) == ["no numpy", "no torch"]

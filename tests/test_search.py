@@ -216,6 +216,6 @@ print(json.dumps([found.length, found.schedule.kind.tolist(), found.schedule.mic
 
 
 def test_another_process_finds_the_same() -> None:
-    there = json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], text=True))
+    there = json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], encoding="utf-8"))
     found: Found = search(4, 6, Costs(3, 2, 1, comm=0.3), 3, effort=0.3)
     assert there == [found.length, found.schedule.kind.tolist(), found.schedule.microbatch.tolist()]

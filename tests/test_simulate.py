@@ -237,5 +237,5 @@ def test_another_process_gives_the_same_bits() -> None:
     mine = hashlib.sha256(b"".join(getattr(c, name).tobytes() for name in c.__slots__)).hexdigest()
     other_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     there = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": other_seed}
-    run = subprocess.run([sys.executable, "-c", HASHED], env=there, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", HASHED], env=there, capture_output=True, encoding="utf-8", check=True)
     assert run.stdout.strip() == mine

@@ -68,7 +68,7 @@ def _jupyterlab(folder: Path, token: str) -> Iterator[str]:
     own = {f"JUPYTER_{name}_DIR": str(folder / f".{name.lower()}") for name in ("CONFIG", "DATA", "RUNTIME")}
     own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings")}
     environ = os.environ | own | launch.paths(os.environ)
-    server = subprocess.Popen(line, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(line, cwd=folder, env=environ, stderr=subprocess.PIPE, encoding="utf-8")
     try:
         yield _address(server)
     finally:

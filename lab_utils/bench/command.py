@@ -33,7 +33,7 @@ def main(argv: Sequence[str] = ()) -> int:
     try:
         figures = chosen(given.only)
         if given.json:
-            given.json.open("a").close()  # before minutes of measuring, not after
+            given.json.open("a", encoding="utf-8").close()  # before minutes of measuring, not after
     except (LookupError, OSError) as error:
         parser.error(str(error))
     on = machine()
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] = ()) -> int:
     interrupted = _measure_all(results, given.repeat)
     print(table(results))
     if given.json:
-        given.json.write_text(json.dumps(as_json(results, on), indent=1, ensure_ascii=False) + "\n")
+        given.json.write_text(json.dumps(as_json(results, on), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if interrupted:
         return INTERRUPTED
     return int(any(result.error for result in results))

@@ -21,11 +21,11 @@ def seconds_until_ready(program: str, *arguments: str) -> float:
     Its stdin is then closed and its end awaited. RuntimeError, with its last words, when it fails before.
     """
     # A session of its own: Ctrl-C is ours to pass on, and what it then says goes into the file.
-    with tempfile.TemporaryFile("w+") as words:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
         began_s = time.perf_counter()
         child = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, encoding="utf-8", start_new_session=True,
         )  # fmt: skip
         try:
             line = child.stdout.readline()

@@ -64,7 +64,7 @@ def placed(stages: int, microbatches: int) -> Iterator[Sample]:
 )  # fmt: skip
 def ordered(stages: int, microbatches: int) -> Iterator[Sample]:
     line = [sys.executable, "-c", TORCH, str(stages), str(microbatches)]
-    torch_ms = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    torch_ms = json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout)
     for _ in range(TIMES):
         took_ms, _ = _timed(lambda: schedules.one_f_one_b(stages, microbatches).program)
         yield Sample(took_ms, torch_ms)

@@ -39,7 +39,7 @@ def peak_bytes(pair: str, whose: str, size: Size) -> int:
     program(pair, whose, Size(1, 16, 1))()  # what is loaded on first use is loaded
     before = resident_bytes("VmRSS")
     step = program(pair, whose, size)
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten (Linux, proc(5))
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the highest so far is forgotten (Linux, proc(5))
     for _ in range(3):
         step()
     return resident_bytes("VmHWM") - before
@@ -47,7 +47,7 @@ def peak_bytes(pair: str, whose: str, size: Size) -> int:
 
 def resident_bytes(line: str) -> int:
     """Of this process: VmRSS now, VmHWM at its highest."""
-    found = re.search(rf"^{line}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    found = re.search(rf"^{line}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
     return 1024 * int(found[1])
 
 

@@ -132,5 +132,5 @@ def new_engines(
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
     return " | ".join(lines[-3:]) or "nothing"

@@ -27,7 +27,7 @@ def _counters(proc: Path, cgroups: Path) -> list[Path]:
     """Files with a line "oom_kill N": of this process's control groups (v2 and v1) and of the machine."""
     files = [proc / "vmstat"]
     own = proc / "self" / "cgroup"
-    for line in own.read_text().splitlines() if own.exists() else ():
+    for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             files.append(cgroups / path.lstrip("/") / "memory.events")

@@ -88,7 +88,7 @@ class Zygote:
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, str(_HERE / "zygote.py")],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, encoding="utf-8", start_new_session=True,
                 env=environment,
             )  # fmt: skip
         self.ended: Future[None] = Future()

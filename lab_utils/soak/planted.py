@@ -88,6 +88,6 @@ def _blocks() -> Iterator[object]:
 
 def _data_bytes() -> int:
     """What counts against RLIMIT_DATA."""
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", encoding="utf-8") as status:
         line = next(line for line in status if line.startswith("VmData:"))
     return 1024 * int(line.split()[1])
