@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from lab_utils.timeline.compiled import OPTIONS, compiled
+
 F, B, W = 0, 1, 2
 NEVER = np.inf
 HIGH, LOW, EARLIEST, OLDEST = range(4)  # which of a rank's chunks goes first
 
 MODEL = "int64[:, ::1], int64[::1], float64[:, ::1], float64"  # stages_of, owner, cost, comm
 ROOM = "float64[::1], float64, float64[::1]"  # weight, kept, limit
-OPTIONS = {"cache": True, "nogil": True, "boundscheck": False}
 
 
 @njit("float64(int64, float64, int64, int64)", inline="always", **OPTIONS)
@@ -67,10 +68,7 @@ def _choice(stages, cost, room, limit, live, m, counts, patience, rule, ready, d
     return -1, 0, min(next_b, next_f)
 
 
-@njit(
-    f"boolean({MODEL}, {ROOM}, int64, int64[:, ::1], float64[::1], int64[::1], int64[:, ::1], float64[::1])",
-    **OPTIONS,
-)
+@compiled(f"boolean({MODEL}, {ROOM}, int64, int64[:, ::1], float64[::1], int64[::1], int64[:, ::1], float64[::1])")
 def build(stages_of, owner, cost, comm, weight, kept, limit, microbatches, counts, patience, rule, orders, ends):
     """Let ranks run from event to event; fill orders and when each rank ends. False when it came to a halt.
 

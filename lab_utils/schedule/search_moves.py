@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from lab_utils.schedule.search_kernel import MODEL, NEVER, OPTIONS, ROOM, B, F, W
+from lab_utils.schedule.search_kernel import MODEL, NEVER, ROOM, B, F, W
+from lab_utils.timeline.compiled import OPTIONS, compiled
 
 
-@njit(f"boolean(int64[:, ::1], {MODEL}, int64, float64[:, :, ::1], float64[::1])", **OPTIONS)
+@compiled(f"boolean(int64[:, ::1], {MODEL}, int64, float64[:, :, ::1], float64[::1])")
 def placed(orders, stages_of, owner, cost, comm, microbatches, came, ends):
     """Each op as early as it can; fill ends[ranks]. False when ranks wait for each other in a circle.
 
@@ -49,7 +50,7 @@ def placed(orders, stages_of, owner, cost, comm, microbatches, came, ends):
     return True
 
 
-@njit("float64(int64[::1], int64[::1], float64[::1], float64)", **OPTIONS)
+@compiled("float64(int64[::1], int64[::1], float64[::1], float64)")
 def peak(order, stages, weight, kept):
     """The most that a rank holds in this order of its ops; infinite when a B comes before its F or a W before its B."""
     v = len(stages)
@@ -72,7 +73,7 @@ def _random(state, below):
     return np.int64(state[0] >> np.uint64(33)) % below
 
 
-@njit("void(int64[::1], int64[::1], uint64[::1])", **OPTIONS)
+@compiled("void(int64[::1], int64[::1], uint64[::1])")
 def _move(order, old, state):
     """One op to another place nearby; or all of one kind in a stretch one place to the front or to the back."""
     n = len(order)
@@ -100,14 +101,14 @@ def _move(order, old, state):
                 order[k], order[k + 1] = order[k + 1], code
 
 
-@njit("float64(float64[::1], float64[::1])", **OPTIONS)
+@compiled("float64(float64[::1], float64[::1])")
 def score(ends, offset):
     """What the search makes small: the longest rank, and a little of all others, so that there is a way down."""
     length = ends - offset
     return length.max() + 0.02 * length.mean()
 
 
-@njit(f"float64(int64[:, ::1], {MODEL}, {ROOM}, int64, float64[::1], int64, float64, uint64[::1])", **OPTIONS)
+@compiled(f"float64(int64[:, ::1], {MODEL}, {ROOM}, int64, float64[::1], int64, float64, uint64[::1])")
 def climb(orders, stages_of, owner, cost, comm, weight, kept, limit, microbatches, offset, steps, goal, state):
     """Try moves and keep those that do no harm, until `goal` is reached; the longest end - offset that is left."""
     p, v = stages_of.shape

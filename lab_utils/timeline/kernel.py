@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-# Named, so that importing this module compiles it, or loads what was compiled before: installing does so once.
+from lab_utils.timeline.compiled import compiled
+
 _PROGRAM = "int64[::1], int32[::1], int32[::1], int32[::1], uint8[::1]"
 _TIMES = "float64[::1], float64[::1], float64[::1], float64[::1]"
 
 
-@njit(f"int64[::1]({_PROGRAM}, {_TIMES})", cache=True, nogil=True, boundscheck=False)
+@compiled(f"int64[::1]({_PROGRAM}, {_TIMES})")
 def run(first, cost_class, edge_first, edge_from, edge_class, cost, lag, start_s, end_s):
     """Fill start_s and end_s; returns int64[S], the node that each stream came to: its end, unless it is blocked.
 
