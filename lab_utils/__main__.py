@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib
 import sys
+
+PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": "->", "×": "x", "µ": "u", "≤": "<="})
 
 # command: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
@@ -32,5 +35,20 @@ def main(argv: list[str] | None = None) -> int:
     return importlib.import_module(module).main(words[1:])  # all of it: argparse would take away the first "--"
 
 
+def speak_plainly() -> None:
+    """Let signs that the terminal's encoding lacks come as letters that it has, instead of ending the command."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end].translate(PLAIN)
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end
+
+
 if __name__ == "__main__":
+    speak_plainly()
     sys.exit(main())

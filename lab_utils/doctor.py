@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_utils import memory
+from lab_utils import host, memory
 
 PRESENT, MISSING, OPTIONAL = "✓", "✗", "–"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -184,6 +184,14 @@ def _start(program: str, environ: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", program], env=environ, encoding="utf-8", stderr=subprocess.PIPE)
 
 
+def check_machine() -> Finding:
+    """Loopback, temporary files and open files: what ranks need of any machine, and some configurations lack."""
+    if trouble := host.trouble() or host.files_trouble(CHAPTER_RANKS):
+        what, _, mend = trouble.rpartition(": ")
+        return Finding(MISSING, "machine", what, f"{mend[0].upper()}{mend[1:]}.")
+    return Finding(PRESENT, "machine", "loopback, temporary files and open files for 4 ranks")
+
+
 def check_cores() -> Finding:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores > 1:
@@ -199,6 +207,8 @@ def check_memory() -> Finding:
         free = memory.free_bytes()
     except ImportError:
         return Finding(MISSING, "memory", f"unknown, because psutil is missing{limit}", "Run make lab.")
+    except OSError as error:
+        return Finding(MISSING, "memory", f"unknown, because {error.filename} cannot be read{limit}")
     fits = memory.most_ranks(free)
     found = f"{free / 1e9:.1f} GB free{limit}, room for {fits} ranks"
     if fits >= CHAPTER_RANKS:
@@ -227,7 +237,7 @@ def check_browser() -> Finding:
     return Finding(OPTIONAL, "browser", "no Chromium or Chrome", "Any browser shows the lab; make test installs one.")
 
 
-CHECKS = (check_python, check_packages, check_releases, check_torch, check_cores, check_memory, check_browser)
+CHECKS = (check_python, check_packages, check_machine, check_releases, check_torch, check_cores, check_memory, check_browser)
 
 
 def main(argv: Sequence[str] = ()) -> int:

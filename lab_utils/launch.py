@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from lab_utils import host
+
 SETTINGS = Path(__file__).parent / "jupyter"
 FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
 ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
-LOOPBACK = "127.0.0.1"
 
 
 def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
@@ -43,7 +44,7 @@ def port_is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free, as for JupyterLab
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host.LOOPBACK, port))
         except OSError:
             return False
     return True
@@ -70,12 +71,23 @@ def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
     if not screen:
         line.append("--no-browser")  # JupyterLab then prints the address with its token
     if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a flag that comes twice
-        line.append(f"--ServerApp.ip={LOOPBACK}")  # whatever the user's settings say for other servers
+        line.append(f"--ServerApp.ip={host.LOOPBACK}")  # whatever the user's settings say for other servers
     if root:
         line.append("--allow-root")
     if named_port(arguments) is not None:
         line.append("--ServerApp.port_retries=0")  # a port that was named is that port or an error, not the next one
     return [*line, *arguments]
+
+
+def folders_trouble() -> str:
+    """Why JupyterLab and its kernels cannot keep what they write: connection files, settings, history."""
+    from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+    ipython = os.environ.get("IPYTHONDIR") or "~/.ipython"
+    for folder in (jupyter_runtime_dir(), jupyter_data_dir(), jupyter_config_dir(), os.path.expanduser(ipython)):
+        if why := host.cannot_keep(Path(folder)):
+            return f"{why}: set HOME to a folder of your own, for example `HOME=/tmp/lab make lab`"
+    return ""
 
 
 def trust(folder: Path) -> None:
@@ -102,6 +114,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if port is not None and not port_is_free(port):
         print(f"Port {port} is in use: name another, or none and JupyterLab takes a free one.", file=sys.stderr)
+        return 1
+    if sentence := host.trouble() or folders_trouble():
+        print(f"JupyterLab cannot start: {sentence}.", file=sys.stderr)
         return 1
     trust(FIRST_CHAPTER.parent)
     root = hasattr(os, "geteuid") and os.geteuid() == 0

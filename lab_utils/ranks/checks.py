@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 
-from lab_utils import memory
+from lab_utils import host, memory
 from lab_utils.ranks.errors import StartError
 
 
@@ -22,6 +22,8 @@ def check_request(ranks: object, timeout_s: object = 30.0) -> int:
         raise StartError(
             f"torch is not installed for {sys.executable}: run `make lab` once, or `pip install torch` there"
         )
+    if trouble := host.trouble() or host.files_trouble(ranks):
+        raise StartError(trouble)
     free = memory.free_bytes()
     if ranks > memory.most_ranks(free):
         needed = memory.SHARED_BYTES + ranks * memory.RANK_BYTES

@@ -17,10 +17,10 @@ import ipyparallel as ipp
 import zmq
 from ipyparallel.cluster.launcher import LocalProcessLauncher
 
+from lab_utils.host import LOOPBACK
 from lab_utils.ranks.errors import StartError
-from lab_utils.ranks.processes import Reaper, Zygote
+from lab_utils.ranks.processes import Reaper, Zygote, own_ipython
 
-LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 120.0
 # The hub registers an engine after its first heartbeat, every 3 s by default. It need not find out by missing beats
 # that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank.
@@ -40,7 +40,7 @@ def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
         ],
         engine_launcher_class="local", shutdown_atexit=False, log_level=logging.ERROR, load_profile=False,
     )  # fmt: skip
-    cluster.config.ControllerLauncher.environment = _protection()
+    cluster.config.ControllerLauncher.environment = _protection() | own_ipython(folder)
     cluster.start_controller_sync()
     reaper.adopt(cluster.controller.process.pid)
     return cluster
@@ -62,7 +62,7 @@ def _errors_only(application: str) -> str:
 
 
 def connect(cluster: ipp.Cluster) -> ipp.Client:
-    client = cluster.connect_client_sync()
+    client = cluster.connect_client_sync(ipython_dir=cluster.profile_dir)
     client.cluster = None  # the processes are ours to end, in one way
     return client
 
@@ -85,7 +85,8 @@ def start_stock_engines(
     `on_end(pid, exit code)` is called from a thread for each rank that ends.
     """
     loopback = "lo0" if sys.platform == "darwin" else "lo"
-    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | {"GLOO_SOCKET_IFNAME": loopback}
+    own = {"GLOO_SOCKET_IFNAME": loopback} | own_ipython(Path(cluster.profile_dir).parent)
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | own
     cluster.config.EngineLauncher.environment = environment
     cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
     before = set(cluster.engines)

@@ -18,6 +18,7 @@ from lab_utils.comm.board import Board
 from lab_utils.comm.groups import agree
 from lab_utils.comm.poison import poison
 from lab_utils.comm.signatures import Signatures
+from lab_utils.host import system_error
 from lab_utils.ranks import on_rank
 from lab_utils.ranks.checks import threads_per_rank
 from lab_utils.ranks.errors import StartError, ended
@@ -60,8 +61,18 @@ class Crew:
         self._filling = True  # a process that ends may be one that is to be a rank
         self._death: Future[int] = Future()  # exit code of the next rank that ends
         self._kills = MemoryKills()
+        try:
+            self._begin(fork)
+        except OSError as error:
+            raise StartError(f"the ranks cannot be started: {system_error(error)}") from error
+
+    def _begin(self, fork: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="lab-ranks-"))
-        reaper = Reaper()
+        try:
+            reaper = Reaper()
+        except BaseException:
+            self.folder.rmdir()
+            raise
         reaper.clear(self.folder)
         self._finalizer = weakref.finalize(self, reaper.end)
         try:

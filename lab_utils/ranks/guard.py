@@ -14,10 +14,13 @@ from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab_utils.host import socket_address
+
 if TYPE_CHECKING:
     from lab_utils.comm.standing import Standing
 
 STAND, CUT = "stand", "cut"
+_held = contextlib.ExitStack()  # what the guard's socket needs for as long as the rank lives
 
 
 def socket_file(folder: Path | str, rank: int, pid: int) -> str:
@@ -25,9 +28,9 @@ def socket_file(folder: Path | str, rank: int, pid: int) -> str:
 
 
 # ---------------------------------------------------------------------- on the rank
-def stand_guard(address: str) -> None:
-    """Start answering at this address, once in a process."""
-    listener = Listener(address, "AF_UNIX")
+def stand_guard(path: str) -> None:
+    """Start answering at this socket file, once in a process."""
+    listener = Listener(_held.enter_context(socket_address(path)), "AF_UNIX")
     threading.Thread(target=_serve, args=(listener,), daemon=True, name="guard").start()
 
 
@@ -59,8 +62,8 @@ class Guards:
         self._lines: dict[int, Connection] = {}
         self._asked = 0
 
-    def reach(self, rank: int, address: str) -> None:
-        with self._lock:
+    def reach(self, rank: int, path: str) -> None:
+        with self._lock, socket_address(path) as address:
             if (old := self._lines.pop(rank, None)) is not None:
                 old.close()
             self._lines[rank] = Client(address, "AF_UNIX")

@@ -16,6 +16,14 @@ _HERE = Path(__file__).parent
 CAN_FORK = sys.platform == "linux"
 
 
+def own_ipython(folder: Path) -> dict[str, str]:
+    """Ranks keep IPython's files with their own: the user's startup files are for notebooks, and HOME may be read-only.
+
+    IPython would then make a folder in TMPDIR for each process, and remove none of them.
+    """
+    return {"IPYTHONDIR": str(folder / "ipython")}
+
+
 class Reaper:
     """Ends what it was told of when `end()` is called, and just as well when this process dies first.
 
@@ -84,7 +92,8 @@ class Zygote:
             "OMP_NUM_THREADS": str(threads), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "TORCHINDUCTOR_CACHE_DIR": str(log.parent / "inductor"),  # torch._dynamo makes one in /tmp at its import
         }  # fmt: skip
-        environment = wished | os.environ | {"GLOO_SOCKET_IFNAME": "lo"}  # ranks talk on loopback and nowhere else
+        own = {"GLOO_SOCKET_IFNAME": "lo"}  # ranks talk on loopback and nowhere else
+        environment = wished | os.environ | own | own_ipython(log.parent)
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, str(_HERE / "zygote.py")],

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from importlib import import_module
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -46,8 +47,10 @@ PRELOADED = (
 
 def preload() -> None:
     """Import what ranks need, or would import as engines start, each for itself."""
-    for module in PRELOADED:
-        import_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn of as they load is no error of the user's (-W error)
+        for module in PRELOADED:
+            import_module(module)
     # Nobody attaches ipykernel's debugger to a rank, and it would load a hundred modules of debugpy's.
     sys.modules["debugpy"] = None
     import_module("ipykernel.debugger")
@@ -146,6 +149,7 @@ def _detach_standard_streams() -> None:
 def _become_engine(order: dict) -> None:
     import ipyparallel.engine.app
 
+    warnings.filterwarnings("ignore", module=r"(ipykernel|ipyparallel|jupyter_client|tornado|traitlets|zmq)\b")
     sys.path[:] = order["path"]
     sys.argv = ["ipengine", *order["engine_args"]]
     ipyparallel.engine.app.main()
