@@ -60,9 +60,10 @@ def loopback_trouble() -> str:
         with socket.create_server((LOOPBACK, 0)) as server:  # to bind alone also works where the interface is down
             socket.create_connection(server.getsockname(), timeout=_ANSWER_S).close()
     except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "no answer"
         return (
-            f"nothing can be reached on {LOOPBACK} ({error.strerror or error}), where ranks and notebooks talk: give "
-            f"the loopback interface its address, on Linux `ip link set lo up; ip address add {LOOPBACK}/8 dev lo`"
+            f"nothing can be reached on {LOOPBACK} ({why}), where ranks and notebooks talk: give the loopback interface "
+            f"its address, on Linux with `ip link set lo up; ip address add {LOOPBACK}/8 dev lo`"
         )
     return ""
 

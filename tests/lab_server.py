@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ STOP_S = 600
 BEAT_S = 5.0  # on a busy machine a kernel that starts misses the 1 s in which jupyter_client would call it dead
 
 
-def start(arguments: Sequence[str], home: Path, **options: Any) -> subprocess.Popen[str]:
-    """`make lab ARGS=...` of a user with that home."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-    environ |= {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONUNBUFFERED": "1"}
+def start(arguments: Sequence[str], home: Path, environ: Mapping[str, str] = {}, **options: Any) -> subprocess.Popen:
+    """`make lab ARGS=...` of a user with that home, and with so much more in the environment."""
+    own = {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, **environ, **own}
     line = [sys.executable, "-m", "lab_utils", "lab", *arguments]
     return subprocess.Popen(
         line, cwd=ROOT, env=environ, encoding="utf-8", stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **options
@@ -82,9 +82,9 @@ class Server:
 
 
 @contextmanager
-def serve(home: Path) -> Iterator[Server]:
+def serve(home: Path, environ: Mapping[str, str] = {}) -> Iterator[Server]:
     """Start a server and wait until it listens; end it when it is still there."""
-    process = start(["--no-browser"], home)
+    process = start(["--no-browser"], home, environ)
     with process.stderr:
         try:
             server = Server(process, _page(process), home, [])

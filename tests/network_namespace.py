@@ -1,7 +1,8 @@
 """Two network namespaces joined by a cable: in one the lab, in the other somebody who knocks at all its ports.
 
 Run by `report()` as a file in a namespace of its own, where it starts JupyterLab and a notebook with ranks, of a user
-whose own servers are open to all. There it starts itself again, in a second namespace, as the one who knocks.
+whose own servers are open to all, and whose machine is odd in every way. There it starts itself again, in a second
+namespace, as the one who knocks.
 """
 
 from __future__ import annotations
@@ -79,10 +80,11 @@ def _unshare() -> list[str]:
 # ---------------------------------------------------------------------- in the lab's namespace
 def _lab() -> dict[str, Any]:
     from lab_server import execute, serve
+    from machine import odd
     from rank_processes import listening
 
     _up("lo")
-    with _knocker() as knock, _home() as home, serve(home) as server:
+    with _knocker() as knock, _home() as home, serve(home, odd(home)) as server:
         with server.kernel() as (name, client), socket.create_server(("0.0.0.0", 0)) as open_to_all:
             before = sorted(listening(server.process.pid))
             said = execute(client, STEP)
@@ -95,7 +97,7 @@ def _lab() -> dict[str, Any]:
 
 @contextmanager
 def _home() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory(prefix="hôme and more ") as home:
         settings = Path(home, ".jupyter", "jupyter_server_config.py")
         settings.parent.mkdir()
         settings.write_text(OPEN_TO_ALL, encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from machine import odd
 from rank_processes import GONE_S, assert_gone, folders, started_by
 
 from lab_utils import start_ranks
@@ -216,10 +217,12 @@ def test_the_stock_launcher_serves_too() -> None:
     assert_gone(processes)
 
 
-def test_the_kernel_never_loads_torch() -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LIGHT_KERNEL], capture_output=True, encoding="utf-8", timeout=120
-    )
+def test_on_an_odd_machine_and_the_kernel_never_loads_torch(tmp_path: Path) -> None:
+    """Long paths with umlauts, no HOME, no locale, dead proxies, few open files, warnings that are errors."""
+    line = ["bash", "-c", 'ulimit -n 256; umask 077; exec "$@"', "bash", sys.executable, "-c", LIGHT_KERNEL]
+    environ = os.environ | (own := odd(tmp_path))
+    run = subprocess.run(line, env=environ, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["[0.5] torch.float32 (1,) True", "False"]
     assert run.stderr == ""
+    assert list(Path(own["TMPDIR"]).iterdir()) == []

@@ -1,0 +1,5 @@
+"""For tests and notebooks alike: whatever machine they run on, they see the same one."""
+
+from machine import settle
+
+settle()
