@@ -24,7 +24,7 @@ from lab_utils import host, memory
 
 PRESENT, MISSING, OPTIONAL = "✓", "✗", "–"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-GLOO_TIMEOUT_S = 30.0
+GLOO_TIMEOUT_S = 120.0  # two processes load torch meanwhile, on a machine that may be busy
 CHAPTER_RANKS = 4
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 
@@ -145,7 +145,7 @@ def gloo_rank(rank: int, store: str) -> None:
     import torch
     import torch.distributed as dist
 
-    limit = datetime.timedelta(seconds=GLOO_TIMEOUT_S / 2)
+    limit = datetime.timedelta(seconds=GLOO_TIMEOUT_S / 4)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=limit)
     total = torch.tensor([rank + 1.0])
     dist.all_reduce(total)

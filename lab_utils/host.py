@@ -62,8 +62,8 @@ def loopback_trouble() -> str:
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else "no answer"
         return (
-            f"nothing can be reached on {LOOPBACK} ({why}), where ranks and notebooks talk: give the loopback interface "
-            f"its address, on Linux with `ip link set lo up; ip address add {LOOPBACK}/8 dev lo`"
+            f"nothing can be reached on {LOOPBACK} ({why}), where ranks and notebooks talk: give the loopback "
+            f"interface its address, on Linux with `ip link set lo up; ip address add {LOOPBACK}/8 dev lo`"
         )
     return ""
 

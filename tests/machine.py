@@ -52,14 +52,17 @@ def _raised(soft: int, hard: int) -> tuple[int, int]:
 
 def odd(folder: Path) -> dict[str, str]:
     """The environment of a user whose machine is odd in every way at once, with which the lab works."""
-    temporary = folder / ("tmp ü " + "t" * 111)
-    temporary.mkdir()
-    checkout = folder / "wörk and more"
-    checkout.symlink_to(ROOT)
-    (home := folder / "no hôme").touch()  # a file: not even root can write below it
+    (temporary := folder / _in_utf8("tmp ü " + "t" * 111)).mkdir()
+    (checkout := folder / _in_utf8("wörk and more")).symlink_to(ROOT)
+    (home := folder / _in_utf8("no hôme")).touch()  # a file: not even root can write below it
     dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     said_to_torch = {"MASTER_ADDR": "192.0.2.1", "RANK": "5", "WORLD_SIZE": "9", "GLOO_SOCKET_IFNAME": "none0"}
     return dead | said_to_torch | {
         "HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(checkout), "LC_ALL": "C", "TZ": "Asia/Kathmandu",
         "PYTHONWARNINGS": "error", "COLUMNS": "20", "TERM": "dumb", "MPLBACKEND": "none", "GIT_DIR": "/nowhere",
     }  # fmt: skip
+
+
+def _in_utf8(name: str) -> str:
+    """The name as this process has to write it, in whatever locale the tests run."""
+    return os.fsdecode(name.encode())

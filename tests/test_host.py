@@ -47,7 +47,7 @@ def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_that_this_encoding_cannot_name(tmp_path: Path) -> None:
-    (folder := tmp_path / "ü").mkdir()
+    (folder := tmp_path / os.fsdecode("ü".encode())).mkdir()
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TMPDIR": str(folder)}
     line = [sys.executable, "-c", CHECK]
     run = subprocess.run(line, env=os.environ | ascii_only, stderr=subprocess.PIPE, encoding="ascii")
