@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ SETTINGS = Path(__file__).parent / "jupyter"
 FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
 ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
+ROOT_FLAGS = ("--notebook-dir", "--ServerApp.root_dir", "--ServerApp.notebook_dir")
+PROXIES = ("ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")  # those that JupyterLab reads
 
 
 def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
@@ -72,6 +75,8 @@ def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
         line.append("--no-browser")  # JupyterLab then prints the address with its token
     if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a flag that comes twice
         line.append(f"--ServerApp.ip={host.LOOPBACK}")  # whatever the user's settings say for other servers
+    if named(ROOT_FLAGS, arguments) is None:  # where the chapters are, whatever folder the user's own servers show
+        line.append("--ServerApp.root_dir=.")
     if root:
         line.append("--allow-root")
     if named_port(arguments) is not None:
@@ -83,11 +88,29 @@ def folders_trouble() -> str:
     """Why JupyterLab and its kernels cannot keep what they write: connection files, settings, history."""
     from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
 
-    ipython = os.environ.get("IPYTHONDIR") or "~/.ipython"
-    for folder in (jupyter_runtime_dir(), jupyter_data_dir(), jupyter_config_dir(), os.path.expanduser(ipython)):
+    ipython = os.path.expanduser(os.environ.get("IPYTHONDIR") or "~/.ipython")
+    for folder in (jupyter_runtime_dir(), jupyter_data_dir(), jupyter_config_dir(), ipython):
         if why := host.cannot_keep(Path(folder)):
-            return f"{why}: set HOME to a folder of your own, for example `HOME=/tmp/lab make lab`"
+            named = (name for name in os.environ if re.match("JUPYTER|IPYTHON|XDG", name))
+            name = next((name for name in named if folder.startswith(os.environ[name] or "?")), "HOME")
+            return f"{why}: set {name} to a folder of your own, for example `{name}=/tmp/lab make lab`"
     return ""
+
+
+def unusable_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """{variable: why} of proxies at which JupyterLab would end as it is imported: SOCKS, an address without "http://"."""
+    given = {name: environ[name] for name in PROXIES if environ.get(name)}
+    if not given:
+        return {}
+    import httpx
+
+    unusable = {}
+    for name, address in given.items():
+        try:
+            httpx.HTTPTransport(proxy=address).close()
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            unusable[name] = str(error).partition(". ")[0]
+    return unusable
 
 
 def trust(folder: Path) -> None:
@@ -121,4 +144,8 @@ def main(arguments: Sequence[str]) -> int:
     trust(FIRST_CHAPTER.parent)
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     line = command(arguments, screen=has_screen(os.environ), root=root)
-    os.execve(line[0], line, {**os.environ, **paths(os.environ)})
+    unusable = unusable_proxies(os.environ)
+    for name, why in unusable.items():
+        print(f"JupyterLab and its notebooks start without the proxy in {name}: {why}.", file=sys.stderr)
+    environ = {name: value for name, value in os.environ.items() if name not in unusable}
+    os.execve(line[0], line, {**environ, **paths(environ)})

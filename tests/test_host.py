@@ -89,3 +89,6 @@ def test_jupyter_has_nowhere_to_write(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     home.unlink()
     assert launch.folders_trouble() == ""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", f"{tmp_path}/labs.ipynb/runtime")
+    (tmp_path / "labs.ipynb").touch()
+    assert "set JUPYTER_RUNTIME_DIR to a folder of your own" in launch.folders_trouble()

@@ -49,9 +49,9 @@ def test_named_port(arguments: list[str], port: int | None) -> None:
 def test_flags_come_before_what_the_user_says() -> None:
     line = launch.command(["--port=9999"], screen=False, root=True)
     assert line[:3] == [sys.executable, "-m", "jupyterlab"]
-    own = ["--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root", "--ServerApp.port_retries=0"]
-    assert line[4:] == [*own, "--port=9999"]
-    assert launch.command([], screen=True, root=False)[4:] == ["--ServerApp.ip=127.0.0.1"]
+    here = ["--ServerApp.ip=127.0.0.1", "--ServerApp.root_dir=."]
+    assert line[4:] == ["--no-browser", *here, "--allow-root", "--ServerApp.port_retries=0", "--port=9999"]
+    assert launch.command([], screen=True, root=False)[4:] == here
 
 
 def test_chapters_are_trusted_and_what_is_no_notebook_is_named(
@@ -75,7 +75,20 @@ def test_chapters_are_trusted_and_what_is_no_notebook_is_named(
     "said", [["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"], ["--LabApp.ip=::1"]]
 )
 def test_an_address_that_the_user_names_is_the_only_one(said: list[str]) -> None:
+    assert launch.command(said, screen=True, root=False)[4:] == ["--ServerApp.root_dir=.", *said]
+
+
+def test_a_folder_that_the_user_names_is_the_only_one() -> None:
+    said = ["--ip=::1", "--notebook-dir=labs"]
     assert launch.command(said, screen=True, root=False)[4:] == said
+
+
+def test_proxies_at_which_jupyterlab_would_end_are_named() -> None:
+    usable = {"http_proxy": "http://proxy:3128", "NO_PROXY": "*"}
+    assert launch.unusable_proxies(usable) == {}
+    found = launch.unusable_proxies(usable | {"ALL_PROXY": "socks4://proxy:1080", "HTTPS_PROXY": "proxy:3128"})
+    assert list(found) == ["ALL_PROXY", "HTTPS_PROXY"]
+    assert all(why.startswith("Unknown scheme for proxy URL") for why in found.values())
 
 
 def test_the_users_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
