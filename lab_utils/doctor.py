@@ -237,7 +237,16 @@ def check_browser() -> Finding:
     return Finding(OPTIONAL, "browser", "no Chromium or Chrome", "Any browser shows the lab; make test installs one.")
 
 
-CHECKS = (check_python, check_packages, check_machine, check_releases, check_torch, check_cores, check_memory, check_browser)
+CHECKS = (
+    check_python,
+    check_packages,
+    check_machine,
+    check_releases,
+    check_torch,
+    check_cores,
+    check_memory,
+    check_browser,
+)
 
 
 def main(argv: Sequence[str] = ()) -> int:
