@@ -9,6 +9,7 @@ LOCK  := requirements.lock
 LATEST := .venv-latest
 UV    := 0.13.9
 TORCH := 2.13.0
+OLDEST_CLOUDPICKLE := 3.1.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 ARGS  ?=
 
@@ -137,6 +138,7 @@ $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 $(TEST_STAMP): $(LAB_STAMP)
 	@echo 'Installing what the tests need ...'
 	@$(PIP) $(RELEASES) --no-build-isolation -e '.[test]'
+	@$(PIP) --no-deps --upgrade --target $(VENV)/oldest cloudpickle==$(OLDEST_CLOUDPICKLE)
 	@touch $@
 
 .venv-lock/.uv-$(UV):

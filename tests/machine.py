@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import MutableMapping
@@ -28,6 +29,7 @@ HOME = "LAB_TESTS_HOME"  # set once it is made: xdist's workers inherit it
 
 def settle(environ: MutableMapping[str, str] = os.environ) -> None:
     """Take the user's configuration away from this process and from all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background ignore it
     resource.setrlimit(resource.RLIMIT_NOFILE, _raised(*resource.getrlimit(resource.RLIMIT_NOFILE)))
     if HOME in environ:
         return

@@ -133,9 +133,9 @@ def test_and_with_the_oldest_cloudpickle_that_is_allowed() -> None:
     """Which `make test` installs beside the present one."""
     oldest = Path(sys.prefix, "oldest")
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(oldest), str(ROOT)])}
-    said = subprocess.check_output([sys.executable, shipped_code.__file__], env=environ, text=True)
+    said = subprocess.check_output([sys.executable, shipped_code.__file__], env=environ, encoding="utf-8")
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    (wanted,) = [r.removeprefix("cloudpickle>=") for r in requirements if r.startswith("cloudpickle")]
+    (wanted,) = [name.removeprefix("cloudpickle>=") for name in requirements if name.startswith("cloudpickle")]
     assert json.loads(said) == {"cloudpickle": f"{wanted}.0", "same": True}
 
 
