@@ -9,7 +9,6 @@ LOCK  := requirements.lock
 LATEST := .venv-latest
 UV    := 0.13.9
 TORCH := 2.13.0
-OLDEST_CLOUDPICKLE := 3.1.0
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 ARGS  ?=
 
@@ -138,7 +137,7 @@ $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 $(TEST_STAMP): $(LAB_STAMP)
 	@echo 'Installing what the tests need ...'
 	@$(PIP) $(RELEASES) --no-build-isolation -e '.[test]'
-	@$(PIP) --no-deps --upgrade --target $(VENV)/oldest cloudpickle==$(OLDEST_CLOUDPICKLE)
+	@$(PIP) --no-deps --upgrade --target $(VENV)/oldest cloudpickle==3.1.0  # the oldest allowed ships code too: test_shipping
 	@touch $@
 
 .venv-lock/.uv-$(UV):
