@@ -68,8 +68,8 @@ quick: lint  ## two minutes, for after each change: ruff, tests that start no pr
 	$(PY) -m pytest -q --quick -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 tests labs/00_ranks.ipynb $(ARGS)
 
 lint: $(TEST_STAMP)  ## ruff, on code and notebooks
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(PY) -m ruff check --no-cache .
+	$(PY) -m ruff format --no-cache --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from machine import settle
 from quick_files import is_quick
 from scripted_ranks import EVERY_S
 
 from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
 from lab_utils.widgets import RanksStatus
+
+settle()
 
 # A test's time says nothing here: the machine may be busy.
 settings.register_profile("untimed", deadline=None)

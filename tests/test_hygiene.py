@@ -18,6 +18,8 @@ NOTEBOOKS = sorted((ROOT / "labs").glob("*.ipynb"))
 LIBRARY = sorted((ROOT / "lab_utils").rglob("*.py"))
 PYTHON_FILES = [*LIBRARY, *sorted((ROOT / "tests").rglob("*.py"))]
 MOST_IN_NINE_OF_TEN = 35
+FOLDERS = "labs lab_utils tests binder .ci".split()
+MADE = {"__pycache__", ".ipynb_checkpoints"}
 
 
 def relative(path: Path) -> str:
@@ -80,10 +82,11 @@ def test_functions_are_short() -> None:
 
 
 def test_no_large_file() -> None:
-    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
-    files = [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
-    assert files
-    assert [relative(file) for file in files if file.stat().st_size > rules.MOST_BYTES] == []
+    """Found without git, whose answer depends on who owns the checkout, and whether it is one."""
+    files = [*ROOT.iterdir(), *(file for room in FOLDERS for file in (ROOT / room).rglob("*"))]
+    kept = [file for file in files if file.is_file() and not MADE & set(file.relative_to(ROOT).parts)]
+    assert len(kept) > 500
+    assert [relative(file) for file in kept if file.stat().st_size > rules.MOST_BYTES] == []
 
 
 def test_the_package_leaves_torch_unloaded() -> None:

@@ -1,5 +1,0 @@
-"""For tests and notebooks alike: whatever machine they run on, they see the same one."""
-
-from machine import settle
-
-settle()
