@@ -130,22 +130,35 @@ def _guarded(call: Callable[[], Any], cells: list[Cell], record: bool, count: bo
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            recorder.begin_call()
-            with _recorded(outcome, count) if record else contextlib.nullcontext():
-                result = call()
-            outcome.result = pack_result(result)
-            _refuse_open_coalescing()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the call, and may be sent again
+            error = _attempt(call, outcome, record, count)
+        except KeyboardInterrupt as again:  # interrupted while it ended by an exception, or by another interrupt
+            error = again
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if error is not None:
             outcome.failure = _failure(error)
             leave()  # the others wait for this rank in vain: let them know at once
-        finally:
-            recorder.show("idle")
+        recorder.show("idle")
     outcome.broken = not dist.is_initialized() or recorder.broken
     outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
     return outcome
+
+
+def _attempt(call: Callable[[], Any], outcome: Outcome, record: bool, count: bool) -> BaseException | None:
+    """Run the call, and return the exception by which it ended. An interrupt is for the call: later ones are ignored."""
+    from lab_utils.comm.recorder import recorder
+
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        recorder.begin_call()
+        with _recorded(outcome, count) if record else contextlib.nullcontext():
+            result = call()
+        outcome.result = pack_result(result)
+        _refuse_open_coalescing()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
+        return error
+    return None
 
 
 def _refuse_open_coalescing() -> None:

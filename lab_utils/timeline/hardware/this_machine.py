@@ -19,6 +19,7 @@ SHAPES = (Shape(8, 64, 128, 2), Shape(4, 64, 256, 2), Shape(16, 32, 192, 2))
 OPS = ("all_reduce", "all_gather", "reduce_scatter")
 SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
 SMALL = 30  # rounds of what takes no time
+MOST_ROUNDS = 16  # times as many as asked for, on a machine too busy to tell the link's bandwidth
 OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
 NOISY = 0.25
 TINY_S = 1e-15  # a byte at a petabyte a second: faster than any link
@@ -135,15 +136,21 @@ def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure
 
     Means, as a step adds up many ops, some of which meet a core that is taken: a sum of medians would leave that out.
     """
-    by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds)
-    seconds = np.min(by_rank, axis=0)  # [round, op × size]: the rank that came last waited for nobody
     wires = [Wire(name, size, tuple(range(ranks.size))) for name in ops for size in SIZES_BYTES]
     amounts = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2]
+    seconds: list[np.ndarray] = []  # [op × size] of each round
+    found = 0.0, 0.0
+    while not found[1]:  # on a busy machine more bytes may take no longer in a few rounds
+        if len(seconds) >= MOST_ROUNDS * rounds:
+            raise RuntimeError(
+                f"more bytes took no longer on the wire in {len(seconds)} rounds: this machine is too busy to be "
+                "measured, try again"
+            )
+        by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds)
+        seconds.extend(np.min(by_rank, axis=0))  # the rank that came last waited for nobody
+        mean_s = np.mean(seconds, axis=0)
+        found = fitted(amounts, mean_s)
     latency_s, per_byte_s = np.array([fitted(amounts, each) for each in seconds]).T
-    mean_s = np.mean(seconds, axis=0)
-    found = fitted(amounts, mean_s)
-    if not found[1]:
-        raise RuntimeError("more bytes took no longer on the wire: this machine is too busy to be measured, try again")
     bandwidths = 1 / np.maximum(per_byte_s, TINY_S)  # a round in which bytes took no time has no bandwidth
     return (
         _about("latency of a step", latency_s, found[0], time_text),
