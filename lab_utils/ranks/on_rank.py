@@ -144,7 +144,7 @@ def _guarded(call: Callable[[], Any], cells: list[Cell], record: bool, count: bo
 
 
 def _attempt(call: Callable[[], Any], outcome: Outcome, record: bool, count: bool) -> BaseException | None:
-    """Run the call, and return the exception by which it ended. An interrupt is for the call: later ones are ignored."""
+    """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
     from lab_utils.comm.recorder import recorder
 
     try:
