@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import stuck_programs as programs
+from conftest import GROUP_TIMEOUT_S
 from failing_programs import raised
 
-from conftest import GROUP_TIMEOUT_S
 from lab_utils import start_ranks
 from lab_utils.ranks import RankDied, RankError, Ranks
 

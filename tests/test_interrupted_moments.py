@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import ipyparallel as ipp
 import psutil
 import pytest
+from conftest import GROUP_TIMEOUT_S
 from stuck_programs import agree, end_this_rank, wait_for_one_another
 
-from conftest import GROUP_TIMEOUT_S
 from lab_utils import start_ranks
 from lab_utils.ranks import RankDied, Ranks
 

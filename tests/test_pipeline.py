@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from conftest import GROUP_TIMEOUT_S
 from pipeline_programs import BATCH, pipelined, random_order, schedule_of, serial_of, several
 
-from conftest import GROUP_TIMEOUT_S
 from lab_utils import start_ranks
 from lab_utils.parity import parity
 from lab_utils.ranks import RankError, Ranks
