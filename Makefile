@@ -99,7 +99,7 @@ test-latest:  ## make test with the newest releases that pyproject.toml allows, 
 	@$(MAKE) --no-print-directory VENV=$(LATEST) LOCK= releases $(or $(ONLY),test)
 
 releases: $(TEST_STAMP)
-	@$(PY) -c 'from lab_utils import doctor; print(doctor.releases())'
+	@$(PY) -c 'from lab_utils import releases; print(releases.in_one_line())'
 
 clean:  ## removes .venv, the other environments and every cache
 	rm -rf $(VENV) $(LATEST) .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

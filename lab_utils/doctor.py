@@ -16,17 +16,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab_utils import host, memory
+from lab_utils import host, memory, releases
 
 PRESENT, MISSING, OPTIONAL = "✓", "✗", "–"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 GLOO_TIMEOUT_S = 120.0  # two processes load torch meanwhile, on a machine that may be busy
 CHAPTER_RANKS = 4
-LOCK = Path(__file__).parents[1] / "requirements.lock"
 
 
 @dataclass(frozen=True)
@@ -76,44 +75,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def locked_versions(lock: str) -> dict[str, list[str]]:
-    """The versions by name: several where Pythons or platforms differ."""
-    versions: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE):
-        versions.setdefault(name, []).append(version)
-    return versions
-
-
-def differing(lock: str, installed: Iterable[tuple[str, str]]) -> list[str]:
-    """What is installed in another version than the lock's: "numpy 2.5.0 (2.4.6 or 2.5.5)"."""
-    locked = locked_versions(lock)
-    named = sorted((re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in installed)
-    return [
-        f"{name} {version} ({' or '.join(locked[name])})"
-        for name, version in named
-        if name in locked and version.partition("+")[0] not in locked[name]  # torch's 2.13.0+cpu is 2.13.0
-    ]
-
-
-def _differing_here() -> list[str]:
-    installed = ((found.name, found.version) for found in importlib.metadata.distributions() if found.name)
-    return differing(LOCK.read_text(encoding="utf-8"), installed)
-
-
-def releases() -> str:
-    """One line for `make test-latest`: which releases differ from the lock."""
-    found = _differing_here()
-    if not found:
-        return f"All releases are those of {LOCK.name}."
-    return f"Other releases than those of {LOCK.name}, which stand in brackets: {', '.join(found)}."
-
-
 def check_releases() -> Iterator[Finding]:
-    """Whether a checkout's packages are those that were tested; what is installed as a wheel has no lock."""
-    found = _differing_here() if LOCK.exists() else []
+    """Whether a checkout's packages are those that were tested."""
+    found = releases.differing_here()
     if found:
         named = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        mend = f"Run make clean, then make lab, for those of {LOCK.name}."
+        mend = f"Run make clean, then make lab, for those of {releases.LOCK.name}."
         yield Finding(OPTIONAL, "releases", f"{len(found)} not as tested: {named}", mend)
 
 

@@ -23,7 +23,8 @@ settle()
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-GROUP_TIMEOUT_S = 3600.0  # a test that waits for it hangs, and pytest ends it
+SHARED_TIMEOUT_S = 20.0  # so long the shared ranks keep the groups that a failure has broken, whose threads spin
+GROUP_TIMEOUT_S = 3600.0  # for ranks of a file's own: a test that waits for it hangs, and pytest ends it
 FEW_GROUPS = 4
 
 
@@ -60,7 +61,7 @@ def pytest_collection_finish() -> None:
 
 
 def _started(size: int) -> Iterator[Ranks]:
-    with start_ranks(size, timeout_s=GROUP_TIMEOUT_S) as ranks:
+    with start_ranks(size, timeout_s=SHARED_TIMEOUT_S) as ranks:
         yield ranks
 
 

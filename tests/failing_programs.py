@@ -85,9 +85,12 @@ def wait_for_one_another() -> None:
     dist.recv(torch.ones(4), (dist.get_rank() + 1) % 3)
 
 
-def raised(expected: type[BaseException], call: Callable, *args: object) -> BaseException:
+def raised(expected: type[BaseException], call: Callable, *args: object, in_time: bool = True) -> BaseException:
+    """What the call raises. `in_time`: because no rank had to wait for the time-out of its group."""
     with pytest.raises(expected) as caught:
         call(*args)
+    timed_out = [f.rank for f in getattr(caught.value, "failures", ()) if "Timed out" in f.message]
+    assert not (in_time and timed_out), f"ranks {timed_out} waited for the time-out"
     return caught.value
 
 

@@ -12,7 +12,7 @@ from typing import Any
 # "lab_utils" is the package's own face, for people: rooms name each other instead.
 ROOMS = (
     "__main__ soak bench record doctor launch lab_utils exercises widgets ranks strategies comm parity comparison "
-    "render planner schedule timeline corpus gpt memory host lazy"
+    "render planner schedule timeline corpus gpt memory host releases lazy"
 ).split()
 LIVE = "application/vnd.jupyter.widget-view+json"
 PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}

@@ -91,7 +91,8 @@ def test_a_reader_never_sees_half_a_row(board: Board, tmp_path: Path) -> None:
     assert [row.seq for row in seen] == sorted(row.seq for row in seen)
 
 
-def test_a_rank_killed_while_it_wrote_is_named(board: Board, tmp_path: Path) -> None:
+def test_a_rank_killed_while_it_wrote_is_named(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab_utils.comm.board._READ_TIMEOUT_S", 0.1)
     content = bytearray((tmp_path / "board").read_bytes())
     content[2 * ROW_BYTES] |= 1  # an odd version: the row is being written, and nobody will finish it
     with open(tmp_path / "board", "r+b") as file:

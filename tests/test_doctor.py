@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab_utils import doctor, memory
+from lab_utils import doctor, memory, releases
 
 ROOT = Path(__file__).parents[1]
 SCREEN_LINES = 24
@@ -131,16 +131,16 @@ def test_chromium_is_found_on_path_and_in_playwrights_cache(tmp_path: Path, monk
 def test_releases_that_differ_from_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = "numpy==2.4.6 ; python_version < '3.12'\nnumpy==2.5.5\n    # via numba\ntorch==2.13.0\njupyter-core==5.9.1\n"
     installed = [("numpy", "2.5.5"), ("torch", "2.13.0+cpu"), ("Jupyter_Core", "5.9.1"), ("mine", "1")]
-    assert doctor.differing(lock, installed) == []
+    assert releases.differing(lock, installed) == []
     differing = ["jupyter-core 6.0 (5.9.1)", "numpy 2.5.0 (2.4.6 or 2.5.5)"]
-    assert doctor.differing(lock, [("numpy", "2.5.0"), ("Jupyter_Core", "6.0")]) == differing
-    monkeypatch.setattr(doctor, "LOCK", tmp_path / "requirements.lock")
+    assert releases.differing(lock, [("numpy", "2.5.0"), ("Jupyter_Core", "6.0")]) == differing
+    monkeypatch.setattr(releases, "LOCK", tmp_path / "requirements.lock")
     assert list(doctor.check_releases()) == []  # a wheel, which has no lock beside it
-    doctor.LOCK.write_text("pytest==0.1\n")
+    releases.LOCK.write_text("pytest==0.1\n", encoding="utf-8")
     (finding,) = doctor.check_releases()
     assert finding.mark == doctor.OPTIONAL
     assert finding.found == f"1 not as tested: pytest {pytest.__version__} (0.1)"
-    assert doctor.releases().endswith(f": pytest {pytest.__version__} (0.1).")
+    assert releases.in_one_line().endswith(f": pytest {pytest.__version__} (0.1).")
 
 
 def test_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_a_group_gives_up_when_the_world_does_unless_asked_otherwise(ranks: Rank
 
 def test_a_rank_that_is_still_computing_is_named_at_the_time_out(ranks: Ranks) -> None:
     program = programs.one_goes_on_computing
-    error = raised(RanksStuck, ranks.run, program, 1)
+    error = raised(RanksStuck, ranks.run, program, 1, in_time=False)
     assert str(error) == error.diagnosis.sentence
     waits, loop = line_of(program, "dist.all_reduce"), line_of(program, "while")
     found = re.fullmatch(
@@ -77,7 +77,7 @@ def test_a_rank_that_is_still_computing_is_named_at_the_time_out(ranks: Ranks) -
 
 def test_a_send_that_nobody_waited_for_is_named_by_what_it_holds_up(ranks: Ranks) -> None:
     program = programs.drop_a_send
-    error = raised(RanksStuck, ranks.run, program)
+    error = raised(RanksStuck, ranks.run, program, in_time=False)
     send = line_of(program, "dist.isend")
     assert re.fullmatch(
         rf"ranks 0-1 are in all_reduce #\d+ on world \(stuck_programs\.py:\d+\), behind send #\d+ to rank 1 "

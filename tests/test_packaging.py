@@ -137,7 +137,8 @@ def test_quick_leaves_out_what_starts_processes(tmp_path: Path) -> None:
     quick = {path.name for path in (ROOT / "tests").rglob("test_*.py") if quick_files.is_quick(path)}
     assert some <= quick
     assert not {"test_packaging.py", "test_ranks.py", "test_gpt.py", "test_browser.py"} & quick
-    (tmp_path / "test_new.py").write_text("from rank_processes import of\n")  # names nothing itself, its helper does
+    new = "from rank_processes import of\n"  # names nothing itself, its helper does
+    (tmp_path / "test_new.py").write_text(new, encoding="utf-8")
     assert not quick_files.is_quick(tmp_path / "test_new.py")
 
 

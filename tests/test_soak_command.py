@@ -205,5 +205,5 @@ while [frame.f_code.co_name for frame in sys._current_frames().values()].count("
 
 
 def test_python_ends_whatever_an_interrupt_left_of_a_thread_that_was_being_started() -> None:
-    ended = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, text=True, timeout=STARTED_S)
+    ended = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, encoding="utf-8", timeout=STARTED_S)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\n" * 2, "")

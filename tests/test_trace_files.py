@@ -20,7 +20,7 @@ NOT_TRACES = {
 @pytest.mark.parametrize(("text", "said"), NOT_TRACES.items(), ids=["part", "foreign", "older", "changed"])
 def test_a_file_that_is_no_trace_is_named_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "trace.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError) as raised:
         Trace.load(path)
     assert str(raised.value).startswith(f"{path} {said}")

@@ -22,7 +22,7 @@ _STATES = {"idle": 0, "computing": 1, "in": 2}
 _STATE_NAMES = tuple(_STATES)
 _NO_TEXT = (0, 0, 0, 0)
 _TEXT_BYTES = (256, 800, 500, 400)  # at most so much of op, group, shape and source, in UTF-8
-_READ_TIMEOUT_S = 1.0  # a writer that lost its core in the middle of a row gets it back sooner
+_READ_TIMEOUT_S = 10.0  # without a core for so long, a writer is stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,18 @@ class Board:
         self._words[start // _VERSION_BYTES] = version + 2
 
     def read(self, rank: int) -> Row:
-        """The rank's row; RuntimeError if it never stops changing (a rank killed in the middle of writing)."""
-        start = rank * ROW_BYTES
-        give_up_s = time.perf_counter() + _READ_TIMEOUT_S
+        """The rank's row; RuntimeError if its writing does not go on (a rank killed in the middle of it)."""
+        start, seen, since_s = rank * ROW_BYTES, -1, 0.0
         while True:
             version = self._words[start // _VERSION_BYTES]
             content = bytes(self._memory[start + _VERSION_BYTES : start + ROW_BYTES])
             if version % 2 == 0 and self._words[start // _VERSION_BYTES] == version:
                 return _row(content)
-            if time.perf_counter() > give_up_s:
+            if version != seen:
+                seen, since_s = version, time.perf_counter()
+            elif time.perf_counter() - since_s > _READ_TIMEOUT_S:
                 break
+            time.sleep(0)  # the writer may wait for this core
         raise RuntimeError(f"rank {rank} was stopped while writing its row of the board; restart the ranks")
 
     def close(self) -> None:

@@ -85,9 +85,9 @@ class RecordedMessage(RecordedWork):
 
     _waited = False
 
-    def wait(self, timeout=None) -> bool:
+    def _wait(self, timeout) -> bool:
         self._waited = True
-        return super().wait(timeout)
+        return super()._wait(timeout)
 
     def __del__(self) -> None:
         if not self._waited:

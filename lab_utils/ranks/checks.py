@@ -22,7 +22,7 @@ def check_request(ranks: object, timeout_s: object = 30.0) -> int:
         raise StartError(
             f"torch is not installed for {sys.executable}: run `make lab` once, or `pip install torch` there"
         )
-    if trouble := host.trouble() or host.files_trouble(ranks):
+    if trouble := host.trouble():
         raise StartError(trouble)
     free = memory.free_bytes()
     if ranks > memory.most_ranks(free):
@@ -30,6 +30,8 @@ def check_request(ranks: object, timeout_s: object = 30.0) -> int:
         need = "1 rank needs" if ranks == 1 else f"{ranks} ranks need"
         mend = f"start at most {most}" if (most := memory.most_ranks(free)) else "end other programs first"
         raise StartError(f"{need} about {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free: {mend}")
+    if trouble := host.files_trouble(ranks):
+        raise StartError(trouble)
     return ranks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import logging
 import os
 import secrets
@@ -30,12 +31,13 @@ _HEARTBEATS_MISSED = 36_000
 
 def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
     """A controller of threads in one process, listening on loopback only, its files in the private folder."""
+    profile = folder / "profile"
+    _log_errors_only(profile)
     cluster = ipp.Cluster(
-        profile_dir=str(folder / "profile"), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
+        profile_dir=str(profile), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
         controller_args=[
             "--nodb",  # or the controller keeps every argument and every result for ever
             "--IPController.use_threads=True", "--IPController.broadcast_scheduler_depth=0",
-            _errors_only("IPController"),
             f"--HeartMonitor.period={_HEARTBEAT_MS}", f"--HeartMonitor.max_heartmonitor_misses={_HEARTBEATS_MISSED}",
         ],
         engine_launcher_class="local", shutdown_atexit=False, log_level=logging.ERROR, load_profile=False,
@@ -56,9 +58,12 @@ def _protection() -> dict[str, str]:
     return {"IPP_SESSION_KEY": secrets.token_hex(32), **encryption}
 
 
-def _errors_only(application: str) -> str:
-    """The flag by which its logger drops the rest at once: --log-level lets each message be made, then drops it."""
-    return f"--{application}.logging_config={ {'loggers': {application: {'level': 'ERROR'}}} }"
+def _log_errors_only(profile: Path) -> None:
+    """Configure both applications to drop lesser messages at once: --log-level lets each be made, then drops it."""
+    profile.mkdir(mode=0o700)
+    for file, name in (("ipcontroller_config.json", "IPController"), ("ipengine_config.json", "IPEngine")):
+        config = {name: {"logging_config": {"loggers": {name: {"level": "ERROR"}}}}}
+        (profile / file).write_text(json.dumps(config), encoding="utf-8")
 
 
 def connect(cluster: ipp.Cluster) -> ipp.Client:
@@ -73,7 +78,6 @@ def engine_args(cluster: ipp.Cluster) -> list[str]:
         f"--profile-dir={cluster.profile_dir}",
         "--IPEngine.enable_nanny=False",
         "--log-level=ERROR",
-        _errors_only("IPEngine"),
     ]
 
 
