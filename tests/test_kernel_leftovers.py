@@ -70,7 +70,7 @@ SUSPENDED_S = 1.5  # fifteen heartbeats: ipyparallel gives up an engine after te
 @pytest.fixture
 def kernel(own_temp: Path) -> Iterator[Kernel]:
     with subprocess.Popen(
-        [sys.executable, "-c", KERNEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", KERNEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         encoding="utf-8", bufsize=1,
     ) as process:  # fmt: skip
         try:

@@ -67,7 +67,7 @@ def _log_errors_only(profile: Path) -> None:
 
 
 def connect(cluster: ipp.Cluster) -> ipp.Client:
-    client = cluster.connect_client_sync(ipython_dir=cluster.profile_dir)
+    client = cluster.connect_client_sync(ipython_dir=cluster.profile_dir, timeout=START_TIMEOUT_S)
     client.cluster = None  # the processes are ours to end, in one way
     return client
 

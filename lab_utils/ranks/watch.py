@@ -15,6 +15,7 @@ from lab_utils.ranks.guard import Guards
 _LONG_S = 0.4  # a rank that has been in one op for so long is looked into
 _ANSWER_S = 0.3
 _OFTEN_S, _SELDOM_S = 0.1, 0.5
+_SETTLE_S = 1.5  # for ranks that are still under way: on a busy machine, too, a sentence is to name all that get stuck
 
 
 class Watch:
@@ -27,6 +28,7 @@ class Watch:
         self.board, self.guards, self.members, self.epoch = board, guards, members, epoch
         self.next_look_s = _OFTEN_S
         self._before: dict[int, Standing] = {}
+        self._certain_s: float | None = None  # since when something is
 
     def look(self, waiting: Iterable[int], fates: Mapping[int, str]) -> Diagnosis | None:
         """What is certain to last for ever; None while there is hope.
@@ -44,7 +46,17 @@ class Watch:
         still = {r: s for r, s in self._before.items() if r in before and before[r].moves == s.moves}
         unknown = dict.fromkeys(self._before.keys() - still.keys(), "silent")
         diagnosis = diagnose(still, {**unknown, **self.fates_of(self._before), **fates})
-        return diagnosis if diagnosis is not None and diagnosis.certain else None
+        if diagnosis is None or not diagnosis.certain:
+            return None
+        return diagnosis if self._has_settled(still, waiting) else None
+
+    def _has_settled(self, still: Mapping[int, Standing], waiting: Iterable[int]) -> bool:
+        """Whether every rank has come to where it stays, or has had the time to."""
+        now_s = time.monotonic()
+        if self._certain_s is None:
+            self._certain_s = now_s
+        self.next_look_s = _OFTEN_S
+        return all(rank in still and still[rank].op for rank in waiting) or now_s - self._certain_s > _SETTLE_S
 
     def standings(self) -> dict[int, Standing]:
         return self.guards.standings(self.members, _ANSWER_S)
