@@ -98,7 +98,7 @@ def system_error(error: OSError) -> str:
     """What the system refused, and the mend where one is known: "Too many open files: allow more ..."."""
     about = f" ({error.filename})" if error.filename else ""
     mend = f": {_MENDS[error.errno]}" if error.errno in _MENDS else ""
-    return f"{error.strerror}{about}{mend}"
+    return f"{error.strerror or error}{about}{mend}"
 
 
 @contextlib.contextmanager

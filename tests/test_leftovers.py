@@ -12,7 +12,7 @@ from rank_processes import assert_gone, below, folders, started_by
 
 from lab_utils import start_ranks
 from lab_utils.comm.board import Board
-from lab_utils.ranks import StartError
+from lab_utils.ranks import StartError, cluster
 from lab_utils.ranks.crew import Crew
 
 pytestmark = pytest.mark.usefixtures("own_temp")
@@ -65,6 +65,28 @@ def test_an_error_after_the_ranks_are_up(own_temp: Path, seen: Callable) -> None
     processes = seen(Board, "create", OSError(28, "No space left on device"))
     assert len(processes) >= 4
     assert_gone(processes)
+    assert folders(own_temp) == []
+
+
+@pytest.mark.parametrize("ends", [1, 3])
+def test_a_controller_that_ends_as_it_starts(own_temp: Path, ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program took a port that it had chosen: a new one is started, and in the end a sentence says so."""
+    start, started = cluster._controller, []
+
+    def start_and_end(*args: object) -> object:
+        started.append(start(*args))
+        if len(started) <= ends:
+            psutil.Process(started[-1].controller.process.pid).kill()
+        return started[-1]
+
+    monkeypatch.setattr(cluster, "_controller", start_and_end)
+    if ends < 3:
+        with start_ranks(1) as ranks:
+            assert ranks.run(lambda: 1) == [1]
+    else:
+        with pytest.raises(StartError, match="^ipyparallel's controller ended 3 times as it started; it said: "):
+            start_ranks(1)
+    assert len(started) == min(ends + 1, 3)
     assert folders(own_temp) == []
 
 

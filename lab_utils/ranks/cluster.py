@@ -10,28 +10,58 @@ import os
 import secrets
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import ipyparallel as ipp
+import psutil
 import zmq
 from ipyparallel.cluster.launcher import LocalProcessLauncher
 
 from lab_utils.host import LOOPBACK
 from lab_utils.ranks.errors import StartError
 from lab_utils.ranks.processes import Reaper, Zygote, own_ipython
+from lab_utils.ranks.reaper import still_running
 
 START_TIMEOUT_S = 120.0
+_ATTEMPTS, _ASK_AGAIN_S = 3, 5.0
 # The hub registers an engine after its first heartbeat, every 3 s by default. It need not find out by missing beats
 # that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank.
 _HEARTBEAT_MS = 100
 _HEARTBEATS_MISSED = 36_000
 
 
-def start_controller(folder: Path, reaper: Reaper) -> ipp.Cluster:
+def start_controller(folder: Path, reaper: Reaper) -> tuple[ipp.Cluster, ipp.Client]:
+    """Start a controller and connect to it. StartError when it ends, or does not answer in time.
+
+    It chooses its ports before it listens on them: another program may take one in between, and it ends.
+    """
+    for attempt in range(_ATTEMPTS):
+        cluster = _controller(folder, folder / f"profile-{attempt}", reaper)
+        if (client := _connected(cluster)) is not None:
+            client.cluster = None  # the processes are ours to end, in one way
+            return cluster, client
+    said = " | ".join(map(_tail, Path(cluster.profile_dir, "log").glob("ipcontroller*.log"))) or "nothing"
+    raise StartError(f"ipyparallel's controller ended {_ATTEMPTS} times as it started; it said: {said}")
+
+
+def _connected(cluster: ipp.Cluster) -> ipp.Client | None:
+    """The client, once the controller answers; None when it has ended."""
+    process = psutil.Process(cluster.controller.process.pid)
+    give_up_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < give_up_s:
+        try:
+            return cluster.connect_client_sync(ipython_dir=cluster.profile_dir, timeout=_ASK_AGAIN_S)
+        except (TimeoutError, RuntimeError):  # no answer; it ended before it had written where it listens
+            if not still_running([process], 0):
+                return None
+    raise StartError(f"ipyparallel's controller gave no answer within {START_TIMEOUT_S:g} s")
+
+
+def _controller(folder: Path, profile: Path, reaper: Reaper) -> ipp.Cluster:
     """A controller of threads in one process, listening on loopback only, its files in the private folder."""
-    profile = folder / "profile"
     _log_errors_only(profile)
     cluster = ipp.Cluster(
         profile_dir=str(profile), cluster_id="lab", cluster_file="", controller_ip=LOOPBACK,
@@ -64,12 +94,6 @@ def _log_errors_only(profile: Path) -> None:
     for file, name in (("ipcontroller_config.json", "IPController"), ("ipengine_config.json", "IPEngine")):
         config = {name: {"logging_config": {"loggers": {name: {"level": "ERROR"}}}}}
         (profile / file).write_text(json.dumps(config), encoding="utf-8")
-
-
-def connect(cluster: ipp.Cluster) -> ipp.Client:
-    client = cluster.connect_client_sync(ipython_dir=cluster.profile_dir, timeout=START_TIMEOUT_S)
-    client.cluster = None  # the processes are ours to end, in one way
-    return client
 
 
 def engine_args(cluster: ipp.Cluster) -> list[str]:

@@ -101,7 +101,8 @@ class Crew:
             zygote.ended.add_done_callback(partial(_tell_of_parent, weakref.WeakMethod(self._note_parent_end)))
         from lab_utils.ranks import cluster  # ipyparallel loads while the zygote loads torch
 
-        controller = cluster.start_controller(self.folder, reaper)
+        controller, self.client = cluster.start_controller(self.folder, reaper)
+        self._end_by(reaper, zygote, self.client)
         self.controller_pid = controller.controller.process.pid
         cluster.watch(controller.controller, weakref.WeakMethod(self._note_controller_end))
         if zygote is None:
@@ -109,8 +110,6 @@ class Crew:
         else:
             start = partial(zygote.fork, engine_args=cluster.engine_args(controller))
         self._starting = start, zygote, log
-        self.client = cluster.connect(controller)
-        self._end_by(reaper, zygote, self.client)
         self.board = Board.create(self.folder / "board", self.size)
         Signatures.create(self.folder / "signatures", self.size)
         self._fill(range(self.size))
