@@ -46,7 +46,7 @@ def processes(place: Path, ranks: Ranks) -> set[psutil.Process]:
 def connection(ranks: Ranks, place: Path) -> dict:
     """What a client reads to find the controller and to be let in."""
     (folder,) = folders(place)
-    return json.loads((folder / "profile/security/ipcontroller-lab-client.json").read_text(encoding="utf-8"))
+    return json.loads((folder / "profile-0/security/ipcontroller-lab-client.json").read_text(encoding="utf-8"))
 
 
 def _client(connection: dict, folder: Path, timeout_s: float = ANSWER_S) -> ipp.Client:
@@ -80,7 +80,7 @@ def test_nothing_answers_in_another_network_namespace(seen: dict) -> None:
 def test_files_and_sockets_are_private_to_the_user(processes: set[psutil.Process], place: Path) -> None:
     (folder,) = folders(place)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    keys = sorted((folder / "profile/security").iterdir())
+    keys = sorted((folder / "profile-0/security").iterdir())
     assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in keys] == [
         ("ipcontroller-lab-client.json", 0o600),
         ("ipcontroller-lab-engine.json", 0o600),
