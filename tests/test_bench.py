@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from lab_utils.bench import command, figures, main, table
-from lab_utils.bench.figures import EXTRA, RATIO, Result, Sample, Spread, at_most, figure
+from lab_utils.bench.figures import RATIO, Result, Sample, Spread, at_most, figure
 
 
 @pytest.fixture
@@ -37,24 +37,22 @@ def test_a_spread() -> None:
     assert Spread.of([float(i) for i in range(101)]).p90 == pytest.approx(90)
 
 
-def test_ratios_and_differences_are_of_pairs() -> None:
-    """Pairs under changing load: the ratio of the medians would be 4 / 3, the difference 1."""
+def test_ratios_are_of_pairs() -> None:
+    """Pairs under changing load: the ratio of the medians would be 4 / 3."""
     pairs = result((1.0, 1.0), (4.0, 2.0), (30.0, 3.0), (2.0, 10.0), (200.0, 100.0))
     assert pairs.measured.median / pairs.reference.median == pytest.approx(4 / 3)
     assert pairs.ratio == (2.0, 0.2, 10.0, pytest.approx(6.8))
-    assert pairs.extra.median == 2.0
 
 
 def test_without_a_reference_there_is_no_ratio() -> None:
     alone = result((1.0,), (3.0,))
     assert alone.measured.median == 2.0
-    assert (alone.reference, alone.ratio, alone.extra) == (None, None, None)
+    assert (alone.reference, alone.ratio) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("most", "of", "met"),
-    [(6, "measured", True), (5.9, "measured", False), (3, RATIO, True), (2.9, RATIO, False), (4, EXTRA, True),
-     (3.9, EXTRA, False)],
+    [(6, "measured", True), (5.9, "measured", False), (3, RATIO, True), (2.9, RATIO, False)],
 )  # fmt: skip
 def test_a_target_is_of_the_median(most: float, of: str, met: bool) -> None:
     found = result((5.0, 4.0), (6.0, 2.0), (900.0, 3.0), target=at_most(most, of))
@@ -69,9 +67,9 @@ def test_no_verdict_without_target_or_samples() -> None:
 
 
 def test_a_line_of_the_table() -> None:
-    found = result((5.0, 4.0), (6.0, 2.0), (1900.0, 3.0), target=at_most(50, EXTRA))
+    found = result((5.0, 4.0), (6.0, 2.0), (1900.0, 3.0), target=at_most(50))
     assert table.cells(found) == (
-        "made-up", "6.00 ms (5.00–1,900)", "3.00 ms (2.00–4.00) the other", "3.00 ×, +4 ms", "≤ 50 ms more", "met"
+        "made-up", "6.00 ms (5.00–1,900)", "3.00 ms (2.00–4.00) the other", "3.00 ×", "≤ 50 ms", "met"
     )  # fmt: skip
     many = result(*[(float(i),) for i in range(101)])
     assert table.cells(many)[1:] == ("50.0 ms (0.00–100, p90 90.0)", "–", "–", "–", "–")

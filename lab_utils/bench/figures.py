@@ -41,12 +41,12 @@ class Spread(NamedTuple):
         return cls(statistics.median(numbers), min(numbers), max(numbers), ninth_decile)
 
 
-MEASURED, RATIO, EXTRA = "measured", "ratio", "extra"
+MEASURED, RATIO = "measured", "ratio"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The most that is wanted of the measured value, of its ratio to the reference, or of what it adds to it."""
+    """The most that is wanted of the measured value, or of its ratio to the reference."""
 
     most: float
     of: str
@@ -119,11 +119,6 @@ class Result:
     def ratio(self) -> Spread | None:
         """Of measured / reference of each pair: both met the same load of the machine."""
         return self._spread([measured / reference for measured, reference in self._pairs()])
-
-    @property
-    def extra(self) -> Spread | None:
-        """Of measured - reference of each pair."""
-        return self._spread([measured - reference for measured, reference in self._pairs()])
 
     @property
     def met(self) -> bool | None:

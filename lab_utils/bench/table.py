@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 
-from lab_utils.bench.figures import EXTRA, RATIO, Result, Spread, Target
+from lab_utils.bench.figures import RATIO, Result, Spread, Target
 from lab_utils.timeline.units import three_digits
 
 HEAD = ("figure", "median (min–max)", "beside it", "ratio", "wanted", "")
@@ -26,19 +26,16 @@ def spread(values: Spread | None, unit: str, samples: int = 0) -> str:
 def wanted(target: Target | None, unit: str) -> str:
     if target is None:
         return NONE
-    suffix = {RATIO: "×", EXTRA: f"{unit} more"}.get(target.of, unit)
-    return f"≤ {target.most:g} {suffix}"
+    return f"≤ {target.most:g} {'×' if target.of == RATIO else unit}"
 
 
 def compared(result: Result) -> str:
-    """The ratio of the pairs, with its spread or with what they add where that is what counts."""
+    """The ratio of the pairs, with its spread where that is what counts."""
     if result.ratio is None:
         return NONE
-    counts = result.figure.target.of if result.figure.target else None
-    if counts == RATIO:
+    if result.figure.target and result.figure.target.of == RATIO:
         return spread(result.ratio, "×", len(result.samples))
-    added = f", {result.extra.median:+.0f} {result.figure.unit}" if counts == EXTRA else ""
-    return f"{three_digits(result.ratio.median)} ×{added}"
+    return f"{three_digits(result.ratio.median)} ×"
 
 
 def verdict(result: Result) -> str:
@@ -83,7 +80,7 @@ def as_json(results: Sequence[Result], on: dict[str, object]) -> dict[str, objec
 
 def _one(result: Result) -> dict[str, object]:
     figure = result.figure
-    spreads = {name: getattr(result, name) for name in ("measured", "reference", "ratio", "extra")}
+    spreads = {name: getattr(result, name) for name in ("measured", "reference", "ratio")}
     return {
         "name": figure.name,
         "description": figure.description,
