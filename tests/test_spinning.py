@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-import sys
-
-import pytest
 
 from lab_utils.comm import spinning
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
 
 
 def test_the_end_of_a_connection_is_told_once() -> None:

@@ -63,7 +63,10 @@ class Call:
         self._signal_s = 0.0  # when they are interrupted next
 
     def finish(self, function: Callable, args: tuple) -> None:
-        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back."""
+        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back.
+
+        An interrupt that the ranks' program handles, as a training loop that saves and returns, is no error.
+        """
         try:
             with interrupts_held():  # a rank that was not sent to would never answer, and the others would run on
                 self._send(function, args)
@@ -75,11 +78,20 @@ class Call:
             except BaseException as error:  # Ctrl-C, or whatever on_report raised
                 self._interrupts.append(error)
         interrupt = next(iter(self._interrupts), None)
+        if self._handled():
+            return
         if isinstance(interrupt, KeyboardInterrupt):
             ended = f"; {name_ranks(self.given_up)} took no notice and had to be ended" if self.given_up else ""
             raise RanksInterrupted(f"{name_ranks(self.members)} interrupted{ended}")
         if interrupt is not None:
             raise interrupt
+
+    def _handled(self) -> bool:
+        """Whether the program took the interrupt as an order to finish, and did."""
+        answers = self.answers.values()
+        done = len(self.answers) == len(self.members) and not any(answer.failure for answer in answers)
+        user = all(isinstance(interrupt, KeyboardInterrupt) for interrupt in self._interrupts)
+        return user and done and any(answer.interrupted for answer in answers)
 
     # ------------------------------------------------------------------ sending
     def _send(self, function: Callable, args: tuple) -> None:

@@ -70,6 +70,9 @@ def end_process() -> None:
 
 def _terminate(_number: int, _frame: object) -> None:
     global asked
+    if os.getpid() != _pid:  # a child that has not come to its first line
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     if asked:
         return
     asked = True

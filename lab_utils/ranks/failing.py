@@ -23,6 +23,11 @@ def refuse_to_debug(*_: object, **__: object) -> None:
     raise RuntimeError(NO_KEYBOARD)
 
 
+def refuse_to_ask(*_: object) -> str:
+    """In the place of `input()`."""
+    raise RuntimeError("a rank has no keyboard: ask in the notebook, and pass the answer on as an argument")
+
+
 def failure_of(error: BaseException) -> Failure:
     from lab_utils.comm.recorder import cell_name, is_own, recorder
 

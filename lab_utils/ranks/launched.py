@@ -7,6 +7,8 @@ import random
 import sys
 from datetime import timedelta
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 _adopted = False  # whether this call has asked for the group
@@ -29,6 +31,18 @@ def seed_anew() -> None:
     torch.seed()
     if "numpy" in sys.modules:  # else it seeds itself at its import
         sys.modules["numpy"].random.seed()
+
+
+def draw_bars_as_text() -> None:
+    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show."""
+    if find_spec("tqdm") is None:
+        return
+    hidden = sys.modules.pop("ipykernel.zmqshell", None)
+    try:
+        import_module("tqdm.auto")
+    finally:
+        if hidden is not None:
+            sys.modules["ipykernel.zmqshell"] = hidden
 
 
 def adopt_the_group() -> None:

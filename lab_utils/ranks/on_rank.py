@@ -5,6 +5,7 @@ Imported by the notebook's kernel too (to be sent by name), so torch is imported
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import signal
@@ -27,8 +28,9 @@ _called_off = CalledOff()
 class Outcome:
     """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded.
 
-    broken   its groups must be formed anew: the call ended them, as a script does at its end, or caught the error of an
-             op that took their connections along
+    broken       its groups must be formed anew: the call ended them, as a script does at its end, or caught the error
+                 of an op that took their connections along
+    interrupted  an interrupt came, which the call may have handled
     """
 
     rank: int
@@ -37,6 +39,7 @@ class Outcome:
     ops: list = field(default_factory=list)
     phases: list = field(default_factory=list)
     broken: bool = False
+    interrupted: bool = False
 
 
 def enlist(rank: int, ranks: int, folder: str, path: list[str], port: int) -> int:
@@ -52,14 +55,16 @@ def enlist(rank: int, ranks: int, folder: str, path: list[str], port: int) -> in
     from lab_utils.comm.progress import listen
     from lab_utils.comm.recorder import recorder
     from lab_utils.comm.signatures import Signatures
-    from lab_utils.ranks.failing import refuse_to_debug
+    from lab_utils.ranks.failing import refuse_to_ask, refuse_to_debug
     from lab_utils.ranks.guard import socket_file, stand_guard
 
     launched.set_variables(rank, ranks, port)
     launched.seed_anew()
     launched.adopt_the_group()
+    launched.draw_bars_as_text()
     ending.end_when_asked()
     streams.speak_into(folder)
+    builtins.input = refuse_to_ask
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = refuse_to_debug
     _called_off.open(folder)
@@ -141,8 +146,12 @@ def _attempt(
     """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
     from lab_utils.comm.recorder import recorder
 
+    def interrupt(_number: int, _frame: object) -> None:
+        outcome.interrupted = True
+        raise KeyboardInterrupt
+
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
         if _called_off.last >= number:  # before this rank came to it, and heeded signals
             raise KeyboardInterrupt
         recorder.begin_call()

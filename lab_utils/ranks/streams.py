@@ -12,6 +12,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from functools import wraps
 from typing import Any, NamedTuple
@@ -49,17 +50,24 @@ class _Streams:
         publisher.set_parent = self._kernels.publisher.set_parent  # told of each message, whichever is in use
         self._own = _Set(*self._texts(), self._descriptors[:2], publisher, _displayhook(self.shell, publisher))
         self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
-        self._now = self._kernels
+        self._now, self._to_flush = self._kernels, False
         self._use(self._own)
         for name in ("do_apply", "do_execute"):
             _wrap(self.shell.kernel, name, self)
 
     @contextlib.contextmanager
     def the_kernels(self) -> Iterator[None]:
-        yield from self._using(self._kernels)
+        self._to_flush = True
+        try:
+            yield from self._using(self._kernels)
+        finally:
+            if self._to_flush:
+                self._kernels.stdout.flush()
+                self._kernels.stderr.flush()
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
+        self._to_flush = False  # it takes longer than a call of nothing
         if self._own.stdout.closed or self._own.stderr.closed:  # by a program that closed sys.stdout
             stdout, stderr = self._texts()
             self._own = self._own._replace(stdout=stdout, stderr=stderr)
@@ -96,6 +104,9 @@ def speak_into(folder: str) -> None:
     """From now on this rank's words go into files of this folder; once in a process."""
     global _streams
     _streams = _Streams(folder)
+    _streams.shell.config.pop("IPKernelApp", None)  # by which programs know a notebook, that could show widgets
+    _streams.shell.user_ns["exit"] = _streams.shell.user_ns["quit"] = sys.exit  # IPython's would end the process
+    warnings.filterwarnings("ignore", "To exit: use 'exit', 'quit', or Ctrl-D.")  # what IPython says of `sys.exit()`
 
 
 def own_streams() -> contextlib.AbstractContextManager[None]:
@@ -141,6 +152,9 @@ def _publisher(streams: _Streams, descriptor: int) -> Any:
 
         def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **_) -> None:
             data = {kind: value for kind, value in data.items() if kind != _WIDGET}
+            if data.keys() <= {"text/plain"} and not transient:
+                print(data.get("text/plain", ""))
+                return
             _say(data=data, metadata=metadata or {}, transient=transient or {}, update=update)
 
         def clear_output(self, wait=False) -> None:
@@ -177,9 +191,6 @@ def _displayhook(shell: Any, publisher: Any) -> Any:
             self._is_active = False
 
         def write_format_data(self, data, metadata=None) -> None:
-            if data.keys() <= {"text/plain"}:
-                print(data.get("text/plain", ""))
-            else:
-                publisher.publish(data, metadata)
+            publisher.publish(data, metadata)
 
     return Printed(shell=shell, parent=shell, cache_size=0)
