@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 
 _pid = 0
+_mask = threading.local()
 _running = False  # whether a call runs: its own `finally` comes first
 asked = False  # whether this process is to end
 
@@ -24,7 +25,7 @@ def end_when_asked() -> None:
     if os.getpgrp() != _pid:
         os.setpgid(0, 0)  # an interrupt is for what a rank has started too, and for no other rank
     signal.signal(signal.SIGTERM, _terminate)
-    os.register_at_fork(after_in_child=_be_a_child)
+    os.register_at_fork(before=_hold_sigterm, after_in_parent=_heed_sigterm, after_in_child=_be_a_child)
 
 
 @contextlib.contextmanager
@@ -70,9 +71,6 @@ def end_process() -> None:
 
 def _terminate(_number: int, _frame: object) -> None:
     global asked
-    if os.getpid() != _pid:  # a child that has not come to its first line
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
     if asked:
         return
     asked = True
@@ -81,7 +79,17 @@ def _terminate(_number: int, _frame: object) -> None:
     end_process()
 
 
+def _hold_sigterm() -> None:
+    """A signal that comes to a child before its first line would be for our handler, and Python would forget it."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _heed_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
 def _be_a_child() -> None:
     signal.set_wakeup_fd(-1)  # it is the rank's event loop's
     if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _heed_sigterm()

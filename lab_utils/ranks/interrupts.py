@@ -44,10 +44,10 @@ class CalledOff:
     def create(cls, folder: Path) -> CalledOff:
         (folder / "called-off").write_bytes(bytes(8))
         made = cls()
-        made.open(folder)
+        made.attach(folder)
         return made
 
-    def open(self, folder: Path | str) -> None:
+    def attach(self, folder: Path | str) -> None:
         with open(f"{folder}/called-off", "r+b") as file:
             self._number = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # a word is stored whole
 

@@ -67,7 +67,7 @@ def enlist(rank: int, ranks: int, folder: str, path: list[str], port: int) -> in
     builtins.input = refuse_to_ask
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = refuse_to_debug
-    _called_off.open(folder)
+    _called_off.attach(folder)
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()

@@ -149,7 +149,7 @@ class Ranks:
         if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
             raise error
         answers = [call.answers[rank] for rank in call.members]
-        self._must_form = any(answer.broken for answer in answers)
+        self._must_form = any(answer.broken or answer.interrupted for answer in answers)
         return answers
 
     # ------------------------------------------------------------------ life

@@ -50,8 +50,8 @@ class _Streams:
         publisher.set_parent = self._kernels.publisher.set_parent  # told of each message, whichever is in use
         self._own = _Set(*self._texts(), self._descriptors[:2], publisher, _displayhook(self.shell, publisher))
         self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
-        self._now, self._to_flush = self._kernels, False
-        self._use(self._own)
+        self._is_own, self._to_flush = False, False
+        self._use(own=True)
         for name in ("do_apply", "do_execute"):
             _wrap(self.shell.kernel, name, self)
 
@@ -59,7 +59,7 @@ class _Streams:
     def the_kernels(self) -> Iterator[None]:
         self._to_flush = True
         try:
-            yield from self._using(self._kernels)
+            yield from self._using(own=False)
         finally:
             if self._to_flush:
                 self._kernels.stdout.flush()
@@ -68,10 +68,7 @@ class _Streams:
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
         self._to_flush = False  # it takes longer than a call of nothing
-        if self._own.stdout.closed or self._own.stderr.closed:  # by a program that closed sys.stdout
-            stdout, stderr = self._texts()
-            self._own = self._own._replace(stdout=stdout, stderr=stderr)
-        yield from self._using(self._own)
+        yield from self._using(own=True)
 
     def written(self) -> list[int]:
         """How many bytes stdout's file and stderr's hold."""
@@ -83,21 +80,25 @@ class _Streams:
             text.set_parent = kernels.set_parent  # as above
         return texts
 
-    def _using(self, wanted: _Set) -> Iterator[None]:
-        before = self._now
-        self._use(wanted)
+    def _using(self, own: bool) -> Iterator[None]:
+        before = self._is_own
+        self._use(own)
         try:
             yield
         finally:
             self._use(before)
 
-    def _use(self, wanted: _Set) -> None:
+    def _use(self, own: bool) -> None:
+        if own and (self._own.stdout.closed or self._own.stderr.closed):  # by a program: sys.stdout.close()
+            stdout, stderr = self._texts()
+            self._own = self._own._replace(stdout=stdout, stderr=stderr)
+        wanted = self._own if own else self._kernels
         sys.stdout, sys.stderr = wanted.stdout, wanted.stderr
         for descriptor, leads_to in zip((1, 2), wanted.descriptors, strict=True):
             os.dup2(leads_to, descriptor)
         self.shell.display_pub = wanted.publisher
         self.shell.displayhook = self.shell.display_trap.hook = wanted.displayhook
-        self._now = wanted
+        self._is_own = own
 
 
 def speak_into(folder: str) -> None:
