@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from lab_utils.ranks.errors import StartError, ended
 from lab_utils.ranks.guard import Guards, socket_file
 from lab_utils.ranks.memory_kills import MemoryKills
 from lab_utils.ranks.processes import Reaper, Zygote
+from lab_utils.ranks.surroundings import surroundings
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
@@ -127,7 +127,7 @@ class Crew:
         self._filling = True
         engines = cluster.new_engines(self.client, partial(start, len(places)), len(places), zygote, self._death, log)
         found = dict(zip(places, engines, strict=True))
-        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path) for rank in places}
+        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), surroundings()) for rank in places}
         pids = self._all(found, asked)
         for rank, pid in pids.items():
             self.dead.pop(rank, None)

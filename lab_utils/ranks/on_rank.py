@@ -11,7 +11,6 @@ import io
 import os
 import re
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -21,7 +20,10 @@ from typing import Any
 from lab_utils.comm.groups import Groups
 from lab_utils.ranks.errors import Failure, Frame
 from lab_utils.ranks.naming import Cell, keep
-from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
+from lab_utils.ranks.own_modules import read_own_sources
+from lab_utils.ranks.picklers import rank_namespace
+from lab_utils.ranks.shipping import pack_result, settle, unpack
+from lab_utils.ranks.surroundings import Surroundings, begin
 
 _BACKEND_SAID = re.compile(
     r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL|connections to the other ranks were cut"
@@ -46,12 +48,13 @@ class Outcome:
     broken: bool = False
 
 
-def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
+def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings) -> int:
     """Become this rank of so many, in a new process; returns the process id.
 
     Modules are then imported from where the notebook imports them.
     """
-    sys.path[:] = path
+    read_own_sources()
+    begin(notebook)
     import torch
 
     from lab_utils.comm.board import Board
@@ -102,12 +105,14 @@ def _call(payload: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def run_cell(cell: Cell, record: bool = False, count: bool = True) -> Outcome:
+def run_cell(cell: Cell, record: bool = False, count: bool = True, notebook: Surroundings | None = None) -> Outcome:
     """Run a cell in the rank's namespace; its last expression's repr is printed, as a notebook would."""
-    return _guarded(lambda: _execute(cell), [cell], record, count)
+    return _guarded(lambda: _execute(cell, notebook), [cell], record, count)
 
 
-def _execute(cell: Cell) -> None:
+def _execute(cell: Cell, notebook: Surroundings | None) -> None:
+    if notebook is not None:
+        settle(notebook)
     tree = ast.parse(cell.source, cell.file)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     namespace = rank_namespace()

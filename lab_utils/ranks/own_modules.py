@@ -1,0 +1,193 @@
+"""The modules that are the user's own files: which they are, where ranks find them, and whether the file has changed.
+
+A module lives once on a rank, as in any process: functions and classes of it travel by name. Only what ranks cannot
+import (made by hand, of a folder that is no longer on the path) travels by value.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import types
+from collections.abc import Callable
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from typing import Any, NamedTuple
+
+Stamp = tuple[int, int]
+_LIBRARY = tuple(os.path.join(sysconfig.get_path(key), "") for key in ("stdlib", "platstdlib"))
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def own_file(module: Any) -> str | None:
+    """The file of a module of the user's; None for the standard library's, an installed package's and the lab's."""
+    if not isinstance(module, types.ModuleType):
+        return None
+    values = vars(module)
+    name, file = values.get("__name__"), values.get("__file__")
+    if not (isinstance(name, str) and isinstance(file, str) and os.path.isabs(file)) or name == "__main__":
+        return None
+    ours = name.partition(".")[0] == "lab_utils"
+    return None if ours or is_installed(file) else file
+
+
+def is_installed(file: str) -> bool:
+    return file.startswith(_LIBRARY) or any(part in file for part in _INSTALLED)
+
+
+def is_importable(module: types.ModuleType) -> bool:
+    """Whether ranks that look where this process does now find this very module."""
+    name = module.__name__
+    if name == "__main__" or sys.modules.get(name) is not module:
+        return False
+    if (file := own_file(module)) is None:  # C code makes modules without a spec inside its own package
+        spec = getattr(sys.modules.get(name.partition(".")[0]), "__spec__", None)
+        return spec is not None and spec.loader is not None
+    found = None if getattr(module, "__spec__", None) is None else _find(name)
+    return found is not None and found.origin is not None and _same(found.origin, file)
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """Where an import would find it, were it not imported yet; only by what finds modules on ranks too."""
+    parent = name.rpartition(".")[0]
+    if parent and _find(parent) is None:
+        return None
+    path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
+    editable = [each for each in sys.meta_path if getattr(each, "__module__", "").startswith("__editable__")]
+    return next((found for each in (PathFinder, *editable) if (found := each.find_spec(name, path))), None)
+
+
+def _same(file: str, other: str) -> bool:
+    if file == other:
+        return True
+    return os.path.exists(file) and os.path.exists(other) and os.path.samefile(file, other)
+
+
+# ------------------------------------------------------------------ on a rank
+def module_of(name: str, file: str | None = None) -> types.ModuleType:
+    """Import the module that the notebook has from this file. ImportError: another one has the name here."""
+    from lab_utils.ranks.reloading import try_again
+
+    module = import_module(name)
+    there = getattr(module, "__file__", None)
+    if file is not None and (there is None or not _same(there, file)):
+        raise ImportError(
+            f"the module {name} is {file} in the notebook, and {there or 'built in'} on this rank: "
+            "give yours a name that nothing else has"
+        )
+    try_again(module)
+    return module
+
+
+def member_of(name: str, qualname: str, file: str | None) -> Any:
+    """What the module's file defines under this name now."""
+    found = module_of(name, file)
+    for part in qualname.split("."):
+        if not hasattr(found, part):
+            raise AttributeError(f"the module {name}, as it is loaded here, has no {qualname}")
+        found = getattr(found, part)
+    return found
+
+
+def namespace_of(name: str, file: str | None) -> dict[str, Any]:
+    return vars(module_of(name, file))
+
+
+class Source(SourceFileLoader):
+    """Reads the file itself: a .pyc counts as good after a second edit of the same size within the same second."""
+
+    stamp: Stamp | None = None
+    source = b""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        self.source = self.get_data(self.path)
+        return self.source_to_code(self.source, self.path)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self.stamp = stamp_of(self.path)
+        super().exec_module(module)
+
+
+class _OwnSources:
+    """Finds what those behind it find, and has the user's own files read as they are now."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        behind = sys.meta_path[sys.meta_path.index(cls) + 1 :]
+        found = next((spec for each in behind if (spec := each.find_spec(name, path, target))), None)
+        if found is not None and type(found.loader) is SourceFileLoader and not is_installed(found.loader.path):
+            found.loader = Source(found.loader.name, found.loader.path)
+        return found
+
+
+def read_own_sources() -> None:
+    """On a rank, before it imports anything of the user's."""
+    if _OwnSources not in sys.meta_path:
+        at = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
+        sys.meta_path.insert(at, _OwnSources)
+
+
+# ------------------------------------------------------------------ files that change
+def stamp_of(file: str) -> Stamp | None:
+    try:
+        found = os.stat(file)
+    except OSError:  # gone, as while an editor saves it
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+class _Known(NamedTuple):
+    module: types.ModuleType
+    spec: ModuleSpec | None  # another one after importlib.reload
+    file: str
+    stamp: Stamp | None
+
+
+class OwnModules:
+    """The user's modules of this process. `changed` costs a look at each file, and nothing where there is none.
+
+    imported    the stamp of a module's file as it was imported, or None where it cannot be known
+    """
+
+    def __init__(self, imported: Callable[[types.ModuleType, str], Stamp | None]):
+        self._imported = imported
+        self._known: dict[str, _Known] = {}
+        self._last: tuple[str, int] | None = None
+
+    def all(self) -> list[types.ModuleType]:
+        self._find_new()
+        return [known.module for known in self._known.values()]
+
+    def changed(self) -> list[types.ModuleType]:
+        """Those whose file is another than when they were imported, or than when this was asked last."""
+        self._find_new()
+        changed = []
+        for name, known in list(self._known.items()):
+            if sys.modules.get(name) is not known.module:
+                del self._known[name]
+                continue
+            if known.module.__spec__ is not known.spec:
+                known = self._note(known.module, known.file)
+            now = stamp_of(known.file)
+            if now is not None and now != known.stamp:
+                self._known[name] = known._replace(stamp=now)
+                changed.append(known.module)
+        return changed
+
+    def _find_new(self) -> None:
+        """Look at the modules that were imported since: they are the last ones of sys.modules."""
+        last = next(reversed(sys.modules))
+        if self._last == (last, id(sys.modules.get(last))):
+            return
+        for name, module in reversed(list(sys.modules.items())):
+            if (name, id(module)) == self._last:
+                break
+            if (file := own_file(module)) is not None and vars(module)["__name__"] == name:
+                self._note(module, getattr(vars(module).get("__loader__"), "archive", file))  # a zip file changes whole
+        self._last = last, id(sys.modules.get(last))
+
+    def _note(self, module: types.ModuleType, file: str) -> _Known:
+        stamp = self._imported(module, file) or stamp_of(file)
+        self._known[module.__name__] = known = _Known(module, module.__spec__, file, stamp)
+        return known

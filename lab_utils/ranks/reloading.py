@@ -1,0 +1,196 @@
+"""On a rank: the user's modules, loaded again when their files have changed, for all who hold something of them.
+
+As importlib.reload does it, in the same module. What others hold of it is brought up to date: IPython's autoreload
+gives up where a function gets a decorator or a method calls super(), and leaves the old code in what is decorated.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import enum
+import gc
+import importlib
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lab_utils.ranks.own_modules import OwnModules, Stamp
+
+_failed: set[str] = set()  # modules that could not be loaded again: what they hold is older than their file
+
+
+def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
+    return getattr(module.__loader__, "stamp", None)
+
+
+own_modules = OwnModules(_as_loaded)
+
+
+def refresh(named: Iterable[str], namespace: dict[str, Any]) -> None:
+    """Load again what has changed, and say so unless it is among those named. What the file raises goes on.
+
+    namespace   where names may be held that were imported from a module
+    """
+    changed = own_modules.changed()
+    if not changed:
+        return
+    errors = []
+    for module in _in_order(changed):
+        _failed.add(module.__name__)
+        try:
+            try_again(module, namespace)
+        except Exception as error:
+            errors.append(error)
+        else:
+            if module.__name__ not in named:
+                print(_said(module), file=sys.stderr)
+    if errors:
+        raise errors[0]
+
+
+def _said(module: types.ModuleType) -> str:
+    file = Path(module.__file__).name
+    if module.__name__ in _failed:
+        _failed.discard(module.__name__)
+        return f"{file} has changed and cannot be loaded again: ranks.restart() starts ranks that have it as it is now"
+    return f"{file} has changed and was loaded again: its variables are new"
+
+
+def try_again(module: types.ModuleType, namespace: dict[str, Any] | None = None) -> None:
+    """Load a module again that has changed, or could not be loaded again before."""
+    if module.__name__ not in _failed:
+        return
+    importlib.invalidate_caches()  # of zip files
+    values, old = vars(module), dict(vars(module))
+    kept = _kept_enums(module)
+    if (code := _code(module, kept)) is None:
+        return  # an extension module
+    try:
+        exec(code, values)
+    except BaseException:
+        for name in values.keys() - old.keys():
+            del values[name]
+        values.update(old)
+        raise
+    _failed.discard(module.__name__)
+    for name, value in old.items():
+        is_code = isinstance(value, (type, types.FunctionType))
+        if is_code and values.get(name) is value and _is_own(value, module) and name not in kept:
+            del values[name]  # the file defines it no more
+    _hand_over(module, old, namespace or vars(sys.modules["__main__"]))
+
+
+def _kept_enums(module: types.ModuleType) -> dict[str, str]:
+    """{name: definition} of the module's enums: one that stays as it is keeps its members, compared by `is`."""
+    if not (source := getattr(module.__loader__, "source", b"")):
+        return {}
+    held = {name: value for name, value in vars(module).items() if isinstance(value, enum.EnumType)}
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name in held]
+    return {node.name: ast.dump(node) for node in nodes}
+
+
+def _code(module: types.ModuleType, kept: dict[str, str]) -> types.CodeType | None:
+    """The code of the file as it is now, without the enums that are kept, of which others are taken out of `kept`."""
+    code = module.__loader__.get_code(module.__name__)
+    if not kept:
+        return code
+    tree = ast.parse(module.__loader__.source)
+    same = [node for node in tree.body if isinstance(node, ast.ClassDef) and kept.get(node.name) == ast.dump(node)]
+    for name in kept.keys() - {node.name for node in same}:
+        del kept[name]
+    tree.body = [node for node in tree.body if node not in same]
+    return compile(tree, module.__file__, "exec", dont_inherit=True)
+
+
+def _is_own(value: Any, module: types.ModuleType) -> bool:
+    return getattr(value, "__module__", None) == module.__name__
+
+
+# ------------------------------------------------------------------ what imports what
+def _in_order(modules: list[types.ModuleType]) -> list[types.ModuleType]:
+    """Each after those that it imports from."""
+    by_name = {module.__name__: module for module in modules}
+    ordered: dict[str, types.ModuleType] = {}
+    ahead: set[str] = set()
+
+    def add(name: str) -> None:
+        if name in by_name and name not in ahead:
+            ahead.add(name)
+            for needed, _, _ in _imports(by_name[name]):
+                add(needed)
+            ordered[name] = by_name[name]
+
+    for name in by_name:
+        add(name)
+    return list(ordered.values())
+
+
+def _imports(module: types.ModuleType) -> Iterator[tuple[str, str, str]]:
+    """(module, name there, name here) of the imports at the top of a module; "" for names where it imports a module."""
+    with contextlib.suppress(SyntaxError, OSError, ValueError):  # said when it is loaded again
+        tree = ast.parse(Path(module.__file__).read_bytes())
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, "", "") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                source = "." * node.level + (node.module or "")
+                source = importlib.util.resolve_name(source, module.__package__) if node.level else source
+                for alias in node.names:
+                    yield source, alias.name, alias.asname or alias.name
+                    yield f"{source}.{alias.name}", "", ""
+
+
+# ------------------------------------------------------------------ what others hold
+def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[str, Any]) -> None:
+    """What others have imported from the module, or keep of it, becomes what its file says now."""
+    new = vars(module)
+    pairs = {name: (value, new[name]) for name, value in old.items() if name in new and new[name] is not value}
+    own = {id(before): after for before, after in pairs.values() if _is_own(before, module)}
+    others = [each for each in own_modules.all() if each is not module]
+    for holder in (namespace, *map(vars, others)):
+        for name, value in list(holder.items()):
+            if id(value) in own:
+                holder[name] = own[id(value)]
+    for other in others:  # a number has no module of its own: who imported it is in the source
+        for source, name, here in _imports(other):
+            if source == module.__name__ and name in pairs and vars(other).get(here) is pairs[name][0]:
+                vars(other)[here] = pairs[name][1]
+    for before, after in pairs.values():
+        if _is_own(before, module):
+            _update(before, after)
+
+
+def _update(old: Any, new: Any) -> None:
+    """Give an object that somebody may still hold the code of its successor."""
+    if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
+        _update_function(old, new)
+    elif isinstance(old, type) and isinstance(new, type) and not issubclass(old, enum.Enum):
+        _update_class(old, new)
+
+
+def _update_function(old: types.FunctionType, new: types.FunctionType) -> None:
+    if old.__code__.co_freevars != new.__code__.co_freevars:
+        return  # Python allows no such change: only names can be given the new function
+    for name in ("__code__", "__defaults__", "__kwdefaults__", "__doc__", "__annotations__"):
+        setattr(old, name, getattr(new, name))
+    vars(old).update(vars(new))
+    for name, cell, other in zip(old.__code__.co_freevars, old.__closure__ or (), new.__closure__ or (), strict=True):
+        if name != "__class__":  # of super(): the class that holds the function
+            with contextlib.suppress(ValueError):  # still empty
+                cell.cell_contents = other.cell_contents
+
+
+def _update_class(old: type, new: type) -> None:
+    """Its objects and subclasses become those of the new class; methods that are bound already get the new code."""
+    for name, value in vars(new).items():
+        _update(vars(old).get(name), value)
+    for each in old.__subclasses__():
+        with contextlib.suppress(TypeError):  # of another layout
+            each.__bases__ = tuple(new if base is old else base for base in each.__bases__)
+    for each in gc.get_referrers(old):
+        if type(each) is old:
+            with contextlib.suppress(TypeError):
+                object.__setattr__(each, "__class__", new)
