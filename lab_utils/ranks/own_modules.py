@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from typing import Any, NamedTuple
 
 Stamp = tuple[int, int]
@@ -62,6 +63,12 @@ def _same(file: str, other: str) -> bool:
     if file == other:
         return True
     return os.path.exists(file) and os.path.exists(other) and os.path.samefile(file, other)
+
+
+def title(module: types.ModuleType) -> str:
+    """The file as the user thinks of it: "trainer.py", "package/part.py", "package/__init__.py"."""
+    parts = module.__name__.count(".") + 1 + hasattr(module, "__path__")
+    return "/".join(Path(module.__file__).parts[-parts:])
 
 
 # ------------------------------------------------------------------ on a rank

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import enum
+import functools
 import gc
 import importlib
 import sys
@@ -17,9 +18,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lab_utils.ranks.own_modules import OwnModules, Stamp
+from lab_utils.ranks.own_modules import OwnModules, Source, Stamp, title
 
-_failed: set[str] = set()  # modules that could not be loaded again: what they hold is older than their file
+_waiting: dict[str, types.ModuleType] = {}  # those that have changed, till they were tried
+_failed: set[str] = set()  # those that were tried: what they hold is older than their file
 
 
 def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
@@ -30,44 +32,43 @@ own_modules = OwnModules(_as_loaded)
 
 
 def refresh(named: Iterable[str], namespace: dict[str, Any]) -> None:
-    """Load again what has changed, and say so unless it is among those named. What the file raises goes on.
+    """Load again what has changed, and say so unless it is among those named. What a file raises goes on, once.
 
     namespace   where names may be held that were imported from a module
     """
-    changed = own_modules.changed()
-    if not changed:
-        return
+    _waiting.update({module.__name__: module for module in own_modules.changed()})
     errors = []
-    for module in _in_order(changed):
-        _failed.add(module.__name__)
+    for module in _in_order(list(_waiting.values())) if _waiting else ():
+        name = module.__name__
         try:
-            try_again(module, namespace)
+            said = _load_again(module, namespace)
         except Exception as error:
+            _failed.add(name)
             errors.append(error)
         else:
-            if module.__name__ not in named:
-                print(_said(module), file=sys.stderr)
+            _failed.discard(name)
+            if name not in named:
+                print(said, file=sys.stderr)
+        del _waiting[name]  # not when it was interrupted
     if errors:
         raise errors[0]
 
 
-def _said(module: types.ModuleType) -> str:
-    file = Path(module.__file__).name
+def try_again(module: types.ModuleType) -> None:
+    """Before a call that needs the module: what went wrong when it was to be loaded again goes wrong once more."""
     if module.__name__ in _failed:
+        _load_again(module, vars(sys.modules["__main__"]))
         _failed.discard(module.__name__)
-        return f"{file} has changed and cannot be loaded again: ranks.restart() starts ranks that have it as it is now"
-    return f"{file} has changed and was loaded again: its variables are new"
 
 
-def try_again(module: types.ModuleType, namespace: dict[str, Any] | None = None) -> None:
-    """Load a module again that has changed, or could not be loaded again before."""
-    if module.__name__ not in _failed:
-        return
+def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
+    """Run the file in the module as it is; returns what to say of it. Nothing has changed when it raises."""
     importlib.invalidate_caches()  # of zip files
     values, old = vars(module), dict(vars(module))
     kept = _kept_enums(module)
-    if (code := _code(module, kept)) is None:
-        return  # an extension module
+    code, source = _code(module, kept)
+    if code is None:
+        return f"{title(module)} has changed, but Python cannot load it again: ranks.restart() starts ranks that do"
     try:
         exec(code, values)
     except BaseException:
@@ -75,34 +76,37 @@ def try_again(module: types.ModuleType, namespace: dict[str, Any] | None = None)
             del values[name]
         values.update(old)
         raise
-    _failed.discard(module.__name__)
+    if isinstance(module.__loader__, Source):
+        module.__loader__.source = source
     for name, value in old.items():
         is_code = isinstance(value, (type, types.FunctionType))
         if is_code and values.get(name) is value and _is_own(value, module) and name not in kept:
             del values[name]  # the file defines it no more
-    _hand_over(module, old, namespace or vars(sys.modules["__main__"]))
+    _hand_over(module, old, namespace)
+    return f"{title(module)} has changed and was loaded again: its variables are new"
 
 
 def _kept_enums(module: types.ModuleType) -> dict[str, str]:
     """{name: definition} of the module's enums: one that stays as it is keeps its members, compared by `is`."""
-    if not (source := getattr(module.__loader__, "source", b"")):
-        return {}
+    source = getattr(module.__loader__, "source", b"")
     held = {name: value for name, value in vars(module).items() if isinstance(value, enum.EnumType)}
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name in held]
     return {node.name: ast.dump(node) for node in nodes}
 
 
-def _code(module: types.ModuleType, kept: dict[str, str]) -> types.CodeType | None:
-    """The code of the file as it is now, without the enums that are kept, of which others are taken out of `kept`."""
-    code = module.__loader__.get_code(module.__name__)
-    if not kept:
-        return code
-    tree = ast.parse(module.__loader__.source)
+def _code(module: types.ModuleType, kept: dict[str, str]) -> tuple[types.CodeType | None, bytes]:
+    """The code of the file as it is now, and the file; without the enums that stay, of which others leave `kept`."""
+    loader = module.__loader__
+    if not isinstance(loader, Source):
+        kept.clear()
+        return loader.get_code(module.__name__), b""
+    source = loader.get_data(loader.path)
+    tree = ast.parse(source, loader.path)
     same = [node for node in tree.body if isinstance(node, ast.ClassDef) and kept.get(node.name) == ast.dump(node)]
     for name in kept.keys() - {node.name for node in same}:
         del kept[name]
     tree.body = [node for node in tree.body if node not in same]
-    return compile(tree, module.__file__, "exec", dont_inherit=True)
+    return compile(tree, loader.path, "exec", dont_inherit=True), source
 
 
 def _is_own(value: Any, module: types.ModuleType) -> bool:
@@ -167,6 +171,9 @@ def _update(old: Any, new: Any) -> None:
     """Give an object that somebody may still hold the code of its successor."""
     if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
         _update_function(old, new)
+    elif isinstance(old, functools._lru_cache_wrapper) and type(new) is type(old):
+        _update(old.__wrapped__, new.__wrapped__)
+        old.cache_clear()
     elif isinstance(old, type) and isinstance(new, type) and not issubclass(old, enum.Enum):
         _update_class(old, new)
 

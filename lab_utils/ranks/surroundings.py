@@ -10,10 +10,9 @@ import os
 import sys
 import types
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from typing import NamedTuple
 
-from lab_utils.ranks.own_modules import OwnModules, Stamp, stamp_of
+from lab_utils.ranks.own_modules import OwnModules, Stamp, stamp_of, title
 
 
 class Surroundings(NamedTuple):
@@ -50,7 +49,7 @@ def surroundings() -> Surroundings:
         stale = []
     for module in stale:
         print(
-            f"{Path(module.__file__).name} has changed since this notebook imported it: the ranks run it as it is now, "
+            f"{title(module)} has changed since this notebook imported it: the ranks run it as it is now, "
             f"its variables new; importlib.reload({module.__name__}) loads it again here",
             file=sys.stderr,
         )
@@ -70,7 +69,9 @@ def _absolute(entry: str) -> str:
         return entry
     finder = sys.path_importer_cache.get(entry)
     known = getattr(finder, "path", "")  # of a FileFinder
-    return known if os.path.isabs(known) else os.path.abspath(entry)
+    if os.path.isabs(known):
+        return known
+    return os.path.abspath(entry) if os.path.exists(entry) else entry  # not every entry is a path
 
 
 def _reloads_by_itself() -> bool:
