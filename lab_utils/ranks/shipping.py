@@ -18,7 +18,7 @@ from lab_utils.ranks.own_modules import own_file
 from lab_utils.ranks.picklers import FunctionPickler, ResultPickler, load_call, rank_namespace
 from lab_utils.ranks.reloading import refresh
 from lab_utils.ranks.surroundings import Surroundings, surroundings, take_over
-from lab_utils.ranks.unsendable import CANNOT, why_not_back, why_not_sent
+from lab_utils.ranks.unsendable import why_not_back, why_not_sent
 
 
 def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, set[str]]:
@@ -31,7 +31,7 @@ def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, se
     pickler = FunctionPickler(file)
     try:
         pickler.dump((function, args, kwargs))
-    except CANNOT as error:
+    except Exception as error:
         raise TypeError(why_not_sent(function, args, kwargs, error)) from error
     return file.getvalue(), pickler.files
 
@@ -70,6 +70,6 @@ def pack_result(result: Any) -> bytes:
     file = io.BytesIO()
     try:
         ResultPickler(file).dump(result)
-    except CANNOT as error:
+    except Exception as error:
         raise TypeError(why_not_back(result, error)) from error
     return file.getvalue()

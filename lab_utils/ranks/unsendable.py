@@ -15,13 +15,6 @@ from typing import Any
 from lab_utils.ranks.own_modules import own_file
 from lab_utils.ranks.picklers import FunctionPickler, Pickler, ResultPickler
 
-CANNOT = (
-    pickle.PicklingError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    RecursionError,
-)  # ValueError: marshal's, for code
 _DEEPEST = 50  # a chain that is longer is named by its beginning
 
 
@@ -38,12 +31,17 @@ class _Place:
         return f"{self.kind} `{self.path}`{used}"
 
     def to(self, step: str) -> _Place:
-        return replace(self, path=self.path + step)
+        kind = "the attribute" if self.kind in ("the class", "the object") else self.kind
+        return replace(self, kind=kind, path=self.path + step)
+
+    def inside(self, what: str) -> _Place:
+        return replace(self, kind=f"{what} of {self.kind}")
 
 
 def why_not_sent(function: Callable | str, args: tuple, kwargs: dict, error: Exception) -> str:
     """The sentence about a call that failed to pickle with this error."""
-    parts = [*_arguments(function, args, kwargs), (_Place("the function", _name(function)), function)]
+    kind = "the object" if _is_object(function) else "the function"
+    parts = [*_arguments(function, args, kwargs), (_Place(kind, _name(function)), function)]
     place, reason = _search(parts, FunctionPickler, error)
     what = "this call" if place is None else str(place)
     return f"{what} cannot be sent to the ranks: {reason}; make it on the ranks, in a %%ranks cell"
@@ -54,7 +52,7 @@ def why_not_back(result: Any, error: Exception) -> str:
     if str(error).startswith("a result holds a "):
         return str(error)
     place, reason = _search([(_Place("", "result"), result)], ResultPickler, error)
-    where = "the result" if place is None or place.path == "result" else f"`{place.path}`"
+    where = "the result" if place is None or place.path == "result" else str(place).strip()
     return f"{where} cannot come back to the notebook: {reason}; return numbers, tensors or text of it"
 
 
@@ -74,7 +72,12 @@ def _arguments(function: Callable | str, args: tuple, kwargs: dict) -> Iterator[
 def _name(function: Any) -> str:
     while isinstance(function, functools.partial):
         function = function.func
-    return getattr(function, "__name__", type(function).__name__).replace("<lambda>", "the lambda")
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return name.rpartition("<locals>.")[2].replace("<lambda>", "the lambda")
+
+
+def _is_object(function: Any) -> bool:
+    return not hasattr(function, "__name__") and not isinstance(function, (str, functools.partial))
 
 
 # ------------------------------------------------------------------ the search
@@ -89,7 +92,8 @@ def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Pla
         found, value, failed = failing
         seen.add(id(value))
         error = failed
-        if isinstance(failed, RecursionError) or isinstance(failed.__cause__, RecursionError):
+        too_deep = isinstance(failed, RecursionError) or isinstance(failed.__cause__, RecursionError)
+        if too_deep and not callable(value):
             return found, "it is nested too deeply"
         parts = list(_parts(found, value, pickler))
     return found, str(error)
@@ -98,7 +102,7 @@ def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Pla
 def _failure(value: Any, pickler: type[Pickler]) -> Exception | None:
     try:
         pickler(io.BytesIO()).dump(value)
-    except CANNOT as error:
+    except Exception as error:  # classes raise what they like
         return error
     return None
 
@@ -107,11 +111,11 @@ def _parts(place: _Place, value: Any, pickler: type[Pickler]) -> Iterator[tuple[
     """What travels with a value, and where it stands."""
     if isinstance(value, dict):
         yield from ((place.to(f"[{key!r}]"), each) for key, each in value.items())
-        yield from ((place.to(f".keys() at {key!r}"), key) for key in value if not isinstance(key, str))
+        yield from ((place.inside("a key"), key) for key in value)
     elif isinstance(value, (list, tuple)):
         yield from ((place.to(f"[{at}]"), each) for at, each in enumerate(value))
     elif isinstance(value, (set, frozenset)):
-        yield from ((place.to(f" holding {each!r}"), each) for each in value)
+        yield from ((place.inside("an element"), each) for each in value)
     elif isinstance(value, types.FunctionType):
         yield from _of_function(value, pickler)
     elif isinstance(value, functools.partial):
