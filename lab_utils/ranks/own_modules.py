@@ -104,16 +104,11 @@ def namespace_of(name: str, file: str | None) -> dict[str, Any]:
 class Source(SourceFileLoader):
     """Reads the file itself: a .pyc counts as good after a second edit of the same size within the same second."""
 
-    stamp: Stamp | None = None
     source = b""
 
     def get_code(self, fullname: str) -> types.CodeType:
         self.source = self.get_data(self.path)
         return self.source_to_code(self.source, self.path)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        self.stamp = stamp_of(self.path)
-        super().exec_module(module)
 
 
 class _OwnSources:
@@ -123,7 +118,10 @@ class _OwnSources:
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         behind = sys.meta_path[sys.meta_path.index(cls) + 1 :]
         found = next((spec for each in behind if (spec := each.find_spec(name, path, target))), None)
-        if found is not None and type(found.loader) is SourceFileLoader and not is_installed(found.loader.path):
+        if found is None or not found.has_location or is_installed(found.origin):
+            return found
+        found.stamp = stamp_of(_file_of(found.loader, found.origin))  # before it is read
+        if type(found.loader) is SourceFileLoader:
             found.loader = Source(found.loader.name, found.loader.path)
         return found
 
@@ -142,6 +140,11 @@ def stamp_of(file: str) -> Stamp | None:
     except OSError:  # gone, as while an editor saves it
         return None
     return found.st_mtime_ns, found.st_size
+
+
+def _file_of(loader: Any, origin: str) -> str:
+    """The file that is to be looked at: a zip file changes whole."""
+    return getattr(loader, "archive", origin)
 
 
 class _Known(NamedTuple):
@@ -191,7 +194,7 @@ class OwnModules:
             if (name, id(module)) == self._last:
                 break
             if (file := own_file(module)) is not None and vars(module)["__name__"] == name:
-                self._note(module, getattr(vars(module).get("__loader__"), "archive", file))  # a zip file changes whole
+                self._note(module, _file_of(vars(module).get("__loader__"), file))
         self._last = last, id(sys.modules.get(last))
 
     def _note(self, module: types.ModuleType, file: str) -> _Known:

@@ -43,6 +43,7 @@ class Pickler(cloud.Pickler):
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
         self.files: set[str] = set()
+        self._namespaces: dict[int, _Namespace] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = None
@@ -81,17 +82,19 @@ class Pickler(cloud.Pickler):
 
     def _dynamic_function_reduce(self, function: types.FunctionType) -> tuple:
         """By value; it goes on using the variables of its module, where there is one."""
-        name = function.__globals__.get("__name__")
+        values = function.__globals__
+        name = values.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
-        if module is None or vars(module) is not function.__globals__ or not is_importable(module):
+        if module is None or vars(module) is not values or not is_importable(module):
             return super()._dynamic_function_reduce(function)
-        if not _uses_variables(function):
-            return super()._dynamic_function_reduce(function)
-        there = _Namespace(namespace_of, (name, own_file(module)))
-        self.globals_ref.setdefault(id(function.__globals__), there)
+        uses, key = _uses_variables(function), id(values)
+        self.globals_ref.pop(key, None)
+        if uses:
+            there = _Namespace(namespace_of, (name, own_file(module)))
+            self.globals_ref[key] = self._namespaces.setdefault(key, there)
         reduced = super()._dynamic_function_reduce(function)
-        _, slots = reduced[2]
-        slots["__globals__"] = {}
+        if uses:
+            reduced[2][1]["__globals__"] = {}  # what they are there
         return reduced
 
 

@@ -25,7 +25,7 @@ _failed: set[str] = set()  # those that were tried: what they hold is older than
 
 
 def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
-    return getattr(module.__loader__, "stamp", None)
+    return getattr(module.__spec__, "stamp", None)
 
 
 own_modules = OwnModules(_as_loaded)

@@ -71,5 +71,5 @@ def pack_result(result: Any) -> bytes:
     try:
         ResultPickler(file).dump(result)
     except Exception as error:
-        raise TypeError(why_not_back(result, error)) from error
+        raise TypeError(why_not_back(result, error)) from None  # of an error with a cause the cause is shown
     return file.getvalue()

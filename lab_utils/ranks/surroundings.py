@@ -39,11 +39,13 @@ def _as_imported(module: types.ModuleType, file: str) -> Stamp | None:
 
 
 _of_the_notebook = OwnModules(_as_imported)
+_path: list[list[str]] = [[], []]  # as it was at the last call, and as ranks are to have it
 
 
 def surroundings() -> Surroundings:
     """In the notebook, at each call. Says, once for each change of a file, which modules are older here."""
-    path = [_absolute(entry) for entry in sys.path if isinstance(entry, str)]
+    if sys.path != _path[0]:
+        _path[:] = list(sys.path), [_absolute(entry) for entry in sys.path if isinstance(entry, str)]
     stale = _of_the_notebook.changed()
     if stale and _reloads_by_itself():
         stale = []
@@ -53,7 +55,7 @@ def surroundings() -> Surroundings:
             f"its variables new; importlib.reload({module.__name__}) loads it again here",
             file=sys.stderr,
         )
-    return Surroundings(_folder(), path, tuple(module.__name__ for module in stale))
+    return Surroundings(_folder(), _path[1], tuple(module.__name__ for module in stale))
 
 
 def _folder() -> str | None:
