@@ -84,4 +84,4 @@ def test_an_edit_reaches_names_on_the_ranks_and_the_notebook_is_told_once(said: 
 
 def test_what_the_notebook_decorates_and_defines_again(said: dict) -> None:
     assert said["decorated"]["stdout"] == "[5, 5] ['int', 'int'] [True, True]\nTrue\n"
-    assert said["classes"]["stdout"] == "True 0 second ['second', 'second']\nTrue\n"
+    assert said["classes"]["stdout"] == "True 1 second ['second', 'second']\nTrue\n"

@@ -113,7 +113,7 @@ def test_what_cannot_come_back(ranks2: Ranks) -> None:
         (threading.Lock, f"the result cannot come back to the notebook: {A_LOCK}"),
         (
             lambda: {"deep": nested(100_000)},
-            "`result['deep']` cannot come back to the notebook: it is nested too deeply",
+            "the result cannot come back to the notebook: it is nested too deeply",
         ),
     ]:
         with pytest.raises(RankError) as raised:
