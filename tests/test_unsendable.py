@@ -17,6 +17,7 @@ from lab_utils.ranks import RankError, Ranks
 from lab_utils.ranks.shipping import pack
 
 A_LOCK = "cannot pickle '_thread.lock' object"
+SHARED = threading.Lock()
 MEND = "make it on the ranks, in a %%ranks cell"
 
 
@@ -105,6 +106,12 @@ def test_where_it_stands() -> None:
     assert {said: f"{place} cannot be sent to the ranks: {A_LOCK}; {MEND}" for said, place in places.items()} == {
         said: said for said in places
     }
+
+
+def test_what_a_module_has_is_on_each_rank_too() -> None:
+    assert sent(in_a_closure(SHARED)).endswith(
+        f"; write {__name__}.SHARED where it is used, which each rank has for itself"
+    )
 
 
 def test_what_cannot_come_back(ranks2: Ranks) -> None:

@@ -29,12 +29,12 @@ def own_file(module: Any) -> str | None:
     name, file = values.get("__name__"), values.get("__file__")
     if not (isinstance(name, str) and isinstance(file, str) and os.path.isabs(file)) or name == "__main__":
         return None
-    ours = name.partition(".")[0] == "lab_utils"
-    return None if ours or is_installed(file) else file
+    return file if _is_own(name, file) else None
 
 
-def is_installed(file: str) -> bool:
-    return file.startswith(_LIBRARY) or any(part in file for part in _INSTALLED)
+def _is_own(name: str, file: str) -> bool:
+    installed = file.startswith(_LIBRARY) or any(part in file for part in _INSTALLED)
+    return not installed and name.partition(".")[0] != "lab_utils"
 
 
 def is_importable(module: types.ModuleType) -> bool:
@@ -118,7 +118,7 @@ class _OwnSources:
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         behind = sys.meta_path[sys.meta_path.index(cls) + 1 :]
         found = next((spec for each in behind if (spec := each.find_spec(name, path, target))), None)
-        if found is None or not found.has_location or is_installed(found.origin):
+        if found is None or not found.has_location or not _is_own(name, found.origin):
             return found
         found.stamp = stamp_of(_file_of(found.loader, found.origin))  # before it is read
         if type(found.loader) is SourceFileLoader:
@@ -175,7 +175,7 @@ class OwnModules:
         changed = []
         for name, known in list(self._known.items()):
             if sys.modules.get(name) is not known.module:
-                del self._known[name]
+                self._known.pop(name, None)  # by another thread, maybe
                 continue
             if known.module.__spec__ is not known.spec:
                 known = self._note(known.module, known.file)

@@ -181,7 +181,8 @@ def _update(old: Any, new: Any) -> None:
 def _update_function(old: types.FunctionType, new: types.FunctionType) -> None:
     if old.__code__.co_freevars != new.__code__.co_freevars:
         return  # Python allows no such change: only names can be given the new function
-    for name in ("__code__", "__defaults__", "__kwdefaults__", "__doc__", "__annotations__"):
+    notes = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
+    for name in ("__code__", "__defaults__", "__kwdefaults__", "__doc__", notes):
         setattr(old, name, getattr(new, name))
     vars(old).update(vars(new))
     for name, cell, other in zip(old.__code__.co_freevars, old.__closure__ or (), new.__closure__ or (), strict=True):

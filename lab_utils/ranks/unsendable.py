@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab_utils.ranks.own_modules import own_file
+from lab_utils.ranks.own_modules import is_importable, own_file
 from lab_utils.ranks.picklers import FunctionPickler, Pickler, ResultPickler
 
 _DEEPEST = 50  # a chain that is longer is named by its beginning
@@ -42,16 +42,27 @@ def why_not_sent(function: Callable | str, args: tuple, kwargs: dict, error: Exc
     """The sentence about a call that failed to pickle with this error."""
     kind = "the object" if _is_object(function) else "the function"
     parts = [*_arguments(function, args, kwargs), (_Place(kind, _name(function)), function)]
-    place, reason = _search(parts, FunctionPickler, error)
+    place, values, reason = _search(parts, FunctionPickler, error)
     what = "this call" if place is None else str(place)
-    return f"{what} cannot be sent to the ranks: {reason}; make it on the ranks, in a %%ranks cell"
+    return f"{what} cannot be sent to the ranks: {reason}; {_mend(values)}"
+
+
+def _mend(values: list[Any]) -> str:
+    for value in reversed(values):
+        for name, module in list(sys.modules.items()):
+            if own_file(module) is None or not is_importable(module):
+                continue
+            for variable, held in vars(module).items():
+                if held is value and not callable(value):
+                    return f"write {name}.{variable} where it is used, which each rank has for itself"
+    return "make it on the ranks, in a %%ranks cell"
 
 
 def why_not_back(result: Any, error: Exception) -> str:
     """The sentence about a result that failed to pickle with this error."""
     if str(error).startswith("a result holds a "):
         return str(error)
-    place, reason = _search([(_Place("", "result"), result)], ResultPickler, error)
+    place, _, reason = _search([(_Place("", "result"), result)], ResultPickler, error)
     where = "the result" if place is None or place.path == "result" else str(place).strip()
     return f"{where} cannot come back to the notebook: {reason}; return numbers, tensors or text of it"
 
@@ -81,22 +92,22 @@ def _is_object(function: Any) -> bool:
 
 
 # ------------------------------------------------------------------ the search
-def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Place | None, str]:
-    """The innermost part that cannot be pickled, among those that somebody has named, and why not."""
-    found, seen = None, set()
-    while len(seen) < _DEEPEST:
-        fresh = (part for part in parts if id(part[1]) not in seen)
+def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Place | None, list[Any], str]:
+    """The innermost part that cannot be pickled, among those that somebody has named; it and what holds it; why not."""
+    found, values = None, []
+    while len(values) < _DEEPEST:
+        fresh = (part for part in parts if not any(part[1] is value for value in values))
         failing = next(((*part, failed) for part in fresh if (failed := _failure(part[1], pickler)) is not None), None)
         if failing is None:
             break
         found, value, failed = failing
-        seen.add(id(value))
+        values.append(value)
         error = failed
         too_deep = isinstance(failed, RecursionError) or isinstance(failed.__cause__, RecursionError)
         if too_deep and not callable(value):
-            return found, "it is nested too deeply"
+            return found, values, "it is nested too deeply"
         parts = list(_parts(found, value, pickler))
-    return found, str(error)
+    return found, values, str(error)
 
 
 def _failure(value: Any, pickler: type[Pickler]) -> Exception | None:
