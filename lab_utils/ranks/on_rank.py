@@ -22,6 +22,7 @@ from lab_utils.ranks.errors import Failure, Frame
 from lab_utils.ranks.naming import Cell, keep
 from lab_utils.ranks.own_modules import read_own_sources
 from lab_utils.ranks.picklers import rank_namespace
+from lab_utils.ranks.reloading import own_modules
 from lab_utils.ranks.shipping import pack_result, settle, unpack
 from lab_utils.ranks.surroundings import Surroundings, begin
 
@@ -54,6 +55,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings) -> int:
     Modules are then imported from where the notebook imports them.
     """
     read_own_sources()
+    own_modules.skip_present()
     begin(notebook)
     import torch
 

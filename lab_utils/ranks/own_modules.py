@@ -6,6 +6,7 @@ import (made by hand, of a folder that is no longer on the path) travels by valu
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -185,19 +186,37 @@ class OwnModules:
                 changed.append(known.module)
         return changed
 
+    def skip_present(self) -> None:
+        """What is imported now is not the user's. On a fork, looking at it would copy the memory that it shares."""
+        self._last = _last_module()
+
     def _find_new(self) -> None:
         """Look at the modules that were imported since: they are the last ones of sys.modules."""
-        last = next(reversed(sys.modules))
-        if self._last == (last, id(sys.modules.get(last))):
+        if self._last == (last := _last_module()):
             return
-        for name, module in reversed(list(sys.modules.items())):
-            if (name, id(module)) == self._last:
-                break
+        for name in _names_since(self._last):
+            module = sys.modules.get(name)
             if (file := own_file(module)) is not None and vars(module)["__name__"] == name:
                 self._note(module, _file_of(vars(module).get("__loader__"), file))
-        self._last = last, id(sys.modules.get(last))
+        self._last = last
 
     def _note(self, module: types.ModuleType, file: str) -> _Known:
         stamp = self._imported(module, file) or stamp_of(file)
         self._known[module.__name__] = known = _Known(module, module.__spec__, file, stamp)
         return known
+
+
+def _last_module() -> tuple[str, int]:
+    name = next(reversed(sys.modules))
+    return name, id(sys.modules.get(name))
+
+
+def _names_since(known: tuple[str, int] | None) -> list[str]:
+    while True:
+        names = []
+        with contextlib.suppress(RuntimeError):  # another thread has imported something meanwhile
+            for name in reversed(sys.modules):
+                if known == (name, id(sys.modules.get(name))):
+                    break
+                names.append(name)
+            return names
