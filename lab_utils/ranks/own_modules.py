@@ -178,7 +178,7 @@ class OwnModules:
             if sys.modules.get(name) is not known.module:
                 self._known.pop(name, None)  # by another thread, maybe
                 continue
-            if known.module.__spec__ is not known.spec:
+            if getattr(known.module, "__spec__", None) is not known.spec:
                 known = self._note(known.module, known.file)
             now = stamp_of(known.file)
             if now is not None and now != known.stamp:
@@ -202,7 +202,7 @@ class OwnModules:
 
     def _note(self, module: types.ModuleType, file: str) -> _Known:
         stamp = self._imported(module, file) or stamp_of(file)
-        self._known[module.__name__] = known = _Known(module, module.__spec__, file, stamp)
+        self._known[module.__name__] = known = _Known(module, getattr(module, "__spec__", None), file, stamp)
         return known
 
 

@@ -9,7 +9,6 @@ import builtins
 import functools
 import io
 import marshal
-import pickle
 import sys
 import types
 import weakref
@@ -27,8 +26,8 @@ def rank_namespace() -> dict[str, Any]:
     return sys.modules["__main__"].__dict__
 
 
-class _Namespace:
-    """Stands for the namespace that a function has on the other side, while it travels."""
+class There:
+    """Stands, while it travels, for what the other side has of its own."""
 
     def __init__(self, *reduced: Any):
         self._reduced = reduced
@@ -43,7 +42,7 @@ class Pickler(cloud.Pickler):
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
         self.files: set[str] = set()
-        self._namespaces: dict[int, _Namespace] = {}
+        self._namespaces: dict[int, There] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         reduced = None
@@ -73,6 +72,8 @@ class Pickler(cloud.Pickler):
         module = sys.modules.get(name) if isinstance(name, str) else None
         if module is None or name == "__main__":
             return None
+        if getattr(obj, "__globals__", None) is rank_namespace():  # a cell's, put in the place of what it wraps
+            return self._dynamic_function_reduce(obj)
         if not is_importable(module):
             by_value = self._dynamic_function_reduce if isinstance(obj, types.FunctionType) else _class_by_value
             return by_value(obj)
@@ -90,12 +91,32 @@ class Pickler(cloud.Pickler):
         uses, key = _uses_variables(function), id(values)
         self.globals_ref.pop(key, None)
         if uses:
-            there = _Namespace(namespace_of, (name, own_file(module)))
+            there = There(namespace_of, (name, own_file(module)))
             self.globals_ref[key] = self._namespaces.setdefault(key, there)
         reduced = super()._dynamic_function_reduce(function)
         if uses:
             reduced[2][1]["__globals__"] = {}  # what they are there
         return reduced
+
+
+def held_by_module(function: Any, modules: list[types.ModuleType]) -> There | None:
+    """What one of the user's modules holds as a variable, or a method of it: the ranks' modules hold their own.
+
+    A function is most often found by its own name; this is for what a decorator has put in its place.
+    """
+    if getattr(function, "__globals__", None) is rank_namespace() or type(function).__module__ == "__main__":
+        return None  # the notebook's, which has put it there
+    if type(function) is types.MethodType:
+        owner = held_by_module(function.__self__, modules)
+        return None if owner is None else There(getattr, (owner, function.__name__))
+    home = sys.modules.get(getattr(function, "__module__", None) or "")
+    if isinstance(function, (types.FunctionType, type)) and home is not None and _is_found(home, function):
+        return None
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            if value is function and is_importable(module):
+                return There(member_of, (module.__name__, name, own_file(module)))
+    return None
 
 
 def _is_found(module: types.ModuleType, obj: Any) -> bool:
@@ -173,67 +194,4 @@ class FunctionPickler(Pickler):
 
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
-        self.globals_ref[id(rank_namespace())] = _Namespace(rank_namespace, ())
-
-
-# ------------------------------------------------------------------ results
-_arrived: set[str] = set()  # by cloudpickle's ids: classes that came with calls
-
-
-def load_call(file: io.BytesIO) -> Any:
-    """On a rank: what FunctionPickler wrote. The classes that it brings are the notebook's."""
-    before = set(cloud._DYNAMIC_CLASS_TRACKER_BY_ID)
-    loaded = pickle.load(file)
-    _arrived.update(set(cloud._DYNAMIC_CLASS_TRACKER_BY_ID) - before)
-    return loaded
-
-
-class ResultPickler(Pickler):
-    """For a result; whatever needs torch to be read is turned into numpy, or refused by name."""
-
-    def __init__(self, file: io.BytesIO, whole: type | None = None):
-        super().__init__(file)
-        self._whole = whole
-
-    def reducer_override(self, obj: Any) -> Any:
-        import torch
-
-        if isinstance(obj, torch.Tensor):
-            return _identity, (to_numpy(obj),)
-        if isinstance(obj, torch.Size):
-            return tuple, (list(obj),)
-        if isinstance(obj, (torch.dtype, torch.device)):
-            return str, (str(obj),)
-        if type(obj).__module__.partition(".")[0] == "torch" or isinstance(obj, torch.nn.Module):
-            raise TypeError(
-                f"a result holds a {type(obj).__name__}, which the notebook cannot read without torch: "
-                "return its tensors or numbers"
-            )
-        if isinstance(obj, type) and obj is not self._whole:
-            tracker_id = cloud._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj)
-            if tracker_id in _arrived:  # the notebook has it, and is to keep it as it is
-                file = io.BytesIO()
-                ResultPickler(file, whole=obj).dump(obj)
-                return _class_of, (tracker_id, file.getvalue())
-        return super().reducer_override(obj)
-
-
-def _class_of(tracker_id: str, pickled: bytes) -> type:
-    known = cloud._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
-    return pickle.loads(pickled) if known is None else known
-
-
-def to_numpy(tensor):
-    """The tensor's values as a numpy array; what this rank holds, for a DTensor. bfloat16 becomes float32, exactly."""
-    import torch
-
-    if hasattr(tensor, "to_local"):
-        tensor = tensor.to_local()
-    tensor = tensor.detach().cpu()
-    if tensor.dtype is torch.bfloat16:
-        tensor = tensor.float()
-    return tensor.resolve_conj().resolve_neg().numpy().copy()
-
-
-def _identity(value: Any) -> Any:
-    return value
+        self.globals_ref[id(rank_namespace())] = There(rank_namespace, ())

@@ -25,7 +25,7 @@ _failed: set[str] = set()  # those that were tried: what they hold is older than
 
 
 def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
-    return getattr(module.__spec__, "stamp", None)
+    return getattr(getattr(module, "__spec__", None), "stamp", None)
 
 
 own_modules = OwnModules(_as_loaded)
@@ -76,8 +76,8 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
             del values[name]
         values.update(old)
         raise
-    if isinstance(module.__loader__, Source):
-        module.__loader__.source = source
+    if isinstance(loader := _loader(module), Source):
+        loader.source = source
     for name, value in old.items():
         is_code = isinstance(value, (type, types.FunctionType))
         if is_code and values.get(name) is value and _is_own(value, module) and name not in kept:
@@ -88,7 +88,7 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
 
 def _kept_enums(module: types.ModuleType) -> dict[str, str]:
     """{name: definition} of the module's enums: one that stays as it is keeps its members, compared by `is`."""
-    source = getattr(module.__loader__, "source", b"")
+    source = getattr(_loader(module), "source", b"")
     held = {name: value for name, value in vars(module).items() if isinstance(value, enum.EnumType)}
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name in held]
     return {node.name: ast.dump(node) for node in nodes}
@@ -96,10 +96,10 @@ def _kept_enums(module: types.ModuleType) -> dict[str, str]:
 
 def _code(module: types.ModuleType, kept: dict[str, str]) -> tuple[types.CodeType | None, bytes]:
     """The code of the file as it is now, and the file; without the enums that stay, of which others leave `kept`."""
-    loader = module.__loader__
+    loader = _loader(module)
     if not isinstance(loader, Source):
         kept.clear()
-        return loader.get_code(module.__name__), b""
+        return loader.get_code(module.__name__) if hasattr(loader, "get_code") else None, b""
     source = loader.get_data(loader.path)
     tree = ast.parse(source, loader.path)
     same = [node for node in tree.body if isinstance(node, ast.ClassDef) and kept.get(node.name) == ast.dump(node)]
@@ -107,6 +107,10 @@ def _code(module: types.ModuleType, kept: dict[str, str]) -> tuple[types.CodeTyp
         del kept[name]
     tree.body = [node for node in tree.body if node not in same]
     return compile(tree, loader.path, "exec", dont_inherit=True), source
+
+
+def _loader(module: types.ModuleType) -> Any:
+    return vars(module).get("__loader__")
 
 
 def _is_own(value: Any, module: types.ModuleType) -> bool:
@@ -171,6 +175,8 @@ def _update(old: Any, new: Any) -> None:
     """Give an object that somebody may still hold the code of its successor."""
     if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
         _update_function(old, new)
+    elif isinstance(old, (staticmethod, classmethod)) and type(new) is type(old):
+        _update(old.__func__, new.__func__)
     elif isinstance(old, functools._lru_cache_wrapper) and type(new) is type(old):
         _update(old.__wrapped__, new.__wrapped__)
         old.cache_clear()

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lab_utils.ranks.own_modules import own_file
-from lab_utils.ranks.picklers import FunctionPickler, ResultPickler, load_call, rank_namespace
+from lab_utils.ranks.picklers import FunctionPickler, held_by_module, rank_namespace
 from lab_utils.ranks.reloading import refresh
-from lab_utils.ranks.surroundings import Surroundings, surroundings, take_over
+from lab_utils.ranks.results import ResultPickler, load_call
+from lab_utils.ranks.surroundings import Surroundings, modules_here, surroundings, take_over
 from lab_utils.ranks.unsendable import why_not_back, why_not_sent
 
 
@@ -30,7 +31,7 @@ def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, se
     pickle.dump(surroundings(), file)
     pickler = FunctionPickler(file)
     try:
-        pickler.dump((function, args, kwargs))
+        pickler.dump((held_by_module(function, modules_here.all()) or function, args, kwargs))
     except Exception as error:
         raise TypeError(why_not_sent(function, args, kwargs, error)) from error
     return file.getvalue(), pickler.files

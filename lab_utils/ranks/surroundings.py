@@ -25,8 +25,8 @@ class Surroundings(NamedTuple):
 
 def _as_imported(module: types.ModuleType, file: str) -> Stamp | None:
     """(0, 0), which no file has, where the .pyc that the import wrote or found good is of another version."""
-    cached = getattr(module.__spec__, "cached", None)
-    wrote = type(module.__loader__) is SourceFileLoader and not sys.dont_write_bytecode
+    cached = getattr(getattr(module, "__spec__", None), "cached", None)
+    wrote = type(getattr(module, "__loader__", None)) is SourceFileLoader and not sys.dont_write_bytecode
     if not (cached and wrote and os.access(cached, os.W_OK)):
         return None
     with open(cached, "rb") as pyc:
@@ -38,7 +38,7 @@ def _as_imported(module: types.ModuleType, file: str) -> Stamp | None:
     return 0, 0
 
 
-_of_the_notebook = OwnModules(_as_imported)
+modules_here = OwnModules(_as_imported)
 _path: list[list[str]] = [[], []]  # as it was at the last call, and as ranks are to have it
 
 
@@ -46,7 +46,7 @@ def surroundings() -> Surroundings:
     """In the notebook, at each call. Says, once for each change of a file, which modules are older here."""
     if sys.path != _path[0]:
         _path[:] = list(sys.path), [_absolute(entry) for entry in sys.path if isinstance(entry, str)]
-    stale = _of_the_notebook.changed()
+    stale = modules_here.changed()
     if stale and _reloads_by_itself():
         stale = []
     for module in stale:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab_utils.ranks.own_modules import is_importable, own_file
-from lab_utils.ranks.picklers import FunctionPickler, Pickler, ResultPickler
+from lab_utils.ranks.picklers import FunctionPickler, Pickler
+from lab_utils.ranks.results import ResultPickler
 
 _DEEPEST = 50  # a chain that is longer is named by its beginning
 
