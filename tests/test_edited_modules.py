@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from trainer_files import edit, run_cell
+from edited_files import edit, run_cell
 
 from lab_utils.ranks import RankError, Ranks
 

@@ -10,7 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
-from trainer_files import run_cell
+from edited_files import run_cell
 
 from lab_utils.ranks import RankError, Ranks
 

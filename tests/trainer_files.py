@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lab_utils.ranks import Ranks, on_rank
-from lab_utils.ranks.naming import Cell
-from lab_utils.ranks.surroundings import surroundings
-
 TRAINER = """
 import enum, functools, threading
 from own_helpers import RATE, helped
@@ -78,16 +74,3 @@ def trainer(folder: Path, request: pytest.FixtureRequest) -> types.ModuleType:
     Path(folder, f"helpers_{own}.py").write_text(HELPERS, encoding="utf-8")
     Path(folder, f"{own}.py").write_text(TRAINER.replace("own_helpers", f"helpers_{own}"), encoding="utf-8")
     return importlib.import_module(own)
-
-
-def edit(module: types.ModuleType, before: str, after: str) -> None:
-    file = Path(module.__file__)
-    text = file.read_text(encoding="utf-8")
-    assert before in text
-    file.write_text(text.replace(before, after), encoding="utf-8")
-
-
-def run_cell(ranks: Ranks, source: str) -> list[str]:
-    """What a `%%ranks` cell prints."""
-    cell = Cell("<cell>", "In [1]", source)
-    return [each.stdout.strip() for each in ranks.call(on_rank.run_cell, cell, False, True, surroundings())]

@@ -1,0 +1,23 @@
+"""What a user does to the module of trainer_files, and what a cell prints."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+from lab_utils.ranks import Ranks, on_rank
+from lab_utils.ranks.naming import Cell
+from lab_utils.ranks.surroundings import surroundings
+
+
+def edit(module: types.ModuleType, before: str, after: str) -> None:
+    file = Path(module.__file__)
+    text = file.read_text(encoding="utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def run_cell(ranks: Ranks, source: str) -> list[str]:
+    """What a `%%ranks` cell prints."""
+    cell = Cell("<cell>", "In [1]", source)
+    return [each.stdout.strip() for each in ranks.call(on_rank.run_cell, cell, False, True, surroundings())]
