@@ -65,7 +65,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in set(sys.modules) - known:
-        del sys.modules[name]
+        if str(tmp_path) in repr(sys.modules[name]):
+            del sys.modules[name]
 
 
 @pytest.fixture
