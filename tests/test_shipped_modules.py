@@ -71,13 +71,14 @@ def test_what_ranks_cannot_import_travels_by_value(
 
 
 def test_a_name_that_another_module_has_on_the_ranks_is_said(ranks2: Ranks, folder: Path) -> None:
-    Path(folder, "cProfile.py").write_text("def call():\n    return 1\n", encoding="utf-8")
-    ranks2.run(lambda: sys.modules.setdefault("cProfile", types.ModuleType("cProfile")) and None)
-    sys.modules.pop("cProfile", None)
-    import cProfile
+    Path(folder, "name_taken.py").write_text("def call():\n    return 1\n", encoding="utf-8")
+    ranks2.run(lambda: sys.modules.__setitem__("name_taken", types.ModuleType("name_taken")))
+    import name_taken
 
-    with pytest.raises(RankError, match=r"the module cProfile is .*cProfile\.py in the notebook, and .* on this rank"):
-        ranks2.run(cProfile.call)
+    with pytest.raises(
+        RankError, match=r"the module name_taken is .*name_taken\.py in the notebook, and built in on this"
+    ):
+        ranks2.run(name_taken.call)
 
 
 # ------------------------------------------------------------------ where modules are

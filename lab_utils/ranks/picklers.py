@@ -110,7 +110,8 @@ def held_by_module(function: Any, modules: list[types.ModuleType]) -> There | No
         owner = held_by_module(function.__self__, modules)
         return None if owner is None else There(getattr, (owner, function.__name__))
     home = sys.modules.get(getattr(function, "__module__", None) or "")
-    if isinstance(function, (types.FunctionType, type)) and home is not None and _is_found(home, function):
+    named = home is not None and hasattr(function, "__qualname__") and _is_found(home, function)
+    if named or isinstance(function, str):
         return None
     for module in modules:
         for name, value in list(vars(module).items()):
