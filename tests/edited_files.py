@@ -1,9 +1,10 @@
-"""What a user does to the module of trainer_files, and what a cell prints."""
+"""What a user does to the module of trainer_files, and what cells then have."""
 
 from __future__ import annotations
 
 import types
 from pathlib import Path
+from typing import Any
 
 from lab_utils.ranks import Ranks, on_rank
 from lab_utils.ranks.naming import Cell
@@ -17,7 +18,11 @@ def edit(module: types.ModuleType, before: str, after: str) -> None:
     file.write_text(text.replace(before, after), encoding="utf-8")
 
 
-def run_cell(ranks: Ranks, source: str) -> list[str]:
-    """What a `%%ranks` cell prints."""
-    cell = Cell("<cell>", "In [1]", source)
-    return [each.stdout.strip() for each in ranks.call(on_rank.run_cell, cell, False, True, surroundings())]
+def run_cell(ranks: Ranks, source: str) -> None:
+    """Run a `%%ranks` cell."""
+    ranks.call(on_rank.run_cell, Cell("<cell>", "In [1]", source), False, True, surroundings())
+
+
+def value(ranks: Ranks, expression: str) -> list[Any]:
+    """What it is on each rank, in the namespace of the cells."""
+    return ranks.run(f"lambda: {expression}")

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from edited_files import edit, run_cell
+from edited_files import edit, run_cell, value
 
 from lab_utils.ranks import RankError, Ranks
 
@@ -34,7 +34,7 @@ def test_an_edited_module_runs_as_its_file_is(
     edit(trainer, "        pass", "        super().__init__()")  # which gives the function a closure
     capsys.readouterr()
     assert said_by(ranks2, trainer) == {"other"}
-    assert run_cell(ranks2, "mode is Mode.TRAIN, isinstance(Own(), Base)") == ["(True, True)"] * 2
+    assert value(ranks2, "(mode is Mode.TRAIN, isinstance(Own(), Base))") == [(True, True)] * 2
     name = trainer.__name__
     assert capsys.readouterr().err == (
         f"{name}.py has changed since this notebook imported it: the ranks run it as it is now, its variables new; "

@@ -10,7 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
-from edited_files import run_cell
+from edited_files import run_cell, value
 
 from lab_utils.ranks import RankError, Ranks
 
@@ -25,7 +25,8 @@ PACKAGE = {
 def test_calls_cells_and_names_meet_one_module(ranks2: Ranks, trainer: types.ModuleType) -> None:
     assert ranks2.run(trainer.step) == [1, 1]
     assert ranks2.run(lambda: trainer.step()) == [2, 2]
-    assert run_cell(ranks2, f"import {trainer.__name__} as t\nt.step()") == ["3", "3"]
+    run_cell(ranks2, f"import {trainer.__name__} as t\nthird = t.step()")
+    assert value(ranks2, "third") == [3, 3]
     assert ranks2.run(f"{trainer.__name__}.step") == [4, 4]
     assert ranks2.run(trainer.stepping(10)) == [14, 14]
     assert ranks2.run(functools.partial(functools.partial(trainer.step))) == [15, 15]

@@ -58,7 +58,7 @@ def _named(name: str) -> Callable:
     module = sys.modules.get(name.partition(".")[0])
     known = {} if own_file(module) is None else {module.__name__: module}  # one that no cell has imported
     try:
-        found = eval(name, known | rank_namespace())
+        found = eval(name, known | rank_namespace() if known else rank_namespace())
     except NameError:
         raise NameError(f"{name} is not defined here: run the %%ranks cell that defines it") from None
     if not callable(found):
