@@ -37,8 +37,8 @@ def test_an_edited_module_runs_as_its_file_is(
     assert value(ranks2, "(mode is Mode.TRAIN, isinstance(Own(), Base))") == [(True, True)] * 2
     name = trainer.__name__
     assert capsys.readouterr().err == (
-        f"{name}.py has changed since this notebook imported it: the ranks run it as it is now, its variables new; "
-        f"importlib.reload({name}) loads it again here\n"
+        f"{name}.py has changed since this notebook imported it: the ranks run the file as it is now, with its globals "
+        f"reset; importlib.reload({name}) reloads it here\n"
     )
     importlib.reload(trainer)
     assert ranks2.run(trainer.text) == ["other"] * 2 and capsys.readouterr().err == ""

@@ -77,7 +77,7 @@ def test_a_name_that_another_module_has_on_the_ranks_is_said(ranks2: Ranks, fold
     import name_taken
 
     with pytest.raises(
-        RankError, match=r"the module name_taken is .*name_taken\.py in the notebook, and built in on this"
+        RankError, match=r"name_taken of the notebook is .*name_taken\.py, and this rank has one without a"
     ):
         ranks2.run(name_taken.call)
 

@@ -80,8 +80,9 @@ def module_of(name: str, file: str | None = None) -> types.ModuleType:
     module = import_module(name)
     there = getattr(module, "__file__", None)
     if file is not None and (there is None or not _same(there, file)):
+        other, here = ("the notebook", "this rank") if _OwnSources in sys.meta_path else ("the ranks", "this notebook")
         raise ImportError(
-            f"the module {name} is {file} in the notebook, and {there or 'built in'} on this rank: "
+            f"the module {name} of {other} is {file}, and {here} has {there or 'one without a file'} under that name: "
             "give yours a name that nothing else has"
         )
     try_again(module)

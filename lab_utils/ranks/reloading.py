@@ -68,7 +68,7 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
     kept = _kept_enums(module)
     code, source = _code(module, kept)
     if code is None:
-        return f"{title(module)} has changed, but Python cannot load it again: ranks.restart() starts ranks that do"
+        return f"{title(module)} has changed, but Python cannot reload it: ranks.restart() starts ranks that have it"
     try:
         exec(code, values)
     except BaseException:
@@ -83,7 +83,7 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
         if is_code and values.get(name) is value and _is_own(value, module) and name not in kept:
             del values[name]  # the file defines it no more
     _hand_over(module, old, namespace)
-    return f"{title(module)} has changed and was loaded again: its variables are new"
+    return f"{title(module)} has changed and was reloaded: its globals are reset"
 
 
 def _kept_enums(module: types.ModuleType) -> dict[str, str]:
