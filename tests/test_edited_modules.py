@@ -19,8 +19,8 @@ pytest_plugins = ["trainer_files"]
 
 def said_by(ranks: Ranks, trainer: types.ModuleType) -> set[str]:
     """What the module's functions say, reached in all ways."""
-    calls = [trainer.text, trainer.decorated, trainer.cached, trainer.undecorated, trainer.Base().text]
-    named = ["text", "decorated", "cached", "Own().text", *(f"held[{at}]" for at in range(5))]
+    calls = [trainer.text, trainer.decorated, trainer.cached, trainer.undecorated, trainer.kept, trainer.Base().text]
+    named = ["text", "decorated", "cached", "undecorated", "kept", "Own().text", *(f"held[{at}]" for at in range(5))]
     return {said for call in [*calls, lambda: trainer.text(), *named] for said in ranks.run(call)}
 
 
@@ -29,16 +29,17 @@ def test_an_edited_module_runs_as_its_file_is(
 ) -> None:
     cell = f"from {trainer.__name__} import *\nclass Own(Base): pass\n"
     run_cell(ranks2, cell + "held, mode = [text, decorated, cached, Base().text, Own().text], Mode.TRAIN")
-    assert said_by(ranks2, trainer) == {"first"}
+    assert said_by(ranks2, trainer) == {"first"} and ranks2.run(trainer.step) == [1, 1]
     edit(trainer, '"first"', '"other"')
     edit(trainer, "        pass", "        super().__init__()")  # which gives the function a closure
     capsys.readouterr()
     assert said_by(ranks2, trainer) == {"other"}
+    assert ranks2.run(trainer.step) == [2, 2]  # a model would have stayed, too
     assert value(ranks2, "(mode is Mode.TRAIN, isinstance(Own(), Base))") == [(True, True)] * 2
     name = trainer.__name__
     assert capsys.readouterr().err == (
-        f"{name}.py has changed since this notebook imported it: the ranks run the file as it is now, with its globals "
-        f"reset; importlib.reload({name}) reloads it here\n"
+        f"{name}.py has changed since this notebook imported it: the ranks run the file as it is now; "
+        f"importlib.reload({name}) reloads it here\n"
     )
     importlib.reload(trainer)
     assert ranks2.run(trainer.text) == ["other"] * 2 and capsys.readouterr().err == ""

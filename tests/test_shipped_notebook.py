@@ -76,8 +76,8 @@ def test_calls_cells_and_names_meet_one_module(said: dict) -> None:
 def test_an_edit_reaches_names_on_the_ranks_and_the_notebook_is_told_once(said: dict) -> None:
     assert said["edited cell"] == {
         "stdout": "ranks 0-1: 'edited'\n",
-        "stderr": "own_trainer.py has changed since this notebook imported it: the ranks run the file as it is now, "
-        "with its globals reset; importlib.reload(own_trainer) reloads it here\n",
+        "stderr": "own_trainer.py has changed since this notebook imported it: the ranks run the file as it is now; "
+        "importlib.reload(own_trainer) reloads it here\n",
     }
     assert said["edited"] == {"stdout": "['edited', 'edited'] ['edited', 'edited'] 1\n"}
 

@@ -34,6 +34,11 @@ def without_a_name(function):
     return lambda: function()
 @without_a_name
 def undecorated(): return "first"
+class Kept:
+    def __init__(self, function): self.function = function
+    def __call__(self): return self.function()
+@Kept
+def kept(): return "first"
 class Base:
     def __init__(self):
         pass

@@ -1,7 +1,8 @@
 """On a rank: the user's modules, loaded again when their files have changed, for all who hold something of them.
 
-As importlib.reload does it, in the same module. What others hold of it is brought up to date: IPython's autoreload
-gives up where a function gets a decorator or a method calls super(), and leaves the old code in what is decorated.
+In the same module, as importlib.reload does it, but without what has not changed: a model in a variable is still there.
+What others hold of it is brought up to date: IPython's autoreload gives up where a function gets a decorator or a method
+calls super(), and leaves the old code in what is decorated.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 
 from lab_utils.ranks.own_modules import OwnModules, Source, Stamp, title
 
+_FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
+_DOES = ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr  # where none of these is, there are imports and definitions
 _waiting: dict[str, types.ModuleType] = {}  # those that have changed, till they were tried
 _failed: set[str] = set()  # those that were tried: what they hold is older than their file
 
@@ -62,11 +65,10 @@ def try_again(module: types.ModuleType) -> None:
 
 
 def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
-    """Run the file in the module as it is; returns what to say of it. Nothing has changed when it raises."""
+    """Run in the module what its file has now; returns what to say of it. Nothing has changed when it raises."""
     importlib.invalidate_caches()  # of zip files
     values, old = vars(module), dict(vars(module))
-    kept = _kept_enums(module)
-    code, source = _code(module, kept)
+    code, source = _code(module)
     if code is None:
         return f"{title(module)} has changed, but Python cannot reload it: ranks.restart() starts ranks that have it"
     try:
@@ -78,43 +80,62 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
         raise
     if isinstance(loader := _loader(module), Source):
         loader.source = source
-    for name, value in old.items():
-        is_code = isinstance(value, (type, types.FunctionType))
-        if is_code and values.get(name) is value and _is_own(value, module) and name not in kept:
-            del values[name]  # the file defines it no more
+        defined = _names(ast.parse(source))
+        for name, value in old.items():
+            if _is_code_of(module, value) and values.get(name) is value and name not in defined:
+                del values[name]
     _hand_over(module, old, namespace)
-    return f"{title(module)} has changed and was reloaded: its globals are reset"
+    return f"{title(module)} has changed and was reloaded"
 
 
-def _kept_enums(module: types.ModuleType) -> dict[str, str]:
-    """{name: definition} of the module's enums: one that stays as it is keeps its members, compared by `is`."""
-    source = getattr(_loader(module), "source", b"")
-    held = {name: value for name, value in vars(module).items() if isinstance(value, enum.EnumType)}
-    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name in held]
-    return {node.name: ast.dump(node) for node in nodes}
+def _code(module: types.ModuleType) -> tuple[types.CodeType | None, bytes]:
+    """What is to be run of the file as it is now, and the file.
 
-
-def _code(module: types.ModuleType, kept: dict[str, str]) -> tuple[types.CodeType | None, bytes]:
-    """The code of the file as it is now, and the file; without the enums that stay, of which others leave `kept`."""
+    All functions and classes, and of the rest what has changed: what the module holds (a model, a thread that it
+    started) is what its user would not have thrown away by saving a file.
+    """
     loader = _loader(module)
     if not isinstance(loader, Source):
-        kept.clear()
         return loader.get_code(module.__name__) if hasattr(loader, "get_code") else None, b""
     source = loader.get_data(loader.path)
     tree = ast.parse(source, loader.path)
-    same = [node for node in tree.body if isinstance(node, ast.ClassDef) and kept.get(node.name) == ast.dump(node)]
-    for name in kept.keys() - {node.name for node in same}:
-        del kept[name]
-    tree.body = [node for node in tree.body if node not in same]
+    before = {ast.dump(node) for node in ast.parse(loader.source).body}
+    new = {node.name for node in tree.body if isinstance(node, _FUNCTIONS) and ast.dump(node) not in before}
+    stays = [node for node in tree.body if ast.dump(node) in before and _is_held(node, vars(module), new)]
+    tree.body = [node for node in tree.body if node not in stays]
     return compile(tree, loader.path, "exec", dont_inherit=True), source
+
+
+def _is_held(node: ast.stmt, values: dict[str, Any], new: set[str]) -> bool:
+    """Whether an unchanged statement is not to be run again; `new` are the functions that have changed."""
+    if isinstance(node, ast.ClassDef):
+        return isinstance(values.get(node.name), enum.EnumType)  # its members are compared by `is`
+    parts = list(ast.walk(node))
+    if isinstance(node, _FUNCTIONS) or not any(isinstance(part, _DOES) for part in parts):
+        return False
+    return not any(isinstance(part, ast.Name) and part.id in new for part in parts)
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """All that a file gives a value to."""
+    nodes = list(ast.walk(tree))
+    defined = {node.name for node in nodes if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
+    return defined | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _defined(module: types.ModuleType) -> set[str]:
+    """The functions and classes at the top of its file, which may be anything after their decorators."""
+    body = ast.parse(getattr(_loader(module), "source", b"")).body
+    return {node.name for node in body if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
+
+
+def _is_code_of(module: types.ModuleType, value: Any) -> bool:
+    is_code = isinstance(value, (type, types.FunctionType)) or hasattr(value, "__wrapped__")
+    return is_code and getattr(value, "__module__", None) == module.__name__
 
 
 def _loader(module: types.ModuleType) -> Any:
     return vars(module).get("__loader__")
-
-
-def _is_own(value: Any, module: types.ModuleType) -> bool:
-    return getattr(value, "__module__", None) == module.__name__
 
 
 # ------------------------------------------------------------------ what imports what
@@ -156,7 +177,9 @@ def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[st
     """What others have imported from the module, or keep of it, becomes what its file says now."""
     new = vars(module)
     pairs = {name: (value, new[name]) for name, value in old.items() if name in new and new[name] is not value}
-    own = {id(before): after for before, after in pairs.values() if _is_own(before, module)}
+    defined = _defined(module)
+    ours = {name for name, (was, _) in pairs.items() if name in defined or _is_code_of(module, was)}
+    own = {id(was): now for name, (was, now) in pairs.items() if name in ours and callable(was)}
     others = [each for each in own_modules.all() if each is not module]
     for holder in (namespace, *map(vars, others)):
         for name, value in list(holder.items()):
@@ -167,7 +190,7 @@ def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[st
             if source == module.__name__ and name in pairs and vars(other).get(here) is pairs[name][0]:
                 vars(other)[here] = pairs[name][1]
     for before, after in pairs.values():
-        if _is_own(before, module):
+        if id(before) in own:
             _update(before, after)
 
 

@@ -51,8 +51,8 @@ def surroundings() -> Surroundings:
         stale = []
     for module in stale:
         print(
-            f"{title(module)} has changed since this notebook imported it: the ranks run the file as it is now, with "
-            f"its globals reset; importlib.reload({module.__name__}) reloads it here",
+            f"{title(module)} has changed since this notebook imported it: the ranks run the file as it is now; "
+            f"importlib.reload({module.__name__}) reloads it here",
             file=sys.stderr,
         )
     return Surroundings(_folder(), _path[1], tuple(module.__name__ for module in stale))
