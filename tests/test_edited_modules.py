@@ -27,14 +27,16 @@ def said_by(ranks: Ranks, trainer: types.ModuleType) -> set[str]:
 def test_an_edited_module_runs_as_its_file_is(
     ranks2: Ranks, trainer: types.ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cell = f"from {trainer.__name__} import *\nclass Own(Base): pass\n"
-    run_cell(ranks2, cell + "held, mode = [text, decorated, cached, Base().text, Own().text], Mode.TRAIN")
+    cell = f"import {trainer.__name__}\nfrom {trainer.__name__} import *\nclass Own(Base): pass\n"
+    run_cell(
+        ranks2, cell + "mine = counter; held, mode = [text, decorated, cached, Base().text, Own().text], Mode.TRAIN"
+    )
     assert said_by(ranks2, trainer) == {"first"} and ranks2.run(trainer.step) == [1, 1]
     edit(trainer, '"first"', '"other"')
     edit(trainer, "        pass", "        super().__init__()")  # which gives the function a closure
     capsys.readouterr()
     assert said_by(ranks2, trainer) == {"other"}
-    assert ranks2.run(trainer.step) == [2, 2]  # a model would have stayed, too
+    assert ranks2.run(trainer.step) == [2, 2] and value(ranks2, f"mine is {trainer.__name__}.counter") == [True, True]
     assert value(ranks2, "(mode is Mode.TRAIN, isinstance(Own(), Base))") == [(True, True)] * 2
     name = trainer.__name__
     assert capsys.readouterr().err == (

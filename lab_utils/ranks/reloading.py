@@ -1,8 +1,8 @@
 """On a rank: the user's modules, loaded again when their files have changed, for all who hold something of them.
 
 In the same module, as importlib.reload does it, but without what has not changed: a model in a variable is still there.
-What others hold of it is brought up to date: IPython's autoreload gives up where a function gets a decorator or a method
-calls super(), and leaves the old code in what is decorated.
+What others hold of it is brought up to date: IPython's autoreload gives up where a function gets a decorator or a
+method calls super(), and leaves the old code in what is decorated.
 """
 
 from __future__ import annotations
