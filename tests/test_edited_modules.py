@@ -48,11 +48,11 @@ def test_an_edited_module_runs_as_its_file_is(
 
 
 def test_who_imports_from_an_edited_module_has_its_new_values(ranks2: Ranks, trainer: types.ModuleType) -> None:
-    assert ranks2.run(trainer.helpers) == [(1, "first")] * 2
+    assert ranks2.run(trainer.helpers) == [(1, 2, "first")] * 2
     helpers = sys.modules[f"helpers_{trainer.__name__}"]
     edit(helpers, "RATE = 1", "RATE = 2")
     edit(helpers, "'first'", "'other'")
-    assert ranks2.run(trainer.helpers) == [(2, "other")] * 2
+    assert ranks2.run(trainer.helpers) == [(2, 4, "other")] * 2
 
 
 def test_a_file_that_fails_is_said_and_tried_again(ranks2: Ranks, trainer: types.ModuleType) -> None:

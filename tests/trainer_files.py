@@ -12,7 +12,7 @@ import pytest
 
 TRAINER = """
 import enum, functools, threading
-from own_helpers import RATE, helped
+from own_helpers import RATE, TWICE, helped
 class Mode(enum.Enum): TRAIN = 1
 _lock, steps = threading.Lock(), 0
 def announced(function):
@@ -58,9 +58,9 @@ def stepping(by):
         return steps
     return more
 def helpers():
-    return RATE, helped()
+    return RATE, TWICE, helped()
 """
-HELPERS = "RATE = 1\ndef helped():\n    return 'first'\n"
+HELPERS = "RATE = 1\nTWICE = 2 * RATE\ndef helped():\n    return 'first'\n"
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from typing import Any
 from lab_utils.ranks.own_modules import OwnModules, Source, Stamp, title
 
 _FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
-_DOES = ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr  # where none of these is, there are imports and definitions
+_DOES = ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr
 _waiting: dict[str, types.ModuleType] = {}  # those that have changed, till they were tried
 _failed: set[str] = set()  # those that were tried: what they hold is older than their file
 
@@ -101,19 +101,26 @@ def _code(module: types.ModuleType) -> tuple[types.CodeType | None, bytes]:
     tree = ast.parse(source, loader.path)
     before = {ast.dump(node) for node in ast.parse(loader.source).body}
     new = {node.name for node in tree.body if isinstance(node, _FUNCTIONS) and ast.dump(node) not in before}
-    stays = [node for node in tree.body if ast.dump(node) in before and _is_held(node, vars(module), new)]
-    tree.body = [node for node in tree.body if node not in stays]
+    runs = []
+    for node in tree.body:
+        if ast.dump(node) not in before or not _is_held(node, vars(module), new):
+            runs.append(node)
+            new |= _names(node) if _does(node) else set()
+    tree.body = runs
     return compile(tree, loader.path, "exec", dont_inherit=True), source
 
 
 def _is_held(node: ast.stmt, values: dict[str, Any], new: set[str]) -> bool:
-    """Whether an unchanged statement is not to be run again; `new` are the functions that have changed."""
+    """Whether an unchanged statement is not to be run again; `new` are names that have changed."""
     if isinstance(node, ast.ClassDef):
         return isinstance(values.get(node.name), enum.EnumType)  # its members are compared by `is`
-    parts = list(ast.walk(node))
-    if isinstance(node, _FUNCTIONS) or not any(isinstance(part, _DOES) for part in parts):
-        return False
-    return not any(isinstance(part, ast.Name) and part.id in new for part in parts)
+    return _does(node) and not any(isinstance(part, ast.Name) and part.id in new for part in ast.walk(node))
+
+
+def _does(node: ast.stmt) -> bool:
+    """Whether it is more than imports and definitions."""
+    is_definition = isinstance(node, (*_FUNCTIONS, ast.ClassDef))
+    return not is_definition and any(isinstance(part, _DOES) for part in ast.walk(node))
 
 
 def _names(tree: ast.AST) -> set[str]:
