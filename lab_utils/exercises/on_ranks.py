@@ -16,7 +16,7 @@ LEARNING_RATE = 0.5
 
 def state_of(function: Callable | str) -> Literal["missing", "empty", "there"]:
     """Whether a %%ranks cell has defined the function on this rank, and whether its body does anything at all."""
-    from lab_utils.ranks.shipping import rank_namespace
+    from lab_utils.ranks.picklers import rank_namespace
 
     found = rank_namespace().get(function) if isinstance(function, str) else function
     if not callable(found):
@@ -33,7 +33,7 @@ def _does_nothing(function: Callable) -> bool:
 
 
 def find(function: Callable | str) -> Callable:
-    from lab_utils.ranks.shipping import rank_namespace
+    from lab_utils.ranks.picklers import rank_namespace
 
     return rank_namespace()[function] if isinstance(function, str) else function
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from lab_utils.ranks.interrupts import CalledOff
 from lab_utils.ranks.memory_kills import MemoryKills
 from lab_utils.ranks.outputs import Outputs
 from lab_utils.ranks.processes import Reaper, Zygote
+from lab_utils.ranks.surroundings import surroundings
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
@@ -131,7 +131,9 @@ class Crew:
         self._filling = True
         engines = cluster.new_engines(self.client, partial(start, len(places)), len(places), zygote, self._death, log)
         found = dict(zip(places, engines, strict=True))
-        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path, self._port) for rank in places}
+        asked = {
+            rank: (on_rank.enlist, rank, self.size, str(self.folder), surroundings(), self._port) for rank in places
+        }
         pids = self._all(found, asked)
         for rank, pid in pids.items():
             self.dead.pop(rank, None)

@@ -11,6 +11,7 @@ from lab_utils.ranks import on_rank
 from lab_utils.ranks.naming import magic_cell
 from lab_utils.ranks.outcomes import trace_of
 from lab_utils.ranks.session import Ranks, current_ranks
+from lab_utils.ranks.surroundings import surroundings
 
 
 @magic_arguments()
@@ -32,7 +33,8 @@ def ranks_magic(line: str, cell: str) -> None:
     number = ip.displayhook.prompt_count  # ip.execution_count is already the next cell's, from IPython 9.18
     with_first_line = magic_cell("\n" + cell, number)  # the magic's own line counts, as the notebook shows it
     recorded = given.record is not None
-    outcomes = ranks.call(on_rank.run_cell, with_first_line, recorded, not given.no_count, only=members)
+    call = with_first_line, recorded, not given.no_count, surroundings()
+    outcomes = ranks.call(on_rank.run_cell, *call, only=members)
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)
 

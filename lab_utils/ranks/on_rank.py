@@ -19,7 +19,10 @@ from lab_utils.ranks import cells, ending, launched, streams
 from lab_utils.ranks.errors import Failure
 from lab_utils.ranks.interrupts import CalledOff
 from lab_utils.ranks.naming import Cell, keep
-from lab_utils.ranks.shipping import pack_result, unpack
+from lab_utils.ranks.own_modules import read_own_sources
+from lab_utils.ranks.reloading import own_modules
+from lab_utils.ranks.shipping import pack_result, settle, unpack
+from lab_utils.ranks.surroundings import Surroundings, begin
 
 _called_off = CalledOff()
 
@@ -42,12 +45,14 @@ class Outcome:
     interrupted: bool = False
 
 
-def enlist(rank: int, ranks: int, folder: str, path: list[str], port: int) -> int:
+def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int) -> int:
     """Become this rank of so many, in a new process; returns the process id.
 
     Modules are then imported from where the notebook imports them. The port is free for a script's own store.
     """
-    sys.path[:] = path
+    read_own_sources()
+    own_modules.skip_present()
+    begin(notebook)
     import torch
 
     from lab_utils.comm.board import Board
@@ -109,9 +114,17 @@ def _call(payload: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def run_cell(number: int, cell: Cell, record: bool = False, count: bool = True) -> Outcome:
+def run_cell(
+    number: int, cell: Cell, record: bool = False, count: bool = True, notebook: Surroundings | None = None
+) -> Outcome:  # fmt: skip
     """Run a cell in the rank's namespace, as a notebook's kernel would."""
-    return _guarded(number, lambda: cells.run_cell(cell), [cell], record, count)
+
+    def call() -> None:
+        if notebook is not None:
+            settle(notebook)
+        cells.run_cell(cell)
+
+    return _guarded(number, call, [cell], record, count)
 
 
 def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool, count: bool) -> Outcome:

@@ -6,6 +6,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lab_utils.ranks.on_rank import Outcome
 from lab_utils.timeline import Trace
@@ -16,9 +17,29 @@ def trace_of(outcomes: list[Outcome]) -> Trace:
 
 
 def results_of(outcomes: list[Outcome]) -> list:
-    """The results in rank order. TypeError when reading one would load torch into this process, unless it is there."""
+    """The results in rank order. TypeError when one cannot be read here: without torch, unless it is loaded."""
     with _torch_stays_out():
-        return [pickle.loads(outcome.result) for outcome in outcomes]
+        return [_read(outcome) for outcome in outcomes]
+
+
+def _read(outcome: Outcome) -> Any:
+    try:
+        return pickle.loads(outcome.result)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "torch":
+            raise TypeError(
+                f"a result is of a class whose module needs torch, and the notebook has none ({error}): "
+                "return tensors, numbers, lists or dicts"
+            ) from error
+        raise TypeError(
+            f"a result is of a class of the module {error.name}, which this notebook cannot import: "
+            "add its folder to sys.path here, or return tensors, numbers, lists or dicts"
+        ) from error
+    except Exception as error:  # classes raise what they like
+        raise TypeError(
+            f"the result of rank {outcome.rank} cannot be read here: {type(error).__name__}: {error}; "
+            "return tensors, numbers, lists or dicts"
+        ) from error
 
 
 @contextmanager
@@ -29,10 +50,5 @@ def _torch_stays_out() -> Iterator[None]:
     sys.modules["torch"] = None  # which makes an import of it raise
     try:
         yield
-    except ModuleNotFoundError as error:
-        raise TypeError(
-            f"a result is of a class whose module needs torch, and the notebook has none ({error}): "
-            "return tensors, numbers, lists or dicts"
-        ) from error
     finally:
         del sys.modules["torch"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from lab_utils.ranks.shipping import rank_namespace
+from lab_utils.ranks.picklers import rank_namespace
 from lab_utils.soak.faults import STEPS, Fault
 from lab_utils.soak.planted import Planted
 
