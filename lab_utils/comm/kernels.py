@@ -15,6 +15,7 @@ from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
+from lab_utils.comm import compiled_code
 from lab_utils.comm.entry import Counts
 from lab_utils.comm.live import LiveBytes, is_wrapper
 
@@ -43,7 +44,6 @@ COMPILED = (
     "the recording counts kernels, and those of code that torch.compile made cannot be counted: "
     "record with count=False, or leave torch.compile away"
 )
-_STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
 
 
 class _Kernel(NamedTuple):
@@ -137,10 +137,10 @@ def counting(counter: KernelCounter) -> Iterator[None]:
     torch would run it uncompiled under a mode like ours, and never compile it again.
     """
     try:
-        with torch.compiler.set_stance(_STANCE), counter.live.followed(), counter:
+        with compiled_code.refused(), counter.live.followed(), counter:
             yield
     except RuntimeError as error:
-        if _STANCE in str(error):
+        if compiled_code.STANCE in str(error):
             error.args = (COMPILED,)
         raise
 
