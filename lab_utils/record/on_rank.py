@@ -27,7 +27,8 @@ class WrappedGroup(RecordedGroup):
 
     def __init__(self, made: dist.ProcessGroup, ranks: Sequence[int], is_world: bool):
         super().__init__(made.rank(), tuple(ranks), dist.distributed_c10d.default_pg_timeout)
-        self._inner, self._is_world = made, is_world
+        self._is_world = is_world
+        self.carry(made)
         self.setGroupName(made.group_name)
         self.setGroupDesc(made.group_desc)
 
