@@ -1,8 +1,9 @@
 """Where C++ would pass our groups and works by: pybind leads its calls to Python for some of their methods only.
 
-A method of a group's that pybind leaves out ends in an op of c10d's, and so do the shorter ways to call one. So
-kernels of ours stand before those of c10d. A work that Python lets go of while C++ keeps it has lost its methods. So C++
-is given another, which lives as long as it is kept. And torch.compile would compile what it meets of ours.
+- A method of a group's that pybind leaves out ends in an op of c10d's, and so do the shorter ways to call one: kernels
+  of ours stand before those of c10d.
+- A work that Python lets go of while C++ keeps it has lost its methods: C++ is given another, which keeps ours.
+- torch.compile would compile what it meets of ours: it is told not to.
 """
 
 from __future__ import annotations
@@ -112,9 +113,20 @@ def _options(method: str, told: dict[str, Any]) -> Any:
 
 
 # ---------------------------------------------------------------------- works that C++ keeps
+class _Keeper(ProcessGroup):
+    """What its barrier returns pybind hands to C++ inside a work of C++'s, which keeps it alive and asks it."""
+
+    def __init__(self, work: Work):
+        super().__init__(0, 1)
+        self._work = work
+
+    def barrier(self, _: c10d.BarrierOptions) -> Work:
+        return self._work
+
+
 def lasting(work: Work) -> Work:
-    """A work for C++ to keep, which waits as this one does, also when Python has let go of that."""
-    return c10d.PythonCallbackWork(lambda timeout: work.wait(*((timeout,) if timeout else ())))
+    """A work for C++ to keep, which answers as this one does, also when Python has let go of that."""
+    return ProcessGroup.barrier(_Keeper(work))
 
 
 def give_lasting(ours: type[Work]) -> None:
