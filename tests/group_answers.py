@@ -19,12 +19,14 @@ _ELSEWHERE = "time", "master", "ifname", "debug", "visible", "transport"  # of t
 def answers() -> dict[str, object]:
     """What each of two ranks is told, by question."""
     group = dist.group.WORLD
+    timeout = group._get_backend(CPU).options._timeout
     said = {f"group.{asked}": _said(ask, group) for asked, ask in _of_a_group().items()}
     said |= {f"call.{asked}": _said(ask, group) for asked, ask in _calls().items()}
     for asked, start in _works().items():
         dist.barrier()
         said |= {f"work.{asked}.{question}": answer for question, answer in _of_a_work(start, group).items()}
     dist.barrier()
+    group.set_timeout(timeout)
     return said | {f"ddp.{asked}": answer for asked, answer in _logged().items()}
 
 
