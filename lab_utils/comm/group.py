@@ -19,6 +19,7 @@ from lab_utils.comm.entry import Entry
 from lab_utils.comm.from_cpp import forwarding, made, never_compiled, read_by_pybind, stand_before_ops
 from lab_utils.comm.groups import Lost
 from lab_utils.comm.ledger import Channel
+from lab_utils.comm.live import tensor_bytes
 from lab_utils.comm.op_names import told
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
@@ -132,11 +133,11 @@ class RecordedGroup(Answers):
         if len(tensors) == 1:  # nearly always
             tensor = tensors[0]
             count, shape = tensor.numel(), _shape(tensor.shape)
-            size_bytes = count * tensor.element_size()
+            size_bytes = tensor_bytes(tensor)
         else:
             count = sum([tensor.numel() for tensor in tensors])
             shape = " ".join([_shape(tensor.shape) for tensor in tensors[:3]]) + (" ..." if len(tensors) > 3 else "")
-            size_bytes = sum([tensor.numel() * tensor.element_size() for tensor in tensors])
+            size_bytes = sum(map(tensor_bytes, tensors))
         entry = Entry(kind, name, self.label, self._ranks, 0, size_bytes, shape)
         entry.signature = elements(tensors[0].dtype, count) if tensors else ""
         entry.asynchronous = asynchronous or self._coalesced is not None  # several are waited for together later

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils.flop_counter import flop_registry
 
 from lab_utils.comm.entry import Counts
-from lab_utils.comm.live import LiveBytes, is_wrapper
+from lab_utils.comm.live import LiveBytes, is_wrapper, parts
 
 aten = torch.ops.aten
 
@@ -46,6 +46,10 @@ COMPILED = (
 _STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
 
 
+class Uncounted(Exception):
+    """Nobody knows what a kernel did."""
+
+
 class _Kernel(NamedTuple):
     """How to count an op. `updated`: places of arguments that are read and written; `fresh`: its results are new."""
 
@@ -69,7 +73,7 @@ class KernelCounter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = LiveBytes()
-        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -78,8 +82,8 @@ class KernelCounter(TorchDispatchMode):
     def cut(self) -> Counts:
         """What was counted since the last cut."""
         live, peak = self.live.bytes, self.live.peak()
-        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak)
-        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
         return counts
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -91,13 +95,19 @@ class KernelCounter(TorchDispatchMode):
         if kernel is None:
             return func(*args, **kwargs) if kwargs else func(*args)
         if kernel is _COMPOSITE:
-            with self:
-                return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+            if all(map(_is_common, _tensors(args))):
+                with self:
+                    return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+            self._uncounted += 1  # it may have a kernel of its own for such tensors
+            return func(*args, **(kwargs or {}))
         out = func(*args, **kwargs) if kwargs else func(*args)
-        if kernel.fresh:
-            self.live.see(out)
-        if kernel is not _ROOM:
-            self._count(kernel, args, kwargs, out)
+        try:
+            if kernel.fresh:
+                self.live.see(out)
+            if kernel is not _ROOM:
+                self._count(kernel, args, kwargs, out)
+        except Exception:  # of whatever kind the tensors are, the program goes on
+            self._uncounted += 1
         return out
 
     def aside(self, call: Callable[[], Any]) -> Any:
@@ -122,12 +132,12 @@ class KernelCounter(TorchDispatchMode):
             size += _size(args[place : place + 1])
         if kernel.touches is not None:
             size -= _untouched(kernel, args, out)
-        self._kernels += 1
         if kernel.formula is None:
             self._other_bytes += size
         else:
-            self._bytes += size
             self._flops += _flops(kernel.formula, args, kwargs or {}, out)
+            self._bytes += size
+        self._kernels += 1
 
 
 @contextmanager
@@ -191,15 +201,31 @@ def _size(values: Iterable[Any]) -> int:
     size = 0
     for value in values:
         if isinstance(value, Tensor):
-            size += value.nbytes if value.is_contiguous() else _strided_size(value)
+            size += value.nbytes if value.layout is torch.strided and value.is_contiguous() else _other_size(value)
         elif isinstance(value, list | tuple):
             size += _size(value)
     return size
 
 
-def _strided_size(tensor: Tensor) -> int:
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _is_common(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_nested
+
+
+def _other_size(tensor: Tensor) -> int:
     """Dims along which the tensor was expanded hold the same elements again."""
-    if tensor.layout is not torch.strided or 0 not in (steps := tensor.stride()):
+    if tensor.layout is not torch.strided:
+        if not (held := parts(tensor)):
+            raise Uncounted(f"the size of a tensor of layout {tensor.layout} is not known")
+        return _size(held)
+    if 0 not in (steps := tensor.stride()):
         return tensor.nbytes
     return prod([n for n, step in zip(tensor.shape, steps, strict=True) if step]) * tensor.itemsize
 
@@ -225,6 +251,8 @@ def _flops_of(formula: Callable[..., int], args: tuple, kwargs: tuple, out: Any)
 def _shape(value: Any) -> Any:
     """The value with shapes in place of tensors, which is all that a formula looks at."""
     if isinstance(value, Tensor):
+        if value.layout is not torch.strided:
+            raise Uncounted("what a kernel does with a sparse tensor, its shape does not tell")
         return value.shape
     return tuple(map(_shape, value)) if isinstance(value, list | tuple) else value
 

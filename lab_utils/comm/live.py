@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,27 @@ def is_wrapper(kind: type) -> bool:
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
+def parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The tensors that hold the memory of one: of a sparse one its indices and values. None where nobody knows them."""
+    layout = tensor.layout
+    if layout is torch.strided:
+        return (tensor,)
+    if layout is torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return ()
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of all its elements; of a sparse tensor, of those that it holds."""
+    if tensor.layout is torch.strided:
+        return tensor.numel() * tensor.element_size()
+    return sum(part.numel() * part.element_size() for part in parts(tensor))
+
+
 class LiveBytes:
     """Adds up the storages of the tensors that it is shown, each for as long as some tensor holds it.
 
@@ -40,8 +61,9 @@ class LiveBytes:
     def see(self, made: Any) -> None:
         """A tensor, or a list of them, new or seen before."""
         if isinstance(made, Tensor):
-            if not made.is_meta and made.layout is torch.strided and not is_wrapper(type(made)):
-                self._hold(made.untyped_storage())
+            if not made.is_meta and not is_wrapper(type(made)):
+                for part in (made,) if made.layout is torch.strided else parts(made):
+                    self._hold(part.untyped_storage())
         elif isinstance(made, list | tuple):
             for part in made:
                 self.see(part)
@@ -74,7 +96,8 @@ class LiveBytes:
         self.bytes = 0
         with torch._C.DisableTorchFunctionSubclass():  # a class of the user's is not to notice
             for tensor in _existing():
-                self.see(tensor)
+                with suppress(RuntimeError):  # some kinds have no storage
+                    self.see(tensor)
         self.peak()
 
     def _hold(self, storage: torch.UntypedStorage) -> None:

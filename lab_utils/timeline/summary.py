@@ -49,7 +49,9 @@ def trace_summary(trace: Trace) -> str:
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
     title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
-    return "\n".join([title, *(_table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else [])])
+    said = [f"Not counted: {uncounted} kernels"] if (uncounted := sum(op.uncounted for op in trace)) else []
+    table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
+    return "\n".join([title, *table, *said])
 
 
 def _per_rank(trace: Trace, name: str) -> tuple[str, str]:
