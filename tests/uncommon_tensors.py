@@ -32,9 +32,16 @@ def sparse_layouts() -> list:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse (CSR|BSR|CSC|BSC) tensor support")
         dense = torch.eye(4) * 2
-        made = [dense.to_sparse(), dense.to_sparse_csr(), dense.to_sparse_csc(), dense.to_sparse_bsr((2, 2))]
-        return [(sparse @ torch.ones(4, 2) if sparse.layout != torch.sparse_csc else sparse.to_dense()).tolist()
-                for sparse in made] + [torch.sparse.sum(made[0]).item(), (made[0] + made[0]).to_dense().tolist()]  # fmt: skip
+        listed, csr, csc, bsr = (
+            dense.to_sparse(), dense.to_sparse_csr(), dense.to_sparse_csc(), dense.to_sparse_bsr((2, 2)),
+        )  # fmt: skip
+        products = [(sparse @ torch.ones(4, 2)).tolist() for sparse in (listed, csr, bsr)]
+        return [
+            *products,
+            csc.to_dense().tolist(),
+            torch.sparse.sum(listed).item(),
+            (listed + listed).to_dense().tolist(),
+        ]
 
 
 def narrow_numbers() -> list:

@@ -40,8 +40,8 @@ _TOUCHES = {
 }  # fmt: skip
 
 COMPILED = (
-    "the recording counts kernels, and those of code that torch.compile made cannot be counted: "
-    "record with count=False, or leave torch.compile away"
+    "the recording counts kernels, and those of code that torch.compile made cannot be counted (flex_attention and "
+    "torch.cond compile by themselves): record with count=False, or leave torch.compile away"
 )
 _STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
 
