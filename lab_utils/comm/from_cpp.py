@@ -1,7 +1,7 @@
 """Where C++ would pass our groups and works by: pybind leads its calls to Python for some of their methods only.
 
-- A method of a group's that pybind leaves out ends in an op of c10d's, and so do the shorter ways to call one: kernels
-  of ours stand before those of c10d.
+- A method of a group's that pybind leaves out is called in C++ alone, by an op of compiled code's and in the shorter
+  ways to call it: these are read here.
 - A work that Python lets go of while C++ keeps it has lost its methods: C++ is given another, which keeps ours.
 - torch.compile would compile what it meets of ours: it is told not to.
 """
@@ -9,51 +9,26 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._C import _distributed_c10d as c10d
 from torch._C._distributed_c10d import ProcessGroup, Work
 from torch._C._dynamo import eval_frame
 
-from lab_utils.comm.c10d_calls import COLLECTIVES
-
-# Ops of c10d's whose methods pybind leaves out → the methods.
-_OPS = {
-    "_allgather_base_": "all_gather_single", "_reduce_scatter_base_": "reduce_scatter_single",
-    "allgather_coalesced_": "allgather_coalesced", "reduce_": "reduce", "gather_": "gather", "scatter_": "scatter",
-    "alltoall_": "alltoall", "recv_any_source_": "recv_anysource",
-}  # fmt: skip
-_IN_OPTIONS = {
-    "reduce_op": "reduceOp", "root_rank": "rootRank", "root_tensor": "rootTensor", "async_op": "asyncOp",
-    "timeout": "timeout",
-}  # fmt: skip
-_library = torch.library.Library("c10d", "IMPL")
+_library = torch.library.Library("_c10d_functional", "IMPL")
 
 
 class _Thread(threading.local):
-    """forwarding: the ops that come are for the backend. read: works made since pybind was given a call to read."""
+    """read: works made since pybind was given a call to read."""
 
-    forwarding = False
     read: list[Work] | None = None
 
 
 _thread = _Thread()
-
-
-@contextmanager
-def forwarding():
-    """Inside, c10d's ops are those of the group that carries one of ours."""
-    before, _thread.forwarding = _thread.forwarding, True
-    try:
-        yield
-    finally:
-        _thread.forwarding = before
 
 
 def made(work: Work) -> Work:
@@ -63,7 +38,16 @@ def made(work: Work) -> Work:
 
 
 def read_by_pybind(group: ProcessGroup, method: str, args: tuple, kwargs: dict) -> Work:
-    """A call in another of pybind's ways than with options: pybind reads it, and calls the group again with them."""
+    """A call in another of pybind's ways than with options: pybind reads it, and calls the group again with them.
+
+    Where it would not come back, it is read here. What is no call at all is left for pybind to refuse.
+    """
+    for read in _READ.get(method, ()):
+        try:
+            passed = read(*args, **kwargs)
+        except (TypeError, AttributeError):  # it is another way
+            continue
+        return getattr(group, method)(*passed)
     before, _thread.read = _thread.read, []
     try:
         work = getattr(ProcessGroup, method)(group, *args, **kwargs)
@@ -72,44 +56,91 @@ def read_by_pybind(group: ProcessGroup, method: str, args: tuple, kwargs: dict) 
         _thread.read = before
 
 
-# ---------------------------------------------------------------------- ops that come past the group's methods
-def stand_before_ops(ours: type[ProcessGroup]) -> None:
-    """From now on c10d's ops on a group of `ours` call its methods."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)  # torch's, of any second
-        for name, method in _OPS.items():
-            for key in ("CPU", "CUDA"):
-                if torch._C._dispatch_has_kernel_for_dispatch_key(f"c10d::{name}", key):
-                    _library.impl(name, _kernel(name, method, key, ours), key, with_keyset=True)
-
-
-def _kernel(name: str, method: str, key: str, ours: type[ProcessGroup]) -> Callable:
-    theirs = torch.library.get_kernel(f"c10d::{name}", key)
-    schema = getattr(torch.ops.c10d, name).default._schema
-    names = [argument.name for argument in schema.arguments]
-    tensors, gives_outputs = names.index("process_group"), len(schema.returns) == 2
-
-    def kernel(keys: torch._C.DispatchKeySet, *args: Any) -> Any:
-        group = None if _thread.forwarding else ProcessGroup.unbox(args[tensors])
-        if not isinstance(group, ours):
-            return theirs.call_boxed(keys, *args)
-        rest = dict(zip(names[tensors + 1 :], args[tensors + 1 :], strict=False))
-        passed = _options(method, rest) if method in COLLECTIVES else rest["tag"]
-        work = getattr(group, method)(*args[:tensors], passed).boxed()
-        return (args[0], work) if gives_outputs else work
-
-    return kernel
-
-
-def _options(method: str, told: dict[str, Any]) -> Any:
-    options = COLLECTIVES[method].options()
+def _with(kind: type, **told: Any) -> Any:
+    options = kind()
     for name, value in told.items():
-        if name == "timeout":
-            value = timedelta(milliseconds=value)
-        elif name == "reduce_op":
-            value = c10d.ReduceOp(c10d.ReduceOp.RedOpType(value.op()))
-        setattr(options, _IN_OPTIONS[name], value)
+        if value is not None:
+            setattr(options, name, value)
     return options
+
+
+def _list(given: Any) -> list:
+    if isinstance(given, Tensor):
+        raise TypeError("a tensor is no list of them")
+    return list(given)
+
+
+def _one(given: Any) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{type(given).__name__} is no tensor")
+    return given
+
+
+def _options(given: Any, kind: type) -> Any:
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(f"{type(given).__name__} are no {kind.__name__}")
+    return kind() if given is None else given
+
+
+_READ = {
+    "reduce": (
+        lambda tensors, opts=None: (_list(tensors), _options(opts, c10d.ReduceOptions)),
+        lambda tensor, root, op=None, timeout=None: (
+            [_one(tensor)],
+            _with(c10d.ReduceOptions, rootRank=root, reduceOp=op and c10d.ReduceOp(op), timeout=timeout),
+        ),
+    ),
+    "gather": (
+        lambda output_tensors, input_tensors, opts=None: (
+            _list(output_tensors), _list(input_tensors), _options(opts, c10d.GatherOptions),
+        ),
+        lambda output_tensors, input_tensor, root, timeout=None: (
+            [_list(output_tensors)] if output_tensors else [], [_one(input_tensor)],
+            _with(c10d.GatherOptions, rootRank=root, timeout=timeout),
+        ),
+    ),
+    "scatter": (
+        lambda output_tensors, input_tensors, opts=None: (
+            _list(output_tensors), _list(input_tensors), _options(opts, c10d.ScatterOptions),
+        ),
+        lambda output_tensor, input_tensors, root, timeout=None: (
+            [_one(output_tensor)], [_list(input_tensors)] if input_tensors else [],
+            _with(c10d.ScatterOptions, rootRank=root, timeout=timeout),
+        ),
+    ),
+    "alltoall": (
+        lambda output_tensors, input_tensors, opts=None: (
+            _list(output_tensors), _list(input_tensors), _options(opts, c10d.AllToAllOptions),
+        ),
+    ),
+    "allgather_coalesced": (
+        lambda output_lists, input_list, opts=None: (
+            _list(output_lists), _list(input_list), _options(opts, c10d.AllgatherOptions),
+        ),
+    ),
+    **dict.fromkeys(("_allgather_base", "all_gather_single"), (
+        lambda output, input, opts=None: (_one(output), _one(input), _options(opts, c10d.AllgatherOptions)),
+    )),
+    **dict.fromkeys(("_reduce_scatter_base", "reduce_scatter_single"), (
+        lambda outputTensor, inputTensor, opts=None: (  # noqa: N803
+            _one(outputTensor), _one(inputTensor), _options(opts, c10d.ReduceScatterOptions),
+        ),
+    )),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------------- an op that comes past the group's methods
+def stand_before_ops() -> None:
+    """From now on compiled code, too, calls the group's own method: of its ops only this one would not."""
+    _library.impl("all_gather_into_tensor_out", _all_gather_into_tensor_out, "CPU")
+    _library.impl("all_gather_into_tensor_out", _all_gather_into_tensor_out, "CUDA")
+
+
+def _all_gather_into_tensor_out(given: Tensor, group_size: int, group_name: str, *, out: Tensor) -> Tensor:
+    """As c10d's own in C++."""
+    work = c10d._resolve_process_group(group_name).all_gather_single(out, given.contiguous(), c10d.AllgatherOptions())
+    c10d._register_work(out, work)
+    return out
 
 
 # ---------------------------------------------------------------------- works that C++ keeps
@@ -140,7 +171,7 @@ def give_lasting(ours: type[Work]) -> None:
     def _set_forward_pass_work_handle(reducer: c10d.Reducer, work: Work, divides_by_all: bool) -> None:
         take(reducer, for_cpp(work), divides_by_all)
 
-    def _register_work(tensor: torch.Tensor, work: Work) -> None:
+    def _register_work(tensor: Tensor, work: Work) -> None:
         register(tensor, for_cpp(work))
 
     c10d.Reducer._set_forward_pass_work_handle, c10d._register_work = _set_forward_pass_work_handle, _register_work

@@ -16,7 +16,7 @@ from lab_utils.comm.answers import Answers
 from lab_utils.comm.backends import MAKERS, carriers
 from lab_utils.comm.c10d_calls import COLLECTIVES, ROOTED, Called, elements, given_tensors, what_is_compared
 from lab_utils.comm.entry import Entry
-from lab_utils.comm.from_cpp import forwarding, made, never_compiled, read_by_pybind, stand_before_ops
+from lab_utils.comm.from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
 from lab_utils.comm.groups import Lost
 from lab_utils.comm.ledger import Channel
 from lab_utils.comm.live import tensor_bytes
@@ -159,8 +159,7 @@ class RecordedGroup(Answers):
 
     def _forward(self, entry: Entry, start: Start, on_done=None) -> Work:
         recorder.issue(entry)
-        with forwarding():
-            inner = recorder.start(start)
+        inner = recorder.start(start)
         recorder.issued(entry, inner)
         work = (RecordedWork if entry.kind == "collective" else RecordedMessage)(inner, entry, on_done)
         if self._coalesced is not None:
@@ -214,5 +213,5 @@ for _kind, _names in {
         _called(_method, 3, COLLECTIVES[_kind].options, _coalesced(_kind))
 for _method, _arguments in {"send": 3, "recv": 3, "recv_anysource": 2}.items():
     _called(_method, _arguments, int, getattr(RecordedGroup, f"_{_method}"))
-stand_before_ops(RecordedGroup)
+stand_before_ops()
 never_compiled(*(module for name, module in sys.modules.items() if name.startswith(__package__) and module))
