@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from group_calls import calls
 from torch._C import _distributed_c10d as c10d
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,7 +21,7 @@ def answers() -> dict[str, object]:
     group = dist.group.WORLD
     timeout = group._get_backend(CPU).options._timeout
     said = {f"group.{asked}": _said(ask, group) for asked, ask in _of_a_group().items()}
-    said |= {f"call.{asked}": _said(ask, group) for asked, ask in _calls().items()}
+    said |= {f"call.{asked}": _said(ask, group) for asked, ask in calls().items()}
     for asked, start in _works().items():
         dist.barrier()
         said |= {f"work.{asked}.{question}": answer for question, answer in _of_a_work(start, group).items()}
@@ -87,142 +87,6 @@ def _of_a_group() -> dict[str, Callable]:
         "default device": lambda g: str(dist.distributed_c10d._get_object_coll_device(g)),
         "hash": lambda g: ({g: 1}[g], g == g, g == other),
     }
-
-
-def _calls() -> dict[str, Callable]:
-    """Methods as pybind's overloads allow them, and what gloo refuses."""
-    n = dist.get_world_size()
-
-    def one() -> torch.Tensor:
-        return torch.full((2,), float(dist.get_rank() + 1))
-
-    def into(call: Callable, *made: torch.Tensor | list) -> list:
-        work = call(*made)
-        return [work.wait(), *made]
-
-    def many() -> list[torch.Tensor]:
-        return [torch.empty(2) for _ in range(n)]
-
-    def at_root(value: object) -> object:
-        return value if dist.get_rank() == 0 else []
-
-    short, total = timedelta(seconds=30), dist.ReduceOp.MAX
-    return {
-        "allreduce tensor": lambda g: into(lambda t: g.allreduce(t), one()),
-        "allreduce tensors": lambda g: into(lambda t: g.allreduce([t]), one()),
-        "allreduce op": lambda g: into(lambda t: g.allreduce(t, op=total), one()),
-        "allreduce op placed": lambda g: into(lambda t: g.allreduce([t], total, short), one()),
-        "allreduce opts": lambda g: into(lambda t: g.allreduce(tensors=[t], opts=c10d.AllreduceOptions()), one()),
-        "allreduce_coalesced": lambda g: into(lambda t: g.allreduce_coalesced([t]), one()),
-        "broadcast": lambda g: into(lambda t: g.broadcast(t, root=0), one()),
-        "broadcast placed": lambda g: into(lambda t: g.broadcast(t, 1, short), one()),
-        "broadcast tensors": lambda g: into(lambda t: g.broadcast([t]), one()),
-        "reduce": lambda g: into(lambda t: g.reduce(t, root=0, op=total), one())[0],
-        "reduce tensors": lambda g: into(lambda t: g.reduce([t]), one())[0],
-        "allgather": lambda g: into(lambda o, t: g.allgather(o, t), many(), one()),
-        "allgather lists": lambda g: into(lambda o, t: g.allgather([o], [t]), many(), one()),
-        "allgather_coalesced": lambda g: into(lambda o, t: g.allgather_coalesced([[a] for a in o], [t]), many(), one()),
-        "_allgather_base": lambda g: into(lambda o, t: g._allgather_base(o, t), torch.empty(2 * n), one()),
-        "all_gather_single": lambda g: into(
-            lambda o, t: g.all_gather_single(output=o, input=t), torch.empty(2 * n), one()
-        ),
-        "all_gather_single_coalesced": lambda g: into(
-            lambda o, t: g.all_gather_single_coalesced([o], [t]), torch.empty(2 * n), one()
-        ),
-        "allgather_into_tensor_coalesced": lambda g: into(
-            lambda o, t: g.allgather_into_tensor_coalesced(outputs=[o], inputs=[t]), torch.empty(2 * n), one()
-        ),
-        "gather": lambda g: into(lambda o, t: g.gather(at_root(o), t, root=0), many(), one())[0],
-        "gather lists": lambda g: into(lambda o, t: g.gather(at_root([o]), [t]), many(), one())[0],
-        "scatter": lambda g: into(lambda o, t: g.scatter(o, at_root(t), root=0), torch.empty(2), [one()] * n),
-        "scatter lists": lambda g: into(
-            lambda o, t: g.scatter([o], at_root([t])), torch.empty(2), [one() for _ in range(n)]
-        ),
-        "reduce_scatter": lambda g: into(lambda o, t: g.reduce_scatter(o, t, op=total), torch.empty(2), [one()] * n),
-        "reduce_scatter lists": lambda g: into(lambda o, t: g.reduce_scatter([o], [t]), torch.empty(2), [one()] * n),
-        "_reduce_scatter_base": lambda g: into(
-            lambda o, t: g._reduce_scatter_base(outputTensor=o, inputTensor=t), torch.empty(2), torch.ones(2 * n)
-        ),
-        "reduce_scatter_single": lambda g: into(
-            lambda o, t: g.reduce_scatter_single(o, t), torch.empty(2), torch.ones(2 * n)
-        ),
-        "reduce_scatter_single_coalesced": lambda g: into(
-            lambda o, t: g.reduce_scatter_single_coalesced([o], [t]), torch.empty(2), torch.ones(2 * n)
-        ),
-        "reduce_scatter_tensor_coalesced": lambda g: into(
-            lambda o, t: g.reduce_scatter_tensor_coalesced([o], [t]), torch.empty(2), torch.ones(2 * n)
-        ),
-        "alltoall": lambda g: into(lambda o, t: g.alltoall(o, t), many(), [one() for _ in range(n)]),
-        "alltoall_base": lambda g: into(lambda o, t: g.alltoall_base(o, t, [], []), torch.empty(n), torch.ones(n)),
-        "alltoall_base in time": lambda g: into(
-            lambda o, t: g.alltoall_base(o, t, [], [], short), torch.empty(n), torch.ones(n)
-        ),
-        "all_to_all_single": lambda g: into(
-            lambda o, t: g.all_to_all_single(o, t, output_split_sizes=[1] * n, input_split_sizes=[1] * n),
-            torch.empty(n),
-            torch.ones(n),
-        ),
-        "barrier": lambda g: g.barrier().wait(),
-        "barrier in time": lambda g: g.barrier(timeout=short).wait(),
-        "barrier opts": lambda g: g.barrier(opts=c10d.BarrierOptions()).wait(),
-        "monitored_barrier": lambda g: g.monitored_barrier(),
-        "messages": lambda g: _messages(g),
-        "no arguments": lambda g: g.allreduce(),
-        "a wrong type": lambda g: g.broadcast("x", 0),
-        "a wrong name": lambda g: g.reduce(one(), rote=0),
-        "no such root": lambda g: dist.broadcast(one(), 7),
-        "no such root, below 0": lambda g: g.broadcast(one(), -1),
-        "no such root of reduce": lambda g: dist.reduce(one(), group_dst=9),
-        "no such root of gather": lambda g: g.gather([], one(), 7),
-        "no such root of scatter": lambda g: g.scatter(one(), [], 7),
-        "no tensors": lambda g: g.allreduce([]),
-        "no tensors to broadcast": lambda g: g.broadcast([]),
-        "no tensors to gather": lambda g: g.allgather([], []),
-        "no tensors to send": lambda g: g.send([], 0, 0),
-        "no outputs to scatter": lambda g: g.scatter([], []),
-        "types that differ": lambda g: g.allgather([many()], [one().double()]),
-        "sizes that differ": lambda g: g._allgather_base(torch.empty(3), one()),
-        "batch of none": lambda g: dist.batch_isend_irecv([]),
-        "an op of c10d's": lambda g: _own_op(g, one()),
-        "kept by C++": lambda g: _kept_by_cpp(g, one()),
-        "all_gather_into_tensor_out": lambda g: _functional(
-            g, "all_gather_into_tensor_out", one(), n, out=torch.empty(2 * n)
-        ),
-        "reduce_scatter_tensor_out": lambda g: _functional(
-            g, "reduce_scatter_tensor_out", torch.ones(2 * n), "sum", n, out=torch.empty(2)
-        ),
-    }
-
-
-def _own_op(group: dist.ProcessGroup, given: torch.Tensor) -> object:
-    """As traced programs call it: with the group in its box."""
-    whole = torch.empty(given.numel() * group.size())
-    _, work = torch.ops.c10d._allgather_base_(whole, given, group.boxed(), True, -1)
-    return [c10d.Work.unbox(work).wait(), given, whole]
-
-
-def _kept_by_cpp(group: dist.ProcessGroup, given: torch.Tensor) -> torch.Tensor:
-    """Python lets go of the work, and C++ waits for it."""
-    c10d._register_work(given, group.allreduce([given]))
-    gc.collect()
-    return torch.ops._c10d_functional.wait_tensor(given)
-
-
-def _functional(group: dist.ProcessGroup, name: str, *args: object, **kwargs: object) -> torch.Tensor:
-    ops = torch.ops._c10d_functional
-    return ops.wait_tensor(getattr(ops, name)(*args, group.group_name, **kwargs))
-
-
-def _messages(group: dist.ProcessGroup) -> object:
-    rank, got = group.rank(), torch.zeros(2)
-    if rank == 0:
-        return [group.send(tensors=[torch.ones(2)], dstRank=1, tag=3).wait(), group.send([torch.ones(2)], 1, 4).wait()]
-    if rank == 1:
-        first = group.recv(tensors=[got], srcRank=0, tag=3)
-        done = first.wait()
-        second = group.recv_anysource([got], 4)
-        return [done, second.wait(), second._source_rank(), got]
-    return None
 
 
 def _works() -> dict[str, Callable]:

@@ -19,10 +19,10 @@ from lab_utils.comm.entry import Entry
 from lab_utils.comm.from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
 from lab_utils.comm.groups import Lost
 from lab_utils.comm.ledger import Channel
-from lab_utils.comm.live import tensor_bytes
 from lab_utils.comm.op_names import told
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
+from lab_utils.comm.sizes import tensor_bytes
 from lab_utils.comm.standing import ANY_SOURCE, Stream
 from lab_utils.comm.work import JoinedWork, RecordedMessage, RecordedWork
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
-from math import prod
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
 from lab_utils.comm.entry import Counts
-from lab_utils.comm.live import LiveBytes, is_wrapper, parts
+from lab_utils.comm.live import LiveBytes, is_wrapper
+from lab_utils.comm.sizes import flops_of, is_common, is_meta, size_of, tensors_in
 
 aten = torch.ops.aten
 
@@ -44,10 +43,6 @@ COMPILED = (
     "torch.cond compile by themselves): record with count=False, or leave torch.compile away"
 )
 _STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
-
-
-class Uncounted(Exception):
-    """Nobody knows what a kernel did."""
 
 
 class _Kernel(NamedTuple):
@@ -95,7 +90,7 @@ class KernelCounter(TorchDispatchMode):
         if kernel is None:
             return func(*args, **kwargs) if kwargs else func(*args)
         if kernel is _COMPOSITE:
-            if all(map(_is_common, _tensors(args))):
+            if all(map(is_common, tensors_in(args))):
                 with self:
                     return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
             self._uncounted += 1  # it may have a kernel of its own for such tensors
@@ -121,21 +116,21 @@ class KernelCounter(TorchDispatchMode):
             _push_mode(self)
 
     def _count(self, kernel: _Kernel, args: tuple, kwargs: dict | None, out: Any) -> None:
-        if _is_meta(out):
+        if is_meta(out):
             return
-        size = _size(args)
+        size = size_of(args)
         if kwargs:
-            size += _size(kwargs.values())
+            size += size_of(kwargs.values())
         if kernel.fresh:
-            size += _size((out,))
+            size += size_of((out,))
         for place in kernel.updated:
-            size += _size(args[place : place + 1])
+            size += size_of(args[place : place + 1])
         if kernel.touches is not None:
             size -= _untouched(kernel, args, out)
         if kernel.formula is None:
             self._other_bytes += size
         else:
-            self._flops += _flops(kernel.formula, args, kwargs or {}, out)
+            self._flops += flops_of(kernel.formula, args, kwargs or {}, out)
             self._bytes += size
         self._kernels += 1
 
@@ -195,70 +190,8 @@ def _is_written(argument: torch.Argument) -> bool:
     return argument.alias_info is not None and argument.alias_info.is_write
 
 
-# ---------------------------------------------------------------------- how much it does
-def _size(values: Iterable[Any]) -> int:
-    """Bytes of the tensors among the values, and in lists among them."""
-    size = 0
-    for value in values:
-        if isinstance(value, Tensor):
-            size += value.nbytes if value.layout is torch.strided and value.is_contiguous() else _other_size(value)
-        elif isinstance(value, list | tuple):
-            size += _size(value)
-    return size
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
-
-
-def _is_common(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_nested
-
-
-def _other_size(tensor: Tensor) -> int:
-    """Dims along which the tensor was expanded hold the same elements again."""
-    if tensor.layout is not torch.strided:
-        if not (held := parts(tensor)):
-            raise Uncounted(f"the size of a tensor of layout {tensor.layout} is not known")
-        return _size(held)
-    if 0 not in (steps := tensor.stride()):
-        return tensor.nbytes
-    return prod([n for n, step in zip(tensor.shape, steps, strict=True) if step]) * tensor.itemsize
-
-
 def _untouched(kernel: _Kernel, args: tuple, out: Any) -> int:
     place, part = kernel.touches
     touched = out if part < 0 else args[part]
-    untouched = max(0, _size((args[place],)) - _size((touched,)))
+    untouched = max(0, size_of((args[place],)) - size_of((touched,)))
     return untouched * (1 + (place in kernel.updated))
-
-
-def _flops(formula: Callable[..., int], args: tuple, kwargs: dict, out: Any) -> int:
-    if getattr(formula, "_get_raw", False):  # it looks into the tensors
-        return formula(*args, **kwargs, out_val=out)
-    return _flops_of(formula, _shape(args), tuple((name, _shape(value)) for name, value in kwargs.items()), _shape(out))
-
-
-@lru_cache(maxsize=4096)
-def _flops_of(formula: Callable[..., int], args: tuple, kwargs: tuple, out: Any) -> int:
-    return formula(*args, **dict(kwargs), out_val=out)
-
-
-def _shape(value: Any) -> Any:
-    """The value with shapes in place of tensors, which is all that a formula looks at."""
-    if isinstance(value, Tensor):
-        if value.layout is not torch.strided:
-            raise Uncounted("what a kernel does with a sparse tensor, its shape does not tell")
-        return value.shape
-    return tuple(map(_shape, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_meta(out: Any) -> bool:
-    """Whether nothing was computed: a shape was worked out."""
-    if isinstance(out, list | tuple):
-        return any(map(_is_meta, out))
-    return isinstance(out, Tensor) and out.is_meta

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from lab_utils.comm.sizes import parts
+
 
 class _Held(weakref.ref):
     """A storage that is held by somebody, but not by us."""
@@ -24,27 +26,6 @@ class _Held(weakref.ref):
 def is_wrapper(kind: type) -> bool:
     """Whether a tensor of that class takes itself apart: it holds other tensors, and no memory of its own."""
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
-
-
-def parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    """The tensors that hold the memory of one: of a sparse one its indices and values. None where nobody knows them."""
-    layout = tensor.layout
-    if layout is torch.strided:
-        return (tensor,)
-    if layout is torch.sparse_coo:
-        return tensor._indices(), tensor._values()
-    if layout in (torch.sparse_csr, torch.sparse_bsr):
-        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
-    if layout in (torch.sparse_csc, torch.sparse_bsc):
-        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
-    return ()
-
-
-def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of all its elements; of a sparse tensor, of those that it holds."""
-    if tensor.layout is torch.strided:
-        return tensor.numel() * tensor.element_size()
-    return sum(part.numel() * part.element_size() for part in parts(tensor))
 
 
 class LiveBytes:
