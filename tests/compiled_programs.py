@@ -15,7 +15,7 @@ BACKEND = "eager"  # dynamo is what meets groups; the rest of the way takes long
 
 
 def all_of_them() -> dict[str, object]:
-    programs = ddp, ddp_with_a_hook, one_graph, broken_graph, phases, sharded, asks_its_group
+    programs = ddp, ddp_with_a_hook, one_graph, broken_graph, makes_a_group, phases, sharded, asks_its_group
     torch._dynamo.reset()
     return {program.__name__: program() for program in programs}
 
@@ -55,6 +55,16 @@ def sharded() -> list:
     fully_shard(model[0])
     fully_shard(model)
     return _trained(torch.compile(model, backend=BACKEND))
+
+
+def makes_a_group() -> list:
+    @torch.compile(backend=BACKEND)
+    def step(x: torch.Tensor) -> torch.Tensor:
+        x = x * 2
+        dist.all_reduce(x, group=dist.new_group([0, 1]))
+        return x + 1
+
+    return step(torch.ones(2)).tolist()
 
 
 def phases() -> list:

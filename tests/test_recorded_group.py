@@ -23,6 +23,7 @@ TRAINING = {
     programs.ddp_static_graph: {"all_reduce": 3},
     programs.ddp_bucket_views: {"all_reduce": 3},
     programs.ddp_no_sync: {"all_reduce": 1},
+    programs.ddp_uneven_inputs: {"all_reduce": 8},
     programs.ddp_fp16_hook: {"all_reduce": 3},
     programs.ddp_power_sgd: {"all_reduce": 4},
     programs.zero_redundancy: {"all_reduce": 3, "broadcast": 3},
