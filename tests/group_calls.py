@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -132,12 +133,15 @@ def _an_op(group: dist.ProcessGroup) -> object:
     return [c10d.Work.unbox(work).wait(), given, gathered]
 
 
-def _kept_by_cpp(group: dist.ProcessGroup) -> torch.Tensor:
-    """Python lets go of the work, and C++ waits for it."""
+def _kept_by_cpp(group: dist.ProcessGroup) -> object:
+    """Python lets go of the work, C++ waits for it, and then it is gone."""
     given = one()
-    c10d._register_work(given, group.allreduce([given]))
+    work = group.allreduce([given])
+    gone = weakref.ref(work)
+    c10d._register_work(given, work)
+    del work
     gc.collect()
-    return torch.ops._c10d_functional.wait_tensor(given)
+    return [torch.ops._c10d_functional.wait_tensor(given), gone() is None]
 
 
 def _functional(group: dist.ProcessGroup, name: str, *args: object, **kwargs: object) -> torch.Tensor:
