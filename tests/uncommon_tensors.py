@@ -10,6 +10,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 
+class Odd(torch.Tensor):
+    """A class of the user's that does not expect to be asked."""
+
+    @property
+    def grad(self) -> torch.Tensor:
+        raise ValueError("no gradient")
+
+
+ODD = torch.ones(2).as_subclass(Odd)  # it is there when a recording begins
+
+
 def sparse_embedding() -> list:
     torch.manual_seed(0)
     model = DistributedDataParallel(nn.Embedding(10, 3, sparse=True))
@@ -64,7 +75,14 @@ def other_kinds() -> list:
         ragged.append(torch.matmul(nested, nested.transpose(1, 2)).unbind()[1].sum().item())
     mkldnn = (torch.ones(4, 4).to_mkldnn() + torch.ones(4, 4).to_mkldnn()).to_dense().sum().item()
     mapped = torch.func.vmap(torch.func.grad(lambda x: (x**2).sum()))(torch.ones(2, 3)).tolist()
-    return [*ragged, mkldnn, mapped, torch.tensor([]).sum().item(), torch.zeros(0, 3).mm(torch.ones(3, 2)).tolist()]
+    return [
+        *ragged,
+        mkldnn,
+        mapped,
+        (ODD + 1).sum().item(),
+        torch.tensor([]).sum().item(),
+        torch.zeros(0, 3).mm(torch.ones(3, 2)).tolist(),
+    ]
 
 
 ALL = sparse_embedding, sparse_all_reduce, sparse_layouts, narrow_numbers, other_kinds

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 from lab_utils.comm.entry import Counts
 from lab_utils.comm.live import LiveBytes, is_wrapper
-from lab_utils.comm.sizes import flops_of, is_common, is_meta, size_of, tensors_in
+from lab_utils.comm.sizes import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
 
 aten = torch.ops.aten
 
@@ -159,9 +159,23 @@ _COMPOSITE = _Kernel(None, (), False, None)
 _ROOM = _Kernel(None, (), True, None)  # no kernel, but tensors may come out of it that were not there before
 
 
+def _not_known(*_: Any, **__: Any) -> int:
+    raise Uncounted("an op that torch describes in no way that we know")
+
+
+_UNKNOWN = _Kernel(_not_known, (), False, None)
+
+
 @cache
 def _kernel_of(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     """None when it is no kernel and makes nothing."""
+    try:
+        return _as_described(func)
+    except Exception:  # no op may end the program
+        return _UNKNOWN
+
+
+def _as_described(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     if isinstance(func, HigherOrderOperator):
         return _Kernel(flop_registry.get(func), (), True, None)
     if func.namespace in _NOT_COMPUTING:

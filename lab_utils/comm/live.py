@@ -76,10 +76,18 @@ class LiveBytes:
     def _see_existing(self) -> None:
         self.bytes = 0
         with torch._C.DisableTorchFunctionSubclass():  # a class of the user's is not to notice
-            for tensor in _existing():
-                with suppress(RuntimeError):  # some kinds have no storage
-                    self.see(tensor)
+            for thing in gc.get_objects():
+                if issubclass(type(thing), Tensor):
+                    with suppress(Exception):  # some have no storage, and a class of the user's may have anything
+                        self._see_existing_one(thing)
         self.peak()
+
+    def _see_existing_one(self, tensor: Tensor) -> None:
+        if is_wrapper(type(tensor)) or is_lazy(tensor):
+            return
+        self.see(tensor)
+        if tensor.is_leaf and tensor.grad is not None:  # which only C++ may have
+            self.see(tensor.grad)
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
         if id(storage) not in self._held:
@@ -96,13 +104,3 @@ class LiveBytes:
         held.bytes = size
         if self.bytes > self._peak:
             self._peak = self.bytes
-
-
-def _existing() -> Iterator[Tensor]:
-    """The tensors that Python has, and the gradients that only C++ may have."""
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if issubclass(kind, Tensor) and not is_wrapper(kind) and not is_lazy(thing):
-            yield thing
-            if thing.is_leaf and thing.grad is not None:
-                yield thing.grad
