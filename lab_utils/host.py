@@ -54,6 +54,12 @@ def files_trouble(ranks: int) -> str:
     return f"{many} {need} open files in a process and {may} are allowed: run `ulimit -n 1024` before Python starts"
 
 
+def free_port() -> int:
+    """A port of loopback's that nobody listens on now."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        return server.getsockname()[1]
+
+
 def loopback_trouble() -> str:
     """Why no server can listen on loopback: the ranks and Jupyter's kernels talk there and nowhere else."""
     try:

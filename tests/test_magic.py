@@ -40,6 +40,8 @@ class Notebook:
         node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         NotebookClient(node, timeout=600, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
         self.cells = node.cells
+        for cell in self.cells:  # a cell that takes long, as any may on a busy machine, leaves an empty display
+            cell.outputs = [each for each in cell.outputs if each.output_type != "display_data" or each.data]
 
     def runs(self, source: str) -> list[nbformat.NotebookNode]:
         found = [cell for cell in self.cells if cell.source == source]

@@ -68,20 +68,23 @@ def test_an_interrupt_brings_every_rank_back(ranks: Ranks, program: Callable) ->
     assert pids(ranks) == before
 
 
-def test_a_rank_that_takes_no_notice_is_ended_by_a_second_interrupt(
+def test_a_rank_that_takes_no_notice_is_ended_by_a_third_interrupt(
     ranks: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, calls = pids(ranks), []
 
     class Watched(Call):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args)
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
             calls.append(self)
 
     def interrupt_again() -> None:
         while not calls or calls[0].waiting != {1}:  # until the first has ended the other ranks' calls
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        for heeded in (1, 2):
+            while calls[0]._heeded < heeded:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
 
     said = "^ranks 0-3 interrupted; rank 1 took no notice and had to be ended$"
     with monkeypatch.context() as patched:

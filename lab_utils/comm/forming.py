@@ -106,6 +106,7 @@ def leave() -> Groups:
     groups = _groups()
     for group in groups.values():
         group.disconnect(_left_because)
+    sockets.calm_later()
     return Groups({label: group._ranks for label, group in groups.items()}, dict(labels), _world.group_count)
 
 

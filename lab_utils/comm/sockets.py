@@ -13,10 +13,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lab_utils.comm import spinning
+
 _PROC = "/proc/self/fd"
 _lock = threading.Lock()  # the guard's thread may cut while the main thread connects
 _looking = False  # groups are connected on one thread, the main one
 _ours: dict[int, int] = {}  # descriptor → inode: a number that was closed and opened again is another socket
+_ended: dict[int, int] = {}  # those that were cut, and that gloo may not have let go of
+_NOTICE_S = 0.5  # for gloo to notice an end by itself
 
 
 def _open_sockets() -> dict[int, int]:
@@ -56,9 +60,25 @@ def cut() -> int:
     """Shut down every remembered socket that is still open; returns how many."""
     with _lock:
         now = _open_sockets()
-        count = sum(_shut(fd) for fd, inode in _ours.items() if now.get(fd) == inode)
+        ended = {fd: inode for fd, inode in _ours.items() if now.get(fd) == inode and _shut(fd)}
+        _ended.update(ended)
         _ours.clear()
-    return count
+    return len(ended)
+
+
+def calm_later() -> None:
+    """After a moment, let gloo's threads no longer be busy with the sockets that were cut."""
+    if _ended:
+        later = threading.Timer(_NOTICE_S, _calm)
+        later.daemon = True
+        later.start()
+
+
+def _calm() -> None:
+    with _lock:
+        now = _open_sockets()
+        spinning.calm(fd for fd, inode in _ended.items() if now.get(fd) == inode)
+        _ended.clear()
 
 
 def _shut(fd: int) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from lab_utils.ranks.crew import Member
 from lab_utils.ranks.diagnosis import Diagnosis
 from lab_utils.ranks.errors import RanksInterrupted
-from lab_utils.ranks.interrupts import interrupts_held
+from lab_utils.ranks.interrupts import CalledOff, interrupts_held
 from lab_utils.ranks.printing import name_ranks
-from lab_utils.ranks.watch import Watch
+from lab_utils.ranks.watch import Watch, waits_since
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from lab_utils.comm.standing import Standing
 
-_AGAIN_S = 0.2
+_LOOK_S = 0.2
 _GRACE_S = 1.0  # after one rank's end: for the others to end by themselves
-GIVE_UP_S = 15.0  # a rank that takes no notice for so long is ended
+# An interrupt is one KeyboardInterrupt on each rank, which may save its work then; one that has not ended so long after
+# it gets another (it may have been lost inside a destructor or a callback, where Python drops exceptions).
+INTERRUPT_AGAIN_S, END_AGAIN_S = 30.0, 5.0
+GIVE_UP_S = 15.0  # a rank that takes no notice for so long of another's end is ended
+_PRESSES = 3  # so many interrupts end ranks that take no notice
 
 
 class Call:
@@ -40,10 +44,12 @@ class Call:
     """
 
     def __init__(
-        self, client: ipp.Client, members: dict[int, Member], absent: set[int], watch: Watch, on_report: Callable | None
-    ):
+        self, client: ipp.Client, members: dict[int, Member], absent: set[int], watch: Watch,
+        on_report: Callable | None, *, number: int, called_off: CalledOff, between: Callable[[], None],
+    ):  # fmt: skip
         # Not the Ranks: futures hold this call in a circle, and Ranks that nobody has any more must end at once.
         self.client, self.members, self.watch, self.on_report = client, members, watch, on_report
+        self.number, self.called_off, self.between = number, called_off, between
         self.events: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
         self.waiting = set(members)
         self.fates: dict[int, str] = dict.fromkeys(absent, "absent")
@@ -54,10 +60,13 @@ class Call:
         self._interrupts: list[BaseException] = []
         self._heeded = 0
         self._ending_s: float | None = None  # since when the ranks are to end
-        self._signal_s = 0.0  # from when on they are interrupted
+        self._signal_s = 0.0  # when they are interrupted next
 
     def finish(self, function: Callable, args: tuple) -> None:
-        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back."""
+        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back.
+
+        An interrupt that the ranks' program handles, as a training loop that saves and returns, is no error.
+        """
         try:
             with interrupts_held():  # a rank that was not sent to would never answer, and the others would run on
                 self._send(function, args)
@@ -69,11 +78,20 @@ class Call:
             except BaseException as error:  # Ctrl-C, or whatever on_report raised
                 self._interrupts.append(error)
         interrupt = next(iter(self._interrupts), None)
+        if self._handled():
+            return
         if isinstance(interrupt, KeyboardInterrupt):
             ended = f"; {name_ranks(self.given_up)} took no notice and had to be ended" if self.given_up else ""
             raise RanksInterrupted(f"{name_ranks(self.members)} interrupted{ended}")
         if interrupt is not None:
             raise interrupt
+
+    def _handled(self) -> bool:
+        """Whether the program took the interrupt as an order to finish, and did."""
+        answers = self.answers.values()
+        done = len(self.answers) == len(self.members) and not any(answer.failure for answer in answers)
+        user = all(isinstance(interrupt, KeyboardInterrupt) for interrupt in self._interrupts)
+        return user and done and any(answer.interrupted for answer in answers)
 
     # ------------------------------------------------------------------ sending
     def _send(self, function: Callable, args: tuple) -> None:
@@ -108,13 +126,14 @@ class Call:
 
     # ------------------------------------------------------------------ events
     def _step(self) -> None:
-        if self._interrupts and not self._heeded:
+        if len(self._interrupts) > self._heeded:
+            self._heeded = len(self._interrupts)
             self._end(grace_s=0)
-        if len(self._interrupts) > 1:  # asked twice
-            self._give_up()
-        self._heeded = len(self._interrupts)
+            if self._heeded >= _PRESSES:
+                self._give_up()
+        self.between()
         try:
-            event = self.events.get(timeout=_AGAIN_S if self._ending_s is not None else self.watch.next_look_s)
+            event = self.events.get(timeout=_LOOK_S if self._ending_s is not None else self.watch.next_look_s)
         except queue.Empty:
             self._look()
         else:
@@ -154,27 +173,46 @@ class Call:
             return
         now_s = time.monotonic()
         if now_s >= self._signal_s:
-            self._signal(signal.SIGCONT, signal.SIGINT)  # again: a rank that had not begun yet took no notice
-            self.watch.cut(self.waiting)
+            self._interrupt()
+        self.watch.cut(self._in_vain() if self._interrupts else self.waiting)
         if now_s - self._ending_s > GIVE_UP_S and not self._interrupts:
             self._give_up()
 
+    def _in_vain(self) -> set[int]:
+        """Ranks to wake after an interrupt: C++ waits through it, and some wait for ranks that have ended.
+
+        Others save what they have, and may need the group for it.
+        """
+        long_s = _GRACE_S if len(self.waiting) < len(self.members) else time.monotonic() - self._ending_s
+        return {rank for rank in self.waiting if waits_since(self.watch.board, rank, long_s)}
+
     def _end(self, grace_s: float) -> None:
-        """End the call on ranks where it runs: their waits at once, their computing after the grace."""
+        """End the call on ranks where it runs: their waits at once, their computing after the grace.
+
+        Where the user interrupts, the interrupt comes first: what a program does about one it is to do.
+        """
         now_s = time.monotonic()
         if self._ending_s is None:
             self._ending_s, self._signal_s = now_s, float("inf")
             self.standings = self.watch.standings()
-            self.watch.cut(self.waiting)
+            if not self._interrupts:
+                self.watch.cut(self.waiting)
         self._signal_s = min(self._signal_s, now_s + grace_s)
         if grace_s == 0:
-            self._signal(signal.SIGCONT, signal.SIGINT)
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._signal_s = time.monotonic() + (INTERRUPT_AGAIN_S if self._interrupts else END_AGAIN_S)
+        self.called_off.up_to(self.number)
+        self._signal(signal.SIGCONT, signal.SIGINT)
 
     def _signal(self, *signals: int) -> None:
+        """To ranks, and to what they have started in their process groups."""
         for rank in self.waiting:
+            pid = self.members[rank].pid
             for number in signals:
                 with contextlib.suppress(ProcessLookupError):  # it died, which we are about to hear
-                    os.kill(self.members[rank].pid, number)
+                    (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
 
     def _give_up(self) -> None:
         self.given_up |= self.waiting

@@ -18,12 +18,14 @@ from lab_utils.comm.board import Board
 from lab_utils.comm.groups import agree
 from lab_utils.comm.poison import poison
 from lab_utils.comm.signatures import Signatures
-from lab_utils.host import system_error
+from lab_utils.host import free_port, system_error
 from lab_utils.ranks import on_rank
 from lab_utils.ranks.checks import threads_per_rank
 from lab_utils.ranks.errors import StartError, ended
 from lab_utils.ranks.guard import Guards, socket_file
+from lab_utils.ranks.interrupts import CalledOff
 from lab_utils.ranks.memory_kills import MemoryKills
+from lab_utils.ranks.outputs import Outputs
 from lab_utils.ranks.processes import Reaper, Zygote
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ class Crew:
         else:
             start = partial(zygote.fork, engine_args=cluster.engine_args(controller))
         self._starting = start, zygote, log
+        self.outputs, self.called_off = Outputs(self.folder), CalledOff.create(self.folder)
+        self._port = free_port()
         self.board = Board.create(self.folder / "board", self.size)
         Signatures.create(self.folder / "signatures", self.size)
         self._fill(range(self.size))
@@ -127,11 +131,12 @@ class Crew:
         self._filling = True
         engines = cluster.new_engines(self.client, partial(start, len(places)), len(places), zygote, self._death, log)
         found = dict(zip(places, engines, strict=True))
-        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path) for rank in places}
+        asked = {rank: (on_rank.enlist, rank, self.size, str(self.folder), sys.path, self._port) for rank in places}
         pids = self._all(found, asked)
         for rank, pid in pids.items():
             self.dead.pop(rank, None)
             self.members[rank] = Member(found[rank], pid)
+            self.outputs.follow(rank, pid)
             self.guards.reach(rank, socket_file(self.folder, rank, pid))
             if pid in self._ended:  # since it answered
                 self.dead[rank] = self._ended[pid]

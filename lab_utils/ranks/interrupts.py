@@ -1,11 +1,13 @@
-"""Holds Ctrl-C back for moments that would leave something half done."""
+"""Ctrl-C: held back for moments that would leave something half done, and said to ranks that have not begun yet."""
 
 from __future__ import annotations
 
+import mmap
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -29,3 +31,29 @@ def interrupts_held() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if pressed:
         before(signal.SIGINT, None)
+
+
+class CalledOff:
+    """The number of the last call that ranks are not to begin any more, in memory that they share.
+
+    A rank heeds signals only during a call, and one that was sent before would be lost. So the number is written
+    first, and read by a rank that begins after it heeds signals.
+    """
+
+    @classmethod
+    def create(cls, folder: Path) -> CalledOff:
+        (folder / "called-off").write_bytes(bytes(8))
+        made = cls()
+        made.attach(folder)
+        return made
+
+    def attach(self, folder: Path | str) -> None:
+        with open(f"{folder}/called-off", "r+b") as file:
+            self._number = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # a word is stored whole
+
+    @property
+    def last(self) -> int:
+        return self._number[0]
+
+    def up_to(self, number: int) -> None:
+        self._number[0] = number

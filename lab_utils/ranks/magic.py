@@ -9,7 +9,7 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 
 from lab_utils.ranks import on_rank
 from lab_utils.ranks.naming import magic_cell
-from lab_utils.ranks.outcomes import show, trace_of
+from lab_utils.ranks.outcomes import trace_of
 from lab_utils.ranks.session import Ranks, current_ranks
 
 
@@ -33,7 +33,6 @@ def ranks_magic(line: str, cell: str) -> None:
     with_first_line = magic_cell("\n" + cell, number)  # the magic's own line counts, as the notebook shows it
     recorded = given.record is not None
     outcomes = ranks.call(on_rank.run_cell, with_first_line, recorded, not given.no_count, only=members)
-    show(outcomes)
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)
 

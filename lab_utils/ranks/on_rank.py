@@ -5,51 +5,47 @@ Imported by the notebook's kernel too (to be sent by name), so torch is imported
 
 from __future__ import annotations
 
-import ast
+import builtins
 import contextlib
-import io
 import os
-import re
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lab_utils.comm.groups import Groups
-from lab_utils.ranks.errors import Failure, Frame
+from lab_utils.ranks import cells, ending, launched, streams
+from lab_utils.ranks.errors import Failure
+from lab_utils.ranks.interrupts import CalledOff
 from lab_utils.ranks.naming import Cell, keep
-from lab_utils.ranks.shipping import pack_result, rank_namespace, unpack
+from lab_utils.ranks.shipping import pack_result, unpack
 
-_BACKEND_SAID = re.compile(
-    r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL|connections to the other ranks were cut"
-)
+_called_off = CalledOff()
 
 
 @dataclass(slots=True)
 class Outcome:
     """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded.
 
-    broken   its groups must be formed anew: the call ended them, as a script does at its end, or caught the error of an
-             op that took their connections along
+    broken       its groups must be formed anew: the call ended them, as a script does at its end, or caught the error
+                 of an op that took their connections along
+    interrupted  an interrupt came, which the call may have handled
     """
 
     rank: int
     result: bytes = b""
-    stdout: str = ""
-    stderr: str = ""
     failure: Failure | None = None
     ops: list = field(default_factory=list)
     phases: list = field(default_factory=list)
     broken: bool = False
+    interrupted: bool = False
 
 
-def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
+def enlist(rank: int, ranks: int, folder: str, path: list[str], port: int) -> int:
     """Become this rank of so many, in a new process; returns the process id.
 
-    Modules are then imported from where the notebook imports them.
+    Modules are then imported from where the notebook imports them. The port is free for a script's own store.
     """
     sys.path[:] = path
     import torch
@@ -59,8 +55,19 @@ def enlist(rank: int, ranks: int, folder: str, path: list[str]) -> int:
     from lab_utils.comm.progress import listen
     from lab_utils.comm.recorder import recorder
     from lab_utils.comm.signatures import Signatures
+    from lab_utils.ranks.failing import refuse_to_ask, refuse_to_debug
     from lab_utils.ranks.guard import socket_file, stand_guard
 
+    launched.set_variables(rank, ranks, port)
+    launched.seed_anew()
+    launched.adopt_the_group()
+    launched.draw_bars_as_text()
+    ending.end_when_asked()
+    streams.speak_into(folder)
+    builtins.input = refuse_to_ask
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = refuse_to_debug
+    _called_off.attach(folder)
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()
@@ -92,9 +99,9 @@ def _publish(values: dict) -> None:
     publish_data({"report": values})
 
 
-def run(payload: bytes, cells: list[Cell], record: bool = False, count: bool = True) -> Outcome:
-    """Run a packed function, whose code is of these cells of the notebook's, or of files."""
-    return _guarded(lambda: _call(payload), cells, record, count)
+def run(number: int, payload: bytes, cells: list[Cell], record: bool = False, count: bool = True) -> Outcome:
+    """Run a packed function, whose code is of these cells of the notebook's, or of files; the number is the call's."""
+    return _guarded(number, lambda: _call(payload), cells, record, count)
 
 
 def _call(payload: bytes) -> Any:
@@ -102,56 +109,55 @@ def _call(payload: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def run_cell(cell: Cell, record: bool = False, count: bool = True) -> Outcome:
-    """Run a cell in the rank's namespace; its last expression's repr is printed, as a notebook would."""
-    return _guarded(lambda: _execute(cell), [cell], record, count)
+def run_cell(number: int, cell: Cell, record: bool = False, count: bool = True) -> Outcome:
+    """Run a cell in the rank's namespace, as a notebook's kernel would."""
+    return _guarded(number, lambda: cells.run_cell(cell), [cell], record, count)
 
 
-def _execute(cell: Cell) -> None:
-    tree = ast.parse(cell.source, cell.file)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    namespace = rank_namespace()
-    exec(compile(tree, cell.file, "exec"), namespace)
-    if last is not None:
-        value = eval(compile(ast.Expression(last.value), cell.file, "eval"), namespace)
-        if value is not None and not cell.source.rstrip().endswith(";"):
-            print(repr(value))
-
-
-def _guarded(call: Callable[[], Any], cells: list[Cell], record: bool, count: bool) -> Outcome:
-    """Run the call with its prints collected; an exception becomes a Failure and cuts this rank off its group."""
+def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool, count: bool) -> Outcome:
+    """Run the call; an exception becomes a Failure and cuts this rank off its group."""
     import torch.distributed as dist
 
     from lab_utils.comm.recorder import name_files, recorder
+    from lab_utils.ranks.failing import failure_of
 
     outcome = Outcome(recorder.rank)
-    keep(cells)
-    name_files({cell.file: cell.name for cell in cells})
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    keep(of)
+    name_files({cell.file: cell.name for cell in of})
+    with streams.own_streams(), ending.running(), cells.no_running_loop():
         try:
-            error = _attempt(call, outcome, record, count)
-        except KeyboardInterrupt as again:  # interrupted while it ended by an exception, or by another interrupt
+            error = _attempt(number, call, outcome, record, count)
+        except BaseException as again:  # interrupted or ended while it ended by an exception, or by an interrupt
             error = again
+        ending.end_a_copy(error)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if error is not None:
-            outcome.failure = _failure(error)
+            outcome.failure = failure_of(error)
             leave()  # the others wait for this rank in vain: let them know at once
         recorder.show("idle")
+    ending.end_if_asked()
     outcome.broken = not dist.is_initialized() or recorder.broken
-    outcome.stdout, outcome.stderr = out.getvalue(), err.getvalue()
     return outcome
 
 
-def _attempt(call: Callable[[], Any], outcome: Outcome, record: bool, count: bool) -> BaseException | None:
+def _attempt(
+    number: int, call: Callable[[], Any], outcome: Outcome, record: bool, count: bool
+) -> BaseException | None:  # fmt: skip
     """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
     from lab_utils.comm.recorder import recorder
 
+    def interrupt(_number: int, _frame: object) -> None:
+        outcome.interrupted = True
+        raise KeyboardInterrupt
+
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
+        if _called_off.last >= number:  # before this rank came to it, and heeded signals
+            raise KeyboardInterrupt
         recorder.begin_call()
+        launched.begin_call()
         with _recorded(outcome, count) if record else contextlib.nullcontext():
-            result = call()
+            result = _returned(call)
         outcome.result = pack_result(result)
         _refuse_open_coalescing()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -159,6 +165,16 @@ def _attempt(call: Callable[[], Any], outcome: Outcome, record: bool, count: boo
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
         return error
     return None
+
+
+def _returned(call: Callable[[], Any]) -> Any:
+    """What the call returns; None where it ends as a script may, by `sys.exit()` or `sys.exit(0)`."""
+    try:
+        return call()
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
+        return None
 
 
 def _refuse_open_coalescing() -> None:
@@ -180,41 +196,3 @@ def _recorded(outcome: Outcome, count: bool):
     with recording(count, meet=dist.barrier) as recorded:
         yield
     outcome.ops, outcome.phases = recorded.ops, recorded.phases
-
-
-def _origin(error: BaseException) -> BaseException:
-    """What a library made its own exception from: pipelining does so with what a stage raised."""
-    from lab_utils.comm.recorder import is_own
-
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    wrapped = error.__cause__ is not None and last and not is_own(last[0].filename)
-    return _origin(error.__cause__) if wrapped else error
-
-
-def _failure(error: BaseException) -> Failure:
-    from lab_utils.comm.recorder import cell_name, is_own, recorder
-
-    at_s, outer, error = time.perf_counter(), error, _origin(error)
-    stack = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename)]
-    stack = stack or [f for f in traceback.extract_tb(outer.__traceback__) if is_own(f.filename)]
-    frames = tuple(Frame(cell_name(f.filename), f.lineno or 0, f.name, f.line or "") for f in stack)
-    if isinstance(error, SyntaxError) and not frames:
-        text = (error.text or "").strip()
-        frames = (Frame(cell_name(error.filename), error.lineno or 0, "<module>", text),)
-    row = getattr(error, "failed_op", None)
-    if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
-        row = recorder.row  # DDP waits in C++, where nobody can mark the error
-    op, source = (row.what, row.source) if row is not None else ("", "")
-    became = "" if outer is error else "".join(traceback.format_exception_only(outer)).partition("\n")[0]
-    return Failure(
-        recorder.rank, type(error).__name__, _said(error), at_s, frames, op, source, recorder.standing(),
-        recorder.mismatch, became,
-    )  # fmt: skip
-
-
-def _said(error: BaseException) -> str:
-    """The exception's text; that it has none, where its own code for it fails."""
-    try:
-        return str(error).strip()
-    except Exception as another:
-        return f"(no text: its __str__ raised {type(another).__name__})"

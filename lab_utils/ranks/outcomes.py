@@ -1,4 +1,4 @@
-"""What the notebook makes of the ranks' outcomes: their prints, their results, their trace."""
+"""What the notebook makes of the ranks' outcomes: their results, their trace."""
 
 from __future__ import annotations
 
@@ -8,17 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lab_utils.ranks.on_rank import Outcome
-from lab_utils.ranks.printing import merge
 from lab_utils.timeline import Trace
-
-
-def show(outcomes: list[Outcome | None]) -> None:
-    """Print what the ranks printed, in rank order."""
-    said = [outcome for outcome in outcomes if outcome is not None]
-    for stream in ("stdout", "stderr"):
-        text = merge({outcome.rank: getattr(outcome, stream) for outcome in said})
-        if text:
-            print(text, end="", file=getattr(sys, stream))
 
 
 def trace_of(outcomes: list[Outcome]) -> Trace:

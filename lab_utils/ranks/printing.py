@@ -24,10 +24,25 @@ def merge(outputs: dict[int, str]) -> str:
     for rank in sorted(outputs):
         if text := outputs[rank].rstrip("\n"):
             groups.setdefault(text, []).append(rank)
-    return "".join(_block(name_ranks(ranks), text) for text, ranks in groups.items())
+    return "".join(block(name_ranks(ranks), text) for text, ranks in groups.items())
 
 
-def _block(name: str, text: str) -> str:
+def as_on_a_terminal(text: str) -> str:
+    """The text as a terminal shows it at last: what follows a carriage return overwrites the line (a bar of tqdm's)."""
+    if "\r" not in text:
+        return text
+    return "\n".join(map(_overwritten, text.replace("\r\n", "\n").split("\n")))
+
+
+def _overwritten(line: str) -> str:
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown
+
+
+def block(name: str, text: str) -> str:
+    """The text under a name of whose it is; a line of its own where there are several."""
     if "\n" not in text:
         return f"{name}: {text}\n"
     indented = text.replace("\n", "\n  ")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import psutil
 
-GRACE_S = 1.0
+GRACE_S = 6.0  # a second more than the zygote's for the ranks, which it ends
 KILLED_S = 5.0  # a killed process is gone when the system has given back its memory
 _ASK_EVERY_S = 0.01
 _ASK_KERNEL_EVERY_S = 1.0  # no event of its end is there on every system, but for that of the pipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from lab_utils.ranks.crew import Crew
 from lab_utils.ranks.errors import RankDied, RanksError
 from lab_utils.ranks.interrupts import interrupts_held
 from lab_utils.ranks.naming import cells_of
-from lab_utils.ranks.outcomes import results_of, show, trace_of
+from lab_utils.ranks.outcomes import results_of, trace_of
 from lab_utils.ranks.processes import CAN_FORK
 from lab_utils.ranks.shipping import pack
 from lab_utils.ranks.status import Status, read_status
@@ -63,6 +64,7 @@ class Ranks:
     def __init__(self, size: int, timeout_s: float, fork: bool):
         self.size, self.timeout_s, self.fork = size, timeout_s, fork
         self.number = next(self._numbers)
+        self._one_call, self._caller, self._calls = threading.Lock(), None, 0
         self._start()
         _started.add(self)
 
@@ -102,37 +104,52 @@ class Ranks:
 
     def _run(self, function, args, kwargs, on_report, *record) -> list[on_rank.Outcome]:
         payload, files = pack(function, args, kwargs)
-        outcomes = self.call(on_rank.run, payload, cells_of(files), *record, on_report=on_report)
-        show(outcomes)
-        return outcomes
+        return self.call(on_rank.run, payload, cells_of(files), *record, on_report=on_report)
 
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
-        """Call one of on_rank's functions on every rank, or on some, and wait for all of them."""
+        """Call one of on_rank's functions on every rank, or on some, and wait for all of them; show what they say.
+
+        Calls from several threads run one after the other. RanksError: a call inside a call's own `on_report`.
+        """
+        if self._caller == threading.get_ident():
+            raise RanksError("these ranks are in a call, whose on_report cannot call them: do it when run has returned")
+        with self._one_call:
+            self._caller = threading.get_ident()
+            try:
+                return self._call(function, args, only, on_report)
+            finally:
+                self._caller = None
+
+    def _call(self, function: Callable, args: tuple, only: list[int] | None, on_report: Callable | None) -> list:
         self._get_ready()
         crew = self._crew
         members = {rank: crew.members[rank] for rank in (range(self.size) if only is None else only)}
         pids = {rank: member.pid for rank, member in crew.members.items()}
         watch = Watch(crew.board, crew.guards, pids, crew.epoch)
-        call = Call(crew.client, members, pids.keys() - members.keys(), watch, on_report)
         self._must_form = True  # unless all goes well
-        crew.on_death = call.died
-        try:
-            for rank in crew.dead.keys() & members.keys():  # since they were found ready
-                call.died(rank)
-            call.finish(function, args)
-        finally:
-            crew.on_death = None
+        with crew.outputs.live() as live:
+            self._calls += 1
+            call = Call(
+                crew.client, members, pids.keys() - members.keys(), watch, on_report,
+                number=self._calls, called_off=crew.called_off, between=live.look,
+            )  # fmt: skip
+            crew.on_death = call.died
+            try:
+                for rank in crew.dead.keys() & members.keys():  # since they were found ready
+                    call.died(rank)
+                call.finish(function, (self._calls, *args))
+            finally:
+                crew.on_death = None
         return self._answers(call)
 
     def _answers(self, call: Call) -> list:
         """The answers in rank order, or the error that the call comes to."""
         dead, kills = dict(self._crew.dead), self._crew.out_of_memory()
         self._told |= dead.keys()
-        answers = [call.answers.get(rank) for rank in call.members]
         if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
-            show(answers)
             raise error
-        self._must_form = any(answer.broken for answer in answers)
+        answers = [call.answers[rank] for rank in call.members]
+        self._must_form = any(answer.broken or answer.interrupted for answer in answers)
         return answers
 
     # ------------------------------------------------------------------ life
@@ -151,7 +168,8 @@ class Ranks:
         """End every process and remove every file of these ranks. Does nothing the second time."""
         if self.running:
             crew, self._crew = self._crew, None
-            crew.end()
+            with crew.outputs.last_words():
+                crew.end()
 
     def __enter__(self) -> Ranks:
         return self

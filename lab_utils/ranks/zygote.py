@@ -3,7 +3,8 @@
 Run as a file, without the package: it must be up before anything else is. For each JSON line on stdin,
 {"ranks": n, "engine_args": [...], "path": [...]}, it forks so many, and it answers with one line per event:
 {"forked": [pid, ...]} and, for each rank that ends, {"ended": pid, "status": wait status}.
-When stdin closes, the notebook is gone, and so go the ranks.
+When stdin closes, the notebook is gone, and so go the ranks: by SIGTERM, after a grace by SIGKILL. SIGTERM to this
+process does the same.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import selectors
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from importlib import import_module
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-
+END_GRACE_S = 5.0  # for ranks to flush files and run what they registered for their end
 
 PRELOADED = (
     "torch",
@@ -40,6 +42,7 @@ PRELOADED = (
     "tornado.platform.asyncio",
     "lab_utils.comm.forming",
     "lab_utils.comm.progress",
+    "lab_utils.ranks.failing",
     "lab_utils.ranks.guard",
     "lab_utils.ranks.on_rank",
 )
@@ -72,22 +75,30 @@ def main() -> None:
     gc.enable()
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, _be_asked_to_end)
     ranks: set[int] = set()
     try:
         _serve(ranks, (wake_read, wake_write))
+        _end(ranks, wake_read)
     finally:
-        for pid in ranks:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(ranks, signal.SIGKILL)
+
+
+_asked_to_end = False
+
+
+def _be_asked_to_end(*_: object) -> None:
+    global _asked_to_end
+    _asked_to_end = True
 
 
 def _serve(ranks: set[int], wake: tuple[int, int]) -> None:
-    """Fork ranks when asked to, and report each that ends, until the notebook is gone."""
+    """Fork ranks when asked to, and report each that ends, until the notebook is gone or this process is to end."""
     orders, rest = sys.stdin.fileno(), b""
     with selectors.DefaultSelector() as selector:
         selector.register(wake[0], selectors.EVENT_READ)
         selector.register(orders, selectors.EVENT_READ)
-        while True:
+        while not _asked_to_end:
             for key, _ in selector.select():
                 read = os.read(key.fd, 1 << 16)
                 if key.fd == orders:
@@ -98,10 +109,32 @@ def _serve(ranks: set[int], wake: tuple[int, int]) -> None:
                         forked = [_fork(order, wake) for _ in range(order["ranks"])]
                         ranks.update(forked)
                         _say({"forked": forked})
-            for pid, status in _ended():
-                if pid in ranks:
-                    ranks.discard(pid)
-                    _say({"ended": pid, "status": status})
+            _report_ends(ranks)
+
+
+def _end(ranks: set[int], wake: int) -> None:
+    """Wait for the ranks to end by SIGTERM, as long as the grace is."""
+    _signal(ranks, signal.SIGTERM)
+    until_s = time.monotonic() + END_GRACE_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(wake, selectors.EVENT_READ)
+        while ranks and (left_s := until_s - time.monotonic()) > 0:
+            for key, _ in selector.select(left_s):
+                os.read(key.fd, 1 << 16)
+            _report_ends(ranks)
+
+
+def _report_ends(ranks: set[int]) -> None:
+    for pid, status in _ended():
+        if pid in ranks:
+            ranks.discard(pid)
+            _say({"ended": pid, "status": status})
+
+
+def _signal(ranks: set[int], number: int) -> None:
+    for pid in ranks:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _fork(order: dict, pipes: tuple[int, int]) -> int:

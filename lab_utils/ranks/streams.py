@@ -1,0 +1,197 @@
+"""A rank's standard streams and displays: they go into files, which the notebook reads whatever becomes of the rank.
+
+So does what its threads, its children and C++ write to file descriptors 1 and 2, during a call and between calls.
+What ipyparallel runs by itself (`%%px`, `apply`) keeps ipykernel's streams.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from functools import wraps
+from typing import Any, NamedTuple
+
+STDOUT, STDERR, DISPLAYED = "stdout", "stderr", "displayed"
+_WIDGET = "application/vnd.jupyter.widget-view+json"  # its model is here, where no notebook finds it
+_streams: _Streams | None = None
+
+
+def stream_file(folder: str, stream: str, pid: int) -> str:
+    return f"{folder}/{stream}-{pid}"
+
+
+class _Set(NamedTuple):
+    """What a process speaks through: its streams, where descriptors 1 and 2 lead, and IPython's way of showing."""
+
+    stdout: Any
+    stderr: Any
+    descriptors: tuple[int, int]
+    publisher: Any
+    displayhook: Any
+
+
+class _Streams:
+    def __init__(self, folder: str):
+        from IPython import get_ipython
+
+        self.shell = get_ipython()
+        self._kernels = _Set(
+            sys.stdout, sys.stderr, (os.dup(1), os.dup(2)), self.shell.display_pub, self.shell.displayhook
+        )
+        self.paths = [stream_file(folder, stream, os.getpid()) for stream in (STDOUT, STDERR, DISPLAYED)]
+        self._descriptors = tuple(map(_appended, self.paths))
+        publisher = _publisher(self, self._descriptors[2])
+        publisher.set_parent = self._kernels.publisher.set_parent  # told of each message, whichever is in use
+        self._own = _Set(*self._texts(), self._descriptors[:2], publisher, _displayhook(self.shell, publisher))
+        self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
+        self._is_own, self._to_flush = False, False
+        self._use(own=True)
+        for name in ("do_apply", "do_execute"):
+            _wrap(self.shell.kernel, name, self)
+
+    @contextlib.contextmanager
+    def the_kernels(self) -> Iterator[None]:
+        self._to_flush = True
+        try:
+            yield from self._using(own=False)
+        finally:
+            if self._to_flush:
+                self._kernels.stdout.flush()
+                self._kernels.stderr.flush()
+
+    @contextlib.contextmanager
+    def own(self) -> Iterator[None]:
+        self._to_flush = False  # it takes longer than a call of nothing
+        yield from self._using(own=True)
+
+    def written(self) -> list[int]:
+        """How many bytes stdout's file and stderr's hold."""
+        return [os.fstat(descriptor).st_size for descriptor in self._descriptors[:2]]
+
+    def _texts(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
+        texts = _text(self._descriptors[0]), _text(self._descriptors[1])
+        for text, kernels in zip(texts, self._kernels[:2], strict=True):
+            text.set_parent = kernels.set_parent  # as above
+        return texts
+
+    def _using(self, own: bool) -> Iterator[None]:
+        before = self._is_own
+        self._use(own)
+        try:
+            yield
+        finally:
+            self._use(before)
+
+    def _use(self, own: bool) -> None:
+        if own and (self._own.stdout.closed or self._own.stderr.closed):  # by a program: sys.stdout.close()
+            stdout, stderr = self._texts()
+            self._own = self._own._replace(stdout=stdout, stderr=stderr)
+        wanted = self._own if own else self._kernels
+        sys.stdout, sys.stderr = wanted.stdout, wanted.stderr
+        for descriptor, leads_to in zip((1, 2), wanted.descriptors, strict=True):
+            os.dup2(leads_to, descriptor)
+        self.shell.display_pub = wanted.publisher
+        self.shell.displayhook = self.shell.display_trap.hook = wanted.displayhook
+        self._is_own = own
+
+
+def speak_into(folder: str) -> None:
+    """From now on this rank's words go into files of this folder; once in a process."""
+    global _streams
+    _streams = _Streams(folder)
+    _streams.shell.config.pop("IPKernelApp", None)  # by which programs know a notebook, that could show widgets
+    _streams.shell.user_ns["exit"] = _streams.shell.user_ns["quit"] = sys.exit  # IPython's would end the process
+    warnings.filterwarnings("ignore", "To exit: use 'exit', 'quit', or Ctrl-D.")  # what IPython says of `sys.exit()`
+
+
+def own_streams() -> contextlib.AbstractContextManager[None]:
+    """For a call of the lab's, inside one of ipyparallel's."""
+    return _streams.own()
+
+
+def _appended(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _text(descriptor: int) -> io.TextIOWrapper:
+    """Unbuffered, as under `python -u`: what was printed is there even when the process is killed next."""
+    raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115 - lives as long as the process
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def _wrap(kernel: Any, name: str, streams: _Streams) -> None:
+    call = getattr(kernel, name)
+    if name == "do_execute":  # `%%px`
+
+        @wraps(call)
+        async def with_its_streams(*args: Any, **kwargs: Any) -> Any:
+            with streams.the_kernels():
+                return await call(*args, **kwargs)
+
+    else:
+
+        @wraps(call)
+        def with_its_streams(*args: Any, **kwargs: Any) -> Any:
+            with streams.the_kernels():
+                return call(*args, **kwargs)
+
+    setattr(kernel, name, with_its_streams)
+
+
+# ---------------------------------------------------------------------- displays
+def _publisher(streams: _Streams, descriptor: int) -> Any:
+    from IPython.core.displaypub import DisplayPublisher
+
+    class Publisher(DisplayPublisher):
+        """Writes what is displayed beside how far the streams were, a line of JSON each."""
+
+        def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **_) -> None:
+            data = {kind: value for kind, value in data.items() if kind != _WIDGET}
+            if data.keys() <= {"text/plain"} and not transient:
+                print(data.get("text/plain", ""))
+                return
+            _say(data=data, metadata=metadata or {}, transient=transient or {}, update=update)
+
+        def clear_output(self, wait=False) -> None:
+            _say(clear=True)
+
+    def _say(**what: Any) -> None:
+        line = json.dumps({"written": streams.written(), **what}, default=_base64) + "\n"
+        os.write(descriptor, line.encode())
+
+    return Publisher(parent=streams.shell)
+
+
+def _base64(data: Any) -> str:
+    """Pictures are bytes, and notebooks keep them so."""
+    if isinstance(data, bytes):
+        return base64.b64encode(data).decode("ascii")
+    raise TypeError(f"a display holds a {type(data).__name__}, which JSON has no form for")
+
+
+def _displayhook(shell: Any, publisher: Any) -> Any:
+    from IPython.core.displayhook import DisplayHook
+
+    class Printed(DisplayHook):
+        """A cell's last value: printed, or displayed where it is more than text. `_` and Out keep none of them."""
+
+        def quiet(self) -> bool:
+            info = getattr(self.exec_result, "info", None)  # IPython looks into a history, which ranks have none of
+            return info is not None and self.semicolon_at_end_of_expression(info.raw_cell)
+
+        def write_output_prompt(self) -> None:
+            """Cells of ranks have no number of their own."""
+
+        def finish_displayhook(self) -> None:
+            self._is_active = False
+
+        def write_format_data(self, data, metadata=None) -> None:
+            publisher.publish(data, metadata)
+
+    return Printed(shell=shell, parent=shell, cache_size=0)
