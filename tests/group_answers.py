@@ -27,7 +27,8 @@ def answers() -> dict[str, object]:
         said |= {f"work.{asked}.{question}": answer for question, answer in _of_a_work(start, group).items()}
     dist.barrier()
     group.set_timeout(timeout)
-    return said | {f"ddp.{asked}": answer for asked, answer in _logged().items()}
+    said |= {f"ddp.{asked}": answer for asked, answer in _logged().items()}
+    return said | {"ddp compressed in C++": _said(_compressed)}
 
 
 def _said(ask: Callable, *about: object) -> object:
@@ -139,3 +140,12 @@ def _logged() -> dict[str, object]:
         model(torch.ones(1, 2)).sum().backward()
     data = model._get_ddp_logging_data()
     return {name: value for name, value in data.items() if not any(part in name for part in _ELSEWHERE)}
+
+
+def _compressed() -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    model = DistributedDataParallel(torch.nn.Linear(2, 2))
+    model._register_builtin_comm_hook(dist.BuiltinCommHookType.FP16_COMPRESS)
+    for _ in range(3):
+        model(torch.full((1, 2), dist.get_rank() + 1.0)).sum().backward()
+    return [parameter.grad for parameter in model.parameters()]

@@ -120,6 +120,7 @@ def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
     store = dist.FileStore(path, recorder.ranks)
     _at = _Place(path, epoch, store)
     recorder.begin_groups(epoch)
+    waiting.may_be_cut = True
     dict.update(labels, agreed.counts)
     with sockets.remembered():
         _form_world(timedelta(seconds=timeout_s))
