@@ -72,6 +72,9 @@ def _gathering() -> Calls:
         for name in ("all_gather_single_coalesced", "allgather_into_tensor_coalesced")
     }
     return single | coalesced | {
+        "two coalesced": lambda g: into(
+            lambda o, p: g.all_gather_single_coalesced([o, p], [one(), one() * 2]), whole(), whole()
+        ),
         "allgather": lambda g: into(lambda o, t: g.allgather(o, t), many(), one()),
         "allgather lists": lambda g: into(lambda o, t: g.allgather([o], [t]), many(), one()),
         "allgather_coalesced": lambda g: into(lambda o, t: g.allgather_coalesced([[a] for a in o], [t]), many(), one()),
@@ -97,6 +100,9 @@ def _scattering() -> Calls:
         "scatter lists": lambda g: into(lambda o, t: g.scatter([o], at_root([t])), torch.empty(2), [one()] * n),
         "reduce_scatter": lambda g: into(lambda o, t: g.reduce_scatter(o, t, op=MAX), torch.empty(2), [one()] * n),
         "reduce_scatter lists": lambda g: into(lambda o, t: g.reduce_scatter([o], [t]), torch.empty(2), [one()] * n),
+        "two coalesced to scatter": lambda g: into(
+            lambda o, p: g.reduce_scatter_single_coalesced([o, p], [whole(), whole() * 2]), one(), one()
+        ),
         "alltoall": lambda g: into(lambda o, t: g.alltoall(o, t), many(), [one() for _ in range(n)]),
         "alltoall_base": lambda g: into(lambda o, t: g.alltoall_base(o, t, [], []), whole(1), whole(1)),
         "alltoall_base in time": lambda g: into(lambda o, t: g.alltoall_base(o, t, [], [], SHORT), whole(1), whole(1)),

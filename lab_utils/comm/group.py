@@ -111,7 +111,7 @@ class RecordedGroup(Answers):
         works, self._coalesced = self._coalesced, around
         if around is not None:  # inside a manager, which hands back one work for all of its ops
             around.extend(works)
-        return works[0] if len(works) == 1 else JoinedWork(works)
+        return works[0] if len(works) == 1 else made(JoinedWork(works))
 
     # ------------------------------------------------------------------ not an op with a work
     def monitored_barrier(self, timeout: timedelta | None = None, wait_all_ranks: bool = False) -> None:
