@@ -31,6 +31,12 @@ def answers() -> dict[str, object]:
     return said | {"ddp compressed in C++": _said(_compressed)}
 
 
+def raises_alone() -> None:
+    if dist.get_rank() == 0:
+        raise ValueError("no more")
+    dist.barrier()
+
+
 def _said(ask: Callable, *about: object) -> object:
     """The answer without what differs from run to run, or the error's first line."""
     try:

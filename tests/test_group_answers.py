@@ -10,7 +10,7 @@ import pytest
 from gloo_world import in_a_gloo_world
 from recorded_runs import Recorder, torchrun
 
-from lab_utils.ranks import Ranks
+from lab_utils.ranks import RankError, Ranks
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,16 @@ def assert_alike(told: list[dict[str, object]], plain: list[dict[str, object]]) 
 def test_on_the_ranks(ranks2: Ranks, plain: list[dict[str, object]]) -> None:
     assert_alike(ranks2.run(group_answers.answers), plain)
     assert_alike(ranks2.record(group_answers.answers).results, plain)
+
+
+def test_on_groups_that_were_formed_again(ranks2: Ranks, plain: list[dict[str, object]]) -> None:
+    with pytest.raises(RankError):
+        ranks2.run(group_answers.raises_alone)
+    told = ranks2.run(group_answers.answers)
+    assert [of_rank.pop("group.boxed") for of_rank in told] == [False, False]  # the box holds the group that carries it
+    assert_alike(
+        told, [{asked: answer for asked, answer in of_rank.items() if asked != "group.boxed"} for of_rank in plain]
+    )
 
 
 def test_in_a_recorded_program(tmp_path: Path, plain: list[dict[str, object]]) -> None:

@@ -26,6 +26,7 @@ class Answers(ProcessGroup):
         self._inner: ProcessGroup | Lost = Lost("this group is not connected yet")
         self._name, self._desc, self._label = "", "", None
         self._backend_name = "undefined"
+        self._known_to_cpp: ProcessGroup | None = None
 
     def carry(self, inner: ProcessGroup) -> None:
         """Let `inner` carry this group from now on.
@@ -33,6 +34,7 @@ class Answers(ProcessGroup):
         C++ asks the group itself for its backends (DDP's logger does), and keeps the first that it is told of.
         """
         self._inner, self._backend_name = inner, inner.name()
+        self._known_to_cpp = self._known_to_cpp or inner
         self.bound_device_id = inner.bound_device_id
         for device in inner._device_types:
             backend = inner._get_backend(device)
@@ -79,6 +81,10 @@ class Answers(ProcessGroup):
     _set_group_name, _set_group_desc = setGroupName, setGroupDesc
     group_name = property(getGroupName)
     group_desc = property(getGroupDesc)
+
+    def boxed(self) -> torch.ScriptObject:
+        """For ops that C++ takes to the group's backend by itself: of another than the first it does not know."""
+        return super().boxed() if self._inner is self._known_to_cpp else self._inner.boxed()
 
     @property
     def _device_types(self) -> list[torch.device]:
