@@ -214,4 +214,4 @@ for _kind, _names in {
 for _method, _arguments in {"send": 3, "recv": 3, "recv_anysource": 2}.items():
     _called(_method, _arguments, int, getattr(RecordedGroup, f"_{_method}"))
 stand_before_ops()
-never_compiled(*(module for name, module in sys.modules.items() if name.startswith(__package__) and module))
+never_compiled(*(module for name, module in list(sys.modules.items()) if name.startswith(__package__) and module))
