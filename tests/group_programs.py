@@ -99,6 +99,17 @@ def ddp_no_sync() -> tuple:
     return values(model)
 
 
+def ddp_uneven_inputs() -> tuple:
+    """Divided by the ranks that still train: DDP keeps a work in C++ alone until then."""
+    rank = seeded()
+    model = nn.parallel.DistributedDataParallel(mlp())
+    with model.join(divide_by_initial_world_size=False):
+        for step in range(2 + rank):
+            model.zero_grad()
+            model(batch(step)).sum().backward()
+    return values(model)
+
+
 def zero_redundancy() -> tuple:
     from torch.distributed.optim import ZeroRedundancyOptimizer
 

@@ -103,6 +103,8 @@ def test_a_program_that_leaves_all_groups_may_have_a_lost_one(ranks: Ranks) -> N
 
 def make_and_count_looks(groups: int) -> None:
     """From now on this rank counts how often it looks through all of its sockets."""
+    import threading
+
     import torch.distributed as dist
 
     import __main__
@@ -111,8 +113,8 @@ def make_and_count_looks(groups: int) -> None:
     __main__.many = [dist.new_group([0, 1]) for _ in range(groups)]
     look, __main__.looks = sockets._open_sockets, 0
 
-    def counted() -> dict[int, int]:
-        __main__.looks += 1
+    def counted() -> dict[int, int]:  # on the thread that forms groups: another looks to gloo's ended connections
+        __main__.looks += threading.current_thread() is threading.main_thread()
         return look()
 
     __main__.look, sockets._open_sockets = look, counted

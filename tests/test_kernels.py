@@ -41,6 +41,9 @@ IDS = torch.tensor([1, 2, 3])  # 24 bytes
 Z = torch.ones(10, dtype=torch.float64)  # 80 bytes
 PARTS = [torch.ones(10), torch.ones(5)]  # 60 bytes
 ROWS = torch.ones(3, 10)  # 120 bytes
+SPARSE = torch.eye(4).to_sparse()  # two int64 and a float32 for each of 4 elements: 80 bytes
+OPAQUE = torch.ones(4, 4).to_mkldnn()
+NARROW = torch.ones(10).to(torch.float8_e4m3fn)  # 10 bytes
 META = torch.ones(10, device="meta")
 
 BY_HAND: dict[str, tuple[Callable[[], object], Counts]] = {
@@ -67,6 +70,10 @@ BY_HAND: dict[str, tuple[Callable[[], object], Counts]] = {
     "rows are looked up": (lambda: LARGE[IDS], Counts(0, 0, 24 + 2 * 120, 1)),
     "embedded": (lambda: torch.nn.functional.embedding(IDS, LARGE), Counts(0, 0, 24 + 2 * 120, 1)),
     "rows are added to": (lambda: LARGE.index_add_(0, IDS, ROWS), Counts(0, 0, 24 + 3 * 120, 1)),
+    "sparse": (lambda: SPARSE * 2, Counts(0, 0, 2 * 80, 1)),
+    "sparse @ dense has FLOPs that nobody knows": (lambda: SPARSE @ torch.empty(4, 2), Counts(uncounted=1)),
+    "nobody knows the size": (lambda: OPAQUE + OPAQUE, Counts(uncounted=1)),
+    "float8": (lambda: NARROW.to(torch.float32), Counts(0, 0, 10 + 40, 1)),
     "views": (lambda: LARGE.t()[2:].unsqueeze(0).expand(3, 8, 100).view(3, 8, 10, 10), Counts()),
     "room": (lambda: (torch.empty(10), torch.empty_like(X), X.new_empty(3)), Counts()),
     "shapes": (lambda: META + META, Counts()),
@@ -203,7 +210,7 @@ def test_without_counting_nothing_is_counted(ranks2: Ranks) -> None:
 
 
 def test_compiled_code_is_refused_by_one_sentence(ranks2: Ranks) -> None:
-    with pytest.raises(RankError, match=r"torch\.compile made cannot be counted: record with count=False") as raised:
+    with pytest.raises(RankError, match=r"torch\.compile made cannot be counted .*: record with count=False") as raised:
         ranks2.record(programs.run_compiled)
     assert [frame.function for frame in raised.value.failures[0].frames] == ["run_compiled"]
     assert ranks2.record(programs.run_compiled, count=False).results == ranks2.run(programs.run_compiled)

@@ -9,6 +9,7 @@ import group_names
 import group_programs as programs
 import numpy as np
 import pytest
+from gloo_world import in_a_gloo_world
 
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.timeline import Trace
@@ -22,6 +23,7 @@ TRAINING = {
     programs.ddp_static_graph: {"all_reduce": 3},
     programs.ddp_bucket_views: {"all_reduce": 3},
     programs.ddp_no_sync: {"all_reduce": 1},
+    programs.ddp_uneven_inputs: {"all_reduce": 8},
     programs.ddp_fp16_hook: {"all_reduce": 3},
     programs.ddp_power_sgd: {"all_reduce": 4},
     programs.zero_redundancy: {"all_reduce": 3, "broadcast": 3},
@@ -53,39 +55,12 @@ PLAIN = {
 SEEN = {**TRAINING, **PLAIN}
 
 
-def on_gloo(names: list[tuple[str, str]], store: str, rank: int, size: int) -> dict[str, object]:
-    """Run the programs in a world of plain gloo, formed here on a store of its own."""
-    import importlib
-
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", store=dist.FileStore(store, size), rank=rank, world_size=size)
-    try:
-        return {name: getattr(importlib.import_module(module), name)() for module, name in names}
-    finally:
-        dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def plain(ranks4: Ranks, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     """What each rank gets on plain gloo, in the same processes: {program: result}."""
     programs_ = (*SEEN, collectives.one_by_one, group_names.known_as)
     names = [(program.__module__, program.__name__) for program in programs_]
     return in_a_gloo_world(ranks4, str(tmp_path_factory.mktemp("gloo") / "store"), names)
-
-
-def in_a_gloo_world(ranks: Ranks, store: str, names: list[tuple[str, str]]) -> list[dict[str, object]]:
-    def program() -> dict[str, object]:
-        import torch.distributed as dist
-
-        rank, size = dist.get_rank(), dist.get_world_size()
-        dist.destroy_process_group()
-        return on_gloo(names, store, rank, size)
-
-    try:
-        return ranks.run(program)
-    finally:
-        ranks._must_form = True  # the program left the lab's world
 
 
 def assert_same(found: object, wanted: object, where: str) -> None:

@@ -223,6 +223,13 @@ def test_computing_that_was_not_counted() -> None:
         simulate(program.trace(), UNIT)
 
 
+def test_computing_in_which_no_kernel_ran_takes_no_time() -> None:
+    op = Op(0, "compute", "compute", issue_s=0.0, done_s=1.5, live_bytes=0)
+    assert simulate(Trace(((op,),)), UNIT).makespan_s == 0.0
+    unknown = simulate(Trace(((replace(op, uncounted=3),),)), UNIT)
+    assert str(unknown).splitlines()[-1] == "Left out: 3 kernels that could not be counted"
+
+
 HASHED = """
 import hashlib
 from timeline_samples import ddp

@@ -12,7 +12,7 @@ BACKEND = "lab"
 def carriers() -> dict[str, str]:
     """The backends that carry a group of ours, by device; programs know the group by the last one's name."""
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    return {"cpu": "gloo", "cuda": "nccl"} if has_nccl else {"cpu": "gloo"}
+    return {"cpu": "gloo", "cuda": "nccl" if has_nccl else "gloo"}
 
 
 MAKERS = {"gloo": (ProcessGroup.BackendType.GLOO, dist.ProcessGroupGloo)}

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
+from torch._C import _distributed_c10d as c10d
 
-# c10d's method → the name the user called. Methods missing here are not on the wire and go straight through.
+
+class Called(NamedTuple):
+    """A method of a group's as c10d calls it: with so many arguments, the last of which are its options."""
+
+    name: str  # what the user called
+    arguments: int
+    options: type
+
+
+# c10d's method → how it is called. Methods missing here are not on the wire and go straight through.
 COLLECTIVES = {
-    "allreduce": "all_reduce",
-    "allreduce_coalesced": "all_reduce",
-    "broadcast": "broadcast",
-    "reduce": "reduce",
-    "allgather": "all_gather",
-    "_allgather_base": "all_gather",
-    "all_gather_single": "all_gather",
-    "allgather_coalesced": "all_gather",
-    "gather": "gather",
-    "scatter": "scatter",
-    "reduce_scatter": "reduce_scatter",
-    "_reduce_scatter_base": "reduce_scatter",
-    "reduce_scatter_single": "reduce_scatter",
-    "alltoall": "all_to_all",
-    "alltoall_base": "all_to_all",
-    "all_to_all_single": "all_to_all",
-    "barrier": "barrier",
+    "allreduce": Called("all_reduce", 2, c10d.AllreduceOptions),
+    "allreduce_coalesced": Called("all_reduce", 2, c10d.AllreduceCoalescedOptions),
+    "broadcast": Called("broadcast", 2, c10d.BroadcastOptions),
+    "reduce": Called("reduce", 2, c10d.ReduceOptions),
+    "allgather": Called("all_gather", 3, c10d.AllgatherOptions),
+    "_allgather_base": Called("all_gather", 3, c10d.AllgatherOptions),
+    "all_gather_single": Called("all_gather", 3, c10d.AllgatherOptions),
+    "allgather_coalesced": Called("all_gather", 3, c10d.AllgatherOptions),
+    "gather": Called("gather", 3, c10d.GatherOptions),
+    "scatter": Called("scatter", 3, c10d.ScatterOptions),
+    "reduce_scatter": Called("reduce_scatter", 3, c10d.ReduceScatterOptions),
+    "_reduce_scatter_base": Called("reduce_scatter", 3, c10d.ReduceScatterOptions),
+    "reduce_scatter_single": Called("reduce_scatter", 3, c10d.ReduceScatterOptions),
+    "alltoall": Called("all_to_all", 3, c10d.AllToAllOptions),
+    "alltoall_base": Called("all_to_all", 5, c10d.AllToAllOptions),
+    "all_to_all_single": Called("all_to_all", 5, c10d.AllToAllOptions),
+    "barrier": Called("barrier", 1, c10d.BarrierOptions),
 }
-_ROOTED = {"broadcast", "reduce", "gather", "scatter"}
+ROOTED = {"broadcast", "reduce", "gather", "scatter"}
 _REDUCING = {
     "allreduce", "allreduce_coalesced", "reduce", "reduce_scatter", "_reduce_scatter_base", "reduce_scatter_single",
 }  # fmt: skip
@@ -40,8 +51,8 @@ _IN_PLACE = {"allreduce", "allreduce_coalesced", "broadcast", "reduce", "barrier
 def given_tensors(method: str, args: tuple) -> list[torch.Tensor]:
     """The tensors that this rank gives to a collective; what it gets, where it gives none (a scatter of another's)."""
     if method in _IN_PLACE:
-        return _flat(args[0]) if args else []
-    return (_flat(args[1]) if len(args) > 1 else []) or _flat(args[0])
+        return _flat(args[0])
+    return _flat(args[1]) or _flat(args[0])
 
 
 def what_is_compared(method: str, args: tuple, ranks: tuple[int, ...], given: str) -> str:
@@ -49,10 +60,10 @@ def what_is_compared(method: str, args: tuple, ranks: tuple[int, ...], given: st
 
     given   the elements that this rank gives, as `elements` writes them
     """
-    if method in _REDUCING and (op := getattr(args[-1], "reduceOp", None)) is not None:
-        given = f"{_REDUCTIONS[op.op]} {given}"
-    if method in _ROOTED:
-        if method == "scatter":  # only the root gives, but all get
+    if method in _REDUCING:
+        given = f"{_REDUCTIONS[args[-1].reduceOp.op]} {given}"
+    if method in ROOTED:
+        if method == "scatter" and args[0]:  # only the root gives, but all get
             given = elements(args[0][0].dtype, args[0][0].numel())
         given = f"root {ranks[args[-1].rootRank]} {given}"
     return given.partition(" ")[0] if method in _OWN_SIZES else given
@@ -62,11 +73,6 @@ def what_is_compared(method: str, args: tuple, ranks: tuple[int, ...], given: st
 def elements(dtype: torch.dtype, count: int) -> str:
     """Elements as ranks compare them: "float32 x 8". Their shape may differ: it does not go over the wire."""
     return f"{str(dtype)[len('torch.') :]} x {count}"
-
-
-def is_asynchronous(args: tuple) -> bool:
-    """What the options say, which come last. A caller that passes none gets a work to wait for."""
-    return getattr(args[-1], "asyncOp", True) if args else True
 
 
 def _flat(given) -> list[torch.Tensor]:

@@ -20,6 +20,7 @@ class Counts(NamedTuple):
 
     bytes, other_bytes       read and written by kernels that have FLOPs, and by the others
     live_bytes, peak_bytes   what live tensors held at its end, and at most; None when nobody counted
+    uncounted                kernels of which nobody knows
     """
 
     flops: int = 0
@@ -28,6 +29,7 @@ class Counts(NamedTuple):
     kernels: int = 0
     live_bytes: int | None = None
     peak_bytes: int | None = None
+    uncounted: int = 0
 
 
 NOTHING = Counts()
@@ -136,7 +138,7 @@ def _infer(wait: Entry) -> None:
 
 def _is_empty(entry: Entry) -> bool:
     short = entry.done_s - entry.issue_s <= _SHORTEST_S
-    return short and entry.kind == "compute" and not entry.counts.kernels
+    return short and entry.kind == "compute" and not (entry.counts.kernels or entry.counts.uncounted)
 
 
 def _to_op(rank: int, entry: Entry, index: dict[int, int]) -> Op:
@@ -147,4 +149,5 @@ def _to_op(rank: int, entry: Entry, index: dict[int, int]) -> Op:
         issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s, flops=entry.counts.flops,
         other_bytes=entry.counts.other_bytes, kernels=entry.counts.kernels,
         live_bytes=entry.counts.live_bytes, peak_bytes=entry.counts.peak_bytes,
+        uncounted=entry.counts.uncounted,
     )  # fmt: skip

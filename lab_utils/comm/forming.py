@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from lab_utils.comm import sockets, waiting
 from lab_utils.comm.backends import BACKEND, carriers
 from lab_utils.comm.entry import Entry
+from lab_utils.comm.from_cpp import never_compiled
 from lab_utils.comm.group import RecordedGroup
 from lab_utils.comm.groups import Groups, labels
 from lab_utils.comm.poison import poison
@@ -46,6 +48,7 @@ def register_backend() -> None:
     if not hasattr(dist.Backend, BACKEND.upper()):
         dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
         _c10d._new_process_group_helper = _recorded(_c10d._new_process_group_helper)
+        never_compiled(sys.modules[__name__])
 
 
 def _recorded(form: Callable) -> Callable:
@@ -117,6 +120,7 @@ def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
     store = dist.FileStore(path, recorder.ranks)
     _at = _Place(path, epoch, store)
     recorder.begin_groups(epoch)
+    waiting.may_be_cut = True
     dict.update(labels, agreed.counts)
     with sockets.remembered():
         _form_world(timedelta(seconds=timeout_s))

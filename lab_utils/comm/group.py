@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -11,28 +12,28 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
 from lab_utils.comm import sockets, waiting
-from lab_utils.comm.backends import BACKEND, MAKERS, carriers
-from lab_utils.comm.c10d_calls import COLLECTIVES, elements, given_tensors, is_asynchronous, what_is_compared
+from lab_utils.comm.answers import Answers
+from lab_utils.comm.backends import MAKERS, carriers
+from lab_utils.comm.c10d_calls import COLLECTIVES, ROOTED, Called, elements, given_tensors, what_is_compared
 from lab_utils.comm.entry import Entry
-from lab_utils.comm.groups import Lost, labels
+from lab_utils.comm.from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
+from lab_utils.comm.groups import Lost
 from lab_utils.comm.ledger import Channel
 from lab_utils.comm.op_names import told
 from lab_utils.comm.recorder import recorder
 from lab_utils.comm.retired import retire
+from lab_utils.comm.sizes import tensor_bytes
 from lab_utils.comm.standing import ANY_SOURCE, Stream
 from lab_utils.comm.work import JoinedWork, RecordedMessage, RecordedWork
 
 Start = Callable[[], Work]  # hands an op to the backend
 
 
-class RecordedGroup(ProcessGroup):
+class RecordedGroup(Answers):
     """Looks like a process group, records each op, and lets `inner` do it."""
 
     def __init__(self, rank: int, ranks: tuple[int, ...], timeout: timedelta):
-        super().__init__(rank, len(ranks))
-        self._ranks, self._timeout = ranks, timeout
-        self._inner: ProcessGroup | Lost = Lost("this group is not connected yet")
-        self._name, self._desc, self._label = "", "", None
+        super().__init__(rank, ranks, timeout)
         self._coalesced: list[Work] | None = None
         self._channels: dict[tuple, Channel] = {}
         self.lost = False
@@ -40,22 +41,26 @@ class RecordedGroup(ProcessGroup):
     def connect(self, store: dist.Store) -> None:
         """Make connections to all members, through a store that no group has used before."""
         inner = ProcessGroup(store, self.rank(), self.size())
+        made: dict[str, dist.Backend] = {}
         for device, name in carriers().items():
             kind, backend = MAKERS[name]
-            with sockets.remembered():
-                made = backend(dist.PrefixStore(f"{device}/", store), self.rank(), self.size(), timeout=self._timeout)
-            made._set_sequence_number_for_group()
-            inner._register_backend(torch.device(device), kind, made)
+            if name not in made:
+                with sockets.remembered():
+                    named = dist.PrefixStore(f"{device}/", store)
+                    made[name] = backend(named, self.rank(), self.size(), timeout=self._timeout)
+                made[name]._set_sequence_number_for_group()
+            inner._register_backend(torch.device(device), kind, made[name])
             inner._set_default_backend(kind)  # that of the last one stays
         inner._set_group_name(self._name)
         inner._set_group_desc(self._desc)
-        self._inner, self._coalesced = inner, None
+        self.carry(inner)
+        self._coalesced = None
         self._channels.clear()  # the ledger begins anew too
 
     def disconnect(self, why: str) -> None:
         """Let go of the backend; ops then raise RuntimeError with `why` until the group is connected again."""
         if self.connected:
-            retire(self._inner, self._timeout.total_seconds())
+            retire((self._inner, self), self._timeout.total_seconds())
         self._inner = Lost(why)
 
     def lose(self, why: str) -> None:
@@ -63,64 +68,16 @@ class RecordedGroup(ProcessGroup):
         self.disconnect(why)
         self.lost = True
 
-    @property
-    def connected(self) -> bool:
-        return not isinstance(self._inner, Lost)
-
-    # ------------------------------------------------------------------ identity
-    @property
-    def label(self) -> str:
-        """Name in traces: "world", or description and members. Equal on every member, since all create alike."""
-        if self._label is None:
-            members = ",".join(map(str, self._ranks))
-            described = self._desc if self._desc not in ("", "undefined") else "group"
-            base = "world" if self._desc == "default_pg" else f"{described} {members}"
-            labels[base] += 1
-            self._label = base if labels[base] == 1 else f"{base} ({labels[base]})"
-        return self._label
-
-    def getBackendName(self) -> str:  # noqa: N802 - the names that c10d calls
-        return BACKEND  # DDP's logger, in C++, would ask a group that is called gloo for a backend of its own
-
-    def getGroupName(self) -> str:  # noqa: N802
-        return self._name
-
-    def setGroupName(self, name: str) -> None:  # noqa: N802
-        self._name = name
-        if self.connected:
-            self._inner._set_group_name(name)
-
-    def getGroupDesc(self) -> str:  # noqa: N802
-        return self._desc
-
-    def setGroupDesc(self, desc: str) -> None:  # noqa: N802
-        self._desc = desc
-        if self.connected:
-            self._inner._set_group_desc(desc)
-        _ = self.label  # numbered now, in the order of creation
-
-    _set_group_name, _set_group_desc = setGroupName, setGroupDesc
-    group_name = property(getGroupName)
-    group_desc = property(getGroupDesc)
-
-    @property
-    def _device_types(self) -> list[torch.device]:
-        """With none here c10d would not find the CPU for objects and barriers, nor the backends for a time-out."""
-        return self._inner._device_types
-
-    def _get_backend(self, device: torch.device) -> dist.Backend:
-        return self._inner._get_backend(device)
-
     # ------------------------------------------------------------------ point to point
-    def send(self, tensors: list[torch.Tensor], dst: int, tag: int) -> Work:
+    def _send(self, tensors: list[torch.Tensor], dst: int, tag: int) -> Work:
         peers = self._ranks[self.rank()], self._ranks[dst]
         return self._forward(self._message("send", tensors, peers, tag), lambda: self._inner.send(tensors, dst, tag))
 
-    def recv(self, tensors: list[torch.Tensor], src: int, tag: int) -> Work:
+    def _recv(self, tensors: list[torch.Tensor], src: int, tag: int) -> Work:
         peers = self._ranks[src], self._ranks[self.rank()]
         return self._forward(self._message("recv", tensors, peers, tag), lambda: self._inner.recv(tensors, src, tag))
 
-    def recv_anysource(self, tensors: list[torch.Tensor], tag: int) -> Work:
+    def _recv_anysource(self, tensors: list[torch.Tensor], tag: int) -> Work:
         entry = self._message("recv", tensors, (ANY_SOURCE, self._ranks[self.rank()]), tag)
         return self._forward(entry, lambda: self._inner.recv_anysource(tensors, tag), self._found_source)
 
@@ -146,15 +103,6 @@ class RecordedGroup(ProcessGroup):
         works, self._coalesced = self._coalesced or [], None
         return JoinedWork(works)
 
-    def all_gather_single_coalesced(self, outputs, inputs, opts) -> Work:
-        return self._each(self.all_gather_single, outputs, inputs, opts)
-
-    def reduce_scatter_single_coalesced(self, outputs, inputs, opts) -> Work:
-        return self._each(self.reduce_scatter_single, outputs, inputs, opts)
-
-    allgather_into_tensor_coalesced = all_gather_single_coalesced
-    reduce_scatter_tensor_coalesced = reduce_scatter_single_coalesced
-
     def _each(self, collective: Callable[..., Work], outputs, inputs, opts) -> Work:
         """Gloo has these for one tensor only: one op for each, waited for as one."""
         around, self._coalesced = self._coalesced, []
@@ -163,7 +111,7 @@ class RecordedGroup(ProcessGroup):
         works, self._coalesced = self._coalesced, around
         if around is not None:  # inside a manager, which hands back one work for all of its ops
             around.extend(works)
-        return JoinedWork(works)
+        return works[0] if len(works) == 1 else made(JoinedWork(works))
 
     # ------------------------------------------------------------------ not an op with a work
     def monitored_barrier(self, timeout: timedelta | None = None, wait_all_ranks: bool = False) -> None:
@@ -180,24 +128,16 @@ class RecordedGroup(ProcessGroup):
             raise
         recorder.wait_ends(entry, None)
 
-    def abort(self) -> None:
-        if self.connected:
-            self._inner.abort()
-
-    def shutdown(self) -> None:
-        if self.connected:  # destroy_process_group() ends what there is of all groups
-            self._inner.shutdown()
-
     # ------------------------------------------------------------------ recording
     def _entry(self, kind: str, name: str, tensors: list[torch.Tensor], asynchronous: bool = True) -> Entry:
         if len(tensors) == 1:  # nearly always
             tensor = tensors[0]
             count, shape = tensor.numel(), _shape(tensor.shape)
-            size_bytes = count * tensor.element_size()
+            size_bytes = tensor_bytes(tensor)
         else:
             count = sum([tensor.numel() for tensor in tensors])
             shape = " ".join([_shape(tensor.shape) for tensor in tensors[:3]]) + (" ..." if len(tensors) > 3 else "")
-            size_bytes = sum([tensor.numel() * tensor.element_size() for tensor in tensors])
+            size_bytes = sum(map(tensor_bytes, tensors))
         entry = Entry(kind, name, self.label, self._ranks, 0, size_bytes, shape)
         entry.signature = elements(tensors[0].dtype, count) if tensors else ""
         entry.asynchronous = asynchronous or self._coalesced is not None  # several are waited for together later
@@ -224,7 +164,7 @@ class RecordedGroup(ProcessGroup):
         work = (RecordedWork if entry.kind == "collective" else RecordedMessage)(inner, entry, on_done)
         if self._coalesced is not None:
             self._coalesced.append(work)
-        return work
+        return made(work)
 
 
 @lru_cache(maxsize=4096)
@@ -232,16 +172,46 @@ def _shape(shape: torch.Size) -> str:
     return str(list(shape))
 
 
-def _collective(method: str, name: str):
-    def collective(self: RecordedGroup, *args, **kwargs) -> Work:
-        passed = (*args, *kwargs.values())
-        entry = self._collective_entry(*told(name, given_tensors(method, passed)), is_asynchronous(passed))
-        entry.signature = what_is_compared(method, passed, self._ranks, entry.signature)
-        return self._forward(entry, lambda: getattr(self._inner, method)(*args, **kwargs))
+def _collective(method: str, called: Called):
+    def collective(self: RecordedGroup, *args) -> Work:
+        options = args[-1]
+        if method in ROOTED and not 0 <= options.rootRank < self.size():  # the backend says so
+            return getattr(self._inner, method)(*args)
+        entry = self._collective_entry(*told(called.name, given_tensors(method, args)), options.asyncOp)
+        entry.signature = what_is_compared(method, args, self._ranks, entry.signature)
+        return self._forward(entry, lambda: getattr(self._inner, method)(*args))
 
-    collective.__name__ = method
     return collective
 
 
-for _method, _name in COLLECTIVES.items():
-    setattr(RecordedGroup, _method, _collective(_method, _name))
+def _coalesced(one: str):
+    def coalesced(self: RecordedGroup, outputs, inputs, options) -> Work:
+        return self._each(getattr(self, one), outputs, inputs, options)
+
+    return coalesced
+
+
+def _called(method: str, arguments: int, last: type, call: Callable[..., Work]) -> None:
+    """Define the method: as c10d calls it, and in the other ways that pybind allows."""
+
+    def called(self: RecordedGroup, *args, **kwargs) -> Work:
+        if len(args) == arguments and isinstance(args[-1], last) and not kwargs:
+            return call(self, *args)
+        return read_by_pybind(self, method, args, kwargs)
+
+    called.__name__ = method
+    setattr(RecordedGroup, method, called)
+
+
+for _method, _how in COLLECTIVES.items():
+    _called(_method, _how.arguments, _how.options, _collective(_method, _how))
+for _kind, _names in {
+    "all_gather_single": ("all_gather_single_coalesced", "allgather_into_tensor_coalesced"),
+    "reduce_scatter_single": ("reduce_scatter_single_coalesced", "reduce_scatter_tensor_coalesced"),
+}.items():
+    for _method in _names:
+        _called(_method, 3, COLLECTIVES[_kind].options, _coalesced(_kind))
+for _method, _arguments in {"send": 3, "recv": 3, "recv_anysource": 2}.items():
+    _called(_method, _arguments, int, getattr(RecordedGroup, f"_{_method}"))
+stand_before_ops()
+never_compiled(*(module for name, module in list(sys.modules.items()) if name.startswith(__package__) and module))

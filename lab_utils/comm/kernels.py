@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
-from math import prod
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
@@ -18,6 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from lab_utils.comm import compiled_code
 from lab_utils.comm.entry import Counts
 from lab_utils.comm.live import LiveBytes, is_wrapper
+from lab_utils.comm.sizes import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
 
 aten = torch.ops.aten
 
@@ -41,8 +40,8 @@ _TOUCHES = {
 }  # fmt: skip
 
 COMPILED = (
-    "the recording counts kernels, and those of code that torch.compile made cannot be counted: "
-    "record with count=False, or leave torch.compile away"
+    "the recording counts kernels, and those of code that torch.compile made cannot be counted (flex_attention and "
+    "torch.cond compile by themselves): record with count=False, or leave torch.compile away"
 )
 
 
@@ -69,7 +68,7 @@ class KernelCounter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = LiveBytes()
-        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -78,8 +77,8 @@ class KernelCounter(TorchDispatchMode):
     def cut(self) -> Counts:
         """What was counted since the last cut."""
         live, peak = self.live.bytes, self.live.peak()
-        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak)
-        self._flops = self._bytes = self._other_bytes = self._kernels = 0
+        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
         return counts
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -91,13 +90,19 @@ class KernelCounter(TorchDispatchMode):
         if kernel is None:
             return func(*args, **kwargs) if kwargs else func(*args)
         if kernel is _COMPOSITE:
-            with self:
-                return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+            if all(map(is_common, tensors_in(args))):
+                with self:
+                    return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+            self._uncounted += 1  # it may have a kernel of its own for such tensors
+            return func(*args, **(kwargs or {}))
         out = func(*args, **kwargs) if kwargs else func(*args)
-        if kernel.fresh:
-            self.live.see(out)
-        if kernel is not _ROOM:
-            self._count(kernel, args, kwargs, out)
+        try:
+            if kernel.fresh:
+                self.live.see(out)
+            if kernel is not _ROOM:
+                self._count(kernel, args, kwargs, out)
+        except Exception:  # of whatever kind the tensors are, the program goes on
+            self._uncounted += 1
         return out
 
     def aside(self, call: Callable[[], Any]) -> Any:
@@ -111,23 +116,23 @@ class KernelCounter(TorchDispatchMode):
             _push_mode(self)
 
     def _count(self, kernel: _Kernel, args: tuple, kwargs: dict | None, out: Any) -> None:
-        if _is_meta(out):
+        if is_meta(out):
             return
-        size = _size(args)
+        size = size_of(args)
         if kwargs:
-            size += _size(kwargs.values())
+            size += size_of(kwargs.values())
         if kernel.fresh:
-            size += _size((out,))
+            size += size_of((out,))
         for place in kernel.updated:
-            size += _size(args[place : place + 1])
+            size += size_of(args[place : place + 1])
         if kernel.touches is not None:
             size -= _untouched(kernel, args, out)
-        self._kernels += 1
         if kernel.formula is None:
             self._other_bytes += size
         else:
+            self._flops += flops_of(kernel.formula, args, kwargs or {}, out)
             self._bytes += size
-            self._flops += _flops(kernel.formula, args, kwargs or {}, out)
+        self._kernels += 1
 
 
 @contextmanager
@@ -154,9 +159,23 @@ _COMPOSITE = _Kernel(None, (), False, None)
 _ROOM = _Kernel(None, (), True, None)  # no kernel, but tensors may come out of it that were not there before
 
 
+def _not_known(*_: Any, **__: Any) -> int:
+    raise Uncounted("an op that torch describes in no way that we know")
+
+
+_UNKNOWN = _Kernel(_not_known, (), False, None)
+
+
 @cache
 def _kernel_of(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     """None when it is no kernel and makes nothing."""
+    try:
+        return _as_described(func)
+    except Exception:  # no op may end the program
+        return _UNKNOWN
+
+
+def _as_described(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     if isinstance(func, HigherOrderOperator):
         return _Kernel(flop_registry.get(func), (), True, None)
     if func.namespace in _NOT_COMPUTING:
@@ -185,52 +204,8 @@ def _is_written(argument: torch.Argument) -> bool:
     return argument.alias_info is not None and argument.alias_info.is_write
 
 
-# ---------------------------------------------------------------------- how much it does
-def _size(values: Iterable[Any]) -> int:
-    """Bytes of the tensors among the values, and in lists among them."""
-    size = 0
-    for value in values:
-        if isinstance(value, Tensor):
-            size += value.nbytes if value.is_contiguous() else _strided_size(value)
-        elif isinstance(value, list | tuple):
-            size += _size(value)
-    return size
-
-
-def _strided_size(tensor: Tensor) -> int:
-    """Dims along which the tensor was expanded hold the same elements again."""
-    if tensor.layout is not torch.strided or 0 not in (steps := tensor.stride()):
-        return tensor.nbytes
-    return prod([n for n, step in zip(tensor.shape, steps, strict=True) if step]) * tensor.itemsize
-
-
 def _untouched(kernel: _Kernel, args: tuple, out: Any) -> int:
     place, part = kernel.touches
     touched = out if part < 0 else args[part]
-    untouched = max(0, _size((args[place],)) - _size((touched,)))
+    untouched = max(0, size_of((args[place],)) - size_of((touched,)))
     return untouched * (1 + (place in kernel.updated))
-
-
-def _flops(formula: Callable[..., int], args: tuple, kwargs: dict, out: Any) -> int:
-    if getattr(formula, "_get_raw", False):  # it looks into the tensors
-        return formula(*args, **kwargs, out_val=out)
-    return _flops_of(formula, _shape(args), tuple((name, _shape(value)) for name, value in kwargs.items()), _shape(out))
-
-
-@lru_cache(maxsize=4096)
-def _flops_of(formula: Callable[..., int], args: tuple, kwargs: tuple, out: Any) -> int:
-    return formula(*args, **dict(kwargs), out_val=out)
-
-
-def _shape(value: Any) -> Any:
-    """The value with shapes in place of tensors, which is all that a formula looks at."""
-    if isinstance(value, Tensor):
-        return value.shape
-    return tuple(map(_shape, value)) if isinstance(value, list | tuple) else value
-
-
-def _is_meta(out: Any) -> bool:
-    """Whether nothing was computed: a shape was worked out."""
-    if isinstance(out, list | tuple):
-        return any(map(_is_meta, out))
-    return isinstance(out, Tensor) and out.is_meta

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+
+from lab_utils.comm.sizes import parts
 
 
 class _Held(weakref.ref):
@@ -40,8 +42,9 @@ class LiveBytes:
     def see(self, made: Any) -> None:
         """A tensor, or a list of them, new or seen before."""
         if isinstance(made, Tensor):
-            if not made.is_meta and made.layout is torch.strided and not is_wrapper(type(made)):
-                self._hold(made.untyped_storage())
+            if not made.is_meta and not is_wrapper(type(made)):
+                for part in (made,) if made.layout is torch.strided else parts(made):
+                    self._hold(part.untyped_storage())
         elif isinstance(made, list | tuple):
             for part in made:
                 self.see(part)
@@ -73,9 +76,18 @@ class LiveBytes:
     def _see_existing(self) -> None:
         self.bytes = 0
         with torch._C.DisableTorchFunctionSubclass():  # a class of the user's is not to notice
-            for tensor in _existing():
-                self.see(tensor)
+            for thing in gc.get_objects():
+                if issubclass(type(thing), Tensor):
+                    with suppress(Exception):  # some have no storage, and a class of the user's may have anything
+                        self._see_existing_one(thing)
         self.peak()
+
+    def _see_existing_one(self, tensor: Tensor) -> None:
+        if is_wrapper(type(tensor)) or is_lazy(tensor):
+            return
+        self.see(tensor)
+        if tensor.is_leaf and tensor.grad is not None:  # which only C++ may have
+            self.see(tensor.grad)
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
         if id(storage) not in self._held:
@@ -92,13 +104,3 @@ class LiveBytes:
         held.bytes = size
         if self.bytes > self._peak:
             self._peak = self.bytes
-
-
-def _existing() -> Iterator[Tensor]:
-    """The tensors that Python has, and the gradients that only C++ may have."""
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if issubclass(kind, Tensor) and not is_wrapper(kind) and not is_lazy(thing):
-            yield thing
-            if thing.is_leaf and thing.grad is not None:
-                yield thing.grad

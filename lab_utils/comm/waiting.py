@@ -25,6 +25,7 @@ _boxes: set[_Box] = set()
 _endings: set[_Ending] = set()
 _idle: list[_Waiter] = []
 _cuts = 0
+may_be_cut = False  # by the notebook's guard; a program that is recorded from outside has none
 
 
 class ConnectionCut(RuntimeError):
@@ -67,6 +68,8 @@ def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
 
 def future_for(future: torch.futures.Future) -> torch.futures.Future:
     """A future that is done when the given one is, or when connections are cut: DDP waits for it in C++."""
+    if not may_be_cut:
+        return future
     ending = _Ending()
     with _lock:
         _endings.add(ending)

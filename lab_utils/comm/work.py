@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import Work
 
 from lab_utils.comm import waiting
 from lab_utils.comm.entry import Entry
+from lab_utils.comm.from_cpp import give_lasting, lasting
 from lab_utils.comm.recorder import recorder
 
 _C10D = dist.distributed_c10d.__file__
@@ -54,30 +56,26 @@ class RecordedWork(Work):
     def get_future(self):
         recorder.future_taken(self._entry)
         future = self._inner.get_future()
-        return future if self._entry.on_device else waiting.future_for(future)
+        # DDP's hook in C++ that compresses to float16 takes the backend's own, and none that Python had a hand in.
+        compressed = self._entry.signature.startswith("sum float16")
+        return future if self._entry.on_device or compressed else waiting.future_for(future)
 
-    def is_completed(self) -> bool:
-        return self._inner.is_completed()
+    def boxed(self) -> torch.ScriptObject:
+        return lasting(self).boxed()
 
-    def is_success(self) -> bool:
-        return self._inner.is_success()
 
-    def exception(self):
-        return self._inner.exception()
+def _asked_of_the_backend(name: str):
+    def ask(self: RecordedWork, *args, **kwargs):
+        return getattr(self._inner, name)(*args, **kwargs)
 
-    def result(self):
-        return self._inner.result()
+    return ask
 
-    def synchronize(self) -> None:
-        self._inner.synchronize()
 
-    def block_current_stream(self) -> None:
-        self._inner.block_current_stream()
-
-    def source_rank(self) -> int:
-        return self._inner._source_rank()
-
-    _source_rank = source_rank
+for _name in (
+    "is_completed", "is_success", "exception", "result", "synchronize", "block_current_stream", "source_rank",
+    "_source_rank", "get_future_result", "_get_op_type", "_get_duration",
+):  # fmt: skip
+    setattr(RecordedWork, _name, _asked_of_the_backend(_name))
 
 
 class RecordedMessage(RecordedWork):
@@ -111,3 +109,9 @@ class JoinedWork(Work):
         raise RuntimeError(
             f"a coalesced batch of {len(self._works)} ops has one future per op and none of its own: call wait()"
         )
+
+    def boxed(self) -> torch.ScriptObject:
+        return lasting(self).boxed()
+
+
+give_lasting((RecordedWork, JoinedWork))

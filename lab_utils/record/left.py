@@ -23,6 +23,7 @@ class Left:
     world      equal for the ranks of a world
     ended      False: the process began to record and was gone before it could write
     compiled   it ended with an error because kernels were to be counted in code that torch.compile made
+    together   torchrun started all of its world's ranks on this machine
     """
 
     rank: int
@@ -33,12 +34,14 @@ class Left:
     phases: tuple[Phase, ...] = ()
     ended: bool = False
     compiled: bool = False
+    together: bool = False
 
     @classmethod
     def begun(cls, rank: int, ranks: int, number: int, environ: Mapping[str, str]) -> Left:
         """What a rank leaves first. `number` counts the worlds of this process."""
         launch = tuple(environ.get(name, "") for name in _LAUNCH)
-        return cls(rank, ranks, os.getpid(), (ranks, *launch, number))
+        together = environ.get("LOCAL_WORLD_SIZE") == str(ranks)
+        return cls(rank, ranks, os.getpid(), (ranks, *launch, number), together=together)
 
     def over(self, ops: list[Op], phases: list[Phase], compiled: bool) -> Left:
         return replace(self, ops=tuple(ops), phases=tuple(phases), ended=True, compiled=compiled)

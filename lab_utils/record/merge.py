@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from lab_utils.record.left import Left
 from lab_utils.timeline.trace import Trace
 
+_ELSEWHERE = ", or ran on another machine: only the ranks of this one are recorded, since others have other clocks"
+
 
 @dataclass(slots=True)
 class World:
@@ -39,14 +41,12 @@ class World:
             for side in sorted(gone, key=lambda side: side.rank)
         ]
         if away := [str(rank) for rank in range(self.ranks) if rank not in self.left]:
-            said.append(
-                f"{_ranks(away)} of {self.ranks} did not run here: only the ranks of this machine are recorded, since "
-                "other machines have other clocks."
-            )
+            elsewhere = "" if any(side.together for side in self.left.values()) else _ELSEWHERE
+            said.append(f"{_ranks(away)} of {self.ranks} left nothing: ended before the group was formed{elsewhere}.")
         if compiled := [str(side.rank) for side in self.left.values() if side.compiled]:
             said.append(
-                f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted: record "
-                "again with --no-count."
+                f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
+                "(flex_attention and torch.cond compile by themselves): record again with --no-count."
             )
         return said
 

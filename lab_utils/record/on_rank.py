@@ -7,12 +7,14 @@ in its place which hands every op on to it. `dist.get_backend()` and all options
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch.distributed as dist
 
 from lab_utils.comm.backends import BACKEND
+from lab_utils.comm.from_cpp import never_compiled
 from lab_utils.comm.group import RecordedGroup
 from lab_utils.comm.groups import labels
 from lab_utils.comm.recorder import recorder
@@ -27,7 +29,8 @@ class WrappedGroup(RecordedGroup):
 
     def __init__(self, made: dist.ProcessGroup, ranks: Sequence[int], is_world: bool):
         super().__init__(made.rank(), tuple(ranks), dist.distributed_c10d.default_pg_timeout)
-        self._inner, self._is_world = made, is_world
+        self._is_world = is_world
+        self.carry(made)
         self.setGroupName(made.group_name)
         self.setGroupDesc(made.group_desc)
 
@@ -74,3 +77,6 @@ def _attach(rank: int, ranks: int) -> None:
     labels.clear()
     recorder.attach(rank, ranks, board=None)
     recorder.begin_groups(0)
+
+
+never_compiled(sys.modules[__name__], session)

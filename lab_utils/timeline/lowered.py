@@ -23,6 +23,7 @@ class Lowered:
               in order of the streams
     turn      int64[o]: the op at whose turn it runs (of a wait: the wait)
     wire      int64[w, 4]: rank, node that issues it, node on the wire, op
+    uncounted_s  seconds of computing in a trace without kernels, if nobody counted them
     An op is counted over the whole trace, rank by rank.
     """
 
@@ -32,6 +33,7 @@ class Lowered:
     own: np.ndarray
     turn: np.ndarray
     wire: np.ndarray
+    uncounted_s: float = 0.0
     _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # made once for each layout of nodes
 
     def rows(self, ranks_per_node: int | None) -> np.ndarray:
@@ -154,7 +156,7 @@ class _Lowering:
         wire = [(op.rank, ranks[op.rank] + at, place_of[_meeting(op)], number) for op, at, number in self.wire]
         return Lowered(
             self._program(first, node), _table(self.computes, 5), tuple(self.wires), _table(own, 4, np.int64),
-            np.array([turn for *_, turn in self.own], np.int64), _table(wire, 4, np.int64),
+            np.array([turn for *_, turn in self.own], np.int64), _table(wire, 4, np.int64), _uncounted_s(self.trace),
         )  # fmt: skip
 
     def _program(self, first: np.ndarray, node) -> Program:
@@ -169,6 +171,13 @@ class _Lowering:
             np.array([source for sources in needs for source in sources], np.int32),
             np.zeros(sum(map(len, needs)), np.uint8),
         )
+
+
+def _uncounted_s(trace: Trace) -> float:
+    computing = [op for op in trace if op.kind == "compute"]
+    if any(op.kernels or op.live_bytes is not None for op in computing):
+        return 0.0
+    return sum(op.done_s - op.issue_s for op in computing if op.issue_s is not None and op.done_s is not None)
 
 
 def _row(op: Op) -> tuple[float, ...]:

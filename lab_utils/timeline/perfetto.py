@@ -149,6 +149,7 @@ def _arguments(op: Op) -> str:
     texts = (("kind", op.kind), ("group", op.group), ("source", op.source), ("phase", op.phase))
     numbers = (
         ("bytes", op.bytes), ("flops", op.flops), ("other_bytes", op.other_bytes), ("kernels", op.kernels),
+        ("uncounted", op.uncounted),
     )  # fmt: skip
     places = (("peer", op.peer), ("stage", op.stage), ("microbatch", op.microbatch), ("live_bytes", op.live_bytes))
     parts = [f'"{key}":{_text(value)}' for key, value in texts if value]

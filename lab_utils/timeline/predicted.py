@@ -48,7 +48,8 @@ def simulate(trace: Trace, hardware: Hardware) -> Timeline:
     An asynchronous op holds its rank only at its wait. Left out: ops on the wire at the same time do not slow each
     other down.
 
-    ValueError when an op's partner is not in the trace, or ranks wait for each other in a circle.
+    ValueError when an op's partner is not in the trace, ranks wait for each other in a circle, or the hardware has a
+    device and nobody counted kernels.
     """
     if not isinstance(hardware, Hardware):
         mend = f"catalogue[{hardware!r}]" if isinstance(hardware, str) else 'such as catalogue["H100 node"]'
@@ -62,6 +63,11 @@ def simulate(trace: Trace, hardware: Hardware) -> Timeline:
 
 def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
     """float64[classes]: seconds that each class of nodes takes on this hardware."""
+    if hardware.device is not None and lowered.uncounted_s:
+        raise ValueError(
+            f"{lowered.uncounted_s:.3g} s of computing were recorded without counting kernels: what they take on "
+            f"{hardware.device.name} is not known; record with count=True, or predict with device=None"
+        )
     head = [0.0, hardware.issue_s]
     wire_s = hardware.wire_s(lowered.rows(hardware.ranks_per_node))
     return np.concatenate((head, hardware.compute_s(lowered.compute), wire_s))

@@ -28,7 +28,10 @@ def summary(timeline: Timeline) -> str:
     """The headline, and a table with a line a rank; bubble is the share of its time without compute."""
     table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
     more = timeline.world_size - RANKS_SHOWN
-    return "\n".join([headline(timeline), *table, *([f"and {more} more ranks"] if more > 0 else [])])
+    said = [f"and {more} more ranks"] if more > 0 else []
+    uncounted = 0 if timeline.prediction is None else sum(op.uncounted for op in timeline.ops)
+    said += [f"Left out: {uncounted} kernels that could not be counted"] if uncounted else []
+    return "\n".join([headline(timeline), *table, *said])
 
 
 def _row(timeline: Timeline, rank: int) -> tuple[str, ...]:
@@ -49,7 +52,10 @@ def trace_summary(trace: Trace) -> str:
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
     title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
-    return "\n".join([title, *(_table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else [])])
+    uncounted = sum(op.uncounted for op in trace)
+    said = [f"Not counted: {uncounted} kernels"] if uncounted else []
+    table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
+    return "\n".join([title, *table, *said])
 
 
 def _per_rank(trace: Trace, name: str) -> tuple[str, str]:

@@ -38,7 +38,8 @@ class Op:
                 of a compute op: what its kernels with FLOPs read and wrote
     flops       of a compute op, as its kernels' shapes tell (a multiply-add is 2)
     other_bytes of a compute op: what its kernels without FLOPs read and wrote
-    kernels     of a compute op: how many kernels ran
+    kernels     of a compute op: how many kernels ran, apart from those
+    uncounted   of which nobody knows what they did: those of some tensors cannot be counted
     live_bytes  of a compute op: what live tensors of the rank held at its end, None when nobody counted
     peak_bytes  and the most they held within it
     stage       of a pipeline's compute op: which stage, and of which micro-batch
@@ -74,6 +75,7 @@ class Op:
     microbatch: int | None = None
     live_bytes: int | None = None
     peak_bytes: int | None = None
+    uncounted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,16 +106,10 @@ class Hardware:
         """Seconds of computing, float64[c]; rows float64[c, 5]: what `Lowered.compute` holds.
 
         Kernels with FLOPs by the roofline (Williams, Waterman and Patterson 2009), the others by the bytes they move.
-        ValueError when a device is given and no kernels were counted.
         """
         flops, flop_bytes, other_bytes, kernels, measured_s = rows.T
         if self.device is None:
             return measured_s * self.compute_scale
-        if measured_s.any() and not kernels.any():
-            raise ValueError(
-                f"{measured_s.sum():.3g} s of computing were recorded without counting kernels: what they take on "
-                f"{self.device.name} is not known; record with count=True, or predict with device=None"
-            )
         device = self.device
         roofline_s = np.maximum(flops / device.flops_per_s, flop_bytes / device.memory_bytes_per_s)
         return (roofline_s + other_bytes / device.memory_bytes_per_s + kernels * device.launch_s) * self.compute_scale
