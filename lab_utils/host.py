@@ -17,8 +17,8 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # the longest address of a unix socket
 _ANSWER_S = 5.0
-# Measured with 1 to 8 ranks and three groups: at most 91 in the controller, 68 + 4 for each rank and group in a rank.
-_FILES, _FILES_A_RANK = 80, 8
+# Measured with 1 to 8 ranks and three groups: at most 91 in the controller, 74 + 4 for each rank and group in a rank.
+_FILES, _FILES_A_RANK = 88, 8
 _OWN_FOLDERS = Path("/proc/self/fd")
 # What to do about a limit that few people have heard of.
 _MENDS = {

@@ -57,7 +57,7 @@ def test_a_folder_that_this_encoding_cannot_name(tmp_path: Path) -> None:
 
 def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
-    with pytest.raises(StartError, match=r"^4 ranks need 112 open files in a process and 64 are allowed: run `ulimit"):
+    with pytest.raises(StartError, match=r"^4 ranks need 120 open files in a process and 64 are allowed: run `ulimit"):
         check_request(4)
     assert doctor.check_machine().mend == "Run `ulimit -n 1024` before Python starts."
 
