@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import GROUP_TIMEOUT_S
 from failing_programs import raised
+from rank_processes import GONE_S
 from stuck_programs import agree
 
 from lab_utils import start_ranks
 from lab_utils.comm import report
 from lab_utils.ranks import RankDied, Ranks
+from lab_utils.ranks.reaper import still_running
 
 SIZE = 2
 SAVING_S = 0.7  # several times as long as the notebook waits between two looks
@@ -163,8 +166,9 @@ def test_children_of_ranks_end_by_sigterm(ranks: Ranks) -> None:
 
 
 # ------------------------------------------------------------------ ends
-def leave_things_open(folder: str) -> None:
+def leave_things_open(folder: str, controller: int) -> None:
     import atexit
+    import ctypes
     import multiprocessing
     import tempfile
 
@@ -179,6 +183,15 @@ def leave_things_open(folder: str) -> None:
     __main__.child.start()
     atexit.register(Path(folder, f"atexit-{rank}").touch)
     atexit.register(print, "goodbye")
+    threading.Thread(target=end_after, args=[controller, f"{folder}/thread-{rank}"]).start()
+    c = ctypes.CDLL(None)
+    c.fopen.restype = ctypes.c_void_p
+    c.fputs(b"unflushed", ctypes.c_void_p(c.fopen(f"{folder}/c-{rank}".encode(), b"w")))
+
+
+def end_after(process: int, file: str) -> None:
+    still_running([psutil.Process(process)], GONE_S)
+    Path(file).touch()
 
 
 def save_at_the_end(folder: str) -> None:
@@ -193,20 +206,21 @@ def files(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
-AT_THE_END = {f"text-{rank}": "unflushed" for rank in range(SIZE)} | {f"atexit-{rank}": "" for rank in range(SIZE)}
+AT_THE_END = {f"{name}-{rank}": "unflushed" for rank in range(SIZE) for name in ("text", "c")}
+AT_THE_END |= {f"{name}-{rank}": "" for rank in range(SIZE) for name in ("atexit", "thread")}
 
 
 @pytest.mark.parametrize("fork", [True, False])
 def test_ranks_end_as_processes_do(tmp_path: Path, fork: bool, capsys: pytest.CaptureFixture) -> None:
     with start_ranks(SIZE, fork=fork) as ranks:
-        ranks.run(leave_things_open, str(tmp_path))
+        ranks.run(leave_things_open, str(tmp_path), ranks._crew.controller_pid)
     assert files(tmp_path) == AT_THE_END
     assert capsys.readouterr().out == "ranks 0-1: goodbye\n"
 
 
 def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Path) -> None:
     with start_ranks(SIZE) as ranks:
-        ranks.run(leave_things_open, str(tmp_path))
+        ranks.run(leave_things_open, str(tmp_path), ranks._crew.controller_pid)
         begun = []
 
         def stop_once_all_are_under_way(rank: int, _: dict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import io
 import os
@@ -58,15 +59,21 @@ def end_process() -> None:
     from lab_utils.comm import forming
 
     forming.leave()
+    _flush_files()  # a thread that never ends, or an `atexit`, may take longer than the grace is
     threading._shutdown()  # waits for threads that are no daemons
     atexit._run_exitfuncs()
     vars(sys.modules["__main__"]).clear()
     gc.collect()
+    _flush_files()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _flush_files() -> None:
     for file in [each for each in gc.get_objects() if isinstance(each, io.IOBase)]:
         with contextlib.suppress(OSError, ValueError):  # not for writing, closed, or its other end is gone
             file.flush()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
+    ctypes.CDLL(None).fflush(None)  # those of C
 
 
 def _terminate(_number: int, _frame: object) -> None:
