@@ -18,7 +18,7 @@ from stuck_programs import agree
 
 from lab_utils import start_ranks
 from lab_utils.comm import report
-from lab_utils.ranks import RankDied, Ranks
+from lab_utils.ranks import RankDied, Ranks, RanksError
 from lab_utils.ranks.reaper import still_running
 
 SIZE = 2
@@ -221,13 +221,14 @@ def test_ranks_end_as_processes_do(tmp_path: Path, fork: bool, capsys: pytest.Ca
 def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Path) -> None:
     with start_ranks(SIZE) as ranks:
         ranks.run(leave_things_open, str(tmp_path), ranks._crew.controller_pid)
-        begun = []
+        begun, stopping = [], threading.Thread(target=ranks.stop)
 
         def stop_once_all_are_under_way(rank: int, _: dict) -> None:
             begun.append(rank)
             if len(begun) == SIZE:
-                threading.Thread(target=ranks._crew.end).start()
+                stopping.start()
 
-        with pytest.raises(RankDied):
+        with pytest.raises(RanksError, match="stopped by another thread"):
             ranks.run(save_at_the_end, str(tmp_path), on_report=stop_once_all_are_under_way)
+        stopping.join()
     assert files(tmp_path) == AT_THE_END | {f"finally-{rank}": "" for rank in range(SIZE)}
