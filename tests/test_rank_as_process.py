@@ -215,7 +215,7 @@ def test_ranks_end_as_processes_do(tmp_path: Path, fork: bool, capsys: pytest.Ca
     with start_ranks(SIZE, fork=fork) as ranks:
         ranks.run(leave_things_open, str(tmp_path), ranks._crew.controller_pid)
     assert files(tmp_path) == AT_THE_END
-    assert capsys.readouterr().out == "ranks 0-1: goodbye\n"
+    assert capsys.readouterr() == ("ranks 0-1: goodbye\n", "")
 
 
 def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Path) -> None:

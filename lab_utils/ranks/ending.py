@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
+_FLUSH_S = 1.0
 _pid = 0
 _mask = threading.local()
 _running = False  # whether a call runs: its own `finally` comes first
@@ -70,9 +72,20 @@ def end_process() -> None:
 
 
 def _flush_files() -> None:
-    for file in [each for each in gc.get_objects() if isinstance(each, io.IOBase)]:
-        with contextlib.suppress(OSError, ValueError):  # not for writing, closed, or its other end is gone
-            file.flush()
+    """In a thread of its own: a pipe that nobody reads takes nothing more, and the rest of the end does without."""
+    flushing = threading.Thread(target=_flush_each, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_S)
+
+
+def _flush_each() -> None:
+    # Not `isinstance`, which asks for `__class__`: a proxy may raise then, or torch warn.
+    for file in [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]:
+        try:
+            with contextlib.suppress(OSError, ValueError):  # not for writing, closed, or its other end is gone
+                file.flush()
+        except Exception:  # a class of the program's
+            traceback.print_exc()
     ctypes.CDLL(None).fflush(None)  # those of C
 
 
