@@ -94,6 +94,7 @@ def _terminate(_number: int, _frame: object) -> None:
     if asked:
         return
     asked = True
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a DataLoader's raises where its workers have been ended first
     if _running:
         raise SystemExit(128 + signal.SIGTERM)
     end_process()
