@@ -177,6 +177,8 @@ def _attempt(
             result = _returned(call)
         outcome.result = pack_result(result)
         _refuse_open_coalescing()
+        if signal.getsignal(signal.SIGINT) is not interrupt:  # a handler of the program's own, which alone was called
+            outcome.interrupted = _called_off.last >= number
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
