@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+from rank_processes import GONE_S
+
 from lab_utils.comm import report
+from lab_utils.ranks.reaper import still_running
 
 SAVING_S = 0.7  # several times as long as the notebook waits between two looks
 
@@ -97,8 +102,9 @@ def end_children() -> list[int]:
     return [child.exitcode for child in children]
 
 
-def leave_things_open(folder: str) -> None:
+def leave_things_open(folder: str, controller: int) -> None:
     import atexit
+    import ctypes
     import multiprocessing
     import tempfile
 
@@ -113,6 +119,15 @@ def leave_things_open(folder: str) -> None:
     __main__.child.start()
     atexit.register(Path(folder, f"atexit-{rank}").touch)
     atexit.register(print, "goodbye")
+    threading.Thread(target=end_after, args=[controller, f"{folder}/thread-{rank}"]).start()
+    c = ctypes.CDLL(None)
+    c.fopen.restype = ctypes.c_void_p
+    c.fputs(b"unflushed", ctypes.c_void_p(c.fopen(f"{folder}/c-{rank}".encode(), b"w")))
+
+
+def end_after(process: int, file: str) -> None:
+    still_running([psutil.Process(process)], GONE_S)
+    Path(file).touch()
 
 
 def save_at_the_end(folder: str) -> None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from guest_cells import ANNOTATIONS, BUFFER, MAKE_PIPES, RUN_A_FIGURE, RUN_A_LOOP, SCALARS, THREAD, THREADS, UNSHOWN
+from IPython.core.async_helpers import _asyncio_runner
 from nbclient import NotebookClient
+from rank_processes import GONE_S
+
+from lab_utils.ranks import cells
 
 ROOT = Path(__file__).parents[1]
 START = "from lab_utils import start_ranks\nranks = start_ranks(2)"
 
-ANNOTATIONS = """import dataclasses
-def f(x: int) -> float: return 1.0
-@dataclasses.dataclass
-class C:
-    lr: float = 0.1
-print(f.__annotations__, dataclasses.fields(C)[0].type)"""
 SHELL = "!echo hi\nimport subprocess, os, sys\nnone = subprocess.run(['echo', 'there'])\nnone = os.system('echo you')"
 AWAIT = "import asyncio\nasync def seven():\n    await asyncio.sleep(0)\n    return 7\nawait seven()"
 PRETTY = "{'a': 1}, float, 'text'"
 SILENT = "1\n2;"
+NOTEBOOK_BAR = "from tqdm.notebook import trange\nfor _ in trange(2, bar_format='{n} of {total}'): pass"
 OVERWRITTEN = "from tqdm.auto import tqdm\nfor _ in tqdm(range(3), bar_format='{n} of {total}'): pass"
 # What a kernel's own cell shows for them, `display_data` apart.
 BOTH = {
@@ -37,56 +39,30 @@ BOTH = {
 LOGGING = "import logging\nlogging.basicConfig(format='%(name)s %(message)s')\nlog = logging.getLogger('train')"
 LOG = "log.warning('step 10')"
 LOG_IN_RUN = "def warn():\n    import logging\n    logging.getLogger('train').warning('step 11')\nranks.run(warn);"
-THREAD = """import threading, torch.distributed as dist
-def speak(rank):
-    open(f"{folder}/ask-{rank}").close()  # waits for the notebook
-    print("from a thread")
-    open(f"{folder}/said-{rank}", "w").close()
-threading.Thread(target=speak, args=[dist.get_rank()]).start()"""
-MAKE_PIPES = """import os, tempfile
-folder = tempfile.TemporaryDirectory()
-pipes = [f"{folder.name}/{end}-{rank}" for rank in range(2) for end in ("ask", "said")]
-none = list(map(os.mkfifo, pipes))
-def know(name): __import__("__main__").folder = name
-ranks.run(know, folder.name);"""
 BETWEEN = "for pipe in pipes: open(pipe, 'w' if '/ask' in pipe else 'r').close()  # each waits for the other end"
-BUFFER = """none = sys.stdout.buffer.write(b"raw\\n")
-import faulthandler
-faulthandler.enable()
-print(sys.stdout.fileno() > 2)"""
 CLOSED = "sys.stdout.close()"
 FIGURE = "import matplotlib.pyplot as plt\nprint('before')\nplt.plot([1, 2]); plt.show()\nprint('after')"
 HTML = "from IPython.display import HTML, clear_output\nHTML('<b>bold</b>')"
 UPDATED = "shown = display(HTML('first'), display_id=True)\nshown.update(HTML('second'))"
 CLEARED = "for step in range(3):\n    clear_output(wait=True)\n    print('step', step)"
+SAME_NAME = "none = display(HTML(f'of rank {dist.get_rank()}'), display_id='loss')"
+HELP = "sum?"
+REDIRECTED = "import contextlib, io\nheld = contextlib.redirect_stdout(io.StringIO())\nbuffer = held.__enter__()"
+INTO_IT, REDIRECTED_END = "print('into it')", "held.__exit__(None, None, None)\nprint(repr(buffer.getvalue()))"
 FAILED = "print('before it failed')\nraise ValueError('bad batch')"
 DIED = "print('last words of', dist.get_rank(), end='')\nif dist.get_rank() == 1: os._exit(3)"
 EXITED = "print('done')\nsys.exit(0)"
 ENDED_BY_CODE = "sys.exit(3)"
 BREAKPOINT = "breakpoint()"
-INPUT = "input('how many? ')"
+INPUT, GETPASS = "input('how many? ')", "import getpass\ngetpass.getpass()"
 SCRIPT = "import os\ndist.init_process_group('gloo')\nprint(int(os.environ['LOCAL_RANK']), dist.get_rank())"
 SCRIPT_END = "dist.destroy_process_group()"
 TWICE = "dist.init_process_group()\ndist.init_process_group()"
 OTHER_SIZE = "dist.init_process_group('gloo', world_size=3, rank=0)"
-RUN_A_LOOP = """def looped():
-    import asyncio
-    async def three(): return 3
-    return asyncio.run(three())
-ranks.run(looped)"""
 PX = "%%px --no-stream\nprint('px says')"
 APPLY = (
     "applied = ranks.client[:].apply(print, 'applied')\nnone = applied.get(), applied.wait_for_output()\napplied.stdout"
 )
-THREADS = """import concurrent.futures
-def total(i):
-    import torch
-    import torch.distributed as dist
-    x = torch.tensor(i)
-    dist.all_reduce(x)
-    return x.item()
-with concurrent.futures.ThreadPoolExecutor(4) as pool:
-    print(list(pool.map(lambda i: ranks.run(total, i), range(6))))"""
 FORKED = "import os\nif os.fork() == 0: raise ValueError('a copy of the rank')\nos.waitstatus_to_exitcode(os.wait()[1])"
 
 
@@ -95,13 +71,14 @@ def on_ranks(source: str) -> str:
 
 
 MAGIC = (
-    *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, FAILED, EXITED, ENDED_BY_CODE,
-    BREAKPOINT, INPUT, OVERWRITTEN, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED, DIED,
+    *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, SAME_NAME, SCALARS, UNSHOWN,
+    HELP, REDIRECTED, INTO_IT, REDIRECTED_END, FAILED, EXITED, ENDED_BY_CODE, BREAKPOINT, INPUT, GETPASS, OVERWRITTEN,
+    NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED, DIED,
 )  # fmt: skip
 CELLS = [START, *BOTH]
 for each in MAGIC:
     before = {THREAD: [MAKE_PIPES], DIED: [RUN_A_LOOP, PX, APPLY, THREADS]}.get(each, [])
-    after = {LOG: [LOG_IN_RUN], THREAD: [BETWEEN]}.get(each, [])
+    after = {LOG: [LOG_IN_RUN], THREAD: [BETWEEN], FIGURE: [RUN_A_FIGURE]}.get(each, [])
     CELLS += [*before, on_ranks(each), *after]
 
 
@@ -161,11 +138,29 @@ def test_figures_stand_between_the_prints_of_their_ranks(outputs: dict[str, list
     assert base64.b64decode(figure.data["image/png"]).startswith(b"\x89PNG")
 
 
+def test_a_figure_that_a_function_leaves_open_is_shown(outputs: dict[str, list]) -> None:
+    drawn, figure = outputs[RUN_A_FIGURE]
+    assert (drawn.text, "image/png" in figure.data) == ("ranks 0-1: drawn\n", True)
+
+
 def test_rich_values_are_shown_and_updated(outputs: dict[str, list]) -> None:
     name, shown = outputs[on_ranks(HTML)]
     assert (name.text, shown.data["text/html"]) == ("ranks 0-1:\n", "<b>bold</b>")
     _, updated = outputs[on_ranks(UPDATED)]
     assert updated.data["text/html"] == "second"
+    _, first, _, second = outputs[on_ranks(SAME_NAME)]
+    assert [each.data["text/html"] for each in (first, second)] == ["of rank 0", "of rank 1"]
+    assert outputs[on_ranks(SCALARS)][1].data["application/json"] == {"loss": 0.5}
+
+
+def test_what_ipython_shows_and_does_not_raise(outputs: dict[str, list]) -> None:
+    assert "ValueError: cannot be shown" in said(outputs, on_ranks(UNSHOWN), "stderr")
+    assert "Return the sum of a 'start' value" in said(outputs, on_ranks(HELP))
+
+
+def test_a_stream_that_a_cell_sets_stays(outputs: dict[str, list]) -> None:
+    assert outputs[on_ranks(INTO_IT)] == []
+    assert said(outputs, on_ranks(REDIRECTED_END)) == "ranks 0-1: 'into it\\n'\n"
 
 
 def test_what_was_cleared_is_not_shown(outputs: dict[str, list]) -> None:
@@ -174,6 +169,7 @@ def test_what_was_cleared_is_not_shown(outputs: dict[str, list]) -> None:
 
 def test_a_bar_is_text_in_its_last_state(outputs: dict[str, list]) -> None:
     assert said(outputs, on_ranks(OVERWRITTEN), "stderr") == "ranks 0-1: 3 of 3\n"
+    assert said(outputs, on_ranks(NOTEBOOK_BAR), "stderr") == "ranks 0-1: 2 of 2\n"
 
 
 def test_a_call_that_fails_shows_what_it_printed(outputs: dict[str, list]) -> None:
@@ -190,7 +186,9 @@ def test_an_exit_without_a_code_is_success(outputs: dict[str, list]) -> None:
     assert error.evalue == "ranks 0-1 raised SystemExit: 3"
 
 
-@pytest.mark.parametrize(("source", "mend"), [(BREAKPOINT, "debug it there"), (INPUT, "pass the answer on")])
+@pytest.mark.parametrize(
+    ("source", "mend"), [(BREAKPOINT, "debug it there"), *[(each, "pass the answer on") for each in (INPUT, GETPASS)]]
+)
 def test_a_rank_without_a_keyboard_says_what_to_do(outputs: dict[str, list], source: str, mend: str) -> None:
     (error,) = outputs[on_ranks(source)]
     assert "no keyboard" in error.evalue and mend in error.evalue
@@ -210,6 +208,25 @@ def test_a_script_finds_torchruns_variables_and_its_group(outputs: dict[str, lis
 
 def test_a_loop_of_the_functions_own(outputs: dict[str, list]) -> None:
     assert plain(outputs[RUN_A_LOOP]) == "[3, 3]"
+
+
+def test_an_interrupted_await_ends_before_the_next_cell() -> None:
+    said = []
+
+    async def cell() -> None:
+        try:
+            asyncio.get_running_loop().call_soon(interrupt)
+            await asyncio.sleep(GONE_S)
+        finally:
+            said.append("cleaned up")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    shell = SimpleNamespace(loop_runner=_asyncio_runner)
+    with pytest.raises(KeyboardInterrupt), cells._awaited_to_the_end(shell):
+        shell.loop_runner(cell())
+    assert said == ["cleaned up"] and shell.loop_runner is _asyncio_runner
 
 
 def test_ipyparallels_own_calls_keep_their_streams(outputs: dict[str, list]) -> None:

@@ -15,7 +15,7 @@ from failing_programs import raised
 from stuck_programs import agree
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, Ranks
+from lab_utils.ranks import RankDied, Ranks, RanksError
 
 SIZE = 2
 
@@ -52,8 +52,7 @@ def test_an_interrupt_ends_what_a_rank_waits_for_outside_python(ranks: Ranks) ->
 
 
 def test_a_handler_of_the_programs_own_is_called_once(ranks: Ranks) -> None:
-    with pytest.raises(KeyboardInterrupt, match="^ranks 0-1 interrupted$"):
-        ranks.run(programs.handler_of_its_own, on_report=interrupt_once_all_are_under_way())
+    assert ranks.run(programs.handler_of_its_own, on_report=interrupt_once_all_are_under_way()) == [1] * SIZE
     assert ranks.run(agree) == [1.0] * SIZE
 
 
@@ -77,27 +76,29 @@ def files(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
-AT_THE_END = {f"text-{rank}": "unflushed" for rank in range(SIZE)} | {f"atexit-{rank}": "" for rank in range(SIZE)}
+AT_THE_END = {f"{name}-{rank}": "unflushed" for rank in range(SIZE) for name in ("text", "c")}
+AT_THE_END |= {f"{name}-{rank}": "" for rank in range(SIZE) for name in ("atexit", "thread")}
 
 
 @pytest.mark.parametrize("fork", [True, False])
 def test_ranks_end_as_processes_do(tmp_path: Path, fork: bool, capsys: pytest.CaptureFixture) -> None:
     with start_ranks(SIZE, fork=fork) as ranks:
-        ranks.run(programs.leave_things_open, str(tmp_path))
+        ranks.run(programs.leave_things_open, str(tmp_path), ranks._crew.controller_pid)
     assert files(tmp_path) == AT_THE_END
-    assert capsys.readouterr().out == "ranks 0-1: goodbye\n"
+    assert capsys.readouterr() == ("ranks 0-1: goodbye\n", "")
 
 
 def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Path) -> None:
     with start_ranks(SIZE) as ranks:
-        ranks.run(programs.leave_things_open, str(tmp_path))
-        begun = []
+        ranks.run(programs.leave_things_open, str(tmp_path), ranks._crew.controller_pid)
+        begun, stopping = [], threading.Thread(target=ranks.stop)
 
         def stop_once_all_are_under_way(rank: int, _: dict) -> None:
             begun.append(rank)
             if len(begun) == SIZE:
-                threading.Thread(target=ranks._crew.end).start()
+                stopping.start()
 
-        with pytest.raises(RankDied):
+        with pytest.raises(RanksError, match="stopped by another thread"):
             ranks.run(programs.save_at_the_end, str(tmp_path), on_report=stop_once_all_are_under_way)
+        stopping.join()
     assert files(tmp_path) == AT_THE_END | {f"finally-{rank}": "" for rank in range(SIZE)}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from lab_utils.ranks.naming import Cell
 
@@ -18,11 +21,20 @@ def run_cell(cell: Cell) -> None:
     source = cell.source
     if not first_line and not rest.lstrip().startswith("%%"):
         source = "#" + source  # IPython drops empty lines at a cell's start, and lines would be numbered anew
-    with _compiled_as(shell, cell.file), _silent_about_errors(shell):
+    with _compiled_as(shell, cell.file), _awaited_to_the_end(shell), _shown_errors(shell) as shown:
         result = shell.run_cell(source)
     shell.last_execution_result = None  # it would hold the cell's last value, and the frames of its exception
-    if error := result.error_before_exec or result.error_in_exec:
+    error = result.error_before_exec or result.error_in_exec
+    for other in [each for each in shown if each is not error and not isinstance(each, asyncio.CancelledError)]:
+        traceback.print_exception(other)
+    if error:
         raise error
+
+
+def show_figures() -> None:
+    """At a function's end, as at a cell's: matplotlib shows those that the program has left open."""
+    if "matplotlib_inline.backend_inline" in sys.modules:
+        sys.modules["matplotlib_inline.backend_inline"].flush_figures()
 
 
 @contextlib.contextmanager
@@ -46,10 +58,47 @@ def _compiled_as(shell, file: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent_about_errors(shell) -> Iterator[None]:
-    """The notebook shows them, in one sentence for all ranks."""
-    shell.showtraceback = shell.showsyntaxerror = shell.showindentationerror = lambda *_, **__: None
+def _awaited_to_the_end(shell) -> Iterator[None]:
+    """A cell that awaits and is interrupted runs its `finally`, and does not go on in the next cell that awaits."""
+    from IPython.core.async_helpers import _asyncio_runner, get_asyncio_loop
+
+    def run(coroutine: Coroutine) -> Any:
+        loop = get_asyncio_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(task)
+            raise
+
+    if shell.loop_runner is not _asyncio_runner:  # by `%autoawait`
+        yield
+        return
+    shell.loop_runner = run
     try:
         yield
     finally:
-        del shell.showtraceback, shell.showsyntaxerror, shell.showindentationerror
+        shell.loop_runner = _asyncio_runner
+
+
+@contextlib.contextmanager
+def _shown_errors(shell) -> Iterator[list[BaseException]]:
+    """What IPython would show. The notebook shows the cell's own error, in one sentence for all ranks; there are
+    others that end no cell, as those of a figure or of a script in `%run`.
+    """
+    shown: list[BaseException] = []
+
+    def note(exc_tuple: tuple | None = None, *_: object, **__: object) -> None:
+        shown.append((exc_tuple or sys.exc_info())[1])
+
+    show = shell.showtraceback
+    shell.showtraceback = note
+    shell.showsyntaxerror = shell.showindentationerror = lambda *_, **__: note()
+    try:
+        yield shown
+    finally:
+        shell.showtraceback = show
+        del shell.showsyntaxerror, shell.showindentationerror

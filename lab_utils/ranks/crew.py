@@ -207,6 +207,8 @@ class Crew:
 
     def _note_controller_end(self, _pid: int, exit_code: int) -> None:
         """From another thread: no message reaches a rank any more, so none is of use."""
+        if not self._finalizer.alive:
+            return  # it ends as the ranks do, which have their grace
         self.lost = f"was ended because ipyparallel's controller {ended(exit_code)}"
         for member in list(self.members.values()):
             with contextlib.suppress(ProcessLookupError):

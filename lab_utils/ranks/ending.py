@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import io
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
+_FLUSH_S = 1.0
 _pid = 0
 _mask = threading.local()
 _running = False  # whether a call runs: its own `finally` comes first
@@ -58,15 +61,32 @@ def end_process() -> None:
     from lab_utils.comm import forming
 
     forming.leave()
+    _flush_files()  # a thread that never ends, or an `atexit`, may take longer than the grace is
     threading._shutdown()  # waits for threads that are no daemons
     atexit._run_exitfuncs()
     vars(sys.modules["__main__"]).clear()
     gc.collect()
-    for file in [each for each in gc.get_objects() if isinstance(each, io.IOBase)]:
-        with contextlib.suppress(OSError, ValueError):  # not for writing, closed, or its other end is gone
-            file.flush()
+    _flush_files()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _flush_files() -> None:
+    """In a thread of its own: a pipe that nobody reads takes nothing more, and the rest of the end does without."""
+    flushing = threading.Thread(target=_flush_each, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_S)
+
+
+def _flush_each() -> None:
+    # Not `isinstance`, which asks for `__class__`: a proxy may raise then, or torch warn.
+    for file in [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]:
+        try:
+            with contextlib.suppress(OSError, ValueError):  # not for writing, closed, or its other end is gone
+                file.flush()
+        except Exception:  # a class of the program's
+            traceback.print_exc()
+    ctypes.CDLL(None).fflush(None)  # those of C
 
 
 def _terminate(_number: int, _frame: object) -> None:
@@ -74,6 +94,7 @@ def _terminate(_number: int, _frame: object) -> None:
     if asked:
         return
     asked = True
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a DataLoader's raises where its workers have been ended first
     if _running:
         raise SystemExit(128 + signal.SIGTERM)
     end_process()

@@ -23,8 +23,8 @@ def refuse_to_debug(*_: object, **__: object) -> None:
     raise RuntimeError(NO_KEYBOARD)
 
 
-def refuse_to_ask(*_: object) -> str:
-    """In the place of `input()`."""
+def refuse_to_ask(*_: object, **__: object) -> str:
+    """In the place of `input()` and `getpass()`."""
     raise RuntimeError("a rank has no keyboard: ask in the notebook, and pass the answer on as an argument")
 
 

@@ -19,7 +19,8 @@ def set_variables(rank: int, ranks: int, port: int) -> None:
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks),
         "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "ROLE_RANK": str(rank), "ROLE_WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ROLE_NAME": "default",
+        "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_MAX_RESTARTS": "0",
     }  # fmt: skip
 
 
@@ -34,15 +35,20 @@ def seed_anew() -> None:
 
 
 def draw_bars_as_text() -> None:
-    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show."""
+    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show.
+
+    So do its `tqdm.notebook`s, for those who ask for these by name.
+    """
     if find_spec("tqdm") is None:
         return
     hidden = sys.modules.pop("ipykernel.zmqshell", None)
     try:
-        import_module("tqdm.auto")
+        auto = import_module("tqdm.auto")
     finally:
         if hidden is not None:
             sys.modules["ipykernel.zmqshell"] = hidden
+    sys.modules["tqdm.notebook"] = sys.modules["tqdm"].notebook = auto
+    auto.tqdm_notebook, auto.tnrange = auto.tqdm, auto.trange
 
 
 def adopt_the_group() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import getpass
 import os
 import signal
 import sys
@@ -69,7 +70,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     launched.draw_bars_as_text()
     ending.end_when_asked()
     streams.speak_into(folder)
-    builtins.input = refuse_to_ask
+    builtins.input = getpass.getpass = refuse_to_ask
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = refuse_to_debug
     _called_off.attach(folder)
@@ -111,7 +112,10 @@ def run(number: int, payload: bytes, cells: list[Cell], record: bool = False, co
 
 def _call(payload: bytes) -> Any:
     function, args, kwargs = unpack(payload)
-    return function(*args, **kwargs)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        cells.show_figures()
 
 
 def run_cell(
@@ -173,6 +177,8 @@ def _attempt(
             result = _returned(call)
         outcome.result = pack_result(result)
         _refuse_open_coalescing()
+        if signal.getsignal(signal.SIGINT) is not interrupt:  # a handler of the program's own, which alone was called
+            outcome.interrupted = _called_off.last >= number
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending

@@ -140,13 +140,16 @@ class Ranks:
                 call.finish(function, (self._calls, *args))
             finally:
                 crew.on_death = None
-        return self._answers(call)
+        return self._answers(call, crew)
 
-    def _answers(self, call: Call) -> list:
+    def _answers(self, call: Call, crew: Crew) -> list:
         """The answers in rank order, or the error that the call comes to."""
-        dead, kills = dict(self._crew.dead), self._crew.out_of_memory()
+        dead, kills = dict(crew.dead), crew.out_of_memory()
+        error = error_of(call, dead, kills, crew.lost)
+        if error is not None and self._crew is not crew:
+            raise RanksError("these ranks were stopped by another thread while a call ran on them") from error
         self._told |= dead.keys()
-        if (error := error_of(call, dead, kills, self._crew.lost)) is not None:
+        if error is not None:
             raise error
         answers = [call.answers[rank] for rank in call.members]
         self._must_form = any(answer.broken or answer.interrupted for answer in answers)

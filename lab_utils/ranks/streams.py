@@ -6,12 +6,12 @@ What ipyparallel runs by itself (`%%px`, `apply`) keeps ipykernel's streams.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from functools import wraps
@@ -27,13 +27,14 @@ def stream_file(folder: str, stream: str, pid: int) -> str:
 
 
 class _Set(NamedTuple):
-    """What a process speaks through: its streams, where descriptors 1 and 2 lead, and IPython's way of showing."""
+    """What a process speaks through: its streams, where descriptors 1 and 2 lead, and IPython's ways of showing."""
 
     stdout: Any
     stderr: Any
     descriptors: tuple[int, int]
     publisher: Any
     displayhook: Any
+    show_error: Any
 
 
 class _Streams:
@@ -42,16 +43,20 @@ class _Streams:
 
         self.shell = get_ipython()
         self._kernels = _Set(
-            sys.stdout, sys.stderr, (os.dup(1), os.dup(2)), self.shell.display_pub, self.shell.displayhook
-        )
+            sys.stdout, sys.stderr, (os.dup(1), os.dup(2)), self.shell.display_pub, self.shell.displayhook,
+            self.shell.showtraceback,
+        )  # fmt: skip
         self.paths = [stream_file(folder, stream, os.getpid()) for stream in (STDOUT, STDERR, DISPLAYED)]
         self._descriptors = tuple(map(_appended, self.paths))
         publisher = _publisher(self, self._descriptors[2])
         publisher.set_parent = self._kernels.publisher.set_parent  # told of each message, whichever is in use
-        self._own = _Set(*self._texts(), self._descriptors[:2], publisher, _displayhook(self.shell, publisher))
+        hook = _displayhook(self.shell, publisher)
+        self._own = _Set(*self._texts(), self._descriptors[:2], publisher, hook, _print_error)
         self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
+        self._set_by_program: dict[str, Any] = {}
         self._is_own, self._to_flush = False, False
         self._use(own=True)
+        self.shell.set_hook("show_in_pager", self._page)
         for name in ("do_apply", "do_execute"):
             _wrap(self.shell.kernel, name, self)
 
@@ -59,7 +64,8 @@ class _Streams:
     def the_kernels(self) -> Iterator[None]:
         self._to_flush = True
         try:
-            yield from self._using(own=False)
+            with self._using(own=False):
+                yield
         finally:
             if self._to_flush:
                 self._kernels.stdout.flush()
@@ -67,8 +73,16 @@ class _Streams:
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
+        """Inside, `sys.stdout` is what the program has set in a call before; outside, ipykernel needs to use it."""
         self._to_flush = False  # it takes longer than a call of nothing
-        yield from self._using(own=True)
+        with self._using(own=True):
+            for name, stream in self._set_by_program.items():
+                if not getattr(stream, "closed", False):
+                    setattr(sys, name, stream)
+            try:
+                yield
+            finally:
+                self._set_by_program = {"stdout": sys.stdout, "stderr": sys.stderr}
 
     def written(self) -> list[int]:
         """How many bytes stdout's file and stderr's hold."""
@@ -80,6 +94,15 @@ class _Streams:
             text.set_parent = kernels.set_parent  # as above
         return texts
 
+    def _page(self, _shell: Any, text: str | dict[str, Any], *_: Any, **__: Any) -> None:
+        """What a kernel shows in a pager (`name?`, `%prun`), which no rank has."""
+        from IPython.core.error import TryNext
+
+        if not self._is_own:
+            raise TryNext  # `%%px`
+        self._own.publisher.publish(text if isinstance(text, dict) else {"text/plain": text})
+
+    @contextlib.contextmanager
     def _using(self, own: bool) -> Iterator[None]:
         before = self._is_own
         self._use(own)
@@ -98,6 +121,7 @@ class _Streams:
             os.dup2(leads_to, descriptor)
         self.shell.display_pub = wanted.publisher
         self.shell.displayhook = self.shell.display_trap.hook = wanted.displayhook
+        self.shell.showtraceback = wanted.show_error
         self._is_own = own
 
 
@@ -144,9 +168,15 @@ def _wrap(kernel: Any, name: str, streams: _Streams) -> None:
     setattr(kernel, name, with_its_streams)
 
 
+def _print_error(exc_tuple: tuple | None = None, *_: Any, **__: Any) -> None:
+    """An error that IPython shows and does not raise: of `_repr_html_`, of a figure's text, of a script in `%run`."""
+    traceback.print_exception((exc_tuple or sys.exc_info())[1])
+
+
 # ---------------------------------------------------------------------- displays
 def _publisher(streams: _Streams, descriptor: int) -> Any:
     from IPython.core.displaypub import DisplayPublisher
+    from jupyter_client.jsonutil import json_default
 
     class Publisher(DisplayPublisher):
         """Writes what is displayed beside how far the streams were, a line of JSON each."""
@@ -156,23 +186,19 @@ def _publisher(streams: _Streams, descriptor: int) -> Any:
             if data.keys() <= {"text/plain"} and not transient:
                 print(data.get("text/plain", ""))
                 return
-            _say(data=data, metadata=metadata or {}, transient=transient or {}, update=update)
+            transient = dict(transient or {})
+            if "display_id" in transient:  # all ranks may use the same, and the notebook has one place for it
+                transient["display_id"] = f"{os.getpid()}-{transient['display_id']}"
+            _say(data=data, metadata=metadata or {}, transient=transient, update=update)
 
         def clear_output(self, wait=False) -> None:
             _say(clear=True)
 
     def _say(**what: Any) -> None:
-        line = json.dumps({"written": streams.written(), **what}, default=_base64) + "\n"
+        line = json.dumps({"written": streams.written(), **what}, default=json_default) + "\n"
         os.write(descriptor, line.encode())
 
     return Publisher(parent=streams.shell)
-
-
-def _base64(data: Any) -> str:
-    """Pictures are bytes, and notebooks keep them so."""
-    if isinstance(data, bytes):
-        return base64.b64encode(data).decode("ascii")
-    raise TypeError(f"a display holds a {type(data).__name__}, which JSON has no form for")
 
 
 def _displayhook(shell: Any, publisher: Any) -> Any:

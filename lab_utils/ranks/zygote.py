@@ -186,7 +186,10 @@ def _become_engine(order: dict) -> None:
     warnings.filterwarnings("ignore", module=r"(ipykernel|ipyparallel|jupyter_client|tornado|traitlets|zmq)\b")
     sys.path[:] = order["path"]
     sys.argv = ["ipengine", *order["engine_args"]]
-    ipyparallel.engine.app.main()
+    try:
+        ipyparallel.engine.app.main()
+    except SystemExit:  # by a program's own handler of SIGTERM
+        import_module("lab_utils.ranks.ending").end_process()
 
 
 def _ended():
