@@ -1,13 +1,17 @@
-"""Ctrl-C: held back for moments that would leave something half done, and said to ranks that have not begun yet."""
+"""Ctrl-C: held back for moments that would leave something half done or lose it, and told ranks that have not begun."""
 
 from __future__ import annotations
 
 import mmap
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType, FrameType
+
+_POSTPONED_S = 0.002
 
 
 @contextmanager
@@ -57,3 +61,32 @@ class CalledOff:
 
     def up_to(self, number: int) -> None:
         self._number[0] = number
+
+
+class Postponed:
+    """Of one call on a rank: interrupts that came where C++ would have made another error of them, or none.
+
+    They come again a moment later. No event tells when C++ has returned.
+    """
+
+    def __init__(self, losing: Callable[[], set[CodeType]]):
+        self._losing = losing
+        self._timer: threading.Timer | None = None
+
+    def postpone(self, frame: FrameType | None) -> bool:
+        """Whether this code, or what called it, loses exceptions: the signal comes again then."""
+        losing = self._losing()
+        while frame is not None and frame.f_code not in losing:
+            frame = frame.f_back
+        if frame is None:
+            return False
+        self._timer = threading.Timer(_POSTPONED_S, os.kill, (os.getpid(), signal.SIGINT))
+        self._timer.daemon = True
+        self._timer.start()
+        return True
+
+    def end(self) -> None:
+        """From here on none of them is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()

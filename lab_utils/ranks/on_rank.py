@@ -12,12 +12,13 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from lab_utils.comm.groups import Groups
 from lab_utils.ranks import cells, ending, launched, streams
 from lab_utils.ranks.errors import Failure
-from lab_utils.ranks.interrupts import CalledOff
+from lab_utils.ranks.interrupts import CalledOff, Postponed
 from lab_utils.ranks.naming import Cell, keep
 from lab_utils.ranks.own_modules import read_own_sources
 from lab_utils.ranks.reloading import own_modules
@@ -147,6 +148,7 @@ def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool,
         if error is not None:
             outcome.failure = failure_of(error)
             leave()  # the others wait for this rank in vain: let them know at once
+            error = None  # its traceback leads back here: in that circle what the call held would live on
         recorder.show("idle")
     ending.end_if_asked()
     outcome.broken = not dist.is_initialized() or recorder.broken
@@ -158,10 +160,14 @@ def _attempt(
 ) -> BaseException | None:  # fmt: skip
     """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
     from lab_utils.comm.recorder import recorder
+    from lab_utils.comm.waiting import losing_exceptions
 
-    def interrupt(_number: int, _frame: object) -> None:
+    postponed = Postponed(losing_exceptions)
+
+    def interrupt(_number: int, frame: FrameType | None) -> None:
         outcome.interrupted = True
-        raise KeyboardInterrupt
+        if not postponed.postpone(frame):
+            raise KeyboardInterrupt
 
     try:
         signal.signal(signal.SIGINT, interrupt)
@@ -177,6 +183,8 @@ def _attempt(
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
         return error
+    finally:
+        postponed.end()
     return None
 
 
