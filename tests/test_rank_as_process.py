@@ -41,8 +41,8 @@ def interrupt_once_all_are_under_way() -> Callable[[int, dict], None]:
 
 # ------------------------------------------------------------------ interrupts
 def save_when_interrupted(wait: Callable[[], None]) -> str:
-    report(begun=True)
     try:
+        report(begun=True)  # the interrupt comes as soon as it is heard
         wait()
     except KeyboardInterrupt:
         until_s, again = time.monotonic() + SAVING_S, 0

@@ -106,7 +106,9 @@ def losing_exceptions() -> set[CodeType]:
 
     DDP has the tensors taken out of what a future of Python's holds.
     """
-    return {function.__code__ for function in (_end, _Ending.set, _Ending._come_to, torch._jit_internal._extract_tensors)}
+    return {
+        function.__code__ for function in (_end, _Ending.set, _Ending._come_to, torch._jit_internal._extract_tensors)
+    }
 
 
 # ---------------------------------------------------------------------- in another thread

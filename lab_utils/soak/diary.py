@@ -81,7 +81,10 @@ class Reader:
         self, folder: str, rank: int, notes: list[list[str]], fault: Fault, shown: dict[str, str]
     ) -> Iterator[str]:  # fmt: skip
         for stream, text in shown.items():
-            lines = {word: [rest[1] for head, *rest in notes if head == word and rest[0] == stream] for word in (_SAYS, _SAID)}
+            lines = {
+                word: [rest[1] for head, *rest in notes if head == word and rest[0] == stream]
+                for word in (_SAYS, _SAID)
+            }
             times = {line: text.count(line) for line in lines[_SAYS]}
             yield from (f"said {line!r}, and it is not shown" for line in lines[_SAID] if times[line] == 0)
             yield from (f"said {line!r}, and it is shown {n} times" for line, n in times.items() if n > 1)

@@ -9,7 +9,17 @@ from lab_utils.bench.figures import Spread
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.soak.faults import KINDS, Fault
 
-HEAD = ("fault", "times", "named right", "until named", "until usable", "usable", "variables lost", "not kept", "processes left")
+HEAD = (
+    "fault",
+    "times",
+    "named right",
+    "until named",
+    "until usable",
+    "usable",
+    "variables lost",
+    "not kept",
+    "processes left",
+)
 LATE_S = 15.0  # half of the group's time-out: only a wait that nothing else ended takes so long
 _ALL = "all"
 _NONE = "–"
