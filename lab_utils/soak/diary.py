@@ -81,12 +81,10 @@ class Reader:
         self, folder: str, rank: int, notes: list[list[str]], fault: Fault, shown: dict[str, str]
     ) -> Iterator[str]:  # fmt: skip
         for stream, text in shown.items():
-            lines = {
-                word: [rest[1] for head, *rest in notes if head == word and rest[0] == stream]
-                for word in (_SAYS, _SAID)
-            }
-            times = {line: text.count(line) for line in lines[_SAYS]}
-            yield from (f"said {line!r}, and it is not shown" for line in lines[_SAID] if times[line] == 0)
+            of_stream = [(word, rest[1]) for word, *rest in notes if rest[:1] == [stream]]
+            said = [line for word, line in of_stream if word == _SAID]
+            times = {line: text.count(line) for word, line in of_stream if word == _SAYS}
+            yield from (f"said {line!r}, and it is not shown" for line in said if times[line] == 0)
             yield from (f"said {line!r}, and it is shown {n} times" for line, n in times.items() if n > 1)
             if (order := [line for line in _LINE.findall(text) if line in times]) != [n for n in times if times[n]]:
                 yield f"said {list(times)} on {stream}, and it is shown as {order}"
@@ -111,7 +109,7 @@ def _complaints_of_saving(checkpoint: Path, words: list[str], fault: Fault) -> I
 def _read(folder: str, rank: int) -> list[list[str]]:
     """The notes of a rank, none when it did not come to its first."""
     path = _diary_file(folder, rank)
-    return [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
+    return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -166,7 +166,7 @@ class Soak:
         result.lost = [rank for rank, was_kept in enumerate(kept) if not was_kept and rank not in replaced]
 
     def _left(self, orphans_s: float) -> int:
-        """How many processes there are more than at first, once what a dead rank had started has had the time to end."""
+        """How many processes more than at first, once what a dead rank had started has had the time to end."""
         until_s = time.monotonic() + orphans_s
         while (left := self.living() - self._own) > 0 and time.monotonic() < until_s:
             time.sleep(_ASK_EVERY_S)  # they are no children of ours: no event tells of their end
