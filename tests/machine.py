@@ -29,7 +29,8 @@ HOME = "LAB_TESTS_HOME"  # set once it is made: xdist's workers inherit it
 
 def settle(environ: MutableMapping[str, str] = os.environ) -> None:
     """Take the user's configuration away from this process and from all that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background ignore it
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; ranks have their own
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_NOFILE, _raised(*resource.getrlimit(resource.RLIMIT_NOFILE)))
     if HOME in environ:
         return

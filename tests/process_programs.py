@@ -19,8 +19,8 @@ SAVING_S = 0.7  # several times as long as the notebook waits between two looks
 
 
 def save_when_interrupted(wait: Callable[[], None]) -> str:
-    report(begun=True)
     try:
+        report(begun=True)  # the interrupt comes as soon as it is heard
         wait()
     except KeyboardInterrupt:
         until_s, again = time.monotonic() + SAVING_S, 0

@@ -36,10 +36,10 @@ def test_the_same_seed_makes_the_same_faults() -> None:
 
 
 def test_every_kind_meets_every_program() -> None:
-    faults = plan(0, 64, 4)
-    assert [fault.number for fault in faults] == list(range(1, 65))
+    faults = plan(0, 80, 4)
+    assert [fault.number for fault in faults] == list(range(1, 81))
     assert Counter((fault.kind, fault.program) for fault in faults) == {(k, p): 2 for k in KINDS for p in PROGRAMS}
-    assert all({fault.kind for fault in faults[start : start + 8]} == set(KINDS) for start in range(0, 64, 8))
+    assert all({fault.kind for fault in faults[start : start + 8]} == set(KINDS) for start in range(0, 80, 8))
 
 
 def test_faults_strike_everywhere() -> None:

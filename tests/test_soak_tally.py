@@ -90,10 +90,11 @@ def test_a_clean_tally() -> None:
     assert tally.clean and list(tally.troubles()) == []
     assert [line.split("  ")[0] for line in tally.table().splitlines()] == ["fault", "kill", "stop", "all"]
     assert re.split(r"\s{2,}", tally.table().splitlines()[1]) == [
-        "kill", "2", "2", "0.75 s (p90 0.95 s)", "3.00 s (p90 3.80 s)", "2", "0", "0",
+        "kill", "2", "2", "0.75 s (p90 0.95 s)", "3.00 s (p90 3.80 s)", "2", "0", "0", "0",
     ]  # fmt: skip
     assert tally.summary() == (
-        "3 faults on 4 ranks, seed 3: 3 named right, 3 followed by a correct all-reduce, 0 processes left, 0 restarts"
+        "3 faults on 4 ranks, seed 3: 3 named right, 3 followed by a correct all-reduce, 0 processes left, "
+        "0 files left, 0 restarts"
     )
 
 
@@ -104,6 +105,7 @@ def test_a_clean_tally() -> None:
         ({"unusable": "StartError: no"}, "NOT USABLE: StartError: no"),
         ({"usable_s": 30.1}, "LATE: usable only after 30.10 s"),
         ({"lost": [0, 1]}, "ranks 0-1 lost their variables"),
+        ({"unkept": ["rank 1 saved 0 times", "x.part was left"]}, "NOT KEPT: rank 1 saved 0 times\nx.part was left"),
         ({"left": 1}, "1 processes more than before"),
         ({"left": -2}, "2 processes fewer than before"),
     ],
@@ -117,7 +119,9 @@ def test_a_fault_that_was_not_got_over(values: dict, said: str) -> None:
     assert told.endswith(f"\n{said}\nagain: python -m lab_utils soak --ranks 4 --seed 3 --only 2")
 
 
-@pytest.mark.parametrize("values", [{"left": 1}, {"restarts": 1}, {"ended_by": "StartError: no"}])
+@pytest.mark.parametrize(
+    "values", [{"left": 1}, {"files": ["pymp-x"]}, {"restarts": 1}, {"ended_by": "StartError: no"}]
+)
 def test_a_soak_that_did_not_end_well(values: dict) -> None:
     assert not Tally(3, 4, [result(1)], **values).clean
 

@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from types import CodeType
 from typing import Any
 
 import torch
@@ -101,6 +102,16 @@ def _end(ending: _Ending, done: torch.futures.Future | None) -> None:
             return
         _endings.discard(ending)
     ending.set(done)
+
+
+def losing_exceptions() -> set[CodeType]:
+    """Code that C++ calls, and of whose exceptions, KeyboardInterrupt too, it makes a RuntimeError or a line of a log.
+
+    DDP has the tensors taken out of what a future of Python's holds.
+    """
+    return {
+        function.__code__ for function in (_end, _Ending.set, _Ending._come_to, torch._jit_internal._extract_tensors)
+    }
 
 
 # ---------------------------------------------------------------------- in another thread

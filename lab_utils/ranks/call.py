@@ -61,6 +61,7 @@ class Call:
         self._heeded = 0
         self._ending_s: float | None = None  # since when the ranks are to end
         self._signal_s = 0.0  # when they are interrupted next
+        self._interrupted = False
 
     def finish(self, function: Callable, args: tuple) -> None:
         """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back.
@@ -197,11 +198,13 @@ class Call:
             self.standings = self.watch.standings()
             if not self._interrupts:
                 self.watch.cut(self.waiting)
-        self._signal_s = min(self._signal_s, now_s + grace_s)
+        if not self._interrupted:  # else the next is due after its own grace: another rank's end does not hurry it
+            self._signal_s = min(self._signal_s, now_s + grace_s)
         if grace_s == 0:
             self._interrupt()
 
     def _interrupt(self) -> None:
+        self._interrupted = True
         self._signal_s = time.monotonic() + (INTERRUPT_AGAIN_S if self._interrupts else END_AGAIN_S)
         self.called_off.up_to(self.number)
         self._signal(signal.SIGCONT, signal.SIGINT)

@@ -8,24 +8,26 @@ from __future__ import annotations
 import builtins
 import contextlib
 import getpass
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from lab_utils.comm.groups import Groups
 from lab_utils.ranks import cells, ending, launched, streams
 from lab_utils.ranks.errors import Failure
-from lab_utils.ranks.interrupts import CalledOff
+from lab_utils.ranks.interrupts import CalledOff, Postponed, heed_interrupts_after_backward
 from lab_utils.ranks.naming import Cell, keep
 from lab_utils.ranks.own_modules import read_own_sources
 from lab_utils.ranks.reloading import own_modules
 from lab_utils.ranks.shipping import pack_result, settle, unpack
 from lab_utils.ranks.surroundings import Surroundings, begin
 
-_called_off = CalledOff()
+_called_off, _postponed = CalledOff(), Postponed()
 
 
 @dataclass(slots=True)
@@ -68,12 +70,14 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     launched.seed_anew()
     launched.adopt_the_group()
     launched.draw_bars_as_text()
+    multiprocessing.current_process()._config["tempdir"] = folder  # its own would stay where a child is killed
     ending.end_when_asked()
     streams.speak_into(folder)
     builtins.input = getpass.getpass = refuse_to_ask
     if "PYTHONBREAKPOINT" not in os.environ:
         sys.breakpointhook = refuse_to_debug
     _called_off.attach(folder)
+    heed_interrupts_after_backward(_postponed)
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()
@@ -151,6 +155,7 @@ def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool,
         if error is not None:
             outcome.failure = failure_of(error)
             leave()  # the others wait for this rank in vain: let them know at once
+            error = None  # its traceback leads back here: in that circle what the call held would live on
         recorder.show("idle")
     ending.end_if_asked()
     outcome.broken = not dist.is_initialized() or recorder.broken
@@ -161,11 +166,16 @@ def _attempt(
     number: int, call: Callable[[], Any], outcome: Outcome, record: bool, count: bool
 ) -> BaseException | None:  # fmt: skip
     """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
+    import torch
+
     from lab_utils.comm.recorder import recorder
 
-    def interrupt(_number: int, _frame: object) -> None:
+    grad = torch.is_grad_enabled()
+
+    def interrupt(_number: int, frame: FrameType | None) -> None:
         outcome.interrupted = True
-        raise KeyboardInterrupt
+        if not _postponed.postpone(frame):
+            raise KeyboardInterrupt
 
     try:
         signal.signal(signal.SIGINT, interrupt)
@@ -182,7 +192,11 @@ def _attempt(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
+        if outcome.interrupted:  # it may have come in torch.no_grad's own __exit__, and all calls after would miss it
+            torch.set_grad_enabled(grad)
         return error
+    finally:
+        _postponed.end()
     return None
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from lab_utils.bench.table import machine
 from lab_utils.ranks import RanksError
@@ -28,7 +31,9 @@ def main(argv: Sequence[str] = ()) -> int:
     _say(f"{len(faults)} faults on {', '.join(f'{name} {value}' for name, value in machine().items())}")
     tally = Tally(given.seed, given.ranks)
     began_s = time.perf_counter()
-    interrupted = _soak(tally, faults)
+    with _own_temporary_folder() as folder:
+        interrupted = _soak(tally, faults)
+        tally.files = sorted(os.listdir(folder))
     print(*tally.troubles(), tally.table(), sep="\n\n")
     print(f"\n{tally.summary()}, in {time.perf_counter() - began_s:.0f} s")
     return INTERRUPTED if interrupted else int(not tally.clean)
@@ -61,6 +66,20 @@ def _at_least(least: int, text: str) -> int:
     if not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} up")
     return int(text)
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[str]:
+    """In here all temporary files are in a folder where nobody else has any; the ranks' too."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="lab-soak-") as folder:
+        os.environ["TMPDIR"], tempfile.tempdir = folder, None  # None: it asks again
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = None
+            del os.environ["TMPDIR"]
+            os.environ |= {} if before is None else {"TMPDIR": before}
 
 
 def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:

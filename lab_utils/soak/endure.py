@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +23,8 @@ from lab_utils.ranks.reaper import still_running
 from lab_utils.ranks.session import GROUP_TIMEOUT_S
 from lab_utils.soak import on_rank
 from lab_utils.soak.beacon import Beacon
-from lab_utils.soak.faults import Fault
+from lab_utils.soak.diary import Reader
+from lab_utils.soak.faults import WITH_DIARY, Fault
 from lab_utils.soak.interrupts import Interrupts
 from lab_utils.soak.judge import Ending, complaint
 from lab_utils.soak.tally import Result
@@ -28,6 +32,7 @@ from lab_utils.soak.tally import Result
 LIMIT_S = 60.0  # what takes longer hangs: the group's own time-out is half of that
 _STRUCK_S = 20.0  # every program comes to every place long before
 _STOPPED = "stopped by a signal"
+_ORPHAN_S, _ASK_EVERY_S = 8.0, 0.05  # a DataLoader's worker looks every 5 s whether its rank is there
 
 
 class CountedRanks(Ranks):
@@ -51,24 +56,26 @@ class Soak:
         self._right: dict[str, list] = {}
         ranks.run(on_rank.hold, self._tokens)
         self._seen = set(psutil.Process().children(recursive=True))
-        self._own = len(self._seen)
+        self._own, self._own_files = len(self._seen), self._files()
+        self._reader = Reader()
 
     # ------------------------------------------------------------------ one fault
     def endure(self, fault: Fault) -> Result:
         """KeyboardInterrupt when the user, and not the fault, interrupted it."""
         right = self._right_answers(fault.program) if fault.kind == "stop" else None
-        with Beacon() as beacon, self._limited():
-            ending, struck_s = self._meet(fault, beacon)
+        result = Result(fault)
+        with Beacon() as beacon, self._limited(), self._kept(result) as folder:
+            ending, struck_s = self._meet(fault, beacon, folder)
         if self._interrupts.by_user:
             raise KeyboardInterrupt
-        result = Result(fault)
         if struck_s is None:
             result.misnamed = f"it never struck: {complaint(fault, ending, self.ranks.size, right)}"
         else:
             result.misnamed = complaint(fault, ending, self.ranks.size, right)
             result.named_s = (ending.shown_s if fault.kind == "stop" else ending.ended_s) - struck_s
         self._recover(result, struck_s)
-        result.left = self.living() - self._own
+        result.left = self._left(_ORPHAN_S if fault.kind == "kill" else 0.0)
+        result.unkept += [f"{name} was left" for name in self._files() - self._own_files]
         return result
 
     def _limited(self):
@@ -76,26 +83,38 @@ class Soak:
 
     def _right_answers(self, program: str) -> list:
         if program not in self._right:
-            self._right[program] = self.ranks.run(on_rank.play, program)
+            with self._kept(Result(Fault(0, "none", program, 0, 0, ""))) as folder:
+                self._right[program] = self.ranks.run(on_rank.play, program, folder=folder)
         return self._right[program]
 
-    def _meet(self, fault: Fault, beacon: Beacon) -> tuple[Ending, float | None]:
+    @contextmanager
+    def _kept(self, result: Result) -> Iterator[str]:
+        """The folder of a program with a diary, "" for others: afterwards it is read beside all that was shown."""
+        if result.fault.program not in WITH_DIARY:
+            yield ""
+            return
+        with tempfile.TemporaryDirectory() as folder, shown() as streams:
+            yield folder
+            said = {name: stream.getvalue() for name, stream in streams.items()}
+            result.unkept = self._reader.complaints(folder, self.ranks.size, result.fault, said)
+
+    def _meet(self, fault: Fault, beacon: Beacon, folder: str) -> tuple[Ending, float | None]:
         """How the call ended, and when the fault struck; None when it never did."""
         victim = psutil.Process(self.ranks.status()[fault.rank].pid)
         beside = {"stop": self._see_stopped, "interrupt": self._interrupt}.get(fault.kind)
         if beside is None:
             with _limit_lifted(victim):
-                ending = self._call(fault, beacon)
+                ending = self._call(fault, beacon, folder)
             return ending, beacon.wait(0)
         seen = in_a_thread(partial(beside, fault, beacon, victim))
-        ending = self._call(fault, beacon)
+        ending = self._call(fault, beacon, folder)
         struck_s, shown_s = seen.result()
         return Ending(ending.ended_s, ending.error, ending.answers, shown_s), struck_s
 
-    def _call(self, fault: Fault, beacon: Beacon) -> Ending:
+    def _call(self, fault: Fault, beacon: Beacon, folder: str) -> Ending:
         try:
             with self._interrupts.awaited():
-                answers = self.ranks.run(on_rank.play, fault.program, fault, beacon.port)
+                answers = self.ranks.run(on_rank.play, fault.program, fault, beacon.port, folder)
         except BaseException as error:
             return Ending(time.perf_counter(), error)
         return Ending(time.perf_counter(), answers=answers)
@@ -146,6 +165,16 @@ class Soak:
         kept = [token == wanted for (_, token), wanted in zip(answers, self._tokens, strict=True)]
         result.lost = [rank for rank, was_kept in enumerate(kept) if not was_kept and rank not in replaced]
 
+    def _left(self, orphans_s: float) -> int:
+        """How many processes more than at first, once what a dead rank had started has had the time to end."""
+        until_s = time.monotonic() + orphans_s
+        while (left := self.living() - self._own) > 0 and time.monotonic() < until_s:
+            time.sleep(_ASK_EVERY_S)  # they are no children of ours: no event tells of their end
+        return left
+
+    def _files(self) -> set[str]:
+        return set(os.listdir(tempfile.gettempdir()))
+
     def living(self) -> int:
         """How many of the processes live that were ever seen below this one, wherever they are now."""
         self._seen |= set(psutil.Process().children(recursive=True))
@@ -165,6 +194,13 @@ def in_a_thread(work: Callable[[], Any]) -> Future:
 
     threading.Thread(target=run, daemon=True).start()
     return done
+
+
+@contextmanager
+def shown() -> Iterator[dict[str, io.StringIO]]:
+    """What is shown inside, on "stdout" and "stderr"."""
+    with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
+        yield {"stdout": stdout, "stderr": stderr}
 
 
 @contextmanager

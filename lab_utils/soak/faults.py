@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 KINDS = ("kill", "stop", "exception", "skip", "swap", "shape", "interrupt", "memory")
-PROGRAMS = ("ddp", "fsdp", "pipeline", "plain")
+PROGRAMS = ("ddp", "fsdp", "pipeline", "plain", "training_script")
+WITH_DIARY = {"training_script"}  # what they say and save is compared with what is shown and kept
 STEPS = 3  # of a program; one that is to be interrupted goes on for ever
 MICROBATCHES = 4
 
 # Places that a program comes to in a step; for a pipeline, some of them with every micro-batch.
 _TRAINING = ("start", "forward", "backward", "optimizer", "agree")
-PLACES = {"ddp": _TRAINING, "fsdp": _TRAINING, "pipeline": _TRAINING, "plain": ("start", "message", "agree")}
+PLACES = {**dict.fromkeys(PROGRAMS, _TRAINING), "plain": ("start", "message", "agree")}
 # Where a rank may do something else with the others than they do: at a step's last collectives, or with a message.
 _WRONG_PLACES = {"skip": ("agree", "message"), "swap": ("agree",), "shape": ("agree", "message")}
 # Ways in which a kind is done. First and second: of the two collectives, or of sending and receiving.
@@ -65,7 +66,7 @@ def plan(seed: int, faults: int, ranks: int) -> list[Fault]:
 
 
 def _pairs(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Kinds and programs: every kind once in 8, every kind in every program once in 32."""
+    """Kinds and programs: every kind once in 8, every kind in every program once in 40."""
     while True:
         programs = {kind: rng.sample(PROGRAMS, len(PROGRAMS)) for kind in KINDS}
         for turn in range(len(PROGRAMS)):

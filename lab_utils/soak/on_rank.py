@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from lab_utils.ranks.picklers import rank_namespace
+from lab_utils.soak.diary import Diary
 from lab_utils.soak.faults import STEPS, Fault
 from lab_utils.soak.planted import Planted
 
 _TOKEN = "soak_token"
 
 
-def play(program: str, fault: Fault | None = None, beacon: int = 0) -> list[tuple[float, float]]:
-    """Run a program with a fault in it; the sums of its steps. `beacon` is the port where its moment is told."""
+def play(program: str, fault: Fault | None = None, beacon: int = 0, folder: str = "") -> list[tuple[float, float]]:
+    """Run a program with a fault in it; the sums of its steps.
+
+    beacon  the port where the fault's moment is told
+    folder  where a program with a diary has that, and what it saves
+    """
     import torch.distributed as dist
 
     from lab_utils.soak import programs
 
     planted = Planted(fault, dist.get_rank(), beacon)
     for_ever = fault is not None and fault.kind == "interrupt"
-    sums = getattr(programs, program)(planted, itertools.count() if for_ever else range(STEPS))
-    planted.finish()
+    steps = itertools.count() if for_ever else range(STEPS)
+    with Diary(folder, dist.get_rank()) if folder else nullcontext() as diary:
+        sums = getattr(programs, program)(planted, steps, *([diary] if folder else []))
+        planted.finish()
     return sums
 
 

@@ -12,11 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lab_utils.soak.diary import Diary
 from lab_utils.soak.faults import MICROBATCHES
 from lab_utils.soak.planted import Planted
 
-_WIDTH = 32
-_BATCH = 2 * MICROBATCHES
+WIDTH = 32
+BATCH = 2 * MICROBATCHES
 Sums = list[tuple[float, float]]  # of each step: what the all-reduce came to, and the all-gather
 
 
@@ -25,7 +26,7 @@ class Net(nn.Module):
 
     def __init__(self, planted: Planted):
         super().__init__()
-        self.first, self.second = nn.Linear(_WIDTH, _WIDTH), nn.Linear(_WIDTH, _WIDTH)
+        self.first, self.second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
         self._planted = planted
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,14 +44,14 @@ class Net(nn.Module):
 def ddp(planted: Planted, steps: Iterable[int]) -> Sums:
     from torch.nn.parallel import DistributedDataParallel
 
-    return _train_alike(planted, steps, DistributedDataParallel(_net(planted)))
+    return _train_alike(planted, steps, DistributedDataParallel(make_net(planted)))
 
 
 def fsdp(planted: Planted, steps: Iterable[int]) -> Sums:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    net, mesh = _net(planted), init_device_mesh("cpu", (dist.get_world_size(),))
+    net, mesh = make_net(planted), init_device_mesh("cpu", (dist.get_world_size(),))
     for part in (net.first, net.second, net):
         fully_shard(part, mesh=mesh)
     return _train_alike(planted, steps, net)
@@ -60,11 +61,11 @@ def pipeline(planted: Planted, steps: Iterable[int]) -> Sums:
     from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    net = _net(planted)
+    net = make_net(planted)
     stage = PipelineStage(net, rank, ranks, torch.device("cpu"))
     microbatches = max(MICROBATCHES, ranks)  # 1F1B takes no fewer than there are stages
     schedule = Schedule1F1B(stage, n_microbatches=microbatches, loss_fn=nn.functional.mse_loss)
-    x = torch.randn(2 * microbatches, _WIDTH)  # the same on every rank
+    x = torch.randn(2 * microbatches, WIDTH)  # the same on every rank
     given, wanted = (x,) if rank == 0 else (), {"target": x} if rank == ranks - 1 else {}
 
     def loss_of_step() -> Tensor:
@@ -81,24 +82,30 @@ def plain(planted: Planted, steps: Iterable[int]) -> Sums:
     for step in steps:
         planted.begin(step)
         planted.at("start")
-        carried = torch.full((_WIDTH,), float(dist.get_rank() + step))
+        carried = torch.full((WIDTH,), float(dist.get_rank() + step))
         total = carried.clone()
         for _ in range(dist.get_world_size() - 1):
             carried = _pass_on(planted, carried)
             total += carried
-        sums.append(_agree(planted, total.mean()))
+        sums.append(agree(planted, total.mean()))
     return sums
 
 
+def training_script(planted: Planted, steps: Iterable[int], diary: Diary) -> Sums:
+    from lab_utils.soak import training_script
+
+    return training_script.train(planted, steps, diary)
+
+
 # ---------------------------------------------------------------------- training
-def _net(planted: Planted) -> Net:
+def make_net(planted: Planted) -> Net:
     torch.manual_seed(0)
     return Net(planted)
 
 
 def _train_alike(planted: Planted, steps: Iterable[int], model: nn.Module) -> Sums:
     """Every rank has the whole model, or acts as if it had, and its own part of the batch."""
-    x = torch.randn(_BATCH, _WIDTH) + dist.get_rank()
+    x = torch.randn(BATCH, WIDTH) + dist.get_rank()
 
     def loss_of_step() -> Tensor:
         loss = nn.functional.mse_loss(model(x), x)
@@ -119,12 +126,12 @@ def _train(planted: Planted, steps: Iterable[int], model: nn.Module, loss_of_ste
         planted.at("optimizer")
         optimizer.step()
         optimizer.zero_grad()
-        sums.append(_agree(planted, loss))
+        sums.append(agree(planted, loss))
     return sums
 
 
 # ---------------------------------------------------------------------- what ranks do together
-def _agree(planted: Planted, loss: Tensor) -> tuple[float, float]:
+def agree(planted: Planted, loss: Tensor) -> tuple[float, float]:
     """The sum over all ranks, by an all-reduce and by an all-gather."""
     wrong = planted.at("agree")
     own = loss.detach().reshape(1)

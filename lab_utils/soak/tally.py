@@ -9,7 +9,17 @@ from lab_utils.bench.figures import Spread
 from lab_utils.ranks.printing import name_ranks
 from lab_utils.soak.faults import KINDS, Fault
 
-HEAD = ("fault", "times", "named right", "until named", "until usable", "usable", "variables lost", "processes left")
+HEAD = (
+    "fault",
+    "times",
+    "named right",
+    "until named",
+    "until usable",
+    "usable",
+    "variables lost",
+    "not kept",
+    "processes left",
+)
 LATE_S = 15.0  # half of the group's time-out: only a wait that nothing else ended takes so long
 _ALL = "all"
 _NONE = "–"
@@ -24,6 +34,7 @@ class Result:
     unusable   why the next call did not give the right sum, "" when it did
     usable_s   seconds from the fault's moment until that call had returned
     lost       ranks that lived and lost their variables
+    unkept     what a program with a diary lost, said twice or saved half, and temporary files that are left
     left       processes more than before
     """
 
@@ -33,6 +44,7 @@ class Result:
     unusable: str = ""
     usable_s: float | None = None
     lost: list[int] = field(default_factory=list)
+    unkept: list[str] = field(default_factory=list)
     left: int = 0
 
     def troubles(self) -> list[str]:
@@ -42,7 +54,8 @@ class Result:
         named = f"MISNAMED: {self.misnamed}" if self.misnamed else ""
         late = f"LATE: usable only after {_seconds(self.usable_s)}" if (self.usable_s or 0.0) > LATE_S else ""
         usable = f"NOT USABLE: {self.unusable}" if self.unusable else ""
-        return [trouble for trouble in (named, late, usable, lost, left) if trouble]
+        unkept = "NOT KEPT: " + "\n".join(self.unkept) if self.unkept else ""
+        return [trouble for trouble in (named, late, usable, lost, unkept, left) if trouble]
 
     def line(self) -> str:
         """One line for the progress: the first words of what went wrong, or the times."""
@@ -56,6 +69,7 @@ class Tally:
     """All faults until now.
 
     left      processes at the very end
+    files     temporary files at the very end
     restarts  of all ranks in between
     ended_by  the error that ended it early, "" when none did
     """
@@ -64,13 +78,14 @@ class Tally:
     ranks: int
     results: list[Result] = field(default_factory=list)
     left: int = 0
+    files: list[str] = field(default_factory=list)
     restarts: int = 0
     ended_by: str = ""
 
     @property
     def clean(self) -> bool:
         """Whether every fault was named and got over, and nothing is left."""
-        over = self.left or self.restarts or self.ended_by
+        over = self.left or self.files or self.restarts or self.ended_by
         return not over and not any(result.troubles() for result in self.results)
 
     def table(self) -> str:
@@ -85,13 +100,16 @@ class Tally:
         usable = sum(not result.unusable for result in self.results)
         return (
             f"{len(self.results)} faults on {self.ranks} ranks, seed {self.seed}: {named} named right, "
-            f"{usable} followed by a correct all-reduce, {self.left} processes left, {self.restarts} restarts"
+            f"{usable} followed by a correct all-reduce, {self.left} processes left, {len(self.files)} files left, "
+            f"{self.restarts} restarts"
         )
 
     def troubles(self) -> Iterable[str]:
         """Each fault that was not got over, with all that was said, and how to repeat it."""
         if self.ended_by:
             yield f"ended early by {self.ended_by}"
+        if self.files:
+            yield f"temporary files left: {', '.join(self.files)}"
         for result in self.results:
             if found := result.troubles():
                 again = f"python -m lab_utils soak --ranks {self.ranks} --seed {self.seed} --only {result.fault.number}"
@@ -102,10 +120,12 @@ def _cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
     named = sum(not result.misnamed for result in results)
     usable = sum(not result.unusable for result in results)
     lost = sum(len(result.lost) for result in results)
+    unkept = sum(len(result.unkept) for result in results)
     left = sum(abs(result.left) for result in results)
     until_named = _spread([result.named_s for result in results if not result.misnamed])
     until_usable = _spread([result.usable_s for result in results if not result.unusable])
-    return name, str(len(results)), str(named), until_named, until_usable, str(usable), str(lost), str(left)
+    counts = map(str, (usable, lost, unkept, left))
+    return name, str(len(results)), str(named), until_named, until_usable, *counts
 
 
 def _spread(seconds: Sequence[float | None]) -> str:
