@@ -26,6 +26,11 @@ def twice() -> None:
     dist.destroy_process_group()
 
 
+def destroy() -> None:
+    dist.destroy_process_group()
+    sys.exit(3)
+
+
 def fork() -> None:
     """The child ends as multiprocessing ends its own, and so comes to what was left to be done at the end."""
     child = multiprocessing.get_context("fork").Process(target=print, args=("child",))
@@ -65,7 +70,7 @@ def compiled() -> None:
 ENDINGS = {
     "exit": lambda: sys.exit(3),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    **{function.__name__: function for function in (twice, fork, stuck, wait, handle, outlive, compiled)},
+    **{function.__name__: function for function in (twice, destroy, fork, stuck, wait, handle, outlive, compiled)},
 }
 
 if __name__ == "__main__":

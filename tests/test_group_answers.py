@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import group_answers
@@ -18,6 +19,14 @@ def plain(ranks2: Ranks, tmp_path_factory: pytest.TempPathFactory) -> list[dict[
     store = str(tmp_path_factory.mktemp("gloo") / "store")
     told = in_a_gloo_world(ranks2, store, [("group_answers", "answers")])
     return [of_rank["answers"] for of_rank in told]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_groups_afterwards(ranks2: Ranks) -> Iterator[None]:
+    """A message that one rank's backend refuses is counted there, and no other rank has its like."""
+    yield
+    with pytest.raises(RankError):
+        ranks2.run(group_answers.raises_alone)
 
 
 def assert_alike(told: list[dict[str, object]], plain: list[dict[str, object]]) -> None:

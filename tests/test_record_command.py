@@ -113,7 +113,7 @@ def test_the_program_needs_no_lab_among_its_packages(recorder: Recorder) -> None
 
 def test_a_program_that_cannot_be_recorded_still_runs(recorder: Recorder) -> None:
     (recorder.folder / "lab_utils.py").write_text("", encoding="utf-8")
-    program = f"import sys; sys.path.insert(0, {str(recorder.folder)!r}); {started('exit', recorder.folder)}"
+    program = f"import sys; sys.path.insert(0, {str(recorder.folder)!r}); {started('destroy', recorder.folder)}"
     status, _, said = recorder.run(sys.executable, "-c", program)
     assert status == 3
     assert "A process could not be recorded: ModuleNotFoundError: No module named 'lab_utils." in said
