@@ -12,6 +12,13 @@ def result(became: str, why: str = "", kind: str = "plain") -> dict:
 
 
 PASSED, RECORDED = result("passed"), result("passed", kind="recorded")
+TRACEBACKS = """RuntimeError: Process 0 exited with error code 10 and exception:
+Traceback (most recent call last):
+ValueError: 3
+Process 1 exited with error code 10 and exception:
+RuntimeError: gone
+
+To execute this test, run the following from the base repo dir:"""
 SKIPPED = result("skipped", "CUDA is not available.")
 
 
@@ -20,7 +27,7 @@ def test_what_is_equal_is_counted() -> None:
     recorded = {"test_a": RECORDED, "test_b": RECORDED, "test_c": SKIPPED}
     assert list(complaints(plain, recorded)) == []
     line = in_one_line(plain, recorded, 10.0, 12.0)
-    assert "4 ranks: 2 tests pass plain and recorded, 1 are skipped in both; 10 s plain, 12 s recorded (1.20" in line
+    assert "4 ranks: 2 tests pass plain and recorded, 1 skipped in both; 10 s plain, 12 s recorded (1.20" in line
 
 
 @pytest.mark.parametrize(
@@ -28,8 +35,8 @@ def test_what_is_equal_is_counted() -> None:
     [
         (
             PASSED,
-            result("failed", "Traceback ...\nValueError: no"),
-            "test_a passed plain and failed recorded: ValueError: no",
+            result("failed", TRACEBACKS),
+            "test_a passed plain and failed recorded: ValueError: 3 / RuntimeError: gone",
         ),
         (PASSED, SKIPPED, "test_a passed plain and skipped recorded: CUDA is not available."),
         (PASSED, None, "test_a passed plain and missing recorded: no reason given"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,9 @@ def complaints(plain: Results, recorded: Results) -> Iterator[str]:
         nothing = {"became": "missing", "why": "", "groups": []}
         alone, watched = plain.get(name, nothing), recorded.get(name, nothing)
         if alone["became"] == "failed":  # torch's own affair, whatever it does recorded
-            yield f"{name} failed plain, so it says nothing: {_last_line(alone)}"
+            yield f"{name} failed plain, so it says nothing: {_reason(alone)}"
         elif (alone["became"], alone["why"]) != (watched["became"], watched["why"]):
-            yield f"{name} {alone['became']} plain and {watched['became']} recorded: {_last_line(watched)}"
+            yield f"{name} {alone['became']} plain and {watched['became']} recorded: {_reason(watched)}"
         elif alone["became"] == "passed" and (alone["groups"], watched["groups"]) != (_all("plain"), _all("recorded")):
             yield f"{name} had groups {alone['groups']} plain and {watched['groups']} recorded, by rank"
 
@@ -41,15 +42,17 @@ def _all(kind: str) -> list[list[str]]:
     return [[kind]] * RANKS
 
 
-def _last_line(result: dict) -> str:
-    return (result["why"].strip() or "no reason given").rpartition("\n")[2]
+def _reason(result: dict) -> str:
+    """Why it was skipped; or each error that its ranks raised, once: some only say that another rank is gone."""
+    errors = dict.fromkeys(re.findall(r"^[\w.]*(?:Error|Exception)\b(?!: Process \d).*", result["why"], re.MULTILINE))
+    return " / ".join(errors) or result["why"].strip().rpartition("\n")[2] or "no reason given"
 
 
 def in_one_line(plain: Results, recorded: Results, plain_s: float, recorded_s: float) -> str:
     passed, skipped = (_number(became, plain, recorded) for became in ("passed", "skipped"))
     return (
         f"DistributedTest of torch {version('torch')} on gloo, {RANKS} ranks: {passed} tests pass plain and recorded, "
-        f"{skipped} are skipped in both; {plain_s:.0f} s plain, {recorded_s:.0f} s recorded "
+        f"{skipped} skipped in both; {plain_s:.0f} s plain, {recorded_s:.0f} s recorded "
         f"({recorded_s / plain_s:.2f} times)."
     )
 
