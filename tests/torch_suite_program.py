@@ -1,7 +1,7 @@
 """Run torch's own DistributedTest on gloo, and write what became of each test.
 
 torch ships these tests without the file that starts them. Here their ranks are forked from a process that has loaded
-torch, where that is safe: to load it in three processes for each of the tests would take most of the time.
+torch, where that is safe: to load it again in each rank of each test would take most of the time.
 
     python torch_suite_program.py RESULTS.json RANKS [NAME ...]
 """
