@@ -54,7 +54,7 @@ LAB_STAMP  := $(VENV)/.lab-$(HERE)
 TEST_STAMP := $(VENV)/.test-$(HERE)
 
 .NOTPARALLEL:
-.PHONY: help lab test quick lint unit notebooks browser bench doctor lock test-latest clean torch-args releases
+.PHONY: help lab test quick lint unit notebooks browser bench doctor lock test-latest torch-suite clean releases torch-args
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,7 +96,10 @@ lock: .venv-lock/.uv-$(UV)  ## requirements.lock anew from pyproject.toml (ARGS=
 
 test-latest:  ## make test with the newest releases that pyproject.toml allows, in .venv-latest (ONLY=unit: one part)
 	@rm -f $(LATEST)/.lab-* $(LATEST)/.test-*
-	@$(MAKE) --no-print-directory VENV=$(LATEST) LOCK= releases $(or $(ONLY),test)
+	@$(MAKE) --no-print-directory VENV=$(LATEST) LOCK= releases $(or $(ONLY),test torch-suite)
+
+torch-suite: $(TEST_STAMP)  ## torch's own tests of its collectives and DDP, recorded and not: none may differ
+	@$(PY) tests/torch_suite.py
 
 releases: $(TEST_STAMP)
 	@$(PY) -c 'from lab_utils import releases; print(releases.in_one_line())'
