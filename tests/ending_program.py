@@ -47,9 +47,10 @@ def stuck() -> None:
 
 
 def wait() -> None:
-    """Waits in Python, where an interrupt raises."""
+    """Waits in Python, where an interrupt raises; again and again, since one wait may begin just after the signal."""
     print("waiting", flush=True)
-    threading.Event().wait()
+    while not threading.Event().wait(0.1):
+        continue
 
 
 def handle() -> None:
