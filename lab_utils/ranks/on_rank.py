@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import multiprocessing
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from lab_utils.comm.groups import Groups
-from lab_utils.ranks import cells, ending, launched, streams
+from lab_utils.ranks import cells, ending, streams, torchrun
 from lab_utils.ranks.errors import Failure
 from lab_utils.ranks.interrupts import CalledOff, Postponed, heed_interrupts_after_backward
 from lab_utils.ranks.naming import Cell, keep
@@ -66,10 +67,10 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     from lab_utils.ranks.failing import refuse_to_ask, refuse_to_debug
     from lab_utils.ranks.guard import socket_file, stand_guard
 
-    launched.set_variables(rank, ranks, port)
-    launched.seed_anew()
-    launched.adopt_the_group()
-    launched.draw_bars_as_text()
+    torchrun.set_variables(rank, ranks, port)
+    _seed_anew()
+    torchrun.adopt_the_group()
+    streams.draw_bars_as_text()
     multiprocessing.current_process()._config["tempdir"] = folder  # its own would stay where a child is killed
     ending.end_when_asked()
     streams.speak_into(folder)
@@ -85,6 +86,16 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     listen(_publish)
     stand_guard(socket_file(folder, rank, os.getpid()))
     return os.getpid()
+
+
+def _seed_anew() -> None:
+    """Random numbers of this process's own: a fork copies every global generator, and ranks would draw the same."""
+    import torch
+
+    random.seed()
+    torch.seed()
+    if "numpy" in sys.modules:  # else it seeds itself at its import
+        sys.modules["numpy"].random.seed()
 
 
 def leave() -> Groups:
@@ -182,7 +193,7 @@ def _attempt(
         if _called_off.last >= number:  # before this rank came to it, and heeded signals
             raise KeyboardInterrupt
         recorder.begin_call()
-        launched.begin_call()
+        torchrun.begin_call()
         with _recorded(outcome, count) if record else contextlib.nullcontext():
             result = _returned(call)
         outcome.result = pack_result(result)

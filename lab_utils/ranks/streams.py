@@ -15,6 +15,8 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from functools import wraps
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 STDOUT, STDERR, DISPLAYED = "stdout", "stderr", "displayed"
@@ -221,3 +223,20 @@ def _displayhook(shell: Any, publisher: Any) -> Any:
             publisher.publish(data, metadata)
 
     return Printed(shell=shell, parent=shell, cache_size=0)
+
+
+def draw_bars_as_text() -> None:
+    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show.
+
+    So do its `tqdm.notebook`s, for those who ask for these by name.
+    """
+    if find_spec("tqdm") is None:
+        return
+    hidden = sys.modules.pop("ipykernel.zmqshell", None)
+    try:
+        auto = import_module("tqdm.auto")
+    finally:
+        if hidden is not None:
+            sys.modules["ipykernel.zmqshell"] = hidden
+    sys.modules["tqdm.notebook"] = sys.modules["tqdm"].notebook = auto
+    auto.tqdm_notebook, auto.tnrange = auto.tqdm, auto.trange

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from datetime import timedelta
 from functools import wraps
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
+
+from lab_utils.host import LOOPBACK
 
 _adopted = False  # whether this call has asked for the group
 
@@ -19,36 +18,9 @@ def set_variables(rank: int, ranks: int, port: int) -> None:
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks),
         "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "ROLE_RANK": str(rank), "ROLE_WORLD_SIZE": str(ranks),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ROLE_NAME": "default",
+        "MASTER_ADDR": LOOPBACK, "MASTER_PORT": str(port), "ROLE_NAME": "default",
         "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_MAX_RESTARTS": "0",
     }  # fmt: skip
-
-
-def seed_anew() -> None:
-    """Random numbers of this process's own: a fork copies every global generator, and ranks would draw the same."""
-    import torch
-
-    random.seed()
-    torch.seed()
-    if "numpy" in sys.modules:  # else it seeds itself at its import
-        sys.modules["numpy"].random.seed()
-
-
-def draw_bars_as_text() -> None:
-    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show.
-
-    So do its `tqdm.notebook`s, for those who ask for these by name.
-    """
-    if find_spec("tqdm") is None:
-        return
-    hidden = sys.modules.pop("ipykernel.zmqshell", None)
-    try:
-        auto = import_module("tqdm.auto")
-    finally:
-        if hidden is not None:
-            sys.modules["ipykernel.zmqshell"] = hidden
-    sys.modules["tqdm.notebook"] = sys.modules["tqdm"].notebook = auto
-    auto.tqdm_notebook, auto.tnrange = auto.tqdm, auto.trange
 
 
 def adopt_the_group() -> None:
