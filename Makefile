@@ -65,7 +65,7 @@ lab: $(LAB_STAMP)  ## JupyterLab on labs/00_ranks.ipynb (ARGS="--no-browser --po
 test: lint unit notebooks browser  ## everything: ruff, unit tests, notebooks, real browser
 
 quick: lint  ## two minutes, for after each change: ruff, tests that start no process, one start of ranks, one notebook
-	$(PY) -m pytest -q --quick -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=900 tests labs/00_ranks.ipynb $(ARGS)
+	$(PY) -m pytest -q --quick -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300 tests labs/00_ranks.ipynb $(ARGS)
 
 lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff check --no-cache .
@@ -78,7 +78,7 @@ unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
 # They round as an older processor does: what is stored must not depend on the processor that it was made on.
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
 	ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 NUMBA_CPU_NAME=generic \
-	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=900 -n 2 --dist loadfile labs
+	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile labs
 
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 	@tests/install_browser.sh $(PY)
