@@ -16,7 +16,7 @@ from conftest import GROUP_TIMEOUT_S
 from failing_programs import raised
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, RankError, Ranks, session
+from lab_utils.ranks import RankDied, RankError, Ranks, call, session
 from lab_utils.ranks.call import Call
 
 SIZE = 4
@@ -95,6 +95,22 @@ def test_a_rank_that_takes_no_notice_is_ended_by_a_third_interrupt(
     raised(RankDied, ranks.run, programs.agree)
     after = pids(ranks)
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True, True]
+
+
+def test_a_rank_that_takes_no_notice_of_a_listeners_error_is_ended(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody presses twice here, and the next call must not wait for it."""
+
+    def listener(rank: int, values: dict) -> None:
+        raise LookupError("no such curve")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(call, "GIVE_UP_S", 0.5)
+        with pytest.raises(LookupError, match="no such curve"):
+            ranks.run(programs.take_no_notice, 1, on_report=listener)
+    raised(RankDied, ranks.run, programs.agree)
+    assert ranks.run(programs.agree) == [6.0] * SIZE
 
 
 # ------------------------------------------------------------------ what ranks hold

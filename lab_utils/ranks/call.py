@@ -87,6 +87,11 @@ class Call:
         if interrupt is not None:
             raise interrupt
 
+    @property
+    def _pressed(self) -> bool:
+        """Whether a person interrupted: they may press again. Nobody does after what `on_report` raised."""
+        return any(isinstance(interrupt, KeyboardInterrupt) for interrupt in self._interrupts)
+
     def _handled(self) -> bool:
         """Whether the program took the interrupt as an order to finish, and did."""
         answers = self.answers.values()
@@ -175,8 +180,8 @@ class Call:
         now_s = time.monotonic()
         if now_s >= self._signal_s:
             self._interrupt()
-        self.watch.cut(self._in_vain() if self._interrupts else self.waiting)
-        if now_s - self._ending_s > GIVE_UP_S and not self._interrupts:
+        self.watch.cut(self._in_vain() if self._pressed else self.waiting)
+        if now_s - self._ending_s > GIVE_UP_S and not self._pressed:
             self._give_up()
 
     def _in_vain(self) -> set[int]:
@@ -196,7 +201,7 @@ class Call:
         if self._ending_s is None:
             self._ending_s, self._signal_s = now_s, float("inf")
             self.standings = self.watch.standings()
-            if not self._interrupts:
+            if not self._pressed:
                 self.watch.cut(self.waiting)
         if not self._interrupted:  # else the next is due after its own grace: another rank's end does not hurry it
             self._signal_s = min(self._signal_s, now_s + grace_s)
@@ -205,7 +210,7 @@ class Call:
 
     def _interrupt(self) -> None:
         self._interrupted = True
-        self._signal_s = time.monotonic() + (INTERRUPT_AGAIN_S if self._interrupts else END_AGAIN_S)
+        self._signal_s = time.monotonic() + (INTERRUPT_AGAIN_S if self._pressed else END_AGAIN_S)
         self.called_off.up_to(self.number)
         self._signal(signal.SIGCONT, signal.SIGINT)
 

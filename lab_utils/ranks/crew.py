@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -62,6 +63,7 @@ class Crew:
         self._ended: dict[int, int] = {}  # exit codes by process id
         self._filling = True  # a process that ends may be one that is to be a rank
         self._death: Future[int] = Future()  # exit code of the next rank that ends
+        self._noting = threading.Lock()  # else a replacement begun meanwhile would take an old rank's end for its own
         self._kills = MemoryKills()
         try:
             self._begin(fork)
@@ -178,8 +180,10 @@ class Crew:
     # ------------------------------------------------------------------ deaths
     def replace_dead(self) -> None:
         """New processes for the ranks that died. StartError when there is nothing left to start them from."""
-        self._death = Future()
-        self._fill(sorted(self.dead))
+        with self._noting:
+            self._death = Future()
+            places = sorted(self.dead)
+        self._fill(places)
 
     @property
     def alive(self) -> bool:
@@ -189,15 +193,15 @@ class Crew:
 
     def _note_end(self, pid: int, exit_code: int) -> None:
         """From another thread: a rank's process ended."""
-        self._ended[pid] = exit_code
-        for rank, member in self.members.items():
-            if member.pid == pid:
-                self.dead[rank] = exit_code
-                if self.on_death is not None:
-                    self.on_death(rank)
-        ours = self._filling or pid in [member.pid for member in self.members.values()]
-        if ours and not self._death.done():  # not one of a replacement that was given up
-            self._death.set_result(exit_code)
+        with self._noting:
+            self._ended[pid] = exit_code
+            ranks = [rank for rank, member in self.members.items() if member.pid == pid]
+            self.dead.update(dict.fromkeys(ranks, exit_code))
+            if (self._filling or ranks) and not self._death.done():  # not one of a replacement that was given up
+                self._death.set_result(exit_code)
+        for rank in ranks:
+            if self.on_death is not None:
+                self.on_death(rank)
 
     def _note_parent_end(self) -> None:
         """From another thread: the process that forks the ranks ended, and they with it."""
