@@ -22,6 +22,7 @@ START = "from lab_utils import start_ranks\nranks = start_ranks(2)"
 
 SHELL = "!echo hi\nimport subprocess, os, sys\nnone = subprocess.run(['echo', 'there'])\nnone = os.system('echo you')"
 AWAIT = "import asyncio\nasync def seven():\n    await asyncio.sleep(0)\n    return 7\nawait seven()"
+TASK, AWAIT_IT = "async def eight():\n    return 8\ntask = asyncio.create_task(eight())", "await task"
 PRETTY = "{'a': 1}, float, 'text'"
 SILENT = "1\n2;"
 NOTEBOOK_BAR = "from tqdm.notebook import trange\nfor _ in trange(2, bar_format='{n} of {total}'): pass"
@@ -30,6 +31,8 @@ OVERWRITTEN = "from tqdm.auto import tqdm\nfor _ in tqdm(range(3), bar_format='{
 BOTH = {
     ANNOTATIONS: "{'x': <class 'int'>, 'return': <class 'float'>} <class 'float'>",
     AWAIT: "7",
+    TASK: "",
+    AWAIT_IT: "8",
     PRETTY: "({'a': 1}, float, 'text')",
     SILENT: "",
     "%time x = 6 * 7\nx": None,  # times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import sys
@@ -10,6 +11,9 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from lab_utils.ranks.naming import Cell
+
+_OF_A_RUNNING_LOOP = {"create_task", "ensure_future", "get_running_loop"}
+_OF_ONES_OWN = {"asyncio.run", "Runner", "run_until_complete", "run_forever"}
 
 
 def run_cell(cell: Cell) -> None:
@@ -74,14 +78,33 @@ def _awaited_to_the_end(shell) -> Iterator[None]:
                     loop.run_until_complete(task)
             raise
 
+    def should_run_async(raw_cell: str, *, transformed_cell: str | None = None, **more: Any) -> bool:
+        asked = type(shell).should_run_async(shell, raw_cell, transformed_cell=transformed_cell, **more)
+        return asked or _starts_tasks(transformed_cell or raw_cell)
+
     if shell.loop_runner is not _asyncio_runner:  # by `%autoawait`
         yield
         return
-    shell.loop_runner = run
+    shell.loop_runner, shell.should_run_async = run, should_run_async
     try:
         yield
     finally:
         shell.loop_runner = _asyncio_runner
+        del shell.should_run_async
+
+
+def _starts_tasks(source: str) -> bool:
+    """Whether it uses a running loop without an `await`, as in a kernel, and none of its own, which excludes another.
+
+    Its tasks go on whenever a cell awaits.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # IPython says so
+        return False
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)}
+    names = used | {each.rpartition(".")[2] for each in used}
+    return bool(names & _OF_A_RUNNING_LOOP) and not names & _OF_ONES_OWN
 
 
 @contextlib.contextmanager
