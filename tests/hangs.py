@@ -1,4 +1,4 @@
-"""A test that hangs says where it, and each process under it, stands; those are ended, so that it fails by itself."""
+"""A test that hangs says where it, and each process under it, stands; its own are ended, so that it fails by itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +18,13 @@ import pytest
 # and `faulthandler_timeout` ends whatever is left of the test process.
 LIMIT_S = 300.0
 _DUMP_S = 20.0
+_CLOCKS_S = 2.0  # the system tells a process's start on a clock that differs by up to a second
 _PY_SPY = Path(sys.executable).parent / "py-spy"
 
 
 @contextlib.contextmanager
 def ended_if_it_hangs(item: pytest.Item, limit_s: float = LIMIT_S) -> Iterator[None]:
-    timer = threading.Timer(limit_s, _end, [item, limit_s])
+    timer = threading.Timer(limit_s, _end, [item, limit_s, time.time()])
     timer.daemon = True
     timer.start()
     try:
@@ -31,13 +33,14 @@ def ended_if_it_hangs(item: pytest.Item, limit_s: float = LIMIT_S) -> Iterator[N
         timer.cancel()
 
 
-def _end(item: pytest.Item, limit_s: float) -> None:
+def _end(item: pytest.Item, limit_s: float, began_s: float) -> None:
     below = psutil.Process().children(recursive=True)
+    own = [process for process in below if process.create_time() >= began_s - _CLOCKS_S]  # not shared ranks
     here = traceback.format_stack(sys._current_frames()[threading.main_thread().ident])
     said = [f"\n{item.nodeid} has not ended after {limit_s:g} s.", *here, *map(standing, below)]
     with item.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(*said, sep="\n", file=sys.stderr, flush=True)
-    for process in below:
+    for process in own:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 

@@ -6,15 +6,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from server_ends import end
 
 from lab_utils.doctor import chromium_path
 
@@ -45,11 +46,15 @@ def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
         cwd=folder, env=os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
         stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
-    try:
-        yield _address(server)
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.communicate()
+    with server.stderr:
+        address, said = _address(server), []
+        reader = threading.Thread(target=said.extend, args=[server.stderr], daemon=True)  # else its pipe fills up
+        reader.start()
+        try:
+            yield address
+        finally:
+            end(server, address)
+        reader.join()
 
 
 def write_theme(folder: Path, dark: bool) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client import BlockingKernelClient
+from server_ends import end
 
 ROOT = Path(__file__).parents[1]
 START_S = 600
@@ -86,15 +87,14 @@ def serve(home: Path, environ: Mapping[str, str] = {}) -> Iterator[Server]:
     """Start a server and wait until it listens; end it when it is still there."""
     process = start(["--no-browser"], home, environ)
     with process.stderr:
+        server = Server(process, _page(process), home, [])
+        reader = threading.Thread(target=server.said.extend, args=[process.stderr], daemon=True)
+        reader.start()
         try:
-            server = Server(process, _page(process), home, [])
-            reader = threading.Thread(target=server.said.extend, args=[process.stderr], daemon=True)
-            reader.start()
             _await_port(server.port)
             yield server
         finally:
-            process.terminate()
-            process.wait(timeout=STOP_S)
+            end(process, server.page)
         reader.join(timeout=STOP_S)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 from jupyter_client import BlockingKernelClient, KernelManager
-from lab_server import ROOT, START_S, STOP_S, Server, execute, serve
+from lab_server import ROOT, START_S, Server, execute, serve
 from rank_processes import assert_gone, below, folders, with_temp
+from server_ends import end
 
 START = "from lab_utils import start_ranks; ranks = start_ranks(1); ranks.run(lambda: 1)"
 FOREVER = "import time; ranks.run(time.sleep, 3600)"
@@ -81,8 +82,7 @@ def test_a_notebook_that_is_restarted_closed_and_open_when_the_server_stops(own_
     _assert_left(own_temp, idle)
     with server.kernel() as (_, client):
         _start_ranks(client, own_temp)
-    server.process.terminate()
-    server.process.wait(timeout=STOP_S)
+    end(server.process, server.page)
     _assert_left(own_temp, set())
     assert [line for line in server.said if "without encryption" in line] == []
 
@@ -91,6 +91,5 @@ def test_a_notebook_that_is_restarted_closed_and_open_when_the_server_stops(own_
 def test_a_server_that_ends_at_once(own_temp: Path, server: Server, sent: signal.Signals) -> None:
     with server.kernel() as (_, client):
         _start_ranks(client, own_temp)
-    server.process.send_signal(sent)
-    server.process.wait(timeout=STOP_S)
+    end(server.process, server.page, sent)
     _assert_left(own_temp, set())

@@ -1,0 +1,25 @@
+"""The end of a JupyterLab server by a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+
+
+def end(process: subprocess.Popen[str], page: str, number: int = signal.SIGTERM) -> int:
+    """Send the signal and wait; returns the exit status. `page` is an address of the server's.
+
+    Python heeds a signal that comes just before it waits for events when the next one comes, and an idle server has
+    none: so it is called.
+    """
+    process.send_signal(number)
+    port = int(re.search(r":(\d+)/", page)[1])
+    while True:
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):  # it listens no more
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
