@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import ipyparallel as ipp
 import psutil
 import pytest
 from rank_processes import assert_gone, below, folders, started_by
@@ -16,6 +20,7 @@ from lab_utils.ranks import StartError, cluster
 from lab_utils.ranks.crew import Crew
 
 pytestmark = pytest.mark.usefixtures("own_temp")
+PORTS = ["registration", "control", "mux", "task", "iopub", "hb_ping", "hb_pong", "broadcast"]  # as it takes them
 
 
 # ------------------------------------------------------------------ in this process
@@ -87,6 +92,31 @@ def test_a_controller_that_ends_as_it_starts(own_temp: Path, ends: int, monkeypa
         with pytest.raises(StartError, match="^ipyparallel's controller ended 3 times as it started; it said: "):
             start_ranks(1)
     assert len(started) == min(ends + 1, 3)
+    assert folders(own_temp) == []
+
+
+@pytest.mark.parametrize("port", ["mux", "hb_ping"])
+def test_a_scheduler_whose_port_was_taken(own_temp: Path, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """The controller lives on without it, and no rank would ever answer, or be registered: it is another's turn."""
+    started = []
+    make = ipp.Cluster
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, ExitStack() as free:
+        sockets = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+        ports = [each.getsockname()[1] for each in sockets]
+        ports[PORTS.index(port)] = taken.getsockname()[1]
+        free.close()
+
+        def with_these_ports(**given: Any) -> ipp.Cluster:
+            own = [] if started else [f"--IPController.engine_ports={ports}"]
+            started.append(make(**given | {"controller_args": [*given["controller_args"], *own]}))
+            return started[-1]
+
+        monkeypatch.setattr(ipp, "Cluster", with_these_ports)
+        monkeypatch.setattr(cluster, "_LISTEN_S", 2.0)
+        with start_ranks(1) as ranks:
+            assert ranks.run(lambda: 1) == [1]
+    assert len(started) == 2
     assert folders(own_temp) == []
 
 

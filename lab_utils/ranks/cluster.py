@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import logging
 import os
@@ -12,8 +13,9 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import ipyparallel as ipp
 import psutil
@@ -27,6 +29,7 @@ from lab_utils.ranks.reaper import still_running
 
 START_TIMEOUT_S = 120.0
 _ATTEMPTS, _ASK_AGAIN_S = 3, 5.0
+_LISTEN_S, _LOOK_S = 15.0, 0.02  # no event tells that another process listens
 # The hub registers an engine after its first heartbeat, every 3 s by default. It need not find out by missing beats
 # that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank.
 _HEARTBEAT_MS = 100
@@ -36,13 +39,18 @@ _HEARTBEATS_MISSED = 36_000
 def start_controller(folder: Path, reaper: Reaper) -> tuple[ipp.Cluster, ipp.Client]:
     """Start a controller and connect to it. StartError when it ends, or does not answer in time.
 
-    It chooses its ports before it listens on them: another program may take one in between, and it ends.
+    It chooses its ports before it listens on them: another program may take one in between. The controller then ends,
+    or one of its schedulers does, without a word.
     """
     for attempt in range(_ATTEMPTS):
         cluster = _controller(folder, folder / f"profile-{attempt}", reaper)
-        if (client := _connected(cluster)) is not None:
-            client.cluster = None  # the processes are ours to end, in one way
+        if (client := _connected(cluster)) is None:
+            continue
+        client.cluster = None  # the processes are ours to end, in one way
+        if _listens(cluster):
             return cluster, client
+        client.close(linger=0)
+        _kill(cluster.controller.process.pid)
     said = " | ".join(map(_tail, Path(cluster.profile_dir, "log").glob("ipcontroller*.log"))) or "nothing"
     raise StartError(f"ipyparallel's controller ended {_ATTEMPTS} times as it started; it said: {said}")
 
@@ -58,6 +66,48 @@ def _connected(cluster: ipp.Cluster) -> ipp.Client | None:
             if not still_running([process], 0):
                 return None
     raise StartError(f"ipyparallel's controller gave no answer within {START_TIMEOUT_S:g} s")
+
+
+def _listens(cluster: ipp.Cluster) -> bool:
+    """Whether the controller has every port that it has told of, once it has had the time to take them.
+
+    Where the system hides what a process has open, as without /proc, that is not known, and taken for granted.
+    """
+    files = cluster.controller.connection_files.values()
+    told = [port for file in files for port in _ports(json.loads(Path(file).read_text(encoding="utf-8")))]
+    give_up_s = time.monotonic() + _LISTEN_S
+    while time.monotonic() < give_up_s:
+        try:
+            if _listening(cluster.controller.process.pid).issuperset(told):
+                return True
+        except (psutil.AccessDenied, OSError):
+            return True
+        time.sleep(_LOOK_S)
+    return False
+
+
+def _ports(connection: dict[str, Any]) -> Iterator[int]:
+    for value in connection.values():
+        yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int))
+
+
+def _listening(pid: int) -> set[int]:
+    """The TCP ports at which this process and those below it listen."""
+    found = set()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        controller = psutil.Process(pid)
+        for process in [*controller.children(recursive=True), controller]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, which its port tells
+                connections = process.net_connections("tcp")
+                found |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        controller = psutil.Process(pid)
+        for process in [*controller.children(recursive=True), controller]:
+            process.kill()
 
 
 def _controller(folder: Path, profile: Path, reaper: Reaper) -> ipp.Cluster:
