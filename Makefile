@@ -72,8 +72,8 @@ lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff format --no-cache --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
-	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="tests/test_browser*" --ignore=tests/test_soak.py tests $(ARGS)
-	$(if $(ARGS),,$(PY) -m pytest -q tests/test_soak.py)  # random faults have the machine to themselves
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="*/test_browser*" --ignore=tests/soak/test_soak.py tests $(ARGS)
+	$(if $(ARGS),,$(PY) -m pytest -q tests/soak/test_soak.py)  # random faults have the machine to themselves
 
 # They round as an older processor does: what is stored must not depend on the processor that it was made on.
 notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored outputs
@@ -81,8 +81,8 @@ notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored out
 	$(PY) -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout=300 -n 2 --dist loadfile labs
 
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
-	@tests/install_browser.sh $(PY)
-	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/test_browser*.py
+	@tests/browser/install_browser.sh $(PY)
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/browser/test_browser*.py tests/widgets/*/test_browser*.py
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)
@@ -99,10 +99,10 @@ test-latest:  ## make test with the newest releases that pyproject.toml allows, 
 	@$(MAKE) --no-print-directory VENV=$(LATEST) LOCK= releases $(or $(ONLY),test torch-suite)
 
 torch-suite: $(TEST_STAMP)  ## torch's own tests of its collectives and DDP, recorded and not: none may differ
-	@$(PY) tests/torch_suite.py
+	@$(PY) tests/torch_suite/torch_suite.py
 
 releases: $(TEST_STAMP)
-	@$(PY) -c 'from lab_utils import releases; print(releases.in_one_line())'
+	@$(PY) -c 'from lab_utils.host import releases; print(releases.in_one_line())'
 
 clean:  ## removes .venv, the other environments and every cache
 	rm -rf $(VENV) $(LATEST) .venv-lock build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -134,7 +134,7 @@ $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 	@$(PIP) $(RELEASES) --no-warn-conflicts $(BACKEND)
 	@$(PIP) $(RELEASES) --no-build-isolation -e .
 	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
-	@$(PY) -c 'import lab_utils.timeline.kernel, lab_utils.schedule.search_moves'  # compiled now: no slider waits for it
+	@$(PY) -c 'import lab_utils.timeline.simulator.compiled, lab_utils.schedule.search.moves'  # compiled now: no slider waits for it
 	@touch $@
 
 $(TEST_STAMP): $(LAB_STAMP)

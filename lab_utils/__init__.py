@@ -11,7 +11,9 @@ if find_spec("numpy"):  # a Python that lacks all packages still has `python -m 
     from lab_utils.timeline.timeline import LIVE, register_renderer
 
     # In a notebook it is a picture to touch; loaded when the first one is shown.
-    register_renderer(LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view").live(timeline))
+    register_renderer(
+        LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view.widget").live(timeline)
+    )
 
 if "IPython" in sys.modules and (_ip := sys.modules["IPython"].get_ipython()) is not None:
     # A cell that comes before start_ranks is then told so. All that a magic needs is loaded when one is run.

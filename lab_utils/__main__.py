@@ -12,10 +12,10 @@ PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": "->", "×": "x
 # command: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
     "lab": (
-        "lab_utils.launch",
+        "lab_utils.host.launch",
         "open JupyterLab on the first chapter; further arguments go on to JupyterLab",
     ),
-    "doctor": ("lab_utils.doctor", "say what is present, what is missing, and the mend"),
+    "doctor": ("lab_utils.host.doctor", "say what is present, what is missing, and the mend"),
     "bench": ("lab_utils.bench", "measure the lab beside plain torch and stock ipyparallel"),
     "record": ("lab_utils.record", "record any torch.distributed program, and write its trace"),
     "soak": ("lab_utils.soak", "make random faults on ranks, and see whether each is named and got over"),

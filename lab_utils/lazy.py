@@ -9,13 +9,17 @@ from typing import Any
 
 
 def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` for a package whose names live in its submodules: {name: submodule} (PEP 562)."""
+    """`__getattr__` and `__dir__` for a package whose names live in its submodules: {name: submodule} (PEP 562).
+
+    A home that begins with "lab_utils." is a module elsewhere.
+    """
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - the names that Python calls
         if name not in home:
             error = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(error, name=name, obj=sys.modules[package])  # Python then says what may be meant
-        return getattr(import_module(f"{package}.{home[name]}"), name)
+        module = home[name] if home[name].startswith("lab_utils.") else f"{package}.{home[name]}"
+        return getattr(import_module(module), name)
 
     def __dir__() -> list[str]:  # noqa: N807
         return sorted([*vars(sys.modules[package]), *home])

@@ -37,7 +37,7 @@ def _end(item: pytest.Item, limit_s: float, began_s: float) -> None:
     below = psutil.Process().children(recursive=True)
     own = [process for process in below if process.create_time() >= began_s - _CLOCKS_S]  # not shared ranks
     here = traceback.format_stack(sys._current_frames()[threading.main_thread().ident])
-    said = [f"\n{item.nodeid} has not ended after {limit_s:g} s.", *here, *map(standing, below)]
+    said = [f"\n{item.nodeid} has not ended after {limit_s:g} s.", *here, *map(rank_state, below)]
     with item.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(*said, sep="\n", file=sys.stderr, flush=True)
     for process in own:
@@ -45,7 +45,7 @@ def _end(item: pytest.Item, limit_s: float, began_s: float) -> None:
             process.kill()
 
 
-def standing(process: psutil.Process) -> str:
+def rank_state(process: psutil.Process) -> str:
     """What it runs, and the stack of each of its threads; of a process that is not Python, why there are none."""
     try:
         line = f"---- {process.pid}, child of {process.ppid()}, {process.status()}: {' '.join(process.cmdline())[:300]}"

@@ -11,14 +11,17 @@ from typing import Any
 # Rooms from top to bottom: a file imports from its own room and from those below it (DESIGN.md, "Rooms").
 # "lab_utils" is the package's own face, for people: rooms name each other instead.
 ROOMS = (
-    "__main__ soak bench record doctor launch lab_utils exercises widgets ranks strategies comm parity comparison "
-    "render planner schedule timeline corpus gpt memory host releases lazy"
+    "__main__ soak bench record lab_utils exercises widgets ranks strategies comm render planner schedule timeline "
+    "corpus gpt host text lazy"
 ).split()
 LIVE = "application/vnd.jupyter.widget-view+json"
 PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}
+# In a widget's folder only what runs on the ranks needs torch: the notebook's kernel imports the rest.
+ON_RANKS = "probe"
 HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}
 
-MOST_FILE_LINES = 250
+MOST_FILE_LINES = 400
+MOST_FOLDER_FILES = 12  # besides __init__.py
 MOST_FUNCTION_LINES = 60
 MOST_CELL_LINES = 12
 MOST_MEDIAN_LINES = 4
@@ -169,6 +172,8 @@ def import_complaints(text: str, module: str, is_package: bool) -> Iterator[str]
         return
     for line, name in imported(ast.parse(text), parts if is_package else parts[:-1]):
         yield from (f"line {line}: {complaint}" for complaint in _one_import(own, name))
+        if own == "widgets" and name.partition(".")[0] == "torch" and not parts[-1].startswith(ON_RANKS):
+            yield f"line {line}: only a widget's {ON_RANKS}*.py imports torch"
 
 
 def _one_import(own: str, name: str) -> Iterable[str]:
@@ -183,3 +188,36 @@ def _one_import(own: str, name: str) -> Iterable[str]:
         yield f"{own} imports {room}, which stands above it"
     if own in PURE_ROOMS and room == "gpt":
         yield f"{own} is pure and imports gpt, which needs torch"
+
+
+def circles(texts: dict[str, str], packages: set[str]) -> list[list[str]]:
+    """Modules that import each other in a circle, each circle in order; late and type-checking imports count.
+
+    texts     {dotted name: text} of every module
+    packages  those that are an __init__.py
+    """
+    graph = {name: _imports_of(name, text, name in packages, texts) for name, text in texts.items()}
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def walk(name: str, path: list[str]) -> None:
+        if name in path:
+            found.append(path[path.index(name) :])
+        elif name not in done:
+            for other in sorted(graph[name]):
+                walk(other, [*path, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        walk(name, [])
+    return found
+
+
+def _imports_of(name: str, text: str, is_package: bool, known: Iterable[str]) -> set[str]:
+    """The modules among `known` that it imports: of `from a.b import c` it is a.b.c where there is one, else a.b."""
+    parts = tuple(name.split("."))
+    found = set()
+    for _, dotted in imported(ast.parse(text), parts if is_package else parts[:-1]):
+        module = dotted if dotted in known else dotted.rpartition(".")[0]
+        found |= {module} & set(known)
+    return found - {name}

@@ -24,7 +24,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PYTHONS = ("3.11.0", "3.11.14", "3.12.0", "3.13.0", "3.14.0")
-SCRIPTS = ["binder/postBuild", "binder/start", ".ci/run", "tests/install_browser.sh"]
+SCRIPTS = ["binder/postBuild", "binder/start", ".ci/run", "tests/browser/install_browser.sh"]
 ON_LINUX = sys.platform == "linux"
 CPU_BUILD = "2.13.0+cpu" if ON_LINUX else "2.13.0"
 

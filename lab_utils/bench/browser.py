@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from lab_utils import launch
-from lab_utils.doctor import chromium_path
+from lab_utils.host import launch
+from lab_utils.host.doctor import chromium_path
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab_utils.bench.figures import FIGURES, Figure, Result
 from lab_utils.bench.table import as_json, machine, spread, table
-from lab_utils.timeline.units import three_digits
+from lab_utils.text import three_digits
 
 # The order in which figures are measured and shown.
 MODULES = (
@@ -23,7 +23,7 @@ MODULES = (
 INTERRUPTED = 130
 
 for _module in MODULES:  # importing one registers its figures
-    importlib.import_module(f"lab_utils.bench.{_module}")
+    importlib.import_module(f"lab_utils.bench.figures_of.{_module}")
 
 
 def main(argv: Sequence[str] = ()) -> int:

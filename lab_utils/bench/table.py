@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 
 from lab_utils.bench.figures import RATIO, Result, Spread, Target
-from lab_utils.timeline.units import three_digits
+from lab_utils.text import three_digits
 
 HEAD = ("figure", "median (min–max)", "beside it", "ratio", "wanted", "")
 NONE = "–"

@@ -8,21 +8,21 @@ from __future__ import annotations
 from lab_utils.lazy import lazy
 
 _HOME = {
-    "BACKEND": "backends",
-    "register_backend": "forming",
-    "recording": "recorder",
-    "phase": "recorder",
-    "report": "progress",
-    "chunk_flow": "chunks",
-    "gradient_flow": "gradients",
-    "holdings": "shards",
-    "saved_for_backward": "saved",
-    "Peers": "peers",
-    "Message": "steps",
-    "Step": "steps",
-    **{f"{name}_steps": "steps" for name in ("ring", "tree", "two_level")},
+    "BACKEND": "process_group.backends",
+    "register_backend": "process_group.rendezvous",
+    "recording": "recorder.recorder",
+    "phase": "recorder.recorder",
+    "report": "recorder.progress",
+    "chunk_flow": "lab_utils.widgets.collective_steps.probe",
+    "gradient_flow": "lab_utils.widgets.gradient_flow.probe",
+    "holdings": "lab_utils.widgets.shard_map.probe",
+    "saved_for_backward": "lab_utils.widgets.shard_map.probe_activations",
+    "Peers": "algorithms.point_to_point",
+    "Message": "algorithms.steps",
+    "Step": "algorithms.steps",
+    **{f"{name}_steps": "algorithms.steps" for name in ("ring", "tree", "two_level")},
     **{
-        f"{algorithm}_{collective}": algorithm
+        f"{algorithm}_{collective}": f"algorithms.{algorithm}"
         for algorithm in ("ring", "tree", "two_level")
         for collective in ("all_reduce", "reduce_scatter", "all_gather")
     },

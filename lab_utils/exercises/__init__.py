@@ -11,20 +11,12 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from lab_utils.exercises import data, data_memory, data_steps, data_wire, pipeline, ranks, stuck
-from lab_utils.exercises.card import Card
-from lab_utils.exercises.exercise import Exercise, WrongCall
-from lab_utils.timeline.named import Named
+from lab_utils.exercises import ch00_ranks, ch01_data, ch03_pipeline
+from lab_utils.exercises.framework.card import Card
+from lab_utils.exercises.framework.exercise import Exercise, WrongCall
+from lab_utils.text import Named
 
-_ALL = (
-    *ranks.EXERCISES,
-    *stuck.EXERCISES,
-    *data.EXERCISES,
-    *data_memory.EXERCISES,
-    *data_steps.EXERCISES,
-    *data_wire.EXERCISES,
-    *pipeline.EXERCISES,
-)
+_ALL = (*ch00_ranks.EXERCISES, *ch01_data.EXERCISES, *ch03_pipeline.EXERCISES)
 _in_order = sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
 EXERCISES: dict[str, Exercise] = Named("exercise", {exercise.id: exercise for exercise in _in_order})
 

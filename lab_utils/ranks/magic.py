@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import ipyparallel as ipp
+from typing import TYPE_CHECKING
+
 from IPython import get_ipython
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
-from lab_utils.ranks import on_rank
-from lab_utils.ranks.naming import magic_cell
-from lab_utils.ranks.outcomes import trace_of
-from lab_utils.ranks.session import Ranks, current_ranks
-from lab_utils.ranks.surroundings import surroundings
+from lab_utils.ranks.calls.cell_names import magic_cell
+from lab_utils.ranks.calls.outcomes import trace_of
+from lab_utils.ranks.on_rank import entry_points
+from lab_utils.ranks.session import Ranks, current_ranks, with_new_engines
+from lab_utils.ranks.shipping.surroundings import surroundings
+
+if TYPE_CHECKING:
+    import ipyparallel as ipp
 
 
 @magic_arguments()
@@ -34,7 +38,7 @@ def ranks_magic(line: str, cell: str) -> None:
     with_first_line = magic_cell("\n" + cell, number)  # the magic's own line counts, as the notebook shows it
     recorded = given.record is not None
     call = with_first_line, recorded, not given.no_count, surroundings()
-    outcomes = ranks.call(on_rank.run_cell, *call, only=members)
+    outcomes = ranks.call(entry_points.run_cell, *call, only=members)
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)
 
@@ -52,8 +56,13 @@ def _members(on: str | None, ranks: Ranks) -> list[int] | None:
 
 
 def load(client: ipp.Client) -> None:
-    """Register `%%ranks`, and `%%px` for the ranks' engines, waiting for them as `%%ranks` does."""
-    get_ipython().register_magic_function(ranks_magic, "cell", "ranks")
+    """In a notebook: `%%ranks`, and `%%px` for the ranks' engines, waiting for them as `%%ranks` does."""
+    if (ip := get_ipython()) is None:
+        return
+    ip.register_magic_function(ranks_magic, "cell", "ranks")
     view = client[:]
     view.block = True
     view.activate()
+
+
+with_new_engines(load)

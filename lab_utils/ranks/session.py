@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.ranks import on_rank
-from lab_utils.ranks.call import Call
-from lab_utils.ranks.checks import check_request
-from lab_utils.ranks.crew import Crew
-from lab_utils.ranks.errors import RankDied, RanksError
-from lab_utils.ranks.interrupts import interrupts_held
-from lab_utils.ranks.naming import cells_of
-from lab_utils.ranks.outcomes import results_of, trace_of
-from lab_utils.ranks.processes import CAN_FORK
-from lab_utils.ranks.shipping import pack
+from lab_utils.ranks.calls.call import Call, error_of
+from lab_utils.ranks.calls.cell_names import cells_of
+from lab_utils.ranks.calls.outcomes import results_of, trace_of
+from lab_utils.ranks.calls.watch import Watch
+from lab_utils.ranks.diagnosis.errors import RankDied, RanksError
+from lab_utils.ranks.on_rank import entry_points
+from lab_utils.ranks.processes.checks import check_request
+from lab_utils.ranks.processes.child_processes import CAN_FORK
+from lab_utils.ranks.processes.engines import Engines
+from lab_utils.ranks.processes.interrupts import interrupts_held
+from lab_utils.ranks.shipping.shipping import pack
 from lab_utils.ranks.status import Status, read_status
-from lab_utils.ranks.verdict import error_of
-from lab_utils.ranks.watch import Watch
 from lab_utils.timeline import Trace
 
 if TYPE_CHECKING:
@@ -29,6 +27,12 @@ if TYPE_CHECKING:
 
 GROUP_TIMEOUT_S = 30.0
 _started: weakref.WeakSet[Ranks] = weakref.WeakSet()
+_with_new_engines: list[Callable[[ipp.Client], None]] = []
+
+
+def with_new_engines(tell: Callable[[ipp.Client], None]) -> None:
+    """Call this whenever ranks have new engines."""
+    _with_new_engines.append(tell)
 
 
 def start_ranks(ranks: int = 4, *, timeout_s: float = GROUP_TIMEOUT_S, fork: bool = CAN_FORK) -> Ranks:
@@ -70,11 +74,11 @@ class Ranks:
 
     @property
     def client(self) -> ipp.Client:
-        return self._crew.client
+        return self._engines.client
 
     @property
     def running(self) -> bool:
-        return self._crew is not None
+        return self._engines is not None
 
     # ------------------------------------------------------------------ running code
     def run(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> list[Any]:
@@ -102,9 +106,9 @@ class Ranks:
         """
         return trace_of(self._run(function, args, kwargs, on_report, True, count))
 
-    def _run(self, function, args, kwargs, on_report, *record) -> list[on_rank.Outcome]:
+    def _run(self, function, args, kwargs, on_report, *record) -> list[entry_points.Outcome]:
         payload, files = pack(function, args, kwargs)
-        return self.call(on_rank.run, payload, cells_of(files), *record, on_report=on_report)
+        return self.call(entry_points.run, payload, cells_of(files), *record, on_report=on_report)
 
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
         """Call one of on_rank's functions on every rank, or on some, and wait for all of them; show what they say.
@@ -122,31 +126,31 @@ class Ranks:
 
     def _call(self, function: Callable, args: tuple, only: list[int] | None, on_report: Callable | None) -> list:
         self._get_ready()
-        crew = self._crew
-        members = {rank: crew.members[rank] for rank in (range(self.size) if only is None else only)}
-        pids = {rank: member.pid for rank, member in crew.members.items()}
-        watch = Watch(crew.board, crew.guards, pids, crew.epoch)
+        engines = self._engines
+        members = {rank: engines.members[rank] for rank in (range(self.size) if only is None else only)}
+        pids = {rank: member.pid for rank, member in engines.members.items()}
+        watch = Watch(engines.board, engines.guards, pids, engines.epoch)
         self._must_form = True  # unless all goes well
-        with crew.outputs.live() as live:
+        with engines.outputs.live() as live:
             self._calls += 1
             call = Call(
-                crew.client, members, pids.keys() - members.keys(), watch, on_report,
-                number=self._calls, called_off=crew.called_off, between=live.look,
+                engines.client, members, pids.keys() - members.keys(), watch, on_report,
+                number=self._calls, called_off=engines.called_off, between=live.look,
             )  # fmt: skip
-            crew.on_death = call.died
+            engines.on_death = call.died
             try:
-                for rank in crew.dead.keys() & members.keys():  # since they were found ready
+                for rank in engines.dead.keys() & members.keys():  # since they were found ready
                     call.died(rank)
                 call.finish(function, (self._calls, *args))
             finally:
-                crew.on_death = None
-        return self._answers(call, crew)
+                engines.on_death = None
+        return self._answers(call, engines)
 
-    def _answers(self, call: Call, crew: Crew) -> list:
+    def _answers(self, call: Call, engines: Engines) -> list:
         """The answers in rank order, or the error that the call comes to."""
-        dead, kills = dict(crew.dead), crew.out_of_memory()
-        error = error_of(call, dead, kills, crew.lost)
-        if error is not None and self._crew is not crew:
+        dead, kills = dict(engines.dead), engines.out_of_memory()
+        error = error_of(call, dead, kills, engines.lost)
+        if error is not None and self._engines is not engines:
             raise RanksError("these ranks were stopped by another thread while a call ran on them") from error
         self._told |= dead.keys()
         if error is not None:
@@ -159,7 +163,7 @@ class Ranks:
     def status(self) -> Status:
         """Per rank: alive, memory, the op it is in, since when and for whom it waits. Answers while ranks are stuck."""
         self._must_run()
-        return read_status(self._crew)
+        return read_status(self._engines)
 
     def restart(self) -> Ranks:
         """Stop, and start as many ranks afresh; what they held is gone."""
@@ -170,9 +174,9 @@ class Ranks:
     def stop(self) -> None:
         """End every process and remove every file of these ranks. Does nothing the second time."""
         if self.running:
-            crew, self._crew = self._crew, None
-            with crew.outputs.last_words():
-                crew.end()
+            engines, self._engines = self._engines, None
+            with engines.outputs.last_words():
+                engines.end()
 
     def __enter__(self) -> Ranks:
         return self
@@ -185,11 +189,11 @@ class Ranks:
 
     # ------------------------------------------------------------------ inside
     def _start(self) -> None:
-        self._crew: Crew | None = None
-        self._crew = Crew(self.size, self.fork, self.timeout_s)
+        self._engines: Engines | None = None
+        self._engines = Engines(self.size, self.fork, self.timeout_s)
         self._must_form = False
         self._told: set[int] = set()  # dead ranks that an error has told of
-        _load_magics(self._crew.client)
+        self._tell_of_new_engines()
 
     def _must_run(self) -> None:
         if not self.running:
@@ -198,31 +202,26 @@ class Ranks:
     def _get_ready(self) -> None:
         """Every rank has a process, and all are in one group. RankDied when one died since the last call ended."""
         self._must_run()
-        dead, told, lost = dict(self._crew.dead), self._told, self._crew.lost
+        dead, told, lost = dict(self._engines.dead), self._told, self._engines.lost
         if dead:
             with interrupts_held():  # a new process that is no rank yet would stay, and be nobody's
                 self._replace()
         if self._must_form:
             with interrupts_held():  # a rank may wait in gloo for others that have given up, where nothing ends it
-                self._crew.form()
+                self._engines.form()
             self._must_form = False
         if untold := {rank: code for rank, code in dead.items() if rank not in told}:
             raise RankDied(untold, how=dict.fromkeys(untold, lost), between=True)
 
     def _replace(self) -> None:
         self._must_form = True
-        if self._crew.alive:
-            self._crew.replace_dead()
+        if self._engines.alive:
+            self._engines.replace_dead()
         else:
             self.restart()
         self._told = set()
-        _load_magics(self._crew.client)  # `%%px` runs on the new engines
+        self._tell_of_new_engines()
 
-
-def _load_magics(client) -> None:
-    """In a notebook: `%%ranks`, and ipyparallel's own `%%px` beside it."""
-    if "IPython" not in sys.modules or sys.modules["IPython"].get_ipython() is None:
-        return
-    from lab_utils.ranks.magic import load
-
-    load(client)
+    def _tell_of_new_engines(self) -> None:
+        for tell in _with_new_engines:
+            tell(self._engines.client)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import psutil
 
-from lab_utils.comm.standing import Standing
-from lab_utils.ranks.crew import Crew
-from lab_utils.ranks.diagnosis import Diagnosis, diagnose
-from lab_utils.ranks.printing import name_ranks
-from lab_utils.ranks.waits import awaited
-from lab_utils.ranks.watch import Watch, stopped, waits_since
+from lab_utils.comm.status.rank_state import RankState
+from lab_utils.ranks.calls.watch import Watch, stopped, waits_since
+from lab_utils.ranks.diagnosis.diagnosis import Diagnosis, diagnose
+from lab_utils.ranks.diagnosis.wait_graph import awaited
+from lab_utils.ranks.processes.engines import Engines
+from lab_utils.text import name_ranks
 
 _LOOK_AFTER_S = 0.2  # shorter waits are the rule, and nobody is asked about them
 
@@ -64,17 +64,17 @@ class Status(list[RankStatus]):
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{said}"
 
 
-def read_status(crew: Crew) -> Status:
+def read_status(engines: Engines) -> Status:
     """Read from outside, so that a rank stuck in C++ is shown too. Memory is PSS: shared pages count once."""
-    found, dead = Status(), set(crew.dead)
+    found, dead = Status(), set(engines.dead)
     waits: dict[int, set[int]] = {}
-    if any(waits_since(crew.board, rank, _LOOK_AFTER_S) for rank in crew.members.keys() - dead):
-        found.diagnosis, waits = _look(crew, dead)
-    for rank, member in sorted(crew.members.items()):
+    if any(waits_since(engines.board, rank, _LOOK_AFTER_S) for rank in engines.members.keys() - dead):
+        found.diagnosis, waits = _look(engines, dead)
+    for rank, member in sorted(engines.members.items()):
         if rank in dead or not psutil.pid_exists(member.pid):  # its row may be half written for ever
             found.append(RankStatus(rank, member.pid, False, 0, "gone", 0.0))
             continue
-        row = crew.board.read(rank)
+        row = engines.board.read(rank)
         doing = "stopped by a signal" if stopped(member.pid) else str(row)
         for_s = time.perf_counter() - row.since_s
         waits_for = name_ranks(waits[rank]) if waits.get(rank) else ""
@@ -82,17 +82,19 @@ def read_status(crew: Crew) -> Status:
     return found
 
 
-def _look(crew: Crew, dead: set[int]) -> tuple[Diagnosis | None, dict[int, set[int]]]:
-    pids = {rank: member.pid for rank, member in crew.members.items() if rank not in dead}
-    watch = Watch(crew.board, crew.guards, pids, crew.epoch)
-    standings = watch.standings()
-    fates = {**watch.fates_of(standings), **dict.fromkeys(dead, "dead"), **_idle(standings)}
-    return diagnose(standings, fates), {rank: awaited(standing, standings) for rank, standing in standings.items()}
+def _look(engines: Engines, dead: set[int]) -> tuple[Diagnosis | None, dict[int, set[int]]]:
+    pids = {rank: member.pid for rank, member in engines.members.items() if rank not in dead}
+    watch = Watch(engines.board, engines.guards, pids, engines.epoch)
+    rank_states = watch.rank_states()
+    fates = {**watch.fates_of(rank_states), **dict.fromkeys(dead, "dead"), **_idle(rank_states)}
+    return diagnose(rank_states, fates), {
+        rank: awaited(rank_state, rank_states) for rank, rank_state in rank_states.items()
+    }
 
 
-def _idle(standings: dict[int, Standing]) -> dict[int, str]:
+def _idle(rank_states: dict[int, RankState]) -> dict[int, str]:
     """Ranks on which nothing runs: their part of a call has ended, or none has been asked of them."""
-    return {rank: "returned" for rank, standing in standings.items() if standing.state == "idle"}
+    return {rank: "returned" for rank, rank_state in rank_states.items() if rank_state.state == "idle"}
 
 
 def memory_bytes(pid: int) -> int:

@@ -13,13 +13,13 @@ from types import ModuleType
 
 import torch.distributed as dist
 
-from lab_utils.comm.backends import BACKEND
-from lab_utils.comm.from_cpp import never_compiled
-from lab_utils.comm.group import RecordedGroup
-from lab_utils.comm.groups import labels
-from lab_utils.comm.recorder import recorder
+from lab_utils.comm.process_group.backends import BACKEND
+from lab_utils.comm.process_group.from_cpp import never_compiled
+from lab_utils.comm.process_group.group import RecordedGroup
+from lab_utils.comm.process_group.membership import labels
+from lab_utils.comm.recorder.recorder import recorder
 from lab_utils.record import session
-from lab_utils.record.left import COUNT, FOLDER, note
+from lab_utils.record.files import COUNT, FOLDER, note
 
 _ONE_PROCESS = ("fake", "threaded")  # backends in which a process plays a rank, or several: nothing is on a wire
 

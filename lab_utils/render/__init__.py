@@ -5,7 +5,7 @@
 >>> step_by_step("ring all-reduce", ring_steps(4))  # who sends which chunk to whom
 >>> loss_curve({"serial": losses})
 >>> bars("Bytes sent", ...)
->>> source("lab_utils.comm.ring", "ring_all_reduce")  # code, where the code is the lesson
+>>> source("lab_utils.comm.algorithms.ring", "ring_all_reduce")  # code, where the code is the lesson
 
 Each is loaded when it is first used: the first thing a notebook does is to start ranks, and that is not to wait.
 """
@@ -22,11 +22,11 @@ _HOME = {
     "before_after": "collective",
     "loss_curve": "curve",
     "source": "source_code",
-    "step_by_step": "steps",
-    "to_svg": "timeline_svg",
+    "step_by_step": "lab_utils.widgets.collective_steps.picture_of_formula",
+    "to_svg": "lab_utils.widgets.timeline_view.picture",
 }
 
 __all__ = sorted(_HOME)
 __getattr__, __dir__ = lazy(__name__, _HOME)
 
-register_renderer(SVG, lambda timeline, hover: import_module(f"{__name__}.timeline_svg").to_svg(timeline, hover))
+register_renderer(SVG, lambda timeline, hover: import_module(_HOME["to_svg"]).to_svg(timeline, hover))

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from lab_utils.render import palette
-from lab_utils.render.picture import MARGIN, TITLE, Picture, card
-from lab_utils.render.svg import element, text, text_width, words
-from lab_utils.timeline.units import bytes_text
+from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, text_width, words
+from lab_utils.text import bytes_text
 
 ROW, BAR, WIDTH = 24, 14, 720
 FILL, FORMULA = "#0072b2", "#d55e00"

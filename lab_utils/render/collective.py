@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.looks import REDUCED, UNKNOWN, rank_fill
-from lab_utils.render.picture import MARGIN, TITLE, Picture, arrow, card
-from lab_utils.render.svg import NAME, element, pattern, text, text_width, words
+from lab_utils.render.kit import MARGIN, NAME, TITLE, Picture, arrow, card, element, pattern, text, text_width, words
+from lab_utils.render.palette import REDUCED, UNKNOWN, rank_fill
 
 LABEL_WIDTH, CELL_HEIGHT, ROW_GAP, MOST_COLUMNS = 58, 30, 12, 16
 Held = np.ndarray | None

@@ -8,9 +8,8 @@ from itertools import starmap
 from math import floor, isfinite, log10
 
 from lab_utils.render import palette
-from lab_utils.render.looks import SERIES, Series
-from lab_utils.render.picture import MARGIN, Picture, card, path
-from lab_utils.render.svg import element, text, text_width
+from lab_utils.render.kit import MARGIN, Picture, card, element, path, text, text_width
+from lab_utils.render.palette import SERIES, Series
 
 WIDTH, HEIGHT = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 70, 690, 82, 284

@@ -25,7 +25,7 @@ class Source:
 
 
 def source(module: str, *names: str) -> Source:
-    """Functions, classes, methods or tables of a module by name: source("lab_utils.comm.ring", "ring_all_reduce").
+    """Functions, classes, methods or tables of a module by name: source("lab_utils.gpt", "GPT").
 
     A method is named with its class, "Buckets._fill". All functions and classes where no name is given. ValueError for
     a name that the module does not have.

@@ -5,11 +5,11 @@
 """
 
 from lab_utils.schedule import schedules
+from lab_utils.schedule.by_hand import why_not_next
 from lab_utils.schedule.costs import Costs, simulate
 from lab_utils.schedule.draft import Draft
-from lab_utils.schedule.orders import why_not
-from lab_utils.schedule.placing import why_not_next
 from lab_utils.schedule.schedule import Schedule
-from lab_utils.schedule.search import Found, search
+from lab_utils.schedule.search.search import Found, search
+from lab_utils.schedule.validity import why_not
 
 __all__ = ["Costs", "Draft", "Found", "Schedule", "schedules", "search", "simulate", "why_not", "why_not_next"]

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from lab_utils.schedule.schedule import BW, KINDS, F, Schedule, W
+from lab_utils.schedule.validity import why_not
 from lab_utils.timeline.memory import Memory
-from lab_utils.timeline.program import Circle, Placement, place
+from lab_utils.timeline.simulator.program import Circle, Placement, place
 from lab_utils.timeline.span import Columns, Spans
 from lab_utils.timeline.timeline import Timeline
 
@@ -108,7 +109,7 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     try:
         placement = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
     except Circle:  # a draft, which nobody has checked
-        raise ValueError(f"{schedule.name}: {schedule.why_not()}") from None
+        raise ValueError(f"{schedule.name}: {why_not(schedule)}") from None
     spans = Spans(lambda: _columns(schedule, placement), schedule.ops)
     made_from = SchedulePrediction(schedule, costs, placement)
     return Timeline(schedule.ranks, spans, (), "predicted", made_from)

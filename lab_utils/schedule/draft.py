@@ -9,14 +9,9 @@ from typing import Self, overload
 
 import numpy as np
 
-from lab_utils.timeline.program import Program
-from lab_utils.timeline.trace import Op
-
-# Forward; backward for the input's gradient; backward for the weights' gradient; both backwards at once.
-KINDS = ("F", "B", "W", "BW")
-F, B, W, BW = range(len(KINDS))
-LOCAL, BETWEEN_RANKS = 0, 1  # classes of edges: within a rank nothing travels
-Step = tuple[int, int, int]  # kind, stage, micro-batch
+from lab_utils.schedule.ops import BETWEEN_RANKS, BW, KINDS, LOCAL, B, F, Step, W, read, spelled
+from lab_utils.timeline.ops import Op
+from lab_utils.timeline.simulator.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +49,6 @@ class Draft:
         left out it is the rank's own: 2F0 is the forward of micro-batch 0 through stage 2. How many stages and
         micro-batches there are follows from the ops unless it is said. ValueError when a word is no op.
         """
-        from lab_utils.schedule.orders import read  # it makes drafts
-
         return cls.of_steps(name, read(orders), stages, microbatches, copies)
 
     @classmethod
@@ -99,9 +92,7 @@ class Draft:
     @cached_property
     def orders(self) -> tuple[str, ...]:
         """Each rank's order in words, as `of` reads them."""
-        from lab_utils.schedule.orders import spelled
-
-        return spelled(self)
+        return spelled(self.first, self.rank, self.kind, self.stage, self.microbatch)
 
     @cached_property
     def rank(self) -> np.ndarray:
@@ -175,15 +166,6 @@ class Draft:
         """For each rank how many micro-batches of a full stage it holds at most; one of a chunk of v counts 1/v."""
         most = np.maximum.reduceat(self.held, self.first[:-1])
         return tuple((most if self.ranks == self.stages else most * self.ranks / self.stages).tolist())
-
-    def why_not(self, limit: float | Sequence[float] | None = None) -> str:
-        """The first thing wrong with it in one sentence, "" when every rank runs it to the end.
-
-        limit   how many micro-batches of a full stage a rank may hold: one number, or one for each rank
-        """
-        from lab_utils.schedule.validity import complaint  # it reads drafts
-
-        return complaint(self, limit)
 
     @cached_property
     def forward_at(self) -> np.ndarray:

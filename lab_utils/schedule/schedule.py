@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lab_utils.schedule.draft import BETWEEN_RANKS, BW, KINDS, LOCAL, B, Draft, F, ScheduleOps, Step, W
+from lab_utils.schedule.draft import Draft, ScheduleOps
+from lab_utils.schedule.ops import BETWEEN_RANKS, BW, KINDS, LOCAL, B, F, Step, W
+from lab_utils.schedule.validity import why_not
 
 __all__ = ["BETWEEN_RANKS", "BW", "KINDS", "LOCAL", "B", "F", "Schedule", "ScheduleOps", "Step", "W"]
 
@@ -20,7 +22,7 @@ class Schedule(Draft):
     """
 
     def __post_init__(self) -> None:
-        if wrong := self.why_not():
+        if wrong := why_not(self):
             raise ValueError(f"{self.name}: {wrong}")
 
     @classmethod

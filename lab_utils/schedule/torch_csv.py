@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 from io import StringIO
 
-from lab_utils.schedule.draft import BW, KINDS, B, Draft, F, Step, W
+from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
 
 COMPUTES = {"F": F, "I": B, "W": W, "B": BW}  # torch's letters
 SPELLED = {number: letter for letter, number in COMPUTES.items()}

@@ -6,9 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab_utils.schedule.draft import BETWEEN_RANKS, BW, KINDS, B, Draft, F, W
+from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.ops import BETWEEN_RANKS, BW, KINDS, B, F, Unreadable, W
 
 Limit = float | Sequence[float] | None
+
+
+def why_not(
+    orders: Draft | Sequence[str | Sequence[str]],
+    stages: int | None = None,
+    microbatches: int | None = None,
+    limit: Limit = None,
+    copies: int = 1,
+) -> str:
+    """What is wrong with a draft, or with orders in words, in one sentence; "" when every rank runs its own to the end.
+
+    Takes what `Schedule.of` takes; `limit`: how many micro-batches of a full stage a rank may hold, for all or each.
+    """
+    if isinstance(orders, Draft):
+        return complaint(orders, limit)
+    try:
+        return complaint(Draft.of("order", orders, stages, microbatches, copies), limit)
+    except Unreadable as wrong:
+        return str(wrong)
 
 
 def complaint(draft: Draft, limit: Limit = None) -> str:
@@ -104,7 +124,7 @@ def _early(s: Draft, at: int, needed: int) -> str:
 
 def _circle(s: Draft) -> str:
     """Whether ranks wait for each other for ever; found by letting them run, in time proportional to the ops."""
-    from lab_utils.timeline.program import Circle, place
+    from lab_utils.timeline.simulator.program import Circle, place
 
     try:
         place(s.program, np.zeros(len(KINDS) * s.stages), np.zeros(BETWEEN_RANKS + 1))

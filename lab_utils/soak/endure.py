@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 
 from lab_utils.ranks import Ranks
-from lab_utils.ranks.checks import check_request
-from lab_utils.ranks.processes import CAN_FORK
-from lab_utils.ranks.reaper import still_running
+from lab_utils.ranks.processes.checks import check_request
+from lab_utils.ranks.processes.child_processes import CAN_FORK
+from lab_utils.ranks.processes.reaper import still_running
 from lab_utils.ranks.session import GROUP_TIMEOUT_S
 from lab_utils.soak import on_rank
 from lab_utils.soak.beacon import Beacon

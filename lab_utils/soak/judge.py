@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab_utils.ranks.errors import RankDied, RankError, RanksStuck
-from lab_utils.ranks.printing import name_ranks
+from lab_utils.ranks.diagnosis.errors import RankDied, RankError, RanksStuck
 from lab_utils.soak.faults import Fault
 from lab_utils.soak.planted import message
+from lab_utils.text import name_ranks
 
 _NO_MEMORY = "can't allocate memory"  # torch's allocator
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from lab_utils.ranks.picklers import rank_namespace
+from lab_utils.ranks.shipping.picklers import rank_namespace
 from lab_utils.soak.diary import Diary
 from lab_utils.soak.faults import STEPS, Fault
 from lab_utils.soak.planted import Planted
@@ -22,13 +22,16 @@ def play(program: str, fault: Fault | None = None, beacon: int = 0, folder: str 
     """
     import torch.distributed as dist
 
-    from lab_utils.soak import programs
+    from lab_utils.soak import programs, training_script
 
     planted = Planted(fault, dist.get_rank(), beacon)
     for_ever = fault is not None and fault.kind == "interrupt"
     steps = itertools.count() if for_ever else range(STEPS)
     with Diary(folder, dist.get_rank()) if folder else nullcontext() as diary:
-        sums = getattr(programs, program)(planted, steps, *([diary] if folder else []))
+        if folder:
+            sums = training_script.train(planted, steps, diary)
+        else:
+            sums = getattr(programs, program)(planted, steps)
         planted.finish()
     return sums
 

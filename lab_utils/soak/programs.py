@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.soak.diary import Diary
 from lab_utils.soak.faults import MICROBATCHES
 from lab_utils.soak.planted import Planted
 
@@ -89,12 +88,6 @@ def plain(planted: Planted, steps: Iterable[int]) -> Sums:
             total += carried
         sums.append(agree(planted, total.mean()))
     return sums
-
-
-def training_script(planted: Planted, steps: Iterable[int], diary: Diary) -> Sums:
-    from lab_utils.soak import training_script
-
-    return training_script.train(planted, steps, diary)
 
 
 # ---------------------------------------------------------------------- training

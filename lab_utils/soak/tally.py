@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lab_utils.bench.figures import Spread
-from lab_utils.ranks.printing import name_ranks
 from lab_utils.soak.faults import KINDS, Fault
+from lab_utils.text import name_ranks
 
 HEAD = (
     "fault",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lab_utils.comm.recorder import phase
+from lab_utils.comm.recorder.recorder import phase
 
 
 def step(

@@ -4,11 +4,12 @@
 >>> message_steps(trace)                  # without time: the longest chain of messages
 """
 
+from lab_utils.text import bytes_text, percent_text, time_text
 from lab_utils.timeline.messages import bytes_by_collective, bytes_sent, message_steps
+from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import Timeline, register_renderer
-from lab_utils.timeline.trace import Op, Phase, Trace
-from lab_utils.timeline.units import bytes_text, percent_text, time_text
+from lab_utils.timeline.trace import Trace
 
 __all__ = [
     "Op",

@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from math import inf
 
+from lab_utils.timeline.ops import COMMUNICATION, Op, RankOps, message_key, waited_for
 from lab_utils.timeline.span import Activity, Lane, Span
 from lab_utils.timeline.timeline import Timeline
-from lab_utils.timeline.trace import COMMUNICATION, Op, Trace, message_key, waited_for
 
 
-def measured(trace: Trace) -> Timeline:
+def measured(trace: RankOps) -> Timeline:
     """Timeline of a recorded trace.
 
     A communication op holds its rank from issue until done, or, when it is asynchronous, while it is handed
@@ -35,7 +35,7 @@ def measured(trace: Trace) -> Timeline:
 class _Meeting:
     """When the partners of each communication op came to it, and when it was over."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: RankOps) -> None:
         times = (t for op in trace for t in (op.issue_s, op.wait_s, op.done_s) if t is not None)
         self.end_s = max(times, default=0.0)
         # Key of an op → when its partners issued it, in order; ops whose partner is missing are left out.
@@ -126,7 +126,7 @@ def _without_overlap(spans: list[Span]) -> Iterable[Span]:
             free_at = span.end_s
 
 
-def _require_times(trace: Trace) -> None:
+def _require_times(trace: RankOps) -> None:
     for op in trace:
         if op.issue_s is None:
             raise ValueError(

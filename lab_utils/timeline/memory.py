@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from lab_utils.text import bytes_text
 from lab_utils.timeline.span import ACTIVITIES, LANES, Spans
-from lab_utils.timeline.units import bytes_text
 
 Unit = Literal["bytes", "micro-batches"]
 

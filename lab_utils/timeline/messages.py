@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab_utils.timeline.trace import Op, Trace, message_key, waited_for
+from lab_utils.timeline.ops import Op, RankOps, message_key, waited_for
 
 MESSAGES = ("send", "recv")
 
 
-def message_steps(trace: Trace) -> int:
+def message_steps(trace: RankOps) -> int:
     """Longest chain of messages that wait for one another, where a rank is in one exchange at a time.
 
     A send leaves one step after what its rank had waited for when it issued it. Having waited for a send or
@@ -84,12 +84,12 @@ def _end(op: Op) -> tuple:
     return op.kind, message_key(op)
 
 
-def bytes_sent(trace: Trace) -> list[int]:
+def bytes_sent(trace: RankOps) -> list[int]:
     """Bytes that each rank gave to its sends, in rank order (what collectives move is not among them)."""
     return [sum(op.bytes for op in ops if op.kind == "send") for ops in trace.ops]
 
 
-def bytes_by_collective(trace: Trace) -> dict[str, list[int]]:
+def bytes_by_collective(trace: RankOps) -> dict[str, list[int]]:
     """Name of a collective → bytes that each rank gave to the collectives of that name, in rank order.
 
     This is the size of the tensors, not the traffic: an all_reduce of b bytes over a ring sends 2(n-1)/n b.

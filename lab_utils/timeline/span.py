@@ -8,7 +8,7 @@ from typing import Literal, overload
 
 import numpy as np
 
-from lab_utils.timeline.trace import Op
+from lab_utils.timeline.ops import Op
 
 Activity = Literal["compute", "communication", "waiting"]
 Lane = Literal["own", "wire"]

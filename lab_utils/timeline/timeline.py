@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from lab_utils.timeline.export import csv_table, perfetto
+from lab_utils.timeline.export.words import summary
 from lab_utils.timeline.memory import Memory, memory_of_spans
+from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans
-from lab_utils.timeline.summary import summary
-from lab_utils.timeline.trace import Op, Phase
 
 if TYPE_CHECKING:
-    from lab_utils.timeline.program import Placement
+    from lab_utils.timeline.simulator.program import Placement
 
 
 class Predicted(Protocol):
@@ -158,15 +159,11 @@ class Timeline:
 
     def to_perfetto(self, path: str | Path) -> None:
         """Write it as a Chrome trace, which ui.perfetto.dev opens."""
-        from lab_utils.timeline.perfetto import to_perfetto  # it reads timelines
-
-        to_perfetto(self, path)
+        perfetto.to_perfetto(self, path)
 
     def to_csv(self, path: str | Path) -> None:
         """Write a line for each span."""
-        from lab_utils.timeline.table import to_csv
-
-        to_csv(self, path)
+        csv_table.to_csv(self, path)
 
     def __repr__(self) -> str:
         return summary(self)

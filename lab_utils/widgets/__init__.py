@@ -1,15 +1,19 @@
-"""What a person sees and touches in the notebook while the ranks work."""
+"""What a person sees and touches in the notebook while the ranks work; each is loaded when it is first used."""
 
-from lab_utils.widgets.collective_steps import CollectiveSteps
-from lab_utils.widgets.gradient_flow import GradientFlow
-from lab_utils.widgets.live_curve import LiveCurve
-from lab_utils.widgets.norm_map import NormMap
-from lab_utils.widgets.ranks_status import RanksStatus
-from lab_utils.widgets.schedule_explorer import ScheduleExplorer
-from lab_utils.widgets.shard_map import ShardMap
-from lab_utils.widgets.timeline_view import TimelineView
+from __future__ import annotations
 
-__all__ = [
-    "CollectiveSteps", "GradientFlow", "LiveCurve", "NormMap", "RanksStatus", "ScheduleExplorer", "ShardMap",
-    "TimelineView",
-]  # fmt: skip
+from lab_utils.lazy import lazy
+
+_HOME = {
+    "CollectiveSteps": "collective_steps.widget",
+    "GradientFlow": "gradient_flow.widget",
+    "LiveCurve": "live_curve.widget",
+    "NormMap": "norm_map.widget",
+    "RanksStatus": "ranks_status.widget",
+    "ScheduleExplorer": "schedule_explorer.widget",
+    "ShardMap": "shard_map.widget",
+    "TimelineView": "timeline_view.widget",
+}
+
+__all__ = sorted(_HOME)
+__getattr__, __dir__ = lazy(__name__, _HOME)

@@ -7,10 +7,9 @@ stages) or two different stages (`dualpipe`). Any number of micro-batches will d
 
 from lab_utils.schedule.schedules.dual import dualpipe, dualpipe_v
 from lab_utils.schedule.schedules.looped import interleaved, looped_bfs
-from lab_utils.schedule.schedules.plain import gpipe, one_f_one_b
+from lab_utils.schedule.schedules.one_stage_a_rank import gpipe, one_f_one_b, zb_h1, zb_h2
 from lab_utils.schedule.schedules.v_shape import v_half, v_min, zb_v
-from lab_utils.schedule.schedules.zero_bubble import zb_h1, zb_h2
-from lab_utils.timeline.named import Named
+from lab_utils.text import Named
 
 # Each takes (ranks, microbatches).
 BY_NAME = Named("schedule", {

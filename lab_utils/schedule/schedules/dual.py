@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W
-from lab_utils.schedule.schedules.made import check
+from lab_utils.schedule.schedules.tables import check
 
 NEAR, FAR = 0, 1  # a rank's chunk that comes early in a micro-batch's way, and the one that comes late
 

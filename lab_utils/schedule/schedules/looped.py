@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab_utils.schedule.schedule import BW, F, Schedule
-from lab_utils.schedule.schedules.made import check, schedule_of_rows
+from lab_utils.schedule.schedules.tables import check, schedule_of_rows
 
 
 def interleaved(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.comm.recorder import phase
+from lab_utils.comm.recorder.recorder import phase
 
 
 def replicate(model: nn.Module, group: dist.ProcessGroup | None = None) -> None:

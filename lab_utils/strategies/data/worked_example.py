@@ -15,9 +15,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from lab_utils.comm.recorder import phase
+from lab_utils.comm.recorder.recorder import phase
 from lab_utils.strategies.data.all_reduce import mean
-from lab_utils.strategies.data.buckets import Buckets
+from lab_utils.strategies.data.buckets.overlapped import Buckets
 
 INPUTS, HIDDEN, OUTPUTS = 10, 100, 1
 

@@ -8,14 +8,14 @@ from lab_utils.lazy import lazy
 _HOME = {
     "cut": "stages",
     "Stage": "stages",
-    "Pipeline": "runtime",
-    "step": "training",
-    "snapshot": "training",
-    "StageError": "failure",
-    "Feed": "inputs",
-    "executed": "readback",
-    "staged": "readback",
-    "measured_costs": "readback",
+    "Pipeline": "pipeline",
+    "step": "pipeline",
+    "snapshot": "pipeline",
+    "StageError": "errors",
+    "Feed": "input_pipeline.feed",
+    "executed": "executed_order",
+    "staged": "executed_order",
+    "measured_costs": "executed_order",
 }
 
 __all__ = sorted(_HOME)

@@ -5,10 +5,10 @@
 >>> trace.timeline(this_machine(ranks).hardware)                                         # measured
 """
 
+from lab_utils.timeline.hardware.calibrate.this_machine import Measured, this_machine
 from lab_utils.timeline.hardware.catalogue import Catalogue, catalogue
+from lab_utils.timeline.hardware.collective_costs import ALGORITHMS, Wire, wire_rows
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
-from lab_utils.timeline.hardware.this_machine import Measured, this_machine
-from lab_utils.timeline.hardware.wires import ALGORITHMS, Wire, wire_rows
 
 __all__ = [
     "ALGORITHMS",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lab_utils.text import UnknownName, bytes_text, meant, three_digits, time_text
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
-from lab_utils.timeline.named import UnknownName, meant
-from lab_utils.timeline.units import bytes_text, three_digits, time_text
 
 _ML = "S. Bekman, Machine Learning Engineering, github.com/stas00/ml-engineering at 744d01e18b"
 _NCCL = "NCCL's cost model, github.com/NVIDIA/nccl src/graph/tuning.cc, hwLatencies of Simple in a ring"

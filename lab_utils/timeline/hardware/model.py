@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from lab_utils.timeline.hardware.wires import ALGORITHMS
+from lab_utils.timeline.hardware.collective_costs import ALGORITHMS
 
 Algorithm = Literal["best", "ring", "tree", "gloo", "two_level"]
 

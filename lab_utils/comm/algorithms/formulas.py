@@ -1,0 +1,126 @@
+"""Steps and bytes of the collectives in ring.py, tree.py and two_level.py, by arithmetic alone.
+
+Pure: no torch. Let B be the bytes of the whole tensor (the input of a reduce-scatter, the output of an
+all-gather) and n the ranks. With alpha seconds a step and beta seconds a byte a collective takes about
+steps * alpha + (bytes of the busiest rank) * beta: steps decide for small tensors, bytes for large ones.
+
+| all-reduce | steps           | bytes that a rank sends                  | of these across nodes |
+|------------|-----------------|------------------------------------------|-----------------------|
+| ring       | 2(n-1)          | 2(n-1)/n B                               |                       |
+| tree       | 2 ceil(log2 n)  | B at a leaf, ceil(log2 n) B at rank 0    |                       |
+| two-level  | 2(m-1) + 2(N-1) | 2(n-1)/n B                               | 2(N-1)/N B/m          |
+
+(N nodes of m ranks, n = N m.) The functions below count exactly, for any number of elements. Left out: the
+wire's own headers, and the time to add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab_utils.comm.algorithms.steps import Collective, chunk_offsets, chunk_sizes, nodes_of, ring_range
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one rank spends on a collective.
+
+    steps           longest chain of messages that wait for one another, where a rank is in one exchange
+                    at a time; the same number for all ranks
+    messages        that this rank sends, empty ones included
+    bytes           that this rank sends
+    bytes_across    of these, bytes to another node (two_level only)
+    """
+
+    steps: int = 0
+    messages: int = 0
+    bytes: int = 0
+    bytes_across: int = 0
+
+    def __add__(self, later: Cost) -> Cost:
+        """One after the other."""
+        return Cost(
+            self.steps + later.steps,
+            self.messages + later.messages,
+            self.bytes + later.bytes,
+            self.bytes_across + later.bytes_across,
+        )
+
+
+def ring(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
+    """A ring of n ranks. Every step is one message of one chunk to the right.
+
+    Reduce-scatter and all-gather: n - 1 steps and (n-1)/n B each (Thakur, Rabenseifner and Gropp 2005,
+    "Optimization of Collective Communication Operations in MPICH", section Allgather). All-reduce is both:
+    2(n-1)/n B; in no all-reduce does the busiest rank send less (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce
+    algorithms for clusters of workstations"). With unequal chunks a rank sends all but its own chunk to
+    reduce, and all but its right neighbour's to gather.
+
+    >>> ring("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
+    Cost(steps=6, messages=6, bytes=6000, bytes_across=0)
+    """
+    steps = len(ring_range(n, collective))
+    _check_rank(rank, n)
+    sizes = chunk_sizes(numel, n)
+    reduces = (numel - sizes[rank]) if collective != "all_gather" else 0
+    gathers = (numel - sizes[(rank + 1) % n]) if collective != "reduce_scatter" else 0
+    return Cost(steps, steps, (reduces + gathers) * itemsize)
+
+
+def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
+    """A binomial tree: up to rank 0 and down again, ceil(log2 n) steps each way.
+
+    Up, each rank but rank 0 sends once: B to reduce, the chunks of its subtree to gather. Down, each rank
+    sends to each of its children: B to broadcast, their subtrees' chunks to scatter (Thakur, Rabenseifner and
+    Gropp 2005, sections Broadcast, Reduce-Scatter and Allreduce; reduce followed by broadcast is what MPICH
+    did before theirs, and so is reduce followed by scatter, but for a linear scatter).
+
+    >>> tree("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
+    Cost(steps=4, messages=2, bytes=8000, bytes_across=0)
+    """
+    ring_range(n, collective)
+    _check_rank(rank, n)
+    offsets = chunk_offsets(numel, n)
+    children, end = _family(rank, n)
+    subtree, own = offsets[end] - offsets[rank], offsets[rank + 1] - offsets[rank]
+    up = 0 if rank == 0 else (subtree if collective == "all_gather" else numel)
+    down = subtree - own if collective == "reduce_scatter" else children * numel
+    return Cost(2 * (n - 1).bit_length(), (rank != 0) + children, (up + down) * itemsize)
+
+
+def two_level(collective: Collective, n: int, rank: int, numel: int, ranks_per_node: int, itemsize: int = 1) -> Cost:
+    """Rings inside the nodes and across them: the parts of the collective, one after the other.
+
+    N nodes of m ranks: 2(m-1) + 2(N-1) steps for an all-reduce, half for the others; what goes round across
+    the nodes is B/m (Mikami et al. 2018, "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash",
+    2D-Torus all-reduce).
+
+    >>> two_level("all_reduce", n=8, rank=0, numel=1000, ranks_per_node=4, itemsize=4)
+    Cost(steps=8, messages=8, bytes=7000, bytes_across=1000)
+    """
+    nodes = nodes_of(n, ranks_per_node)
+    _check_rank(rank, n)
+    node, place = divmod(rank, ranks_per_node)
+    crossing = ring(collective, nodes, node, chunk_sizes(numel, ranks_per_node)[place], itemsize)
+    cost = crossing + Cost(bytes_across=crossing.bytes)
+    if collective != "all_gather":
+        cost += ring("reduce_scatter", ranks_per_node, place, numel, itemsize)
+    if collective != "reduce_scatter":
+        cost += ring("all_gather", ranks_per_node, place, numel, itemsize)
+    return cost
+
+
+def _family(rank: int, n: int) -> tuple[int, int]:
+    """How many children a rank of the binomial tree has, and where its subtree ends.
+
+    Rank r has the children r + 1, r + 2, r + 4, ... below r + its lowest set bit (rank 0: no bound), and
+    below n.
+    """
+    lowest_bit = rank & -rank or 1 << (n - 1).bit_length()
+    children = min(lowest_bit.bit_length() - 1, (n - 1 - rank).bit_length())
+    return children, min(rank + lowest_bit, n)
+
+
+def _check_rank(rank: int, n: int) -> None:
+    if not 0 <= rank < n:
+        raise ValueError(f"{n} ranks are 0 to {n - 1}, and rank is {rank}")

@@ -1,0 +1,95 @@
+"""Ring collectives: every rank only ever sends to its right and receives from its left.
+
+In each step all links carry one chunk, 1/n of the tensor, so nobody is a bottleneck: the bytes that a rank
+sends hardly grow with n. The price is the number of steps, which does (formulas.ring).
+
+After an all-reduce all ranks hold bit-identical results: each chunk is reduced along one path, in one order,
+and everybody else gets a copy of that one result. Data parallel lives on it: replicas are never compared
+again, so ranks that sum in different orders would step to weights that differ in the last bit, and drift.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lab_utils.comm.algorithms.point_to_point import (
+    SUM,
+    Peers,
+    check_chunk,
+    check_op,
+    chunks_of,
+    combine,
+    divide,
+    in_place,
+    store,
+)
+from lab_utils.comm.algorithms.steps import ring_chunk, ring_range
+
+
+def ring_all_reduce(
+    tensor: Tensor,
+    op: dist.ReduceOp.RedOpType = SUM,
+    group: dist.ProcessGroup | Peers | None = None,
+) -> None:
+    """Reduce over all ranks, in place, as dist.all_reduce: any shape, any numel.
+
+    First every rank comes to own one chunk of the result, then it tells everybody else.
+    """
+    peers = Peers.of(group)
+    with in_place(tensor) as flat:
+        mine = chunks_of(flat, peers.n)[peers.rank]
+        ring_reduce_scatter(mine, flat, op, peers)
+        ring_all_gather(flat, mine, peers)
+
+
+def ring_reduce_scatter(
+    output: Tensor,
+    input: Tensor,
+    op: dist.ReduceOp.RedOpType = SUM,
+    group: dist.ProcessGroup | Peers | None = None,
+) -> None:
+    """Leave chunk `rank` of the reduced `input` in `output`; n - 1 steps.
+
+    As dist.reduce_scatter_single. The input is flattened and cut into n chunks, the first
+    numel % n one element longer; it is not changed.
+    """
+    peers = Peers.of(group)
+    rank, n = peers.rank, peers.n
+    check_op(input, op)
+    check_chunk(output, input, peers)
+    chunks = chunks_of(input, n)
+    partial = chunks[ring_chunk(rank, 0, n)]
+    for step in ring_range(n, "reduce_scatter"):
+        own = chunks[ring_chunk(rank, step + 1, n)]
+        arrived = torch.empty_like(own)
+        _turn(peers, partial, arrived)
+        partial = combine(own, arrived, op, out=arrived)  # goes on to the right next
+    store(output, partial)  # n - 1 ranks have added to it, and this rank was the last
+    divide(output, op, n)
+
+
+def ring_all_gather(
+    output: Tensor,
+    input: Tensor,
+    group: dist.ProcessGroup | Peers | None = None,
+) -> None:
+    """Join the inputs of all ranks in `output`, as dist.all_gather_single; n - 1 steps.
+
+    Rank r's input is chunk r of the flattened output.
+    """
+    peers = Peers.of(group)
+    rank, n = peers.rank, peers.n
+    check_chunk(input, output, peers)
+    with in_place(output) as flat:
+        chunks = chunks_of(flat, n)
+        store(chunks[rank], input)
+        for step in ring_range(n, "all_gather"):
+            here, coming = ring_chunk(rank, step, n), ring_chunk(rank, step + 1, n)
+            _turn(peers, chunks[here], chunks[coming])  # passed on in the next step
+
+
+def _turn(peers: Peers, sent: Tensor, arrived: Tensor) -> None:
+    """Turn the ring by one place: send to the right, receive from the left."""
+    peers.exchange(sent, (peers.rank + 1) % peers.n, arrived, (peers.rank - 1) % peers.n)

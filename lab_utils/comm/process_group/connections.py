@@ -1,0 +1,109 @@
+"""The sockets that a backend opened for a group, so that exactly those can be cut.
+
+gloo waits in C++ where no exception reaches it. Shutting its sockets down ends the wait at once, on this rank
+and on its neighbours; the user's own sockets are never touched.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lab_utils.comm.process_group import spinning
+
+# Backends that no group uses any more, kept until letting them go takes no time.
+#
+# The end of a backend waits for its threads, and one of them may be in a wait that only the group's time-out ends.
+_AFTER_TIMEOUT_S = 5.0
+_kept: list[tuple[float, Any]] = []
+
+
+def close_later(backend: Any, timeout_s: float) -> None:
+    """Keep it until its time-out has passed, and let go of those whose time-out has."""
+    now_s = time.monotonic()
+    _kept[:] = [(until_s, kept) for until_s, kept in _kept if until_s > now_s]
+    _kept.append((now_s + timeout_s + _AFTER_TIMEOUT_S, backend))
+
+
+_PROC = "/proc/self/fd"
+_lock = threading.Lock()  # the guard's thread may cut while the main thread connects
+_looking = False  # groups are connected on one thread, the main one
+_ours: dict[int, int] = {}  # descriptor → inode: a number that was closed and opened again is another socket
+_ended: dict[int, int] = {}  # those that were cut, and that gloo may not have let go of
+_NOTICE_S = 0.5  # for gloo to notice an end by itself
+
+
+def _open_sockets() -> dict[int, int]:
+    found = {}
+    for name in os.listdir(_PROC) if os.path.isdir(_PROC) else ():
+        try:
+            status = os.fstat(int(name))
+        except OSError:  # closed since it was listed, as the listing's own descriptor is
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            found[int(name)] = status.st_ino
+    return found
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Sockets opened inside belong to groups. Where there is no /proc nothing is remembered, nor ever cut.
+
+    Inside another of these it does nothing: to look through all sockets once a group would take time with the square
+    of their number.
+    """
+    global _looking
+    if _looking:
+        yield
+        return
+    before, _looking = _open_sockets(), True
+    try:
+        yield
+    finally:
+        _looking = False
+        after = _open_sockets()
+        with _lock:
+            _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
+
+
+def cut() -> int:
+    """Shut down every remembered socket that is still open; returns how many."""
+    with _lock:
+        now = _open_sockets()
+        ended = {fd: inode for fd, inode in _ours.items() if now.get(fd) == inode and _shut(fd)}
+        _ended.update(ended)
+        _ours.clear()
+    return len(ended)
+
+
+def calm_later() -> None:
+    """After a moment, let gloo's threads no longer be busy with the sockets that were cut."""
+    if _ended:
+        later = threading.Timer(_NOTICE_S, _calm)
+        later.daemon = True
+        later.start()
+
+
+def _calm() -> None:
+    with _lock:
+        now = _open_sockets()
+        spinning.calm(fd for fd, inode in _ended.items() if now.get(fd) == inode)
+        _ended.clear()
+
+
+def _shut(fd: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(fd)) as connection:
+            if connection.family not in (socket.AF_INET, socket.AF_INET6):
+                return False
+            connection.getpeername()  # a listening socket has no peer; shut down, it would abort the process
+            connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # no peer, or closed by the backend in the meantime
+        return False
+    return True

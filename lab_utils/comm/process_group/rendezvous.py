@@ -1,0 +1,179 @@
+"""Groups of this process: made, left when something failed, and formed again as the same objects.
+
+`register_backend()` makes the name BACKEND known to torch.distributed; afterwards
+`dist.init_process_group(BACKEND, ...)` gives a group through which DDP, FSDP2, DTensor, DeviceMesh,
+`torch.distributed.pipelining` and plain collectives all run. Programs then find the backend that carries it:
+`dist.get_backend()` is "gloo", or "nccl" where there are GPUs, and groups that they make of that are recorded too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch.distributed as dist
+
+from lab_utils.comm.process_group import connections, interruptible_wait
+from lab_utils.comm.process_group.backends import BACKEND, carriers
+from lab_utils.comm.process_group.from_cpp import never_compiled
+from lab_utils.comm.process_group.group import RecordedGroup
+from lab_utils.comm.process_group.membership import Groups, abort_rendezvous, labels
+from lab_utils.comm.recorder.pending_op import PendingOp
+from lab_utils.comm.recorder.recorder import recorder
+from lab_utils.comm.status.rank_state import Stream
+
+WORLD = "world"
+_c10d = dist.distributed_c10d
+_world = _c10d._world  # c10d has no public list of the groups that a process is in
+_at: _Place | None = None
+_forming_world = False
+_left_because = "this group was left after a failure: the next call of ranks.run forms it again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the groups were formed last. The store's file makes ranks find each other; epoch counts the stores."""
+
+    path: str
+    epoch: int
+    store: dist.Store
+
+
+def register_backend() -> None:
+    """Make BACKEND known to torch.distributed; does nothing the second time."""
+    if not hasattr(dist.Backend, BACKEND.upper()):
+        dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
+        _c10d._new_process_group_helper = _recorded(_c10d._new_process_group_helper)
+        never_compiled(sys.modules[__name__])
+
+
+def _recorded(form: Callable) -> Callable:
+    """c10d's function that forms a group, changed so that groups are ours and known by the backend that carries them.
+
+    Programs and torch itself look at that name: `monitored_barrier` asks for gloo, DDP with ZeRO refuses it.
+    """
+
+    def form_recorded(size, rank, ranks, backend, *args, **kwargs):
+        names = list(carriers().values())
+        in_our_world = ranks and type(dist.group.WORLD) is RecordedGroup  # not one that `record` has wrapped
+        if backend != BACKEND and not (in_our_world and backend in names):
+            return form(size, rank, ranks, backend, *args, **kwargs)
+        made, store = form(size, rank, ranks, dist.Backend(BACKEND), *args, **kwargs)
+        if isinstance(made, RecordedGroup):  # this rank is a member
+            name = dist.Backend(names[-1] if backend == BACKEND else backend)
+            _world.pg_map[made], _world.pg_backend_config[made] = (name, store), str(_c10d.BackendConfig(name))
+        return made, store
+
+    return form_recorded
+
+
+def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_options=None) -> RecordedGroup:
+    ranks = tuple(options.global_ranks_in_group or range(options.group_size))
+    group = RecordedGroup(options.group_rank, ranks, _timeout(options.timeout))
+    with _shown(ranks):
+        group.connect(_world_store() if _forming_world else options.store)
+    return group
+
+
+def _timeout(asked: timedelta) -> timedelta:
+    """The world's, where nobody asked for one: c10d then says 30 minutes, and so long a group would wait for a rank."""
+    defaults = dist.constants.default_pg_timeout, dist.constants.default_pg_nccl_timeout
+    unasked = asked in defaults and not _forming_world
+    return dist.group.WORLD._timeout if unasked and isinstance(dist.group.WORLD, RecordedGroup) else asked
+
+
+@contextlib.contextmanager
+def _shown(ranks: tuple[int, ...]):
+    """Whoever looks sees that this rank waits for the group's other members to make it too."""
+    stream = Stream("form", f"group {','.join(map(str, ranks))}")
+    entry = PendingOp(
+        "form", "new_group", stream.group, ranks, channel=recorder.ledger.channel(stream), asynchronous=False
+    )
+    entry.seq = entry.channel.next()
+    recorder.come_to(entry)
+    yield
+    recorder.show("computing")
+
+
+def leave() -> Groups:
+    """Cut every connection and let go of every backend, without waiting for anybody; what can be formed again."""
+    cut()
+    forget_coalescing()
+    if dist.is_initialized() and not isinstance(dist.group.WORLD, RecordedGroup):
+        dist.destroy_process_group()  # one that the user formed in its place
+    groups = _groups()
+    for group in groups.values():
+        group.disconnect(_left_because)
+    connections.calm_later()
+    return Groups({label: group._ranks for label, group in groups.items()}, dict(labels), _world.group_count)
+
+
+def _groups() -> dict[str, RecordedGroup]:
+    return {group.label: group for group in _world.pg_map if isinstance(group, RecordedGroup) and not group.lost}
+
+
+def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
+    """Connect all agreed groups through a fresh store at `path`, the world first, and as the objects they were."""
+    global _at
+    store = dist.FileStore(path, recorder.ranks)
+    _at = _Place(path, epoch, store)
+    recorder.begin_groups(epoch)
+    interruptible_wait.may_be_cut = True
+    dict.update(labels, agreed.counts)
+    with connections.remembered():
+        _form_world(timedelta(seconds=timeout_s))
+        _world.group_count = max(_world.group_count, agreed.created)
+        own = _groups()
+        for label in agreed.members:
+            if label in own and label != WORLD:
+                own[label].connect(dist.PrefixStore(f"{label}/", store))
+    for label in own.keys() - agreed.members.keys() - {WORLD}:
+        own[label].lose(f"{label} was lost when a rank was replaced: make it again on all ranks")
+
+
+def _form_world(timeout: timedelta) -> None:
+    global _forming_world
+    if dist.is_initialized():
+        dist.group.WORLD.connect(_world_store())
+    else:
+        labels.pop(WORLD, None)
+        _forming_world = True
+        try:
+            dist.init_process_group(
+                BACKEND, store=_at.store, rank=recorder.rank, world_size=recorder.ranks, timeout=timeout
+            )
+        finally:
+            _forming_world = False
+    # From here new_group takes the store for further groups.
+    _world.pg_map[dist.group.WORLD] = dist.get_backend(), dist.PrefixStore("later/", _at.store)
+
+
+def _world_store() -> dist.Store:
+    return dist.PrefixStore(f"{WORLD}/", _at.store)
+
+
+def cut(epoch: int | None = None) -> None:
+    """End every wait for other ranks, from any thread: connections are shut down and the store made unreadable.
+
+    epoch   do so only if the groups are still those formed on that store
+    """
+    if _at is not None and epoch in (None, _at.epoch):
+        connections.cut()
+        interruptible_wait.cut()
+        abort_rendezvous(_at.path)
+
+
+def forget_coalescing() -> list[str]:
+    """Close coalescing managers that an exception left open; returns the labels of their groups.
+
+    torch 2.13 closes none itself: until then it queues every all_reduce on such a group, and runs none of them.
+    """
+    left = _world.pg_coalesce_state
+    groups = [group for group in left if isinstance(group, RecordedGroup)]
+    left.clear()
+    for group in groups:
+        group._coalesced = None
+    return [group.label for group in groups]

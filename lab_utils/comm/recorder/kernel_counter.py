@@ -1,0 +1,211 @@
+"""Counts the kernels that run on a rank's thread while it is recorded: FLOPs, and bytes read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
+from torch._ops import HigherOrderOperator, OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
+from torch.utils.flop_counter import flop_registry
+
+from lab_utils.comm.process_group import compiled_code
+from lab_utils.comm.recorder.live_memory import LiveBytes, is_wrapper
+from lab_utils.comm.recorder.pending_op import Counts
+from lab_utils.comm.recorder.sizes import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
+
+aten = torch.ops.aten
+
+# Attention on the CPU is what torch's registry calls flash attention, with arguments in the same places.
+_ON_CPU = {
+    aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
+}
+_NOT_COMPUTING = {"c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor", "profiler"}  # namespaces
+# Ops that only make room, or what their schema takes for something else than it is.
+_NOT_KERNELS = {
+    "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_efficientzerotensor", "_unsafe_view",
+    "lift_fresh",
+}  # fmt: skip
+_OVERWRITES = {"copy_", "fill_", "zero_", "_foreach_copy_", "_foreach_zero_", "all_gather_copy_in"}
+# Ops that touch only a part of an argument: its place, and that of the argument as large as the part (-1: the result).
+_TOUCHES = {
+    "embedding": (0, -1), "index": (0, -1), "index_select": (0, -1), "gather": (0, -1), "take": (0, -1),
+    "index_put_": (0, 2), "_index_put_impl_": (0, 2), "index_add_": (0, 3), "index_copy_": (0, 3),
+    "scatter_": (0, 3), "scatter_add_": (0, 3), "all_gather_copy_in": (1, 0),
+}  # fmt: skip
+
+COMPILED = (
+    "the recording counts kernels, and those of code that torch.compile made cannot be counted (flex_attention and "
+    "torch.cond compile by themselves): record with count=False, or leave torch.compile away"
+)
+
+
+class _Kernel(NamedTuple):
+    """How to count an op. `updated`: places of arguments that are read and written; `fresh`: its results are new."""
+
+    formula: Callable[..., int] | None
+    updated: tuple[int, ...]
+    fresh: bool
+    touches: tuple[int, int] | None
+
+
+class KernelCounter(TorchDispatchMode):
+    """While it is entered, what the thread gives to torch is counted: forward, backward, optimizer, DDP's copies.
+
+    FLOPs are those of `torch.utils.flop_counter`, from shapes, and of attention on the CPU. Bytes are those of the
+    tensors that a kernel is given and makes: what is updated in place counts as read and as written, what is looked
+    up (embedding, index) as far as it is touched, an expanded tensor once. Views, empty tensors and collectives
+    count nothing. Of DTensors and other subclasses the local kernels count; a list of tensors is one kernel's.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = LiveBytes()
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # compiled code is refused before it comes here, so no guard against it for each op
+
+    def cut(self) -> Counts:
+        """What was counted since the last cut."""
+        live, peak = self.live.bytes, self.live.peak()
+        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
+        self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
+        return counts
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None:
+            return func(*args, **(kwargs or {}))  # only shapes are worked out: DTensor and fully_shard ask for them
+        if types and any(map(is_wrapper, types)):
+            return NotImplemented  # it takes itself apart, and comes again with what is inside
+        kernel = _kernel_of(func)
+        if kernel is None:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        if kernel is _COMPOSITE:
+            if all(map(is_common, tensors_in(args))):
+                with self:
+                    return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
+            self._uncounted += 1  # it may have a kernel of its own for such tensors
+            return func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs) if kwargs else func(*args)
+        try:
+            if kernel.fresh:
+                self.live.see(out)
+            if kernel is not _ROOM:
+                self._count(kernel, args, kwargs, out)
+        except Exception:  # of whatever kind the tensors are, the program goes on
+            self._uncounted += 1
+        return out
+
+    def aside(self, call: Callable[[], Any]) -> Any:
+        """Call it uncounted. An op on its way to gloo would pass by here, which takes as long as 15 kernels do."""
+        if _get_current_dispatch_mode() is not self:  # in another thread, or inside an op that is being counted
+            return call()
+        _pop_mode()
+        try:
+            return call()
+        finally:
+            _push_mode(self)
+
+    def _count(self, kernel: _Kernel, args: tuple, kwargs: dict | None, out: Any) -> None:
+        if is_meta(out):
+            return
+        size = size_of(args)
+        if kwargs:
+            size += size_of(kwargs.values())
+        if kernel.fresh:
+            size += size_of((out,))
+        for place in kernel.updated:
+            size += size_of(args[place : place + 1])
+        if kernel.touches is not None:
+            size -= _untouched(kernel, args, out)
+        if kernel.formula is None:
+            self._other_bytes += size
+        else:
+            self._flops += flops_of(kernel.formula, args, kwargs or {}, out)
+            self._bytes += size
+        self._kernels += 1
+
+
+@contextmanager
+def counting(counter: KernelCounter) -> Iterator[None]:
+    """RuntimeError, which names the mend, when code that torch.compile made runs inside.
+
+    torch would run it uncompiled under a mode like ours, and never compile it again.
+    """
+    try:
+        with compiled_code.refused(), counter.live.followed(), counter:
+            yield
+    except RuntimeError as error:
+        if compiled_code.STANCE in str(error):
+            error.args = (COMPILED,)
+        raise
+
+
+# ---------------------------------------------------------------------- what an op is
+_IMPLICIT = torch._C.DispatchKey.CompositeImplicitAutograd
+# Made of other ops, which are counted. Seen in inference mode only: elsewhere autograd has taken it apart before.
+_COMPOSITE = _Kernel(None, (), False, None)
+
+
+_ROOM = _Kernel(None, (), True, None)  # no kernel, but tensors may come out of it that were not there before
+
+
+def _not_known(*_: Any, **__: Any) -> int:
+    raise Uncounted("an op that torch describes in no way that we know")
+
+
+_UNKNOWN = _Kernel(_not_known, (), False, None)
+
+
+@cache
+def _kernel_of(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
+    """None when it is no kernel and makes nothing."""
+    try:
+        return _as_described(func)
+    except Exception:  # no op may end the program
+        return _UNKNOWN
+
+
+def _as_described(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
+    if isinstance(func, HigherOrderOperator):
+        return _Kernel(flop_registry.get(func), (), True, None)
+    if func.namespace in _NOT_COMPUTING:
+        return _ROOM
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _IMPLICIT):
+        return _COMPOSITE
+    name = func._schema.name.partition("::")[2]
+    if name in _NOT_KERNELS:
+        return _ROOM
+    if func.is_view or torch.Tag.inplace_view in func.tags:
+        return None
+    written = [i for i, argument in enumerate(func._schema.arguments) if _is_written(argument)]
+    fresh = all(result.alias_info is None and "Tensor" in str(result.type) for result in func._schema.returns)
+    fresh = fresh and bool(func._schema.returns)
+    if not written and not fresh:
+        return None  # it only tells something
+    overwrites = name in _OVERWRITES or torch.Tag.nondeterministic_seeded in func.tags
+    updated = [i for i in written if not func._schema.arguments[i].kwarg_only]
+    packet = func._overloadpacket
+    return _Kernel(
+        flop_registry.get(_ON_CPU.get(packet, packet)), () if overwrites else tuple(updated), fresh, _TOUCHES.get(name)
+    )
+
+
+def _is_written(argument: torch.Argument) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
+
+
+def _untouched(kernel: _Kernel, args: tuple, out: Any) -> int:
+    place, part = kernel.touches
+    touched = out if part < 0 else args[part]
+    untouched = max(0, size_of((args[place],)) - size_of((touched,)))
+    return untouched * (1 + (place in kernel.updated))

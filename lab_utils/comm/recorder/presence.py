@@ -1,0 +1,143 @@
+"""What this rank shows of itself to whoever looks from outside: its row of the board, its state, what it brings."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from lab_utils.comm.recorder.clock import host_now
+from lab_utils.comm.recorder.fingerprints import Fingerprints, Mismatch, comparable
+from lab_utils.comm.recorder.pending_op import PendingOp
+from lab_utils.comm.recorder.source_line import caller, main_line
+from lab_utils.comm.status.rank_state import Channel, Dropped, IssuedOp, RankState, Stream
+from lab_utils.comm.status.shared_status import Board, Row
+
+_KEPT = 128
+
+
+class Ledger:
+    """What this rank has issued since its groups were formed: how many ops of each stream, and the last ones.
+
+    Written by the ranks' own threads; the guard's thread reads copies, each made in one step of the interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[Stream, str], Channel] = {}
+        self._recent: deque[PendingOp] = deque(maxlen=_KEPT)
+        self._dropped: deque[Dropped] = deque(maxlen=_KEPT)
+
+    def channel(self, stream: Stream, side: str = "") -> Channel:
+        return self._channels.setdefault((stream, side), Channel(stream, side))
+
+    def note(self, entry: PendingOp) -> None:
+        self._recent.append(entry)
+
+    def issued(self) -> dict[tuple[Stream, str], int]:
+        return {key: channel.issued for key, channel in self._channels.copy().items()}
+
+    def recent(self) -> tuple[IssuedOp, ...]:
+        return tuple(issued_op(entry) for entry in tuple(self._recent))
+
+    def drop(self, entry: PendingOp) -> None:
+        """The rank lets go of the work of a message that it has not waited for."""
+        channel = entry.channel
+        if self._channels.get((channel.stream, channel.side)) is channel:  # else it is of groups that were left
+            self._dropped.append(Dropped(issued_op(entry), host_now()))
+
+    def dropped(self) -> tuple[Dropped, ...]:
+        return tuple(self._dropped)
+
+    def clear(self) -> None:
+        self._channels.clear()
+        self._recent.clear()
+        self._dropped.clear()
+
+
+def issued_op(entry: PendingOp) -> IssuedOp:
+    stream, side = entry.channel.stream, entry.channel.side
+    return IssuedOp(
+        stream, entry.seq, entry.name, side, entry.ranks, entry.signature, entry.shape, entry.source, entry.came_s
+    )
+
+
+class Presence:
+    """One per process; the recorder is one."""
+
+    def __init__(self) -> None:
+        self.rank, self.ranks = 0, 1
+        self.ledger = Ledger()
+        self._shown: tuple[str, float, PendingOp | None] = "idle", host_now(), None
+        self._board: Board | None = None
+        self._fingerprints: Fingerprints | None = None
+        self._moves, self._threads = 0, False
+        self.mismatch = ""  # what was found to differ in this call
+        self.broken = False  # an op failed, and took the connections of its group along
+
+    def attach(self, rank: int, ranks: int, board: Board | None, fingerprints: Fingerprints | None = None) -> None:
+        """Say which rank of how many this is, where it shows the op it is in, and where it compares what it brings."""
+        self.rank, self.ranks, self._board, self._fingerprints = rank, ranks, board, fingerprints
+
+    def begin_groups(self, epoch: int) -> None:
+        """The groups are formed anew, and their ops numbered from 0."""
+        self.ledger.clear()
+        self.broken = False
+        if self._fingerprints is not None:
+            self._fingerprints.begin(epoch)
+
+    def begin_call(self) -> None:
+        """A call begins on this rank."""
+        self._threads, self.mismatch = False, ""
+        self.show("computing")
+
+    def show(self, state: str, entry: PendingOp | None = None) -> None:
+        """Say what this rank is doing now. An op that fails leaves its row, which then names what failed."""
+        self._shown = state, host_now(), entry
+        self._moves += 1
+        if self._board is None:
+            return
+        if entry is None:
+            self._board.put(self.rank, state, self._shown[1])
+        else:
+            shown = entry.name, entry.group, entry.seq, entry.shape, entry.source
+            self._board.put(self.rank, state, self._shown[1], *shown)
+
+    def failed(self, error: RuntimeError, connected: bool = False) -> None:
+        """The backend raised this from the op that the rank is in. `connected`: it gave up the wait, and not the op."""
+        error.failed_op = self.row
+        self.broken |= not connected
+
+    def rank_state(self) -> RankState:
+        """Where this rank stands; asked from the guard's thread too."""
+        moves, (state, since_s, entry) = self._moves, self._shown
+        op = issued_op(entry) if state == "in" and entry is not None else None
+        ledger = self.ledger
+        return RankState(
+            self.rank, state, since_s, op, main_line(), moves, self._threads, ledger.issued(), ledger.recent(),
+            ledger.dropped(),
+        )  # fmt: skip
+
+    @property
+    def row(self) -> Row:
+        """What the board shows of this rank."""
+        state, since_s, entry = self._shown
+        if entry is None:
+            return Row(state, since_s)
+        return Row(state, since_s, entry.name, entry.group, entry.seq, entry.shape, entry.source)
+
+    def come_to(self, entry: PendingOp) -> None:
+        if threading.get_ident() != threading.main_thread().ident:
+            self._threads = True
+        entry.source = caller()
+        self.show("in", entry)
+        entry.came_s = self._shown[1]
+        self.ledger.note(entry)
+
+    def compare(self, entry: PendingOp) -> None:
+        """Mismatch when this rank brings something else to the op than a rank that came to it before."""
+        if self._fingerprints is None or not comparable(entry):
+            return
+        try:
+            self._fingerprints.compare(entry)
+        except Mismatch as error:
+            self.mismatch = str(error)
+            raise

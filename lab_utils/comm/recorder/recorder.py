@@ -1,0 +1,282 @@
+"""Collects what this rank does: ops with their times, the compute between them, named phases.
+
+One Recorder per process (a process is a rank). The recorded process group tells it of every op; without a
+`recording()` it only keeps the board, so that a stuck rank can be named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch._C._distributed_c10d import Work
+
+from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
+from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
+from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp, to_ops
+from lab_utils.comm.recorder.presence import Presence
+from lab_utils.comm.recorder.source_line import caller
+from lab_utils.comm.recorder.source_line import cell_name as cell_name
+from lab_utils.comm.recorder.source_line import is_own as is_own
+from lab_utils.comm.recorder.source_line import name_files as name_files
+from lab_utils.timeline.ops import Op, Phase
+
+
+# Two hooks into torch: the future of a work, and the end of a backward pass.
+def future_of(work: Work) -> torch.futures.Future | None:
+    """None where the backend has no futures: gloo's messages and reduce-scatters."""
+    try:
+        return work.get_future()
+    except RuntimeError as error:
+        if "not implemented" in str(error):
+            return None
+        raise
+
+
+def in_backward() -> bool:
+    """Whether this thread is inside a backward pass."""
+    return torch._C._current_graph_task_id() >= 0
+
+
+def after_backward(callback: Callable[[], None]) -> None:
+    """Call it when the present backward pass has ended, after what was queued before. Only inside a backward pass."""
+    torch.autograd.Variable._execution_engine.queue_callback(callback)
+
+
+# What one recording collects while it runs.
+@dataclass(slots=True)
+class Recording:
+    """What one `recording()` collected; `ops` and `phases` are filled when it ends. No counter: no kernel counts."""
+
+    entries: list[PendingOp | Computing] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
+    futures: dict[PendingOp, tuple[torch.futures.Future, Callable[[], Moment]]] = field(default_factory=dict)
+    counter: KernelCounter | None = None
+
+    def counting(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.counter is None else counting(self.counter)
+
+    def counted(self) -> Counts:
+        """What kernels did since this was last asked."""
+        return NOTHING if self.counter is None else self.counter.cut()
+
+    def follow(self, entry: PendingOp, future: torch.futures.Future, now: Callable[[], Moment]) -> None:
+        """Note when the op is done. A future holds the op's tensors, so it is let go then."""
+
+        def done(_: torch.futures.Future) -> None:
+            entry.set_done(now())
+            self.futures.pop(entry, None)
+
+        self.futures[entry] = future, now
+        future.add_done_callback(done)
+
+    def finish(self, show: Callable[[str, PendingOp], None]) -> None:
+        """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
+        for entry, (future, now) in list(self.futures.items()):
+            if entry.done_s is None:
+                show("in", entry)
+                future.wait()
+                entry.set_done(now())  # unless its own callback came first
+
+
+# gloo's thread notes when an asynchronous op is done, and holds the op up until the interpreter lets it. By
+# default a busy interpreter lets others in after 5 ms.
+_SWITCH_S = 1e-4
+
+
+class Recorder(Presence):
+    """The process's own recorder: `recorder` below.
+
+    Ops may come from any thread (autograd has one for each GPU, and the user may have some). They are kept in the
+    order in which they come, and what lies between them counts as one stream of computing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recording: Recording | None = None
+        self._phases: list[str] = []
+        self._stream: StreamClock | None = None
+        self._now: Callable[[], Moment] = host_now
+        self._cursor: Moment = 0.0  # until here the rank's own stream is accounted for
+        self._for_autograd: list[PendingOp] = []  # ops whose future somebody took during this backward
+
+    def __reduce__(self) -> str:
+        return "recorder"  # a function of the user's that travels to the ranks finds the rank's own
+
+    # ------------------------------------------------------------------ ops
+    def issue(self, entry: PendingOp) -> None:
+        """The rank comes to an op, before it is handed to the backend. Mismatch: it brings what the others do not."""
+        self.come_to(entry)
+        self.compare(entry)
+        if self.recording is None:
+            return
+        if entry.on_device:
+            self._read_stream()
+        entry.issue_s = self._now()
+        entry.phase = self._phase()
+        self._compute_until(entry.issue_s)
+        self.recording.entries.append(entry)
+
+    def start(self, start: Callable[[], torch.distributed.Work]) -> torch.distributed.Work:
+        """Hand the op to the backend."""
+        counter = None if self.recording is None else self.recording.counter
+        return start() if counter is None else counter.aside(start)
+
+    def issued(self, entry: PendingOp, work: torch.distributed.Work) -> None:
+        """The backend has taken the op, and the rank goes on unless it waits at once."""
+        if entry.asynchronous:
+            self.show("computing")
+        if self.recording is None:
+            return
+        self._cursor = self._now()
+        if entry.asynchronous and (future := future_of(work)) is not None:
+            self.recording.follow(entry, future, self._now if entry.on_device else host_now)
+
+    def wait_begins(self, entry: PendingOp) -> PendingOp | None:
+        """The rank blocks on the op. Returns the wait's own entry when the op is an asynchronous one."""
+        if self._shown[0] != "in":
+            self.show("in", entry)
+        if self.recording is None:
+            return None
+        at = self._now()
+        if entry.wait_s is None:
+            entry.wait_s = at
+        if not entry.asynchronous:
+            return None
+        self._compute_until(at)
+        wait = PendingOp("wait", entry.name, of=entry, source=caller(), phase=self._phase(), issue_s=at)
+        self.recording.entries.append(wait)
+        return wait
+
+    def wait_ends(self, entry: PendingOp, wait: PendingOp | None) -> None:
+        """The rank goes on. On a GPU that is where its stream goes on: the host did not block."""
+        if self.recording is not None:
+            at = self._now()
+            entry.set_done(at)
+            if wait is not None:
+                wait.done_s = at
+            self._cursor = at
+        self.show("computing")
+
+    # ------------------------------------------------------------------ waits inside autograd
+    def future_taken(self, entry: PendingOp) -> None:
+        """Somebody will wait for the op's future where we cannot see it: DDP does, at the end of backward.
+
+        A future that is taken outside backward is not followed: blocking on it counts as computing.
+        """
+        if self.recording is None or not in_backward():
+            return
+        if not self._for_autograd:
+            after_backward(self._backward_ended)
+        self._for_autograd.append(entry)
+
+    def _backward_ended(self) -> None:
+        # Queued before DDP's own last callback, which then blocks on these futures one after the other.
+        taken, self._for_autograd = self._for_autograd, []
+        if self.recording is None:
+            return
+        at = self._now()
+        self._compute_until(at)
+        for entry in taken:
+            wait = PendingOp("wait", entry.name, of=entry, source=entry.source, phase=entry.phase, issue_s=at)
+            wait.inferred = True
+            self.recording.entries.append(wait)
+        if unfinished := [entry for entry in taken if entry.done_s is None]:
+            self.show("in", unfinished[0])
+        after_backward(lambda: self._backward_waited(taken))
+
+    def _backward_waited(self, taken: list[PendingOp]) -> None:
+        # Queued during DDP's last callback, so it runs after it.
+        self.show("computing")
+        if self.recording is not None:
+            at = self._now()
+            for entry in taken:
+                entry.set_done(at)
+            self._compute_until(at)  # what the waits leave free: DDP copies the sums back into the gradients
+
+    # ------------------------------------------------------------------ the time between ops
+    def _compute_until(self, at: Moment) -> None:
+        """Whatever the rank did since its last op was its own computing."""
+        self.recording.entries.append(Computing(self._phase(), self._cursor, at, self.recording.counted()))
+        self._cursor = at
+
+    def _phase(self) -> str:
+        return self._phases[-1] if self._phases else ""
+
+    def _read_stream(self) -> None:
+        """From now on moments are those of the GPU's stream."""
+        if self._stream is None:
+            self._stream = StreamClock()
+            self._now = self._stream.now
+
+    # ------------------------------------------------------------------ phases and recordings
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = self._now()
+        if self.recording is not None:
+            self._compute_until(start)
+        self._phases.append(name)
+        try:
+            yield
+        finally:
+            if self.recording is not None:
+                end = self._now()
+                self._compute_until(end)
+                self.recording.phases.append(Phase(self.rank, name, start, end))
+            self._phases.pop()
+
+    @contextmanager
+    def record(self, count: bool = True, meet: Callable[[], None] | None = None) -> Iterator[Recording]:
+        if self.recording is not None:
+            raise RuntimeError("a recording is already under way on this rank; end it before starting another")
+        if torch.cuda.is_initialized():
+            self._read_stream()
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(interval_s, _SWITCH_S))
+        recorded = Recording(counter=KernelCounter() if count else None)
+        with recorded.counting():
+            if meet is not None:
+                meet()
+                recorded.counted()
+            self.recording = recorded
+            self._cursor = begin = self._now()
+            try:
+                yield recorded
+                recorded.finish(self.show)
+            finally:
+                self._compute_until(self._now())
+                sys.setswitchinterval(interval_s)
+                self.recording, self._for_autograd = None, []
+                self._close(recorded, begin)
+
+    def _close(self, recorded: Recording, begin: Moment) -> None:
+        seconds = self._stream.seconds if self._stream is not None else float
+        self._stream, self._now = None, host_now
+        recorded.ops = to_ops(self.rank, recorded.entries, seconds)
+        first_s = seconds(begin)
+        recorded.phases = [
+            replace(phase, start_s=max(first_s, seconds(phase.start_s)), end_s=seconds(phase.end_s))
+            for phase in recorded.phases
+        ]
+
+
+recorder = Recorder()
+
+
+def phase(name: str) -> AbstractContextManager[None]:
+    """`with phase("forward"): ...` names a stretch of this rank's time. Phases may nest; an op is of the innermost."""
+    return recorder.phase(name)
+
+
+def recording(count: bool = True, meet: Callable[[], None] | None = None) -> AbstractContextManager[Recording]:
+    """`with recording() as recorded: ...` records this rank's ops; `recorded.ops` is there when the block ended.
+
+    count   count the kernels between the ops too, of which a prediction is made (some µs a kernel). Code that
+            torch.compile made cannot be counted: RuntimeError, which names count=False
+    meet    called when all is ready, and not recorded: a barrier lets all ranks begin together
+    """
+    return recorder.record(count, meet)

@@ -1,0 +1,1 @@
+"""Which op each rank is in now, in memory that all ranks and the notebook share."""

@@ -1,0 +1,151 @@
+"""`make lab`: JupyterLab on the first chapter, with the flags that this machine and this user call for."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from lab_utils.host import machine
+
+SETTINGS = Path(__file__).parent / "jupyter"
+FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
+PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
+ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
+ROOT_FLAGS = ("--notebook-dir", "--ServerApp.root_dir", "--ServerApp.notebook_dir")
+PROXIES = ("ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")  # those that JupyterLab reads
+
+
+def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
+    """Whether a browser opened here would be seen: not over SSH, and on Linux only under X or Wayland."""
+    if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
+        return False
+    return not platform.startswith("linux") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def named(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
+    """What the user gives for one of these flags, as `--port=9999` or `--port 9999`; None when none is there."""
+    for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, equals, value = argument.partition("=")
+        if flag in flags:
+            return value if equals else after
+    return None
+
+
+def named_port(arguments: Sequence[str]) -> int | None:
+    """The port that the user asks for; None when JupyterLab may choose."""
+    text = named(PORT_FLAGS, arguments)
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def port_is_free(port: int) -> bool:
+    """Whether this port can be bound on loopback now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free, as for JupyterLab
+        try:
+            probe.bind((machine.LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def paths(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where JupyterLab looks, the lab's own folder first.
+
+    Its settings encrypt what notebooks and kernels say to each other, since other users of the machine may listen on
+    loopback, of which ipykernel warns, and ask no question about news on the first page; its extension shows a still
+    picture where no widget is.
+    """
+    names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+    return {name: os.pathsep.join(filter(None, [str(SETTINGS), environ.get(name)])) for name in names}
+
+
+def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
+    """The command line that opens JupyterLab on the first chapter, with the user's `arguments` last.
+
+    It listens on loopback, unless the user names another address here.
+    """
+    # Named by address, not as a file argument: then the address that JupyterLab prints leads to it as well.
+    line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER.as_posix()}"]
+    if not screen:
+        line.append("--no-browser")  # JupyterLab then prints the address with its token
+    if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a flag that comes twice
+        line.append(f"--ServerApp.ip={machine.LOOPBACK}")  # whatever the user's settings say for other servers
+    if named(ROOT_FLAGS, arguments) is None:  # where the chapters are, whatever folder the user's own servers show
+        line.append("--ServerApp.root_dir=.")
+    if root:
+        line.append("--allow-root")
+    if named_port(arguments) is not None:
+        line.append("--ServerApp.port_retries=0")  # a port that was named is that port or an error, not the next one
+    return [*line, *arguments]
+
+
+def folders_trouble() -> str:
+    """Why JupyterLab and its kernels cannot keep what they write: connection files, settings, history."""
+    from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+
+    ipython = os.path.expanduser(os.environ.get("IPYTHONDIR") or "~/.ipython")
+    for folder in (jupyter_runtime_dir(), jupyter_data_dir(), jupyter_config_dir(), ipython):
+        if why := machine.cannot_keep(Path(folder)):
+            named = (name for name in os.environ if re.match("JUPYTER|IPYTHON|XDG", name))
+            name = next((name for name in named if folder.startswith(os.environ[name] or "?")), "HOME")
+            return f"{why}: set {name} to a folder of your own, for example `{name}=/tmp/lab make lab`"
+    return ""
+
+
+def unusable_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """{variable: why} of proxies at which JupyterLab would end as it is imported: SOCKS, an address without "http://"."""
+    given = {name: environ[name] for name in PROXIES if environ.get(name)}
+    if not given:
+        return {}
+    import httpx
+
+    unusable = {}
+    for name, address in given.items():
+        try:
+            httpx.HTTPTransport(proxy=address).close()
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            unusable[name] = str(error).partition(". ")[0]
+    return unusable
+
+
+def trust(folder: Path) -> None:
+    """Let JupyterLab show the pictures that the chapters come with: of a notebook it does not know it shows only text.
+
+    The pictures are as much the lab's own as the code that is about to run.
+    """
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    notary = NotebookNotary()
+    for path in sorted(folder.glob("*.ipynb")):
+        try:
+            notary.sign(nbformat.read(path, as_version=4))
+        except (ValueError, nbformat.ValidationError) as error:  # JupyterLab will say the same when it is opened
+            print(f"{path} cannot be read ({error}): its stored pictures will not be shown.", file=sys.stderr)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Replace this process by JupyterLab; returns only when it cannot start, with the exit status."""
+    port = named_port(arguments)
+    if not FIRST_CHAPTER.is_file():
+        print(f"{FIRST_CHAPTER} is not here: run this in the folder of the repository.", file=sys.stderr)
+        return 2
+    if port is not None and not port_is_free(port):
+        print(f"Port {port} is in use: name another, or none and JupyterLab takes a free one.", file=sys.stderr)
+        return 1
+    if sentence := machine.trouble() or folders_trouble():
+        print(f"JupyterLab cannot start: {sentence}.", file=sys.stderr)
+        return 1
+    trust(FIRST_CHAPTER.parent)
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    line = command(arguments, screen=has_screen(os.environ), root=root)
+    unusable = unusable_proxies(os.environ)
+    for name, why in unusable.items():
+        print(f"JupyterLab and its notebooks start without the proxy in {name}: {why}.", file=sys.stderr)
+    environ = {name: value for name, value in os.environ.items() if name not in unusable}
+    os.execve(line[0], line, {**environ, **paths(environ)})

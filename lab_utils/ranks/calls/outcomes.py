@@ -1,0 +1,54 @@
+"""What the notebook makes of the ranks' outcomes: their results, their trace."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lab_utils.ranks.on_rank.entry_points import Outcome
+from lab_utils.timeline import Trace
+
+
+def trace_of(outcomes: list[Outcome]) -> Trace:
+    return Trace.from_ranks([o.ops for o in outcomes], [o.phases for o in outcomes], results_of(outcomes))
+
+
+def results_of(outcomes: list[Outcome]) -> list:
+    """The results in rank order. TypeError when one cannot be read here: without torch, unless it is loaded."""
+    with _torch_stays_out():
+        return [_read(outcome) for outcome in outcomes]
+
+
+def _read(outcome: Outcome) -> Any:
+    try:
+        return pickle.loads(outcome.result)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "torch":
+            raise TypeError(
+                f"a result is of a class whose module needs torch, and the notebook has none ({error}): "
+                "return tensors, numbers, lists or dicts"
+            ) from error
+        raise TypeError(
+            f"a result is of a class of the module {error.name}, which this notebook cannot import: "
+            "add its folder to sys.path here, or return tensors, numbers, lists or dicts"
+        ) from error
+    except Exception as error:  # classes raise what they like
+        raise TypeError(
+            f"the result of rank {outcome.rank} cannot be read here: {type(error).__name__}: {error}; "
+            "return tensors, numbers, lists or dicts"
+        ) from error
+
+
+@contextmanager
+def _torch_stays_out() -> Iterator[None]:
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # which makes an import of it raise
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]

@@ -1,0 +1,1 @@
+"""Why ranks are stuck, and the errors that a person meets."""

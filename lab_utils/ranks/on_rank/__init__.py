@@ -1,0 +1,1 @@
+"""What runs inside a rank: calls, cells, streams, the end of the process."""

@@ -1,0 +1,127 @@
+"""Code on a rank runs as in a notebook's own kernel: magics, shell lines, `await`, `asyncio.run`."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import sys
+import traceback
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from lab_utils.ranks.calls.cell_names import Cell
+
+_OF_A_RUNNING_LOOP = {"create_task", "ensure_future", "get_running_loop"}
+_OF_ONES_OWN = {"asyncio.run", "Runner", "run_until_complete", "run_forever"}
+
+
+def run_cell(cell: Cell) -> None:
+    """Run it in the rank's namespace, compiled as the notebook's file of that name. Raises what it raises."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    first_line, _, rest = cell.source.partition("\n")
+    source = cell.source
+    if not first_line and not rest.lstrip().startswith("%%"):
+        source = "#" + source  # IPython drops empty lines at a cell's start, and lines would be numbered anew
+    with _compiled_as(shell, cell.file), _awaited_to_the_end(shell), _shown_errors(shell) as shown:
+        result = shell.run_cell(source)
+    shell.last_execution_result = None  # it would hold the cell's last value, and the frames of its exception
+    error = result.error_before_exec or result.error_in_exec
+    for other in [each for each in shown if each is not error and not isinstance(each, asyncio.CancelledError)]:
+        traceback.print_exception(other)
+    if error:
+        raise error
+
+
+def show_figures() -> None:
+    """At a function's end, as at a cell's: matplotlib shows those that the program has left open."""
+    if "matplotlib_inline.backend_inline" in sys.modules:
+        sys.modules["matplotlib_inline.backend_inline"].flush_figures()
+
+
+@contextlib.contextmanager
+def no_running_loop() -> Iterator[None]:
+    """The engine's own event loop waits for the call: the call finds none, as a script does, and may run its own."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+
+
+@contextlib.contextmanager
+def _compiled_as(shell, file: str) -> Iterator[None]:
+    shell.compile.get_code_name = lambda *_: file
+    try:
+        yield
+    finally:
+        del shell.compile.get_code_name
+
+
+@contextlib.contextmanager
+def _awaited_to_the_end(shell) -> Iterator[None]:
+    """A cell that awaits and is interrupted runs its `finally`, and does not go on in the next cell that awaits."""
+    from IPython.core.async_helpers import _asyncio_runner, get_asyncio_loop
+
+    def run(coroutine: Coroutine) -> Any:
+        loop = get_asyncio_loop()
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(task)
+            raise
+
+    def should_run_async(raw_cell: str, *, transformed_cell: str | None = None, **more: Any) -> bool:
+        asked = type(shell).should_run_async(shell, raw_cell, transformed_cell=transformed_cell, **more)
+        return asked or _starts_tasks(transformed_cell or raw_cell)
+
+    if shell.loop_runner is not _asyncio_runner:  # by `%autoawait`
+        yield
+        return
+    shell.loop_runner, shell.should_run_async = run, should_run_async
+    try:
+        yield
+    finally:
+        shell.loop_runner = _asyncio_runner
+        del shell.should_run_async
+
+
+def _starts_tasks(source: str) -> bool:
+    """Whether it uses a running loop without an `await`, as in a kernel, and none of its own, which excludes another.
+
+    Its tasks go on whenever a cell awaits.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # IPython says so
+        return False
+    used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)}
+    names = used | {each.rpartition(".")[2] for each in used}
+    return bool(names & _OF_A_RUNNING_LOOP) and not names & _OF_ONES_OWN
+
+
+@contextlib.contextmanager
+def _shown_errors(shell) -> Iterator[list[BaseException]]:
+    """What IPython would show. The notebook shows the cell's own error, in one sentence for all ranks; there are
+    others that end no cell, as those of a figure or of a script in `%run`.
+    """
+    shown: list[BaseException] = []
+
+    def note(exc_tuple: tuple | None = None, *_: object, **__: object) -> None:
+        shown.append((exc_tuple or sys.exc_info())[1])
+
+    show = shell.showtraceback
+    shell.showtraceback = note
+    shell.showsyntaxerror = shell.showindentationerror = lambda *_, **__: note()
+    try:
+        yield shown
+    finally:
+        shell.showtraceback = show
+        del shell.showsyntaxerror, shell.showindentationerror

@@ -1,0 +1,1 @@
+"""The processes behind the ranks: started, forked, interrupted, ended."""

@@ -1,0 +1,39 @@
+"""What is checked before any process is started, so that a bad request costs nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+from lab_utils.host import machine, memory_limits
+from lab_utils.ranks.diagnosis.errors import StartError
+
+
+def check_request(ranks: object, timeout_s: object = 30.0) -> int:
+    """The number of ranks, if it can be started here. StartError is one sentence with the numbers and the mend."""
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+        raise StartError(f"start_ranks({ranks!r}): the number of ranks must be a whole number from 1 up, such as 4")
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:
+        raise StartError(
+            f"timeout_s={timeout_s!r}: the group's time-out must be a number of seconds above 0, such as 30"
+        )
+    if importlib.util.find_spec("torch") is None:
+        raise StartError(
+            f"torch is not installed for {sys.executable}: run `make lab` once, or `pip install torch` there"
+        )
+    if trouble := machine.trouble():
+        raise StartError(trouble)
+    free = memory_limits.free_bytes()
+    if ranks > memory_limits.most_ranks(free):
+        needed = memory_limits.SHARED_BYTES + ranks * memory_limits.RANK_BYTES
+        need = "1 rank needs" if ranks == 1 else f"{ranks} ranks need"
+        mend = f"start at most {most}" if (most := memory_limits.most_ranks(free)) else "end other programs first"
+        raise StartError(f"{need} about {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free: {mend}")
+    if trouble := machine.files_trouble(ranks):
+        raise StartError(trouble)
+    return ranks
+
+
+def threads_per_rank(ranks: int) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // ranks) if hasattr(os, "sched_getaffinity") else 1

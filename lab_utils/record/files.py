@@ -1,0 +1,135 @@
+"""What a rank of a recorded program leaves in the command's private folder, and where. No torch here."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lab_utils.timeline.ops import Op, Phase
+from lab_utils.timeline.trace import Trace
+
+FOLDER, COUNT = "LAB_UTILS_RECORD", "LAB_UTILS_RECORD_COUNT"  # in the environment of the program's processes
+_SUFFIX = ".rank"
+# torchrun and its like: what differs between two programs, or two attempts of one, that form groups of one size.
+_LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One rank's part of one world (default group, from its forming to its end).
+
+    world      equal for the ranks of a world
+    ended      False: the process began to record and was gone before it could write
+    compiled   it ended with an error because kernels were to be counted in code that torch.compile made
+    together   torchrun started all of its world's ranks on this machine
+    """
+
+    rank: int
+    ranks: int
+    process: int
+    world: tuple
+    ops: tuple[Op, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    ended: bool = False
+    compiled: bool = False
+    together: bool = False
+
+    @classmethod
+    def begun(cls, rank: int, ranks: int, number: int, environ: Mapping[str, str]) -> Left:
+        """What a rank leaves first. `number` counts the worlds of this process."""
+        launch = tuple(environ.get(name, "") for name in _LAUNCH)
+        together = environ.get("LOCAL_WORLD_SIZE") == str(ranks)
+        return cls(rank, ranks, os.getpid(), (ranks, *launch, number), together=together)
+
+    def over(self, ops: list[Op], phases: list[Phase], compiled: bool) -> Left:
+        return replace(self, ops=tuple(ops), phases=tuple(phases), ended=True, compiled=compiled)
+
+    def write(self, folder: str | Path) -> None:
+        """Whole or not at all; what the same rank left of the same world before is replaced."""
+        path = Path(folder) / f"{self.process}-{self.world[-1]}{_SUFFIX}"
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_bytes(pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
+        os.replace(unfinished, path)
+
+
+def read(folder: Path) -> list[Left]:
+    """What the ranks left, by process and world. Only files of a folder that nobody else can write to."""
+    found = [pickle.loads(path.read_bytes()) for path in folder.glob(f"*{_SUFFIX}")]
+    return sorted(found, key=lambda left: (left.process, left.world[-1]))
+
+
+def note(folder: str | Path, trouble: str) -> None:
+    """Why this process goes unrecorded."""
+    (Path(folder) / f"trouble-{os.getpid()}").write_text(trouble, encoding="utf-8")
+
+
+def troubles(folder: Path) -> list[str]:
+    """Why processes went unrecorded, each reason once."""
+    return sorted({path.read_text(encoding="utf-8") for path in folder.glob("trouble-*")})
+
+
+# What the ranks left, joined: a Trace for each world that the program formed, and what is missing from it.
+_ELSEWHERE = ", or ran on another machine: only the ranks of this one are recorded, since others have other clocks"
+
+
+@dataclass(slots=True)
+class World:
+    """A default group that the program formed, and what each of its ranks left."""
+
+    ranks: int
+    left: dict[int, Left] = field(default_factory=dict)
+
+    @property
+    def trace(self) -> Trace:
+        """A rank that left nothing has no ops. Times are of one clock: the ranks ran on one machine."""
+        sides = [self.left.get(rank) for rank in range(self.ranks)]
+        return Trace.from_ranks(
+            [() if side is None else side.ops for side in sides],
+            [() if side is None else side.phases for side in sides],
+            results=[],
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(side.ended for side in self.left.values())
+
+    def complaints(self) -> list[str]:
+        """One sentence for each thing that is missing, with the mend."""
+        gone = [side for side in self.left.values() if not side.ended]
+        said = [
+            f"Rank {side.rank} of {self.ranks} (process {side.process}) left nothing: it was killed, or ended by "
+            "os._exit; call torch.distributed.destroy_process_group() before that."
+            for side in sorted(gone, key=lambda side: side.rank)
+        ]
+        if away := [str(rank) for rank in range(self.ranks) if rank not in self.left]:
+            elsewhere = "" if any(side.together for side in self.left.values()) else _ELSEWHERE
+            said.append(f"{_ranks(away)} of {self.ranks} left nothing: ended before the group was formed{elsewhere}.")
+        if compiled := [str(side.rank) for side in self.left.values() if side.compiled]:
+            said.append(
+                f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
+                "(flex_attention and torch.cond compile by themselves): record again with --no-count."
+            )
+        return said
+
+
+def _ranks(numbers: Sequence[str]) -> str:
+    return ("Rank " if len(numbers) == 1 else "Ranks ") + ", ".join(numbers)
+
+
+def worlds(left: Iterable[Left]) -> list[World]:
+    """In the order in which they began. A rank that comes twice is of two worlds, one after the other."""
+    found: dict[tuple, list[World]] = {}
+    for side in left:
+        same = found.setdefault(side.world, [])
+        if not same or side.rank in same[-1].left:
+            same.append(World(side.ranks))
+        same[-1].left[side.rank] = side
+    return sorted((world for same in found.values() for world in same), key=_began_s)
+
+
+def _began_s(world: World) -> float:
+    starts = [op.issue_s for side in world.left.values() for op in side.ops[:1]]
+    return min(starts, default=float("inf"))

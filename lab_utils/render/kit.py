@@ -1,0 +1,178 @@
+"""What every small picture shares: a light card with a title, words for who cannot see it, both ways of showing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from html import escape
+from math import floor, log10
+
+from lab_utils.render import palette
+from lab_utils.render.palette import Look
+from lab_utils.text import time_unit
+
+
+# Round ticks on a time axis.
+@dataclass(frozen=True)
+class Axis:
+    """Ticks as (seconds, words), and the unit that the words are in."""
+
+    unit: str
+    ticks: tuple[tuple[float, str], ...]
+
+
+def time_axis(makespan_s: float, most: int = 9) -> Axis:
+    """Ticks at 0, step, 2 step, ... up to the makespan; at most `most`; step is 1, 2 or 5 × 10^k."""
+    size_s, unit = time_unit(makespan_s)
+    length = makespan_s / size_s
+    if not length:
+        return Axis(unit, ((0.0, "0"),))
+    power = floor(log10(length)) - 1
+    steps = ((factor, exponent) for exponent in (power, power + 1, power + 2) for factor in (1, 2, 5))
+    counted = ((f, e, floor(length / (f * 10.0**e) + 1e-9)) for f, e in steps)
+    factor, exponent, count = next(found for found in counted if found[2] < most)
+    decimals = max(0, -exponent)
+    values = [round(k * factor * 10.0**exponent, decimals) for k in range(count + 1)]
+    texts = [f"{value:,.{decimals}f}" if value else "0" for value in values]
+    return Axis(unit, tuple((value * size_s, text) for value, text in zip(values, texts, strict=True)))
+
+
+# SVG as text: elements, numbers that are rounded the same way everywhere, and words that are safe in XML.
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# Begins every id inside a picture until `frame` has all that is drawn; of Unicode's private use, so in nobody's words.
+NAME = "\ue000"
+
+NARROW, WIDE = frozenset("fijlrtI.,:;'|!·()[] "), frozenset("mwMW@%")
+
+
+def number(value: float) -> str:
+    """At most two decimals, no trailing zeros, no minus zero."""
+    text = f"{value:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def words(text: str) -> str:
+    """`text` as XML content or attribute; characters that XML cannot hold become U+FFFD."""
+    return escape(NOT_XML.sub("\ufffd", text), quote=True)
+
+
+def element(tag: str, *children: str, **attributes: str | float) -> str:
+    """One element. Children are SVG already; `stroke_width=1` becomes stroke-width="1", `class_` class."""
+    head = tag
+    for name, value in attributes.items():
+        text = words(value) if isinstance(value, str) else number(value)
+        head += f' {name.rstrip("_").replace("_", "-")}="{text}"'
+    return f"<{head}>{''.join(children)}</{tag}>" if children else f"<{head}/>"
+
+
+def text(content: str, x: float, y: float, **attributes: str | float) -> str:
+    """Words with their baseline's start (or `text_anchor`) at x, y."""
+    return element("text", words(content), x=x, y=y, **attributes)
+
+
+def tip(said: str, hover: bool = True) -> list[str]:
+    """What a mark says when a pointer rests on it, as children for its element; none without `hover`."""
+    return [element("title", words(said))] if hover else []
+
+
+def pattern(name: str, look: Look) -> str:
+    """Stripes, rules or dots on the look's ground, to be painted with `url(#name)`."""
+    if look.pattern == "stripes":
+        size, path = 8, "M-1 9 9 -1M-1 1 1 -1M7 9 9 7"
+        over = [element("path", d=path, stroke=look.pattern_ink, stroke_width=1.6)]
+    elif look.pattern == "rules":
+        size = 6
+        over = [element("rect", y=4.6, width=size, height=1.4, fill=look.pattern_ink)]
+    else:
+        size = 6
+        over = [element("circle", cx=at, cy=at, r=0.9, fill=look.pattern_ink) for at in (1.5, 4.5)]
+    ground = element("rect", width=size, height=size, fill=look.fill)
+    box = {"width": size, "height": size, "patternUnits": "userSpaceOnUse"}
+    return element("pattern", ground, *over, id=name, **box)
+
+
+def text_width(content: str, size: float) -> float:
+    """Generous estimate, in user units: the fonts of whoever shows the picture are not known here."""
+    return size * sum(_character_width(character) for character in content)
+
+
+def _character_width(character: str) -> float:
+    if character in NARROW:
+        return 0.38
+    return 1.0 if character in WIDE or ord(character) > 0x2E80 else 0.64
+
+
+MARGIN = 24
+TITLE = 52  # below the title and the line under it
+ARROW = 4.0  # half the width of an arrow's head
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing and the same in words; as the last line of a cell it is drawn, in a terminal it is read."""
+
+    svg: str
+    words: str
+
+    def __repr__(self) -> str:
+        return self.words
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg, "text/plain": self.words}
+
+
+def card(
+    title: str, subtitle: str, body: Iterable[str], width: float, height: float, *, described: str,
+    definitions: Sequence[str] = (),
+) -> Picture:  # fmt: skip
+    """`body` on a card of width × height user units, under its title; `described` is the picture in words."""
+    head = [text(title, MARGIN, 28, font_size=15, font_weight=600)]
+    if subtitle:
+        head.append(text(subtitle, MARGIN, 45, fill=palette.QUIET_INK))
+    inside = [*([element("defs", *definitions)] if definitions else []), "\n".join([*head, *body])]
+    return Picture(frame(width, height, f"{title}. {subtitle}", described, *inside), described)
+
+
+def arrow(points: Sequence[tuple[float, float]], **look: str | float) -> str:
+    """A line through the points with a head at the last; the last stretch must be level or upright."""
+    *_, (x0, y0), (x1, y1) = points
+    along, across = ((x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0))
+    base = (x1 - along * 2 * ARROW, y1 - across * 2 * ARROW)
+    wings = [(base[0] + sign * across * ARROW, base[1] + sign * along * ARROW) for sign in (1, -1)]
+    look = {"stroke": palette.INK, "stroke_width": 1.4} | look
+    head = element("path", d=path([(x1, y1), *wings]) + "Z", fill=look["stroke"])
+    return element("path", d=path([*points[:-1], base]), fill="none", **look) + head
+
+
+def path(points: Iterable[tuple[float, float]]) -> str:
+    """Straight lines through the points, as a path's d."""
+    return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
+
+
+# The light card that every picture stands on: its size, its words for screen readers, its ground.
+# JupyterLab shows a picture in a cell as an image, and cuts off what is wider than the cell. Without a size of its
+# own it fits itself to the cell; small pictures keep theirs, for they would be blown up.
+WIDEST_OF_FIXED_SIZE = 560
+
+
+def frame(width: float, height: float, about: str, described: str, *inside: str) -> str:
+    """`inside` on a card of width × height user units. `about` is its name in words, `described` all of it.
+
+    NAME, which begins the ids in it, becomes a digest of all that is drawn: several pictures can share a page, and
+    what no one sees, such as the last digits of a float, changes no id.
+    """
+    sized = {"width": width, "height": height} if width <= WIDEST_OF_FIXED_SIZE else {}
+    ground = element(
+        "rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=10, fill=palette.CARD, stroke=palette.CARD_EDGE
+    )
+    svg = element(
+        "svg", element("title", words(about), id=f"{NAME}-title"), element("desc", words(described), id=f"{NAME}-desc"),
+        ground, *inside, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {number(width)} {number(height)}", **sized,
+        role="img", aria_label=about, aria_describedby=f"{NAME}-desc",
+        style=f"max-width: min(100%, {number(width)}px); height: auto", font_family=palette.FONT, font_size=11,
+        fill=palette.INK,
+    )  # fmt: skip
+    return svg.replace(NAME, "p" + sha256(svg.encode()).hexdigest()[:8])

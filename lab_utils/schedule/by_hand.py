@@ -1,0 +1,85 @@
+"""Place a schedule op by op: which op a rank may run next, and why not another. What only such moves make, runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
+
+
+def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = None) -> str:
+    """Why `rank` may not run `step` after what is placed so far, in one sentence; "" when it may.
+
+    placed   a draft that may lack ops, with its final stages and micro-batches: Draft.of_steps(name, orders, p, m)
+    limit    how many micro-batches of a full stage the rank may hold
+    """
+    kind, stage, microbatch = step
+    if not (0 <= rank < placed.ranks and 0 <= stage < placed.stages and 0 <= microbatch < placed.microbatches):
+        sizes = f"{placed.ranks} ranks, {placed.stages} stages and {placed.microbatches} micro-batches"
+        return f"{told(step)} on rank {rank}: there are {sizes}, counted from 0"
+    return (
+        _again(placed, step)
+        or _elsewhere(placed, rank, step)
+        or _too_early(placed, step)
+        or _too_many(placed, rank, step, limit)
+    )
+
+
+def told(step: Step) -> str:
+    kind, stage, microbatch = step
+    return f"{KINDS[kind]}{microbatch} of stage {stage}"
+
+
+def _at(placed: Draft, step: Step) -> bool:
+    kind, stage, microbatch = step
+    return bool(((placed.kind == kind) & (placed.stage == stage) & (placed.microbatch == microbatch)).any())
+
+
+def _again(placed: Draft, step: Step) -> str:
+    """A whole backward stands for both of its parts."""
+    kind, stage, microbatch = step
+    same = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}[kind]
+    for other in same:
+        if _at(placed, (other, stage, microbatch)):
+            return f"{told((other, stage, microbatch))} has been run" + (
+                "" if other == kind else f", so {told(step)} has"
+            )
+    return ""
+
+
+def _elsewhere(placed: Draft, rank: int, step: Step) -> str:
+    _, stage, microbatch = step
+    owner = int(placed.rank_of[stage, microbatch])
+    if owner not in (-1, rank):
+        return f"micro-batch {microbatch} of stage {stage} is on rank {owner}: its activations are on one rank"
+    holders = placed.ranks_of_stage[stage]
+    if rank not in holders and len(holders) >= placed.copies:
+        where = " and ".join(map(str, holders))
+        return f"stage {stage} is on rank{'s' if len(holders) > 1 else ''} {where}, and not on rank {rank}"
+    return ""
+
+
+def _too_early(placed: Draft, step: Step) -> str:
+    kind, stage, microbatch = step
+    behind = [(B, stage + 1)] if stage < placed.stages - 1 else []
+    backward = [(F, stage), *behind]
+    needed = {F: [(F, stage - 1)] if stage else [], B: backward, BW: backward, W: [(B, stage)]}[kind]
+    for what, where in needed:
+        kinds = (B, BW) if what == B and kind != W else (what,)
+        if not any(_at(placed, (each, where, microbatch)) for each in kinds):
+            name = " or ".join(f"{KINDS[each]}{microbatch}" for each in kinds)
+            return f"{told(step)} needs {name} of stage {where}, which no rank has run yet"
+    return ""
+
+
+def _too_many(placed: Draft, rank: int, step: Step, limit: float | None) -> str:
+    if limit is None or step[0] != F:
+        return ""
+    mine = placed.kind[placed.first[rank] : placed.first[rank + 1]]
+    held = int(np.sum(mine == F) - np.sum((mine == W) | (mine == BW))) + 1
+    share = held * placed.ranks / placed.stages
+    if share <= limit + 1e-9:
+        return ""
+    more = f"{told(step)} would make {share:g} micro-batches whose activations rank {rank} holds"
+    return f"{more}, and {limit:g} is the limit"

@@ -1,0 +1,75 @@
+"""One stage a rank, both backwards at once: GPipe and 1F1B."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab_utils.schedule.schedule import BW, B, F, Schedule, W
+from lab_utils.schedule.schedules.tables import check, one_stage_a_rank
+
+
+# One stage a rank, backwards split into B and W: ZB-H1 and ZB-H2.
+def zb_h1(stages: int, microbatches: int) -> Schedule:
+    """1F1B's memory and a third of its bubble, if F, B and W take as long: one stage a rank.
+
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1. Rank r runs p - r forwards to warm up and keeps
+    r weight gradients back, which fill the pauses at the end. Every rank holds p micro-batches (1F1B: p - r).
+    """
+    rank = np.arange(stages)[:, None]
+    return _split("ZB-H1", stages, microbatches, stages - rank, rank)
+
+
+def zb_h2(stages: int, microbatches: int) -> Schedule:
+    """No bubble, if F, B and W take as long and m >= 2p - 1, for twice the memory: one stage a rank.
+
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.2. Rank r runs 2 (p - r) - 1 forwards to warm up
+    and keeps 2r weight gradients back; every rank holds 2p - 1 micro-batches. Ranks start one after the other and end
+    so too: the bubble rate is 0, the bubble fraction is not.
+    """
+    rank = np.arange(stages)[:, None]
+    return _split("ZB-H2", stages, microbatches, 2 * (stages - rank) - 1, 2 * rank)
+
+
+def _split(name: str, p: int, m: int, warm_up: np.ndarray, kept_back: np.ndarray) -> Schedule:
+    """B, W, F in turn; each rank's forwards come `warm_up` turns before, its weight gradients `kept_back` turns later.
+
+    warm_up, kept_back   int[p, 1]
+    """
+    check(m, stages=p)
+    number = np.arange(m)
+    turns = [number - warm_up, np.broadcast_to(number, (p, m)), number + kept_back]
+    places = {B: 0, W: 1, F: 2}
+    kinds = (F, B, W)
+    when = np.concatenate([3 * turn + places[kind] for kind, turn in zip(kinds, turns, strict=True)], axis=1)
+    order = np.argsort(when, axis=1, kind="stable")
+    return one_stage_a_rank(name, m, np.repeat(np.array(kinds, np.uint8), m)[order], np.tile(number, 3)[order])
+
+
+def gpipe(stages: int, microbatches: int) -> Schedule:
+    """All forwards, then all backwards: one stage a rank (Huang et al. 2019, "GPipe").
+
+    Bubble fraction (p-1)/(m+p-1) for equal stages without communication; every rank holds all m micro-batches.
+    """
+    check(microbatches, stages=stages)
+    kind = np.repeat(np.array([F, BW], np.uint8), microbatches)
+    microbatch = np.tile(np.arange(microbatches, dtype=np.int32), 2)
+    return one_stage_a_rank("GPipe", microbatches, np.tile(kind, (stages, 1)), np.tile(microbatch, (stages, 1)))
+
+
+def one_f_one_b(stages: int, microbatches: int) -> Schedule:
+    """One forward, one backward, after p - 1 - rank forwards to warm up: one stage a rank.
+
+    Narayanan et al. 2019, "PipeDream", section 3.2; with a flush each step: Narayanan et al. 2021, "Memory-Efficient
+    Pipeline-Parallel DNN Training", section 3. Same bubble as GPipe; rank r holds at most p - r micro-batches.
+    """
+    check(microbatches, stages=stages)
+    p, m = stages, microbatches
+    warm_up = np.minimum(m, p - 1 - np.arange(p, dtype=np.int32))[:, None]
+    number = np.arange(m, dtype=np.int32)[None]
+    forward_at = np.where(number < warm_up, number, 2 * number - warm_up)
+    backward_at = np.where(number < m - warm_up, 2 * number + 1 + warm_up, m + number)
+    row = 2 * m * np.arange(p)[:, None]  # where a rank's ops begin
+    kind, microbatch = np.full(2 * m * p, BW, np.uint8), np.empty(2 * m * p, np.int32)
+    kind[forward_at + row] = F
+    microbatch[forward_at + row] = microbatch[backward_at + row] = number
+    return one_stage_a_rank("1F1B", m, kind.reshape(p, -1), microbatch.reshape(p, -1))

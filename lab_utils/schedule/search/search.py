@@ -1,0 +1,227 @@
+"""A schedule for given costs and memory: shorter than the named ones where that is possible, and how far it may be off.
+
+>>> from lab_utils.schedule import Costs
+>>> found = search(ranks=4, microbatches=8, costs=Costs(2, 2, 1), limit=4)
+>>> found.makespan, found.bound.length, found.bound.because
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from lab_utils.schedule import schedules
+from lab_utils.schedule.costs import Costs
+from lab_utils.schedule.schedule import Schedule
+from lab_utils.schedule.schedules.tables import check
+from lab_utils.schedule.search.bound import Bound, forwards_first, least
+from lab_utils.schedule.search.dispatch_rules import Draws, Rules, textbook
+from lab_utils.schedule.search.problem import OBJECTIVES, PLACEMENTS, Problem
+
+NAMED = {
+    "line": ("gpipe", "one_f_one_b", "zb_h1", "zb_h2"),
+    "v": ("zb_v", "v_half", "v_min", "dualpipe_v"),
+    "loop": ("interleaved", "looped_bfs"),
+}
+OPS = 2_000_000  # that are placed while looking for rules; a core does about 6 million a second
+TRIES = 400, 10_000  # the least and the most of them
+MOVES = 4  # times as many moves, each of which takes a quarter as long
+PIECE_OPS = 300_000  # between two reports of progress: about a twentieth of a second
+CLOSE = 1e-6  # of the bound: the bounds leave that much for rounding
+
+
+class Progress(NamedTuple):
+    """How far a search is, 0 to 1, and the best length so far."""
+
+    part: float
+    length: float
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best order found, and what no order can beat.
+
+    schedule    the order; its ops are F, B and W
+    objective   "makespan" or "bubble_rate": what was made small
+    length      the makespan, or the longest span of a rank, in the unit of the costs
+    bound       no order within the limit is shorter, and why
+    named       length of each named schedule of this placement that fits the limit
+    peaks       for each rank what it holds at most, in the unit of the limit
+    tries       how many orders were looked at
+    """
+
+    schedule: Schedule
+    objective: str
+    length: float
+    bound: Bound
+    named: dict[str, float]
+    peaks: tuple[float, ...]
+    tries: int
+    problem: Problem = field(repr=False)
+
+    @property
+    def gap(self) -> float:
+        """How much longer than the bound it is, as a part of the bound: 0 is proven best."""
+        return max(0.0, self.length / self.bound.length - 1) if self.bound.length else 0.0
+
+    @property
+    def bubble_rate(self) -> float:
+        """1 - work / length, with the work of the busiest rank: the zero-bubble papers' number, or of the makespan."""
+        return self._rate(self.length)
+
+    @property
+    def least_bubble_rate(self) -> float:
+        """The same of the bound."""
+        return self._rate(self.bound.length)
+
+    def _rate(self, length: float) -> float:
+        work = self.problem.microbatches * self.problem.work.max()
+        return max(0.0, 1 - work / length) if length else 0.0
+
+
+def search(
+    ranks: int,
+    microbatches: int,
+    costs: Costs,
+    limit: float | list[float] | None = None,
+    *,
+    placement: str = "line",
+    chunks: int = 2,
+    objective: str = "makespan",
+    kept: float = 1.0,
+    effort: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[Progress], object] | None = None,
+) -> Found:
+    """The shortest order of F, B and W that was found, never longer than a named schedule that fits the limit.
+
+    costs       of each stage; where ranks have several, those of a chunk: Costs(...).divided(2) for a V
+    limit       what a rank may hold: micro-batches of a full stage, or bytes where costs.activation_bytes says what one
+                takes; one number for all ranks or one each; None: no limit
+    placement   "line": one stage a rank; "v": rank r has stages r and 2p-1-r; "loop": `chunks` stages dealt out
+    objective   "makespan", or "bubble_rate" for the longest span of a rank, from its first op to its last
+    kept        what part of an activation stays after B for W: 1 holds all of it, as Schedule.peak_activations counts;
+                Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 1, has 32 / (34 + 5 a s / h)
+    effort      how long to look, 1.0 as long as a slider can wait; it ends earlier when the bound is reached
+    progress    called now and then; an exception that it raises ends the search
+
+    First the named schedules, then orders that simple rules build with numbers that are searched, then moves of single
+    ops in the best one. The same arguments give the same order on any machine. ValueError for what cannot be.
+    """
+    _check(ranks, microbatches, placement, chunks, objective, kept, effort)
+    problem = Problem.of(ranks, microbatches, costs, placement, chunks, objective, limit, kept)
+    return _Search(problem, effort, seed, progress).run()
+
+
+def _check(ranks, microbatches, placement, chunks, objective, kept, effort) -> None:
+    check(microbatches, ranks=ranks, chunks=chunks)
+    for name, given, known in (("placement", placement, PLACEMENTS), ("objective", objective, OBJECTIVES)):
+        if given not in known:
+            raise ValueError(f"{name} {given!r} is not one of {', '.join(known)}")
+    if not 0 <= kept <= 1 or not effort >= 0:
+        raise ValueError(f"kept={kept}, effort={effort}: kept is a part, 0 to 1, and effort at least 0")
+
+
+class _Search:
+    """The best order so far, and the ways to a better one."""
+
+    def __init__(self, problem: Problem, effort: float, seed: int, progress: Callable | None) -> None:
+        from lab_utils.schedule.search.compiled import build  # numba takes a third of a second to load
+        from lab_utils.schedule.search.moves import climb, peak, placed, score
+
+        self.build, self.climb, self.peak, self.placed, self.score = build, climb, peak, placed, score
+        self.problem, self.seed, self.progress = problem, seed, progress
+        self.bound = least(problem)
+        self.goal = self.bound.length * (1 + CLOSE)
+        self.shape = problem.ranks, 3 * problem.chunks * problem.microbatches
+        self.most = round(effort * np.clip(OPS // (self.shape[0] * self.shape[1]), *TRIES))
+        self.piece = max(1, PIECE_OPS // (self.shape[0] * self.shape[1]))
+        self.orders, self.length, self.worth, self.tries = None, np.inf, np.inf, 0
+        self.named: dict[str, float] = {}
+
+    def run(self) -> Found:
+        for name in NAMED[self.problem.placement]:
+            self._try_named(name)
+        if self.orders is None:
+            self._try_one_at_a_time()
+        self._try_rules()
+        self._try_moves()
+        return self._found()
+
+    def _try_named(self, name: str) -> None:
+        q = self.problem
+        more = {"chunks": q.chunks} if q.placement == "loop" else {}
+        schedule = getattr(schedules, name)(q.ranks, q.microbatches, **more)
+        orders = q.codes(schedule)
+        if all(self._peak(orders, rank) <= q.room[2][rank] for rank in range(q.ranks)):
+            self.named[name] = self._offer(orders, self._ends(orders))
+
+    def _try_one_at_a_time(self) -> None:
+        """Each micro-batch forward and back before the next: it fits any limit that anything fits."""
+        front = np.arange(self.problem.chunks)
+        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B and W of each chunk
+        orders = np.tile(np.append(front, back), (self.problem.ranks, self.problem.microbatches))
+        self._offer(orders, self._ends(orders))
+
+    def _try_rules(self) -> None:
+        q, draws, ends = self.problem, Draws(self.seed), np.empty(self.problem.ranks)
+        orders, starts = np.empty(self.shape, np.int64), textbook(q)
+        best, worth = draws.anywhere(), np.inf
+        counts = forwards_first(q, self.goal) if q.chunks == 1 else []
+        warm_up = np.array(counts) if counts else None
+        for at in range(self.most):
+            if self.length <= self.goal:
+                return
+            self._report(0.5 * at / self.most, at)
+            drawn = next(starts, None) or (draws.anywhere() if at < 0.4 * self.most else draws.near(*best))
+            rules = Rules.of(q, *drawn, warm_up)
+            args = q.microbatches, rules.counts, rules.patience, rules.rule, orders, ends
+            if self.build(*q.model, *q.room, *args):
+                self._offer(orders, ends)
+                if (now := self.score(ends, q.offset)) <= worth:
+                    best, worth = drawn, now
+        self.tries += self.most
+
+    def _try_moves(self) -> None:
+        q, state = self.problem, np.array([self.seed], np.uint64)
+        most = MOVES * self.most
+        for at in range(0, most, MOVES * self.piece):
+            if self.length <= self.goal:
+                return
+            self._report(0.5 + 0.5 * at / most, 0)
+            steps = min(MOVES * self.piece, most - at)
+            self.climb(self.orders, *q.model, *q.room, q.microbatches, q.offset, steps, self.goal, state)
+            self._offer(self.orders, self._ends(self.orders))
+            self.tries += steps - 1
+
+    def _offer(self, orders: np.ndarray, ends: np.ndarray) -> float:
+        """Keep it if it is shorter; its length."""
+        length, worth = float((ends - self.problem.offset).max()), self.score(ends, self.problem.offset)
+        self.tries += 1
+        if (length, worth) < (self.length, self.worth):
+            self.orders, self.length, self.worth = orders.copy(), length, worth
+        return length
+
+    def _ends(self, orders: np.ndarray) -> np.ndarray:
+        q, ends = self.problem, np.empty(self.problem.ranks)
+        self.placed(orders, *q.model, q.microbatches, np.empty((2, q.stages, q.microbatches)), ends)
+        return ends
+
+    def _peak(self, orders: np.ndarray, rank: int) -> float:
+        return self.peak(orders[rank], self.problem.stages_of[rank], self.problem.weight, self.problem.kept)
+
+    def _report(self, part: float, at: int) -> None:
+        if self.progress is not None and at % self.piece == 0:
+            self.progress(Progress(part, self.length))
+
+    def _found(self) -> Found:
+        q = self.problem
+        if self.progress is not None:
+            self.progress(Progress(1.0, self.length))
+        peaks = tuple(self._peak(self.orders, rank) for rank in range(q.ranks))
+        schedule = q.schedule("found", self.orders)
+        args = q.objective, self.length, self.bound, self.named, peaks, self.tries, q
+        return Found(schedule, *args)

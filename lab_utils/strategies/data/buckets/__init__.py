@@ -1,0 +1,1 @@
+"""Gradients in buckets, all-reduced while the backward still runs."""

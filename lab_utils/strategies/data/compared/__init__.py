@@ -1,0 +1,1 @@
+"""Every data-parallel strategy, run side by side."""

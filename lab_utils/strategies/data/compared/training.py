@@ -1,0 +1,117 @@
+"""One strategy on one task, as it stands in the chapter's comparison: the same text, model, batches and optimizer.
+
+B blocks of the whole batch   T block
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lab_utils import corpus
+from lab_utils.comm.recorder.recorder import phase
+from lab_utils.gpt import GPT, GPTConfig
+from lab_utils.strategies import serial
+from lab_utils.strategies.comparison import NOT_TRAINING
+from lab_utils.strategies.data.compared.strategies import CONTENDERS, is_served
+from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
+from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
+from lab_utils.strategies.recipe import evaluate, tensor
+
+CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
+HELD_OUT = 96  # blocks to judge by
+CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False), 5e-3
+
+
+def race(strategy: str, steps: int, judge: bool = True) -> dict:
+    """Train so many steps by a strategy of CONTENDERS, in float64, on whatever ranks there are.
+
+    "losses"     of each step's part of the batch on this rank, before the update; None where a rank trains nothing
+    "at_s"       when each of these steps was over, in seconds since the first one began
+    "held_out"   loss of the model on text that was held out, in nats a byte, at the end; None without `judge`
+
+    An asynchronous server's losses are in the order in which it applied them, several for each step.
+    """
+    if steps:
+        gc.collect()  # hooks and modules hold each other: what a strategy before has left is not this one's
+    blocks, held_out = text()
+    torch.manual_seed(0)
+    model = GPT(CONFIG).double()
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
+    attached = CONTENDERS[strategy](model, optimizer)
+    began_s = time.perf_counter()
+    found = list(_training(attached, model, optimizer, blocks, steps))
+    losses, at_s = zip(*found, strict=True) if found else (None, ())
+    with phase(NOT_TRAINING), torch.no_grad():
+        judged = _evaluated(attached, model, held_out) if judge else None
+    return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
+
+
+def text() -> tuple[corpus.Blocks, corpus.Blocks]:
+    """(to train on, held out): the lab's own text, a byte a token."""
+    tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load()[:CHARACTERS]))
+    front, back = corpus.split(tokens, held_out=0.1)
+    return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)[:HELD_OUT]
+
+
+def _training(
+    attached: object, model: nn.Module, optimizer: torch.optim.Optimizer, blocks: corpus.Blocks, steps: int
+) -> Iterator[tuple[float, float]]:
+    """(loss, when the step was over) of each step that this rank has a loss of."""
+    if isinstance(attached, AsynchronousServer):
+        yield from _asynchronous(attached, blocks, steps)
+    elif is_served(attached):
+        yield from _synchronous(attached, blocks, steps)
+    else:
+        for i in range(steps):
+            loss = serial.step(model, optimizer, *_part(blocks, i, dist.get_rank(), dist.get_world_size()))
+            yield loss.item(), time.perf_counter()
+
+
+def _synchronous(server: SynchronousServer, blocks: corpus.Blocks, steps: int) -> Iterator[tuple[float, float]]:
+    for i in range(steps):
+        if server.is_server:
+            server.optimizer.step()
+            continue
+        part = _part(blocks, i, server.group.rank() - 1, len(server.worker_ranks))
+        yield serial.step(server.model, server.optimizer, *part).item(), time.perf_counter()
+
+
+def _asynchronous(server: AsynchronousServer, blocks: corpus.Blocks, steps: int) -> Iterator[tuple[float, float]]:
+    workers = len(server.worker_ranks)
+    if server.is_server:
+        for applied in server.serve(steps * workers):
+            yield applied.loss, time.perf_counter()
+        return
+    step = 0
+    while server.is_open:
+        x, y = _part(blocks, step, server.group.rank() - 1, workers)
+        server.optimizer.zero_grad()
+        loss = server.model(x, y)[1]
+        loss.backward()
+        server.note(loss, len(x))
+        server.optimizer.step()
+        step += 1
+
+
+def _part(blocks: corpus.Blocks, step: int, rank: int, ranks: int) -> tuple[Tensor, Tensor]:
+    """x, y [B / ranks, T]: this rank's part of a step's batch."""
+    mine = blocks[corpus.Batches(len(blocks), BATCH).part(step, rank, ranks)]
+    return tensor(mine.x), tensor(mine.y)
+
+
+def _evaluated(attached: object, model: nn.Module, held_out: corpus.Blocks) -> float:
+    """With the mean of the ranks' parameters, where they have gone on alone since the last meeting."""
+    synchronise = getattr(attached, "synchronise", None)
+    if synchronise is not None:
+        synchronise()
+    if hasattr(attached, "state_dict"):  # parameters in pieces
+        whole = GPT(CONFIG).double()
+        whole.load_state_dict(attached.state_dict())
+        model = whole
+    return evaluate(model, held_out)

@@ -1,0 +1,1 @@
+"""Gradients that are sent smaller: half precision, top-k, PowerSGD, with error feedback."""

@@ -1,0 +1,1 @@
+"""Workers push gradients to a server and pull parameters, synchronously or not."""

@@ -1,0 +1,120 @@
+"""The order that ranks executed, read back from a recorded trace; no torch here, the notebook's kernel reads it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
+from typing import NamedTuple
+
+from lab_utils.schedule import Costs, Schedule
+from lab_utils.schedule.schedule import KINDS
+from lab_utils.timeline.ops import Op, Phase
+from lab_utils.timeline.trace import Trace
+
+_LABEL = re.compile(r"(F|BW|B|W)(\d+) stage (\d+)")
+
+
+class Executed(NamedTuple):
+    """An op of a schedule as a rank ran it; seconds on the trace's clock."""
+
+    kind: str
+    stage: int
+    microbatch: int
+    start_s: float
+    end_s: float
+
+
+def label(kind: str, stage: int, microbatch: int) -> str:
+    """The name of the phase that an op is recorded as: "F3 stage 1"."""
+    return f"{kind}{microbatch} stage {stage}"
+
+
+def _read(name: str) -> tuple[str, int, int] | None:
+    """Kind, stage and micro-batch of a phase; None of a phase that is something else."""
+    found = _LABEL.fullmatch(name)
+    return (found[1], int(found[3]), int(found[2])) if found else None
+
+
+def ops_of(phases: tuple[Phase, ...]) -> Iterator[Executed]:
+    """The schedule's ops among the phases of one rank, in the order in which they began."""
+    for phase in sorted(phases, key=lambda phase: phase.start_s):
+        if op := _read(phase.name):
+            yield Executed(*op, phase.start_s, phase.end_s)
+
+
+def executed(trace: Trace, step: int = 0) -> Schedule:
+    """The order that the ranks executed in a recorded trace's n-th step, as a schedule.
+
+    ValueError when the trace has no such step, or what the ranks did is no schedule.
+    """
+    steps = [[(KINDS.index(op.kind), op.stage, op.microbatch) for op in rank] for rank in _steps(trace)[step]]
+    holders = Counter(stage for rank in steps for stage in {stage for _, stage, _ in rank})
+    return Schedule.of_steps("executed", steps, copies=max(holders.values()))
+
+
+def staged(trace: Trace) -> Trace:
+    """The same trace, whose computing knows its stage, its micro-batch and its kind, as pictures of schedules do."""
+    phases = tuple(tuple(p for p in rank if not _read(p.name)) for rank in trace.phases)
+    return Trace(tuple(tuple(_staged(op) for op in rank) for rank in trace.ops), phases, trace.results)
+
+
+def _staged(op: Op) -> Op:
+    read = _read(op.phase) if op.kind == "compute" else None
+    if read is None:
+        return op
+    kind, stage, microbatch = read
+    return replace(op, name=f"{kind}{microbatch}", phase=kind, stage=stage, microbatch=microbatch)
+
+
+def measured_costs(trace: Trace) -> Costs:
+    """What each stage's ops took in a recorded trace, and a message: medians over micro-batches and steps.
+
+    comm is how long after the end of an op the op on another rank began that had waited for it. A stage that ran BW
+    only has all of it as backward_input: a prediction of the same schedule needs no more.
+    """
+    steps = _steps(trace)
+    took: dict[tuple[str, int], list[float]] = {}
+    for op in (op for by_rank in steps for rank in by_rank for op in rank):
+        took.setdefault((op.kind, op.stage), []).append(op.end_s - op.start_s)
+    stages = range(1 + max(stage for _, stage in took))
+
+    def cost(kind: str, stage: int) -> float:
+        return median(took.get((kind, stage), [0.0]))
+
+    backward = [cost("B", s) if ("B", s) in took else cost("BW", s) for s in stages]
+    comm = [lag for number in range(len(steps)) for lag in _lags(executed(trace, number), steps[number])]
+    return Costs([cost("F", s) for s in stages], backward, [cost("W", s) for s in stages], median(comm or [0.0]))
+
+
+def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
+    """Seconds from an op's end to the start of the op that waited for it on another rank."""
+    ops = [op for rank in by_rank for op in rank]
+    for at, needed in enumerate(schedule.needs.tolist()):
+        if needed < 0 or schedule.rank[at] == schedule.rank[needed]:
+            continue
+        free_s = ops[at - 1].end_s if at > schedule.first[schedule.rank[at]] else float("-inf")
+        if free_s < ops[needed].end_s:
+            yield max(0.0, ops[at].start_s - ops[needed].end_s)
+
+
+def _steps(trace: Trace) -> list[list[list[Executed]]]:
+    """[step][rank]: a step of a rank ends before an op comes that it has had."""
+    by_rank = [_cut(list(ops_of(phases))) for phases in trace.phases]
+    if not by_rank or not all(by_rank):
+        raise ValueError("no pipeline ran in this trace on every rank: record a step of Pipeline")
+    return [list(ranks) for ranks in zip(*by_rank, strict=True)]
+
+
+def _cut(ops: list[Executed]) -> list[list[Executed]]:
+    steps: list[list[Executed]] = []
+    seen: set[tuple] = set()
+    for op in ops:
+        if not steps or op[:3] in seen:
+            steps.append([])
+            seen = set()
+        seen.add(op[:3])
+        steps[-1].append(op)
+    return steps

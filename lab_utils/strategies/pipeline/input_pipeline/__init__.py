@@ -1,0 +1,1 @@
+"""Batches that are prepared while the pipeline works."""

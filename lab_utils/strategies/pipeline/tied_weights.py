@@ -1,0 +1,77 @@
+"""Weights that several ranks hold: one that is tied across stages, and those of a stage with copies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from lab_utils.comm.algorithms.point_to_point import Peers
+from lab_utils.comm.algorithms.ring import ring_all_reduce
+from lab_utils.comm.recorder.recorder import phase
+
+
+class Shared:
+    """Sums the gradients of weights that several ranks hold, so that equal weights stay equal.
+
+    holders   of each parameter the ranks that have it, the same on all ranks, in the same order
+    Each set of ranks sends one message for all that it shares, around a ring: of two ranks each sends half.
+    """
+
+    def __init__(self, holders: Mapping[nn.Parameter, Sequence[int]], group: dist.ProcessGroup) -> None:
+        self._among: dict[tuple[tuple[int, ...], torch.dtype], list[nn.Parameter]] = {}
+        self.group, self._before = group, {}
+        self._counted_here = {parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()}
+        for parameter, ranks in holders.items():
+            if len(ranks) > 1 and group.rank() in ranks:
+                self._among.setdefault((tuple(ranks), parameter.dtype), []).append(parameter)
+        self._even_out()
+
+    def begin(self) -> None:
+        """Put aside the gradients of earlier steps: they are sums already."""
+        trained = {p for parameters in self._among.values() for p in parameters if p.requires_grad}
+        self._before = {p: p.grad for p in trained}
+        for parameter in trained:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def sum_gradients(self) -> None:
+        """Add up what each rank's part of the work gave. A gradient that is nowhere counts as zero."""
+        if not self._among:
+            return
+        with phase("sum shared"):
+            for (ranks, _), parameters in self._among.items():
+                if trained := [p for p in parameters if p.requires_grad]:
+                    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
+                    for parameter, total in zip(trained, self._sum(gradients, ranks), strict=True):
+                        before = self._before[parameter]
+                        parameter.grad = total if before is None else before.add_(total)
+
+    @torch.no_grad()
+    def clip(self, own: Collection[nn.Parameter], max_norm: float) -> Tensor:
+        """Scale the gradients of all ranks' own parameters to a norm of max_norm at most, each weight counted once."""
+        gradients = [p.grad for p in own if p.grad is not None]
+        counted = [p.grad.double() for p in own if p.grad is not None and p in self._counted_here]
+        square = torch.nn.utils.get_total_norm(counted).double().square()
+        dist.all_reduce(square, group=self.group)
+        norm = square.sqrt()
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        if gradients:  # all that this rank holds may be frozen
+            torch._foreach_mul_(gradients, scale.item())
+        return norm
+
+    @torch.no_grad()
+    def _even_out(self) -> None:
+        """All begin with what the first of them has."""
+        for (ranks, _), parameters in self._among.items():
+            first = self.group.rank() == ranks[0]
+            given = [p.detach() if first else torch.zeros_like(p) for p in parameters]
+            torch._foreach_copy_(parameters, self._sum(given, ranks))
+
+    def _sum(self, tensors: Sequence[Tensor], ranks: tuple[int, ...]) -> list[Tensor]:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        ring_all_reduce(flat, group=Peers(self.group, ranks))
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]

@@ -1,0 +1,137 @@
+"""Numbers as people read them: three digits and a unit. The same number always gives the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+# Things by name, where a name that is not there is told in one sentence, with those that may have been meant.
+V = TypeVar("V")
+_AT_MOST = 4
+
+
+class UnknownName(KeyError):
+    """A name that is not there; its text names those that are."""
+
+    __str__ = Exception.__str__  # KeyError would show a sentence in quotes
+
+
+class Named(dict[str, V]):
+    """A dict whose `[name]` raises UnknownName.
+
+    >>> Named("schedule", {"gpipe": ...})["pipe"]
+    UnknownName: no schedule is named 'pipe': did you mean 'gpipe'?
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, V]) -> None:
+        super().__init__(entries)
+        self._kind = kind
+
+    def __missing__(self, name: object) -> V:
+        raise UnknownName(f"no {self._kind} is named {name!r}: {meant(name, self)}")
+
+
+def meant(name: object, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: "did you mean 'H100 node'?", or all the names there are."""
+    known = list(known)
+    if alike := _alike(str(name).lower(), known):
+        return f"did you mean {' or '.join(map(repr, alike))}?"
+    return f"there are {', '.join(known)}"
+
+
+def _alike(name: str, known: list[str]) -> list[str]:
+    """Names that hold this one, whatever the case; else those spelled much like it."""
+    holding = [each for each in known if name and name in each.lower()]
+    lower = {each.lower(): each for each in known}
+    return holding[:_AT_MOST] or [lower[each] for each in get_close_matches(name, lower, _AT_MOST)]
+
+
+# What ranks printed, in rank order, identical outputs once: "ranks 0-3: …". The same on every run.
+def name_ranks(ranks: Iterable[int]) -> str:
+    """"rank 2", "ranks 0-3", "ranks 0, 2-3"."""  # fmt: skip
+    ranks = sorted(ranks)
+    runs: list[list[int]] = []
+    for rank in ranks:
+        if runs and rank == runs[-1][-1] + 1:
+            runs[-1].append(rank)
+        else:
+            runs.append([rank])
+    named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"rank{'s' if len(ranks) > 1 else ''} {named}"
+
+
+def merge(outputs: dict[int, str]) -> str:
+    """One text from {rank: text}: ranks that said the same are named together, at the first one's place."""
+    groups: dict[str, list[int]] = {}
+    for rank in sorted(outputs):
+        if text := outputs[rank].rstrip("\n"):
+            groups.setdefault(text, []).append(rank)
+    return "".join(block(name_ranks(ranks), text) for text, ranks in groups.items())
+
+
+def as_on_a_terminal(text: str) -> str:
+    """The text as a terminal shows it at last: what follows a carriage return overwrites the line (a bar of tqdm's)."""
+    if "\r" not in text:
+        return text
+    return "\n".join(map(_overwritten, text.replace("\r\n", "\n").split("\n")))
+
+
+def _overwritten(line: str) -> str:
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown
+
+
+def block(name: str, text: str) -> str:
+    """The text under a name of whose it is; a line of its own where there are several."""
+    if "\n" not in text:
+        return f"{name}: {text}\n"
+    indented = text.replace("\n", "\n  ")
+    return f"{name}:\n  {indented}\n"
+
+
+TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+FLOP_UNITS = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """(length in seconds, name) of the unit in which `seconds` is read best: s, ms or µs."""
+    return next((unit for unit in TIME_UNITS if abs(seconds) >= unit[0]), TIME_UNITS[-1])
+
+
+def time_text(seconds: float) -> str:
+    """0.00123 → "1.23 ms"."""
+    if seconds == 0:
+        return "0 s"
+    size_s, name = time_unit(seconds)
+    return f"{three_digits(seconds / size_s)} {name}"
+
+
+def bytes_text(size_bytes: int) -> str:
+    """1_048_576 → "1.05 MB": powers of ten, as for links."""
+    for size, name in BYTE_UNITS:
+        if size_bytes >= size:
+            return f"{three_digits(size_bytes / size)} {name}"
+    return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+
+
+def flops_text(flops: int) -> str:
+    """128_000_000 → "128 MFLOP": how many, not how many a second."""
+    for size, name in FLOP_UNITS:
+        if flops >= size:
+            return f"{three_digits(flops / size)} {name}"
+    return f"{flops} FLOP"
+
+
+def percent_text(fraction: float) -> str:
+    """0.3125 → "31.2 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
+def three_digits(value: float) -> str:
+    """1.234 → "1.23", 12.34 → "12.3", 1234.5 → "1,234" (never an exponent)."""
+    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{decimals}f}"

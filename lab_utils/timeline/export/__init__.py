@@ -1,0 +1,1 @@
+"""Timelines as Perfetto traces, tables and words."""

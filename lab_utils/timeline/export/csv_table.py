@@ -1,0 +1,39 @@
+"""A timeline as a table of comma-separated values, one line a span: for a spreadsheet, pandas, R."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from lab_utils.timeline.export.placed import Placed
+from lab_utils.timeline.span import ACTIVITIES, LANES
+
+OP_COLUMNS = {
+    "op": "name", "kind": "kind", "group": "group", "seq": "seq", "size_bytes": "bytes", "flops": "flops",
+    "other_bytes": "other_bytes", "kernels": "kernels", "live_bytes": "live_bytes", "peak_bytes": "peak_bytes",
+    "peer_rank": "peer", "tag": "tag", "stage": "stage", "microbatch": "microbatch", "phase": "phase",
+    "source": "source",
+}  # fmt: skip
+COLUMNS = ("rank", "lane", "track", "activity", "start_s", "end_s", "duration_s", "op_number", *OP_COLUMNS)
+
+
+def to_csv(timeline: Placed, path: str | Path) -> None:
+    """Write COLUMNS, then a line a span in the timeline's order; units stand in the names.
+
+    Times are seconds since the timeline's start. op_number tells which spans are of one op, counted over all ranks. A
+    cell is empty where an op has no such thing (the peer of a collective).
+    """
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(_lines(timeline))
+
+
+def _lines(timeline: Placed) -> Iterator[tuple]:
+    c, ops, about = timeline.columns, timeline.ops, attrgetter(*OP_COLUMNS.values())
+    start_s, end_s = c.start_s - timeline.start_s, c.end_s - timeline.start_s
+    listed = (c.rank, c.lane, c.track, c.activity, start_s, end_s, end_s - start_s, c.op)
+    for rank, lane, track, activity, *times_s, op in zip(*(column.tolist() for column in listed), strict=True):
+        yield (rank, LANES[lane], track, ACTIVITIES[activity], *times_s, op, *about(ops[op]))

@@ -1,0 +1,69 @@
+"""A trace and a timeline in words, for terminals, screen readers and text outputs."""
+
+from __future__ import annotations
+
+from lab_utils.text import bytes_text, percent_text, time_text
+from lab_utils.timeline.export.placed import Placed
+from lab_utils.timeline.ops import RankOps
+
+COLUMNS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
+RANKS_SHOWN = 32
+
+
+def headline(timeline: Placed) -> str:
+    """One sentence with the three numbers."""
+    ranks = "1 rank" if timeline.world_size == 1 else f"{timeline.world_size} ranks"
+    return (
+        f"Timeline of {ranks} ({timeline.kind}): makespan {time_text(timeline.makespan_s)}, "
+        f"bubble fraction {percent_text(timeline.bubble_fraction)}, "
+        f"exposed communication {time_text(timeline.exposed_comm_s)} a rank on average."
+    )
+
+
+def summary(timeline: Placed) -> str:
+    """The headline, and a table with a line a rank; bubble is the share of its time without compute."""
+    table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
+    more = timeline.world_size - RANKS_SHOWN
+    said = [f"and {more} more ranks"] if more > 0 else []
+    uncounted = 0 if timeline.prediction is None else sum(op.uncounted for op in timeline.ops)
+    said += [f"Left out: {uncounted} kernels that could not be counted"] if uncounted else []
+    return "\n".join([headline(timeline), *table, *said])
+
+
+def _row(timeline: Placed, rank: int) -> tuple[str, ...]:
+    compute_s = timeline.compute_by_rank_s[rank]
+    parts = (
+        compute_s,
+        timeline.exposed_comm_by_rank_s[rank],
+        timeline.waiting_by_rank_s[rank],
+        timeline.idle_by_rank_s[rank],
+    )
+    bubble = 1 - min(1.0, compute_s / timeline.makespan_s) if timeline.makespan_s else 0.0
+    return (str(rank), *(time_text(part) for part in parts), percent_text(bubble))
+
+
+def trace_summary(trace: RankOps) -> str:
+    """Which ops the ranks came to, how often, and the bytes that each rank gave to them. The same on every run."""
+    ranks = "1 rank" if trace.world_size == 1 else f"{trace.world_size} ranks"
+    names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
+    rows = [(name, *_per_rank(trace, name)) for name in names]
+    title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
+    uncounted = sum(op.uncounted for op in trace)
+    said = [f"Not counted: {uncounted} kernels"] if uncounted else []
+    table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
+    return "\n".join([title, *table, *said])
+
+
+def _per_rank(trace: RankOps, name: str) -> tuple[str, str]:
+    found = [[op.bytes for op in ops if op.name == name and op.kind != "wait"] for ops in trace.ops]
+    return _spread([str(len(sizes)) for sizes in found]), _spread([bytes_text(sum(sizes)) for sizes in found])
+
+
+def _spread(values: list[str]) -> str:
+    """One value where all ranks have it, all of them in rank order otherwise."""
+    return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def _table(lines: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

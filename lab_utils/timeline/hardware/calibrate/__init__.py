@@ -1,0 +1,1 @@
+"""What this machine computes and sends, measured on its ranks."""

@@ -1,0 +1,128 @@
+"""Ops of ranks, without time and without pictures: what a trace holds, a simulator places and an exporter writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["compute", "collective", "send", "recv", "wait"]
+COMMUNICATION = ("collective", "send", "recv")
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One op of one rank, in the order in which the rank's own thread came to it.
+
+    kind        compute | collective | send | recv | wait
+    name        what the user would call it: "all_reduce", "send", "compute"
+    group       name of the process group; `ranks` are its members as global ranks
+    seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
+                collectives with equal (group, seq) are one collective, seen from each rank
+    bytes       size of the tensors that this rank gave to the op; what it got, where it gave none (recv, scatter);
+                of a compute op: what its kernels with FLOPs read and wrote
+    flops       of a compute op, as its kernels' shapes tell (a multiply-add is 2)
+    other_bytes of a compute op: what its kernels without FLOPs read and wrote
+    kernels     of a compute op: how many kernels ran, apart from those
+    uncounted   of which nobody knows what they did: those of some tensors cannot be counted
+    live_bytes  of a compute op: what live tensors of the rank held at its end, None when nobody counted
+    peak_bytes  and the most they held within it
+    stage       of a pipeline's compute op: which stage, and of which micro-batch
+    peer, tag   the other rank (global) of a send or recv, and its tag
+    of          index, in this rank's list, of the asynchronous op that a wait waits for
+    source      the caller's line: "train.py:41", "In [5]:3"
+    phase       innermost named phase that the op was issued in
+    issue_s     when the rank came to the op (seconds since the trace's start)
+    wait_s      when the rank began to block on it; None when it never did
+    done_s      when it was complete
+    """
+
+    rank: int
+    kind: Kind
+    name: str
+    group: str = ""
+    ranks: tuple[int, ...] = ()
+    seq: int = 0
+    bytes: int = 0
+    flops: int = 0
+    peer: int | None = None
+    tag: int = 0
+    asynchronous: bool = False
+    of: int | None = None
+    source: str = ""
+    phase: str = ""
+    issue_s: float | None = None
+    wait_s: float | None = None
+    done_s: float | None = None
+    other_bytes: int = 0
+    kernels: int = 0
+    stage: int | None = None
+    microbatch: int | None = None
+    live_bytes: int | None = None
+    peak_bytes: int | None = None
+    uncounted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named stretch of one rank's time: "forward", "aggregate". Phases may nest."""
+
+    rank: int
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, repr=False)
+class RankOps:
+    """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order."""
+
+    ops: tuple[tuple[Op, ...], ...]
+    phases: tuple[tuple[Phase, ...], ...] = ()
+    results: list[Any] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def world_size(self) -> int:
+        return len(self.ops)
+
+    def __iter__(self) -> Iterator[Op]:
+        """Every op, rank by rank."""
+        for rank_ops in self.ops:
+            yield from rank_ops
+
+    def collectives(self) -> dict[tuple[str, int], list[Op]]:
+        """(group, seq) → that collective as each of its ranks saw it."""
+        found: dict[tuple[str, int], list[Op]] = {}
+        for op in self:
+            if op.kind == "collective":
+                found.setdefault((op.group, op.seq), []).append(op)
+        return found
+
+    def messages(self) -> dict[tuple[int, int, int, str, int], dict[str, Op]]:
+        """`message_key` → {"send": op, "recv": op}, either may be missing."""
+        found: dict[tuple[int, int, int, str, int], dict[str, Op]] = {}
+        for op in self:
+            if op.kind in ("send", "recv"):
+                found.setdefault(message_key(op), {})[op.kind] = op
+        return found
+
+
+def message_key(op: Op) -> tuple[int | None, int | None, int, str, int]:
+    """(source rank, destination rank, tag, group, seq): equal for a send and the recv of its message."""
+    source, destination = (op.rank, op.peer) if op.kind == "send" else (op.peer, op.rank)
+    return source, destination, op.tag, op.group, op.seq
+
+
+def waited_for(ops: Sequence[Op], wait: Op) -> Op | None:
+    """The op among its rank's `ops` that `wait` waits for; None when it was issued before the trace began.
+
+    ValueError when `of` names no communication op.
+    """
+    if wait.of is None:
+        return None
+    if not 0 <= wait.of < len(ops) or ops[wait.of].kind not in COMMUNICATION:
+        raise ValueError(
+            f"a wait of rank {wait.rank} is for op {wait.of}, which is no communication op "
+            f"among the {len(ops)} ops of that rank"
+        )
+    return ops[wait.of]

@@ -1,0 +1,1 @@
+"""The one simulator: programs of ops placed in time on given hardware."""

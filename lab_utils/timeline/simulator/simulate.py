@@ -1,0 +1,159 @@
+"""Place a trace in time as it would run on some hardware: same trace, same hardware, same numbers on any machine."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab_utils.timeline.hardware import Hardware
+from lab_utils.timeline.memory import Memory, memory_of_spans
+from lab_utils.timeline.ops import Phase, RankOps
+from lab_utils.timeline.simulator.from_trace import FIRST_COMPUTE, Lowered, WithProgram
+from lab_utils.timeline.simulator.program import Placement
+from lab_utils.timeline.span import ACTIVITIES, LANES, Columns, Spans
+from lab_utils.timeline.timeline import Timeline
+
+OWN, WIRE = range(len(LANES))
+COMPUTE, COMMUNICATION, WAITING = range(len(ACTIVITIES))
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a predicted timeline was made from."""
+
+    trace: RankOps
+    lowered: Lowered
+    placement: Placement
+    hardware: Hardware
+
+    def memory(self, spans: Spans) -> tuple[Memory, ...] | None:
+        return memory_of_spans(spans, self.trace.world_size)
+
+    def critical_ops(self) -> list[int]:
+        """Numbers of the ops on the critical path, in order, each once."""
+        op_of = dict(zip(self.lowered.own[:, 1].tolist(), self.lowered.own[:, 3].tolist(), strict=True))
+        op_of.update(zip(self.lowered.wire[:, 2].tolist(), self.lowered.wire[:, 3].tolist(), strict=True))
+        return list(dict.fromkeys(op_of[node] for node in self.placement.critical_path))
+
+
+def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
+    """Timeline of a trace on this hardware; the trace's own clock counts for nothing.
+
+    A rank computes, hands ops over and blocks on them, one after the other. A collective starts when its last member
+    has issued it and the one before it in its group is over; a message when both sides have issued it and the one
+    before it with its tag is over. How long they last is the hardware's word (`Hardware.compute_s`, `Hardware.wire_s`).
+    An asynchronous op holds its rank only at its wait. Left out: ops on the wire at the same time do not slow each
+    other down.
+
+    ValueError when an op's partner is not in the trace, ranks wait for each other in a circle, or the hardware has a
+    device and nobody counted kernels.
+    """
+    if not isinstance(hardware, Hardware):
+        mend = f"catalogue[{hardware!r}]" if isinstance(hardware, str) else 'such as catalogue["H100 node"]'
+        raise TypeError(f"a timeline is predicted on Hardware, {mend}, and was given a {type(hardware).__name__}")
+    lowered = trace.lowered
+    placement = lowered.place(costs(lowered, hardware))
+    spans = Spans(lambda: _columns(lowered, placement), list(trace))
+    phases = tuple(tuple(_phases(trace, rank, lowered, placement)) for rank in range(trace.world_size))
+    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(trace, lowered, placement, hardware))
+
+
+def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
+    """float64[classes]: seconds that each class of nodes takes on this hardware."""
+    if hardware.device is not None and lowered.uncounted_s:
+        raise ValueError(
+            f"{lowered.uncounted_s:.3g} s of computing were recorded without counting kernels: what they take on "
+            f"{hardware.device.name} is not known; record with count=True, or predict with device=None"
+        )
+    head = [0.0, hardware.issue_s]
+    wire_s = hardware.wire_s(lowered.rows(hardware.ranks_per_node))
+    return np.concatenate((head, hardware.compute_s(lowered.compute), wire_s))
+
+
+def ready_s(lowered: Lowered, placement: Placement) -> np.ndarray:
+    """float64[n]: when the last rank that a node on the wire needs had issued it; 0 for other nodes."""
+    p, ready = lowered.program, np.zeros(lowered.program.nodes)
+    met = np.unique(lowered.wire[:, 2])
+    if len(met):
+        starts = p.edge_first[met]
+        ready[met] = np.maximum.reduceat(placement.end_s[p.edge_from], starts)  # edges of a node lie together
+    return ready
+
+
+def _columns(lowered: Lowered, placement: Placement) -> Columns:
+    ready = ready_s(lowered, placement)
+    parts = [*_own(lowered, placement, ready), *_wire(lowered, placement)]
+    columns = Columns.joined(parts)
+    return columns.take(columns.end_s > columns.start_s).in_order()
+
+
+def _own(lowered: Lowered, placement: Placement, ready: np.ndarray) -> Iterator[Columns]:
+    rank, node, wire_node, op = lowered.own.T
+    begins_s = np.where(node > lowered.program.first[rank], placement.end_s[node - 1], 0.0)
+    ends_s = placement.end_s[node]
+    works = wire_node < 0
+    computes = lowered.program.cost_class[node] >= FIRST_COMPUTE
+    activity = np.where(computes, COMPUTE, COMMUNICATION)[works]
+    yield _made(rank[works], OWN, 0, activity, begins_s[works], ends_s[works], op[works])
+    blocks = ~works
+    turns_s = np.clip(ready[wire_node], begins_s, ends_s)[blocks]
+    rank, begins_s, ends_s, op = rank[blocks], begins_s[blocks], ends_s[blocks], op[blocks]
+    yield _made(rank, OWN, 0, WAITING, begins_s, turns_s, op)
+    yield _made(rank, OWN, 0, COMMUNICATION, turns_s, ends_s, op)
+
+
+def _wire(lowered: Lowered, placement: Placement) -> Iterator[Columns]:
+    rank, issue, node, op = lowered.wire.T
+    issued_s, starts_s, ends_s = placement.end_s[issue], placement.start_s[node], placement.end_s[node]
+    track = _tracks(rank, issued_s, ends_s)
+    yield _made(rank, WIRE, track, WAITING, issued_s, starts_s, op)
+    yield _made(rank, WIRE, track, COMMUNICATION, starts_s, ends_s, op)
+
+
+def _tracks(rank: np.ndarray, issued_s: np.ndarray, ends_s: np.ndarray) -> np.ndarray:
+    """Each op on the lowest track of its rank that is free when it is issued."""
+    tracks = np.zeros(len(rank), np.int32)
+    free_at: dict[int, list[float]] = {}
+    order = np.lexsort((issued_s, rank))
+    for at, r, begins_s, end_s in zip(
+        order.tolist(), rank[order].tolist(), issued_s[order].tolist(), ends_s[order].tolist(), strict=True
+    ):
+        frees = free_at.setdefault(r, [])
+        track = next((t for t, free_s in enumerate(frees) if free_s <= begins_s), len(frees))
+        frees[track : track + 1] = [end_s]
+        tracks[at] = track
+    return tracks
+
+
+def _made(rank, lane: int, track, activity, start_s, end_s, op) -> Columns:
+    size = len(rank)
+    whole = [np.broadcast_to(np.asarray(value), size) for value in (lane, track, activity)]
+    return Columns.of(rank, *whole, start_s, end_s, op)
+
+
+def _phases(trace: RankOps, rank: int, lowered: Lowered, placement: Placement) -> Iterator[Phase]:
+    """The recorded phases of a rank, from the start of the first op in each to the end of the last."""
+    for name, first, last in phase_nodes(trace, rank, lowered):
+        start_s = placement.end_s[first - 1] if first > lowered.program.first[rank] else 0.0
+        yield Phase(rank, name, float(start_s), float(placement.end_s[last]))
+
+
+def phase_nodes(trace: RankOps, rank: int, lowered: Lowered) -> Iterator[tuple[str, int, int]]:
+    """(name, first node, last node) of each recorded phase of a rank in which it came to any op.
+
+    Which ops are in a phase their own clock tells; where they carry none, nothing does.
+    """
+    issued_s = [op.issue_s for op in trace.ops[rank]]
+    if len(trace.phases) <= rank or None in issued_s:
+        return
+    before = sum(map(len, trace.ops[:rank]))
+    mine = lowered.own[:, 0] == rank
+    turn, node = lowered.turn[mine], lowered.own[mine, 1]
+    for phase in trace.phases[rank]:
+        bounds = [before + bisect_left(issued_s, at_s) for at_s in (phase.start_s, phase.end_s)]
+        first, last = np.searchsorted(turn, bounds).tolist()
+        if first < last:
+            yield phase.name, int(node[first]), int(node[last - 1])

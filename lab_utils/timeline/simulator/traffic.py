@@ -1,0 +1,26 @@
+"""How many bytes each rank of a trace puts on the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab_utils.timeline.hardware.collective_costs import ALGORITHMS
+from lab_utils.timeline.simulator.from_trace import FIRST_COMPUTE, WithProgram
+
+_RING, _TREE = (ALGORITHMS.index(name) for name in ("ring", "tree"))
+
+
+def sent_bytes(trace: WithProgram) -> np.ndarray:
+    """float64[ranks]: what each rank sends, collectives as rings (an op that is none, such as a barrier, as a tree).
+
+    A rank counts for a collective what its busiest rank sends (hardware/wires.py has the table), for a message what it
+    gave. ValueError for a trace that lacks a side of an op.
+    """
+    lowered = trace.lowered
+    rows = lowered.rows(None)
+    of_wire = np.where(np.isfinite(rows[:, _RING, 1]), rows[:, _RING, 1], rows[:, _TREE, 1])
+    rank, _, node, number = lowered.wire.T
+    ops = [op for ops in trace.ops for op in ops]
+    gives = np.array([ops[at].kind != "recv" for at in number.tolist()], bool)
+    wire = lowered.program.cost_class[node] - FIRST_COMPUTE - len(lowered.compute)
+    return np.bincount(rank[gives], of_wire[wire[gives]], minlength=trace.world_size)

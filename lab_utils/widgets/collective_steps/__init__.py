@@ -1,0 +1,1 @@
+"""CollectiveSteps: which chunk moves where, round by round."""

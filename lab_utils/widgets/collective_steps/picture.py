@@ -1,0 +1,91 @@
+"""A recorded collective step by step: one panel a step for places without a kernel, one large panel to play."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab_utils.render import palette
+from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, text_width
+from lab_utils.widgets.collective_steps.picture_grid import LARGE, LARGE_MANY, SMALL, SMALL_MANY, Grid
+from lab_utils.widgets.collective_steps.steps import ChunkSteps
+from lab_utils.widgets.collective_steps.words import (
+    MOST_NAMED,
+    described,
+    effect_said,
+    headline,
+    results_said,
+    step_said,
+    wrong_said,
+)
+
+WIDTH, GAP, HEAD, LINE = 940.0, 22.0, 60.0, 17.0
+LEGEND = "slots and numbers: whose parts are in it · arrow: a recorded message · thick edge: just arrived"
+
+
+def collective_panels(title: str, steps: ChunkSteps, hover: bool = True) -> Picture:
+    """Before the first step and after each: what every rank holds of every chunk, and the messages that brought it.
+
+    >>> collective_panels("my ring", ChunkSteps.of(trace, trace.results))
+    """
+    size = SMALL if steps.world_size <= MOST_NAMED else SMALL_MANY
+    first = Grid(steps, size, MARGIN, TITLE + HEAD, WIDTH - 2 * MARGIN)
+    panel = max(first.width, 190.0)
+    across = max(1, int((WIDTH - 2 * MARGIN + GAP) // (panel + GAP)))
+    body, height = [], HEAD + first.height + 10
+    for k in range(len(steps.holds)):
+        row, column = divmod(k, across)
+        left, top = MARGIN + column * (panel + GAP), TITLE + row * height
+        grid = Grid(steps, size, left, top + HEAD, WIDTH - 2 * MARGIN)
+        body.append(element("g", *_panel(grid, k, left, top, hover), data_step=str(k)))
+    bottom = TITLE + -(-len(steps.holds) // across) * height
+    below = [*_below(steps)]
+    body += [text(line, MARGIN, bottom + 14 + LINE * at, fill=fill) for at, (line, fill) in enumerate(below)]
+    words = [text_width(line, 11) for line, _ in below] + [text_width(headline(steps), 11)]
+    width = max(min(across, len(steps.holds)) * (panel + GAP) - GAP, *words) + 2 * MARGIN
+    total = bottom + LINE * len(below) + 14
+    return card(title, headline(steps), body, width, total, described=described(title, steps))
+
+
+def _heading(steps: ChunkSteps, step: int) -> str:
+    return f"step {step}: {effect_said(steps, step)}" if step else "before"
+
+
+def _panel(grid: Grid, step: int, left: float, top: float, hover: bool) -> Iterator[str]:
+    yield text(_heading(grid.steps, step), left, top + 22, font_weight=600)
+    yield text(step_said(grid.steps, step), left, top + 36, fill=palette.QUIET_INK)
+    yield from grid.names()
+    yield from grid.cells(step, hover)
+    yield from grid.arrows(step, hover)
+
+
+def _below(steps: ChunkSteps) -> Iterator[tuple[str, str]]:
+    yield LEGEND, palette.QUIET_INK
+    first = next((number for number, mixed in enumerate(steps.mixed) if any(mixed)), 0)
+    for number in sorted({first, len(steps.sent)}):
+        yield from ((f"after step {number}: {line}", palette.INK) for line in wrong_said(steps, number))
+    if results_said(steps):
+        yield results_said(steps), palette.INK
+
+
+class Stage:
+    """One large panel as it is before the first step, with all slots in it and the arrows of all steps, hidden."""
+
+    def __init__(self, title: str, steps: ChunkSteps) -> None:
+        self.title, self.steps = title, steps
+        size = LARGE if steps.world_size <= MOST_NAMED else LARGE_MANY
+        self.grid = Grid(steps, size, MARGIN, TITLE + 26, WIDTH - 2 * MARGIN)
+
+    def picture(self) -> Picture:
+        grid, last = self.grid, len(self.steps.sent)
+        body = [*grid.names(), element("g", *grid.every_cell())]
+        body += [
+            element("g", *grid.arrows(k, hover=True, reach=9), data_arrows=str(k), visibility="hidden")
+            for k in range(1, last + 1)
+        ]
+        bottom = grid.top + grid.height
+        body.append(text(LEGEND, MARGIN, bottom + 10, fill=palette.QUIET_INK))
+        words = max(text_width(LEGEND, 11), text_width(headline(self.steps), 11))
+        width = max(grid.width, words) + 2 * MARGIN
+        return card(
+            self.title, headline(self.steps), body, width, bottom + 24, described=described(self.title, self.steps)
+        )

@@ -1,0 +1,210 @@
+"""Puts the ranks' notes together: whose parts are where in whose memory, after every message.
+
+A number in memory is (label, index): the label says whose parts are in it and how often, the index which element of
+those parts. All ranks share one table of labels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab_utils.widgets.collective_steps.record import ChunkLog, Key, Over, Places, Posted, Wrote, index_of
+
+EMPTY = 0  # the label of what holds nobody's part
+NO_INDEX, MIXED = -1, -2  # indices: of what is empty; of what was made of unlike elements
+_HALF = 2**32 - 1
+Parts = tuple[int, ...]  # ranks, as often as their part is in it: (0, 1, 1) has rank 1's twice
+
+
+class Labels:
+    """parts[label] = whose parts are in it."""
+
+    def __init__(self) -> None:
+        self.parts: list[Parts] = [()]
+        self._known: dict[Parts, int] = {(): EMPTY}
+
+    def label(self, parts: Parts) -> int:
+        if parts not in self._known:
+            self._known[parts] = len(self.parts)
+            self.parts.append(parts)
+        return self._known[parts]
+
+    def joined(self, first: np.ndarray, second: np.ndarray, how: str) -> np.ndarray:
+        """The labels of what is made of both, element by element."""
+        pairs, place = np.unique(_pair(first, second), return_inverse=True)
+        halves = zip((pairs >> 32).tolist(), (pairs & _HALF).tolist(), strict=True)
+        made = [self.label(_join(self.parts[a], self.parts[b], how)) for a, b in halves]
+        return np.array(made, dtype=np.int32)[place]
+
+
+def _pair(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Both in one number: numpy is slow to find the unlike pairs among many."""
+    return high.astype(np.int64) << 32 | low
+
+
+def _join(first: Parts, second: Parts, how: str) -> Parts:
+    if how == "adds":
+        return tuple(sorted(first + second))
+    return tuple(sorted(rank for rank in {*first, *second} for _ in range(max(first.count(rank), second.count(rank)))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """What a piece of memory or a message holds: labels[i] and indices[i] of its i-th element."""
+
+    labels: np.ndarray
+    indices: np.ndarray
+
+
+@dataclass(slots=True, eq=False)
+class Carried:
+    """A message as it was sent. `step` is 1, 2, ...: when it could leave, and then when the receiver took it."""
+
+    key: Key
+    step: int
+    content: Content
+
+
+class Memory:
+    """All that a rank has held: what it has let go of stays as it was last."""
+
+    def __init__(self, log: ChunkLog, labels: Labels) -> None:
+        self.table = labels
+        self.labels = np.full(log.places, EMPTY, dtype=np.int32)
+        self.indices = np.full(log.places, NO_INDEX, dtype=np.int32)
+        given = index_of(log.given)
+        self.labels[given] = labels.label((log.rank,))
+        self.indices[given] = np.arange(len(log.given))
+
+    def read(self, places: Places) -> Content:
+        at = index_of(places)
+        labels, indices = self.labels[at].copy(), self.indices[at].copy()
+        if not isinstance(places, range):
+            labels[places < 0], indices[places < 0] = EMPTY, NO_INDEX
+        return Content(labels, indices)
+
+    def write(self, places: Places, content: Content) -> None:
+        at = index_of(places)
+        self.labels[at], self.indices[at] = content.labels, content.indices
+
+    def wrote(self, event: Wrote) -> None:
+        sources = [self.read(source) for source in event.sources]
+        if event.how == "mixes" or not sources:
+            mixed = NO_INDEX if not sources else MIXED
+            size = len(event.target)
+            made = Content(np.full(size, EMPTY, dtype=np.int32), np.full(size, mixed, dtype=np.int32))
+        else:
+            made = sources[0]
+            for source in sources[1:]:
+                made = self._made_of(made, source, event.how)
+        self.write(event.target, made)
+
+    def _made_of(self, first: Content, second: Content, how: str) -> Content:
+        """Elements made of unlike elements are mixed, and nobody's part any more."""
+        a, b = first.indices, second.indices
+        indices = np.where(a == NO_INDEX, b, np.where((b == NO_INDEX) | (a == b), a, MIXED)).astype(np.int32)
+        labels = self.table.joined(first.labels, second.labels, how)
+        return Content(np.where(indices == MIXED, EMPTY, labels).astype(np.int32), indices)
+
+    def held(self) -> Content:
+        """What there is, each kind once."""
+        kinds = np.unique(_pair(self.labels, self.indices - MIXED))
+        return Content(kinds >> 32, (kinds & _HALF) + MIXED)
+
+    def mixed(self) -> int:
+        return int((self.indices == MIXED).sum())
+
+
+class Walk:
+    """One rank's way through its notes, as far as the messages it waits for have been sent."""
+
+    def __init__(self, log: ChunkLog, labels: Labels) -> None:
+        self.log, self.memory = log, Memory(log, labels)
+        self.position = self.step = 0
+        self.posted: dict[tuple[str, Key], tuple[int, Places]] = {}
+        self.held = [self.memory.held()]  # before all, then after each step
+        self.mixed = [0]
+
+    @property
+    def finished(self) -> bool:
+        return self.position == len(self.log.events)
+
+    def advance(self, sent: dict[Key, Carried], expected: set[Key]) -> bool:
+        """Go on to the first message that is still to be sent; whether there was anything to do before."""
+        first = self.position
+        while not self.finished and self._pass(self.log.events[self.position], sent, expected):
+            self.position += 1
+        return self.position > first
+
+    def _pass(self, event: Wrote | Posted | Over, sent: dict[Key, Carried], expected: set[Key]) -> bool:
+        if isinstance(event, Wrote):
+            self.memory.wrote(event)
+        elif isinstance(event, Posted):
+            self.posted[event[:2]] = self.step, event.places
+            if event.end == "send":
+                sent[event.key] = Carried(event.key, self.step + 1, self.memory.read(event.places))
+        elif event.key in expected and event.key not in sent:
+            return False
+        else:
+            self._over(event, sent.get(event.key))
+        return True
+
+    def _over(self, event: Over, carried: Carried | None) -> None:
+        """Steps are counted as by messages.message_steps. A message from outside of the notes brings nothing."""
+        posted_at, places = self.posted[event[:2]]
+        if carried is None:
+            if event.end == "recv":
+                self.memory.wrote(Wrote(places, ()))
+            return
+        if event.end == "send":
+            return self._rise(max(self.step, posted_at + 1))
+        carried.step = max(posted_at + 1, carried.step)
+        self._rise(max(self.step, carried.step))
+        self.memory.write(places, carried.content)
+
+    def _rise(self, step: int) -> None:
+        """What the rank holds now is what it held after all steps before `step`."""
+        if step > self.step:
+            self.note_until(step - 1)
+            self.step = step
+
+    def note_until(self, step: int) -> None:
+        if len(self.held) <= step:
+            held, mixed = self.memory.held(), self.memory.mixed()
+            missing = step + 1 - len(self.held)
+            self.held += [held] * missing
+            self.mixed += [mixed] * missing
+
+
+def replay(logs: Sequence[ChunkLog]) -> tuple[list[Walk], list[Carried], Labels]:
+    """Every rank's walk with what it held after each step, and the messages in the order of their steps.
+
+    ValueError when ranks wait for each other's messages in a circle.
+    """
+    labels = Labels()
+    walks = [Walk(log, labels) for log in logs]
+    expected = {event.key for log in logs for event in log.events if isinstance(event, Posted) and event.end == "send"}
+    sent: dict[Key, Carried] = {}
+    _take_turns(walks, lambda walk: walk.advance(sent, expected))
+    carried = sorted(sent.values(), key=lambda message: (message.step, *message.key[:3], message.key[4]))
+    last = max((message.step for message in carried), default=0)
+    for walk in walks:
+        walk.note_until(last)
+    return walks, carried, labels
+
+
+def _take_turns(walks: list[Walk], advance: Callable[[Walk], bool]) -> None:
+    waiting, stuck = deque(walks), 0
+    while waiting and stuck < len(waiting):
+        walk = waiting.popleft()
+        moved = advance(walk)
+        if not walk.finished:
+            waiting.append(walk)
+        stuck = 0 if moved or walk.finished else stuck + 1
+    if waiting:
+        ranks = ", ".join(str(walk.log.rank) for walk in waiting)
+        raise ValueError(f"ranks {ranks} wait for each other's messages in a circle: no order exists")

@@ -1,0 +1,122 @@
+"""A collective chunk by chunk, step by step, from the recorded messages: to play, scrub and look into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from lab_utils.timeline.timeline import SVG
+from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.collective_steps.picture import Stage, collective_panels
+from lab_utils.widgets.collective_steps.record import ChunkLog
+from lab_utils.widgets.collective_steps.steps import ChunkSteps, Holding
+from lab_utils.widgets.collective_steps.words import (
+    chunk_said,
+    effect_said,
+    headline,
+    message_said,
+    results_said,
+    said,
+    shown,
+    step_said,
+    wrong_said,
+)
+from lab_utils.widgets.kit.assets import script_and_styles
+
+FOLDER = Path(__file__).parent
+
+
+class CollectiveSteps(anywidget.AnyWidget):
+    """Which rank sent which chunk to whom at which step, and what every rank then holds of each chunk.
+
+    >>> trace = ranks.record(my_ring)                    # it ends with `return flow.record()`, see comm.chunks
+    >>> CollectiveSteps(trace, trace.results, "my ring")
+    >>> _.step                                           # how many steps are shown as done; can be set
+
+    Works for any collective that is written with send and receive. `to_svg()` has one panel a step, `words()` says the
+    same; `steps` holds it as data. ValueError unless there is one log of each rank, recorded in that trace.
+    """
+
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
+    svg = traitlets.Unicode().tag(sync=True)
+    # {"labels": [{"parts", "text", "said", "whole"}], "holds": [step][rank][chunk] label, "chunks": [said],
+    #  "messages": [step - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [step][line]}
+    data = traitlets.Dict().tag(sync=True)
+    step = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, trace: Trace, logs: Sequence[ChunkLog], title: str = "Collective, step by step") -> None:
+        self.steps, self.title = ChunkSteps.of(trace, logs), title
+        stage = Stage(title, self.steps)
+        super().__init__(svg=stage.picture().svg, data=_Data(stage).content())
+
+    def to_svg(self) -> str:
+        """All steps as panels, as text of an SVG file: same messages, same bytes. Its cells tell more on hover."""
+        return collective_panels(self.title, self.steps).svg
+
+    def words(self) -> str:
+        """All steps in words, a line a step."""
+        return collective_panels(self.title, self.steps, hover=False).words
+
+    @traitlets.validate("step")
+    def _known(self, proposal: dict[str, Any]) -> int:
+        last = len(self.data["messages"]) if self.data else 0
+        if not 0 <= proposal["value"] <= last:
+            raise traitlets.TraitError(f"there is no step {proposal['value']}: they are 0 (before the first) to {last}")
+        return proposal["value"]
+
+    def __repr__(self) -> str:
+        return f"{self.title}: {headline(self.steps)}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """The widget's view, and all steps as panels for places without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0][SVG] = collective_panels(self.title, self.steps, hover=False).svg
+        return bundle
+
+
+class _Data:
+    """The steps as collective_steps.js takes them; each label once, since most cells are alike."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.steps, self.grid = stage.steps, stage.grid
+        self.labels: dict[tuple[Holding, tuple[int, ...]], int] = {}
+        self.looks: list[dict[str, Any]] = []
+
+    def content(self) -> dict[str, Any]:
+        steps, count = self.steps, range(len(self.steps.chunks))
+        holds = [[[self._label(held[c], c) for c in count] for held in ranks] for ranks in steps.holds]
+        messages = [[self._message(message) for message in sent] for sent in steps.sent]
+        return {
+            "labels": self.looks, "holds": holds, "messages": messages, "says": [*map(self._says, range(len(holds)))],
+            "chunks": [chunk_said(c, chunk) for c, chunk in enumerate(steps.chunks)],
+        }  # fmt: skip
+
+    def _label(self, holding: Holding, number: int) -> int:
+        chunk = self.steps.chunks[number]
+        at = self.labels.setdefault((holding, chunk.ranks), len(self.looks))
+        if at == len(self.looks):
+            parts = sorted({rank for parts in holding for rank in parts})
+            text = self.grid.fitting(shown(holding, chunk))
+            self.looks.append({"parts": parts, "text": text, "said": said(holding, chunk)})
+        return at
+
+    def _message(self, message) -> dict[str, Any]:
+        labels = [self._label(parts, c) for c, parts in zip(message.chunks, message.parts, strict=True)]
+        return {
+            "src": message.src, "dst": message.dst, "chunks": list(message.chunks), "labels": labels,
+            "said": message_said(message, self.steps),
+        }  # fmt: skip
+
+    def _says(self, number: int) -> list[str]:
+        last = len(self.steps.sent)
+        lines = [f"before the first of {last} steps: {step_said(self.steps, 0)}"]
+        if number:
+            lines = [f"step {number} of {last}: {step_said(self.steps, number)}, {effect_said(self.steps, number)}"]
+        if number == last and results_said(self.steps):
+            lines.append(results_said(self.steps))
+        return lines + wrong_said(self.steps, number)

@@ -1,0 +1,1 @@
+"""GradientFlow: gradients on their way through the backward and over the ranks."""

@@ -1,0 +1,180 @@
+"""The columns beside a gradient flow: norms, disagreement before and after, and the piece that each rank keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from lab_utils.render import palette
+from lab_utils.render.kit import element, text
+from lab_utils.render.palette import STRONG, rank_fill
+from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer, number_text
+
+Lanes = Sequence[tuple[float, float]]  # top and height of each rank's lane
+EDGE = {"stroke": palette.INK, "stroke_width": 0.5}
+
+
+class Side(Protocol):
+    """A column: its head, how wide it is with the room to its left, and what it draws for a layer."""
+
+    head: str
+    width: float
+    pad: float
+
+    def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]: ...
+    def legend(self) -> Iterator[tuple[str, str]]: ...
+
+
+def side_columns(flow: FlowPicture) -> list[Side]:
+    """Those that have something to show."""
+    columns: list[Side] = [_Norms(flow)]
+    if any(layer.worst(when) is not None for layer in flow.layers for when in ("before", "after")):
+        columns.append(_Disagreement(flow))
+    gradients = [gradient for layer in flow.layers for held in layer.held for gradient in held]
+    if any(gradient.kept is not None or gradient.owner is not None for gradient in gradients):
+        columns.append(_Kept("rank keeps" if any(gradient.kept for gradient in gradients) else "rank updates"))
+    return columns
+
+
+class _Norms:
+    """A bar a rank, on a logarithmic scale of whole decades; what is no finite number is named instead."""
+
+    width, pad, room = 118.0, 18.0, 92.0
+
+    def __init__(self, flow: FlowPicture) -> None:
+        ranks = range(flow.world_size)
+        both = [(layer, rank, when) for layer in flow.layers for rank in ranks for when in ("before", "after")]
+        norms = [norm for layer, rank, when in both if (norm := layer.norm(rank, when)) is not None]
+        self.after = "norm after the reduction" if flow.buckets else "norm in the end"
+        self.changes = any(_changed(layer, rank) for layer, rank, _ in both)
+        finite = [math.log10(norm) for norm in norms if norm and math.isfinite(norm)] or [0.0]
+        self.low, self.high = math.floor(min(finite) - 0.2), math.ceil(max(finite))
+        self.high = max(self.high, self.low + 1)
+        self.head = f"norm, 1e{self.low} to 1e{self.high}"
+
+    def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
+        odd = None
+        for rank, (y, height) in enumerate(lanes):
+            norm = layer.norm(rank)
+            if norm is not None and not math.isfinite(norm):
+                odd = norm
+            elif norm:
+                yield _bar(x, y, self._at(norm), height, rank_fill(rank))
+            if changed := _changed(layer, rank):
+                at = x + self._at(changed)
+                yield element("line", x1=at, x2=at, y1=y, y2=y + height, **_TICK)
+        if odd is not None:
+            yield _cross(x + 5, _middle(lanes))
+            yield text(number_text(odd), x + 15, _middle(lanes) + 4, font_weight=600)
+
+    def _at(self, norm: float) -> float:
+        return max(1.0, self.room * (math.log10(norm) - self.low) / (self.high - self.low))
+
+    def legend(self) -> Iterator[tuple[str, str]]:
+        if self.changes:
+            yield element("line", x1=8, x2=8, y1=-5, y2=5, **_TICK), self.after
+
+
+class _Disagreement:
+    """Before: hollow bars; after: solid ones over them, and a word whether the ranks agree."""
+
+    head, width, pad, room = "disagreement before, after", 176.0, 12.0, 84.0
+
+    def __init__(self, flow: FlowPicture) -> None:
+        found = [
+            value for layer in flow.layers for rank in range(flow.world_size) for when in ("before", "after")
+            if (value := layer.disagreement(rank, when)) is not None and math.isfinite(value)
+        ]  # fmt: skip
+        self.most = max(found, default=0.0) or 1.0
+        self.differ = any(layer.worst("after") for layer in flow.layers)
+
+    def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
+        for rank, (y, height) in enumerate(lanes):
+            for when, fill in (("before", palette.CARD), ("after", STRONG)):
+                value = layer.disagreement(rank, when)
+                if value is not None and math.isfinite(value) and value > 0:
+                    yield _bar(x, y, max(1.0, self.room * value / self.most), height, fill)
+        yield from self._verdict(layer, x + self.room + 8, _middle(lanes))
+
+    def _verdict(self, layer: Layer, x: float, y: float) -> Iterator[str]:
+        after = layer.worst("after")
+        if after is None:
+            yield text("one holder" if layer.worst("before") is None else "in pieces", x, y + 4, **_QUIET)
+        elif after == 0:
+            yield element("path", d="M0 0L3 3.4L9 -4.5", fill="none", **_STROKE, transform=f"translate({x:g} {y:g})")
+            yield text("agree", x + 14, y + 4)
+        else:
+            yield _cross(x + 4, y)
+            yield text(number_text(after), x + 14, y + 4, font_weight=600)
+
+    def legend(self) -> Iterator[tuple[str, str]]:
+        yield _bar(0, -4, 16, 8, palette.CARD), "disagreement before: distance from the mean / mean"
+        if self.differ:
+            yield _bar(0, -4, 16, 8, STRONG), "and after"
+
+
+class _Kept:
+    """Along the dim that is split: which part of it each rank keeps; all of it where a rank updates it for all."""
+
+    width, pad, room = 84.0, 16.0, 60.0
+
+    def __init__(self, head: str) -> None:
+        self.head = head
+
+    def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
+        for rank, (y, height) in enumerate(lanes):
+            for start, end in self._parts(layer, rank):
+                if end > start:
+                    yield _bar(x + self.room * start, y, self.room * (end - start), height, rank_fill(rank))
+
+    def _parts(self, layer: Layer, rank: int) -> Iterator[tuple[float, float]]:
+        held, size = layer.held[rank], sum(math.prod(gradient.shape) for gradient in layer.held[rank])
+        at = 0.0
+        for gradient in held:
+            share = math.prod(gradient.shape) / size if size else 0.0
+            if gradient.owner in (None, rank):
+                start, end = _split(gradient.shape, gradient.kept)
+                yield at + start * share, at + end * share
+            at += share
+
+    def legend(self) -> Iterator[tuple[str, str]]:
+        return iter(())
+
+
+def _split(shape, kept) -> tuple[float, float]:
+    """The kept part along the first dim that is split, as fractions of it."""
+    if kept is None:
+        return 0.0, 1.0
+    for start, size, whole in zip(kept.offset, kept.shape, shape, strict=True):
+        if size != whole:
+            return start / whole, (start + size) / whole
+    return 0.0, 1.0
+
+
+def _changed(layer: Layer, rank: int) -> float | None:
+    """The norm of what the rank has after the reduction, where it has all of it, a finite one, and another."""
+    before, after = layer.norm(rank), layer.norm(rank, "after")
+    if not before or not after or not math.isfinite(after) or layer.share(rank) != 1:
+        return None
+    return None if math.isclose(before, after, rel_tol=1e-6) else after
+
+
+def _bar(x: float, y: float, width: float, height: float, fill: str) -> str:
+    inset = min(0.6, height / 6)
+    return element("rect", x=x, y=y + inset, width=width, height=height - 2 * inset, fill=fill, **EDGE)
+
+
+def _cross(x: float, y: float) -> str:
+    """The mark of what is wrong."""
+    lines = "M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5"
+    return element("path", d=lines, stroke=STRONG, stroke_width=2.4, fill="none", transform=f"translate({x:g} {y:g})")
+
+
+def _middle(lanes: Lanes) -> float:
+    return (lanes[0][0] + lanes[-1][0] + lanes[-1][1]) / 2
+
+
+_QUIET = {"fill": palette.QUIET_INK, "font_size": 10}
+_TICK = {"stroke": palette.INK, "stroke_width": 2.2}
+_STROKE = {"stroke": "#007a5a", "stroke_width": 2}

@@ -1,0 +1,260 @@
+"""`with gradient_flow(model) as flow: loss.backward()`: what one backward did to this rank's gradients.
+
+For each parameter when its gradient was ready, its norm, how far the ranks disagree about it before and after the
+reduction, the bucket it joined and the piece that the rank keeps. Works with plain modules, DDP, FSDP2 and DTensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
+from lab_utils.comm.recorder.pending_op import PendingOp
+from lab_utils.comm.recorder.recorder import recorder
+from lab_utils.widgets.gradient_flow.probe_buckets import (
+    by_identity,
+    fitting,
+    fsdp_parameters,
+    on_wire,
+    planned_buckets,
+)
+from lab_utils.widgets.gradient_flow.probe_compare import Key, deviations, distance, key_of, local, unrecorded
+from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Kind, Piece
+
+
+# Gradients that go from stage to stage: of what a stage was given, which it sends back, and of what it gave.
+class Edges:
+    """Watches the tensors that go into and come out of `model` in forwards from now on; `remove()` ends it."""
+
+    def __init__(self, model: nn.Module, stage: str, now: Callable[[], Moment]) -> None:
+        self._stage, self._now = stage, now
+        self._found: dict[str, _Edge] = {}
+        self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
+
+    def remove(self) -> None:
+        self._hook.remove()
+
+    def gradients(self, seconds: Callable[[Moment], float], rounds: int) -> list[Gradient]:
+        """Those of the last `rounds` micro-batches together, 0 for all: "stage 1 output", "stage 1 input".
+
+        The parameters' gradients came in so many backwards. PyTorch's pipelining tries a stage out before its first
+        step, for shapes, with what happens to lie in memory: no parameter takes a gradient then.
+        """
+        return [edge.gradient(name, seconds, rounds) for name, edge in self._found.items() if edge.came]
+
+    def _forward(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self._watch("input", (args, kwargs))
+        self._watch("output", output)
+
+    def _watch(self, kind: Kind, values: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        for number, tensor in enumerate(tensors):
+            name = f"{self._stage} {kind}{f' {number}' if len(tensors) > 1 else ''}"
+            edge = self._found.setdefault(name, _Edge(kind, tuple(tensor.shape)))
+            tensor.register_hook(partial(edge.note, self._now))
+
+
+class _Edge:
+    """One such tensor, a gradient for each micro-batch."""
+
+    def __init__(self, kind: Kind, shape: tuple[int, ...]) -> None:
+        self.kind, self.shape = kind, shape
+        self.came: list[tuple[Moment, int, Tensor]] = []  # when, bytes, the sum of squares
+
+    def note(self, now: Callable[[], Moment], gradient: Tensor) -> None:
+        at = now()
+        with torch.no_grad(), _disable_current_modes():  # no kernel of the program's
+            own = local(gradient)
+            self.came.append((at, own.nbytes, own.double().square().sum()))
+
+    def gradient(self, name: str, seconds: Callable[[Moment], float], rounds: int) -> Gradient:
+        moments, sizes, squares = zip(*self.came[-rounds:], strict=True)
+        norm = torch.stack(squares).sum().sqrt().item()
+        return Gradient(name, self.shape, sum(sizes), tuple(map(seconds, moments)), norm, kind=self.kind)
+
+
+__all__ = ["Flow", "gradient_flow"]
+
+Seconds = Callable[[Moment], float]
+
+
+@contextmanager
+def gradient_flow(
+    model: nn.Module,
+    *,
+    group: dist.ProcessGroup | None = None,
+    prefix: str = "",
+    optimizer: torch.optim.Optimizer | None = None,
+) -> Iterator[Flow]:
+    """Record the backward inside; on the way out the ranks compare their gradients. All ranks of the group take part.
+
+    >>> with gradient_flow(model) as flow:
+    ...     loss.backward()                  # and what reduces the gradients, where DDP or FSDP does not
+    >>> return flow.record()                 # to the notebook: GradientFlow(trace, trace.results)
+
+    group       ranks that are compared; DDP's own group, or all ranks
+    prefix      what to put before the names, where ranks hold unlike models ("stage 1." in a pipeline): gradients of
+                equal names are compared. With one, the gradients of what the stage was given and gave are recorded,
+                too, where its forward runs inside the block
+    optimizer   a ZeroRedundancyOptimizer, to note which rank updates which parameter
+
+    The program's results stay as they are: gradients are copied when they are ready (memory for one more set of
+    them), and the comparing is in no recording's ops or times. With an exception inside, nothing is compared.
+    """
+    flow = Flow(model, prefix, _group_of(model) if group is None else group)
+    with flow._watching():
+        yield flow
+    with unrecorded(), torch.no_grad():
+        flow._finish(getattr(optimizer, "_param_to_rank", {}))
+
+
+class Flow:
+    """One backward under way; `record()` is there once the block has ended."""
+
+    def __init__(self, model: nn.Module, prefix: str, group: dist.ProcessGroup | None) -> None:
+        self._model, self._prefix, self._group = model, prefix, group
+        self._parameters = {prefix + name: parameter for name, parameter in by_identity(model).values()}
+        self._names = {id(parameter): name for name, parameter in self._parameters.items()}
+        sharded = (p.sharded_param for group in fsdp_parameters(model) for p in group)
+        self._sharded = {self._names[id(parameter)] for parameter in sharded if id(parameter) in self._names}
+        self._own: dict[str, Tensor] = {}  # copies of what this rank computed
+        self._keys: dict[str, Key] = {}  # and what of the whole they are
+        self._ready: dict[str, list[Moment]] = {}
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._record: FlowRecord | None = None
+
+    def record(self) -> FlowRecord:
+        """What was recorded, without tensors: return it to the notebook. RuntimeError inside the block."""
+        if self._record is None:
+            raise RuntimeError("the gradients are compared when the `with gradient_flow(...)` block ends: ask after it")
+        return self._record
+
+    # ------------------------------------------------------------------ while the backward runs
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        on_device = torch.cuda.is_initialized()
+        self._clock = StreamClock() if on_device else None
+        self._now = self._clock.now if on_device else host_now
+        entries = [] if recorder.recording is None else recorder.recording.entries
+        self._first = len(entries)
+        self._watch()
+        edges = Edges(self._model, self._prefix.rstrip(". "), self._now) if self._prefix else None
+        self._began = self._now()
+        try:
+            yield
+        finally:
+            self._ended = self._now()
+            self._entries, self._edges = entries, edges
+            for hook in [*self._hooks, *([edges] if edges else [])]:
+                hook.remove()
+
+    def _watch(self) -> None:
+        """A hook on each parameter. FSDP2 computes with others, which it makes in its first forward."""
+        for name, parameter in self._parameters.items():
+            if name not in self._sharded:
+                self._hook(name, parameter)
+        self._watch_unsharded()
+        for module in self._model.modules():
+            if isinstance(module, FSDPModule):
+                self._hooks.append(module.register_forward_hook(lambda *_: self._watch_unsharded()))
+
+    def _watch_unsharded(self) -> None:
+        for parameter in (p for group in fsdp_parameters(self._model) for p in group):
+            name = self._names.get(id(parameter.sharded_param))
+            if name is not None and name not in self._ready and hasattr(parameter, "_unsharded_param"):
+                self._hook(name, parameter._unsharded_param)
+
+    def _hook(self, name: str, parameter: Tensor) -> None:
+        """Before all other hooks: one of them may begin to reduce the gradient in place."""
+        self._ready[name] = []
+        others = dict(parameter._post_accumulate_grad_hooks or {})
+        if others:
+            parameter._post_accumulate_grad_hooks.clear()  # autograd calls them in the order in which they were put in
+        self._hooks.append(parameter.register_post_accumulate_grad_hook(lambda held: self._is_ready(name, held.grad)))
+        parameter._post_accumulate_grad_hooks.update(others)
+
+    def _is_ready(self, name: str, gradient: Tensor) -> None:
+        self._ready[name].append(self._now())
+        with _disable_current_modes():  # the copy is no kernel of the program's
+            self._keys[name] = key_of(name, gradient)
+            self._own[name] = local(gradient).clone()
+
+    # ------------------------------------------------------------------ when it has ended
+    def _finish(self, owners: dict[Tensor, int]) -> None:
+        seconds = float if self._clock is None else self._clock.seconds
+        ready_s = {name: tuple(map(seconds, moments)) for name, moments in self._ready.items()}
+        gradients = {
+            name: self._gradient(name, parameter, ready_s.get(name, ()), owners.get(parameter))
+            for name, parameter in self._parameters.items()
+        }
+        self._compare(gradients)
+        origin = self._entries[0].issue_s if self._entries else None
+        self._record = FlowRecord(
+            dist.get_rank() if dist.is_initialized() else 0, seconds(self._began), seconds(self._ended),
+            None if origin is None else seconds(origin),
+            (*gradients.values(), *self._between_stages(gradients, seconds)),
+            tuple(self._buckets(gradients, ready_s, seconds)),
+        )  # fmt: skip
+        self._own.clear()
+
+    def _gradient(self, name: str, parameter: Tensor, ready_s: tuple[float, ...], owner: int | None) -> Gradient:
+        own = self._own.get(name)
+        made = Gradient(name, tuple(parameter.shape), 0, ready_s, owner=owner)
+        if own is not None:
+            made = replace(made, bytes=own.nbytes, norm_before=own.double().norm().item())
+        if parameter.grad is None:
+            return made
+        key = key_of(name, parameter.grad)
+        kept = Piece(key.offset, key.shape) if key.shape != made.shape else None
+        return replace(made, norm_after=local(parameter.grad).double().norm().item(), kept=kept)
+
+    def _compare(self, gradients: dict[str, Gradient]) -> None:
+        """Fill in means and distances from them."""
+        after = {name: parameter.grad for name, parameter in self._parameters.items() if parameter.grad is not None}
+        kept = {key_of(name, gradient): local(gradient) for name, gradient in after.items()}
+        for key, from_mean, mean, holders in deviations(self._had(after), self._group):
+            found = {"mean_before": mean.norm().item()}
+            if holders > 1:
+                found["spread_before"] = from_mean.norm().item()
+            if key.name in after:
+                found["error_after"] = distance(key_of(key.name, after[key.name]), local(after[key.name]), key, mean)
+            gradients[key.name] = replace(gradients[key.name], **found)
+        for key, from_mean, mean, holders in deviations(kept, self._group):
+            if holders > 1:
+                found = {"mean_after": mean.norm().item(), "spread_after": from_mean.norm().item()}
+                gradients[key.name] = replace(gradients[key.name], **found)
+
+    def _between_stages(self, gradients: dict[str, Gradient], seconds: Seconds) -> list[Gradient]:
+        rounds = max((len(gradient.ready_s) for gradient in gradients.values()), default=0)
+        return [] if self._edges is None else self._edges.gradients(seconds, rounds)
+
+    def _had(self, after: dict[str, Tensor]) -> dict[Key, Tensor]:
+        """What this rank brought to the reduction: its own gradients, zeros for one that only others computed."""
+        had = {self._keys[name]: own for name, own in self._own.items()}
+        for name in after.keys() - self._own.keys() - self._sharded:
+            had[key_of(name, after[name])] = torch.zeros_like(local(after[name]))
+        return had
+
+    def _buckets(self, gradients: dict[str, Gradient], ready_s: dict, seconds: Seconds) -> list[Bucket]:
+        ops = [replace(e, issue_s=seconds(e.issue_s)) for e in self._entries[self._first :] if isinstance(e, PendingOp)]
+        last_s = {name: times[-1] for name, times in ready_s.items() if times}
+        if planned := planned_buckets(self._model, self._names):
+            return on_wire(planned, last_s, ops)
+        return fitting({name: gradient.bytes for name, gradient in gradients.items()}, last_s, ops)
+
+
+def _group_of(model: nn.Module) -> dist.ProcessGroup | None:
+    """DDP's own; None, which is all ranks, elsewhere."""
+    return model.process_group if isinstance(model, DistributedDataParallel) else None

@@ -1,0 +1,92 @@
+"""Gradient flow to play, scrub and look into: from the output's gradient to the last bucket that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from lab_utils.render.kit import time_axis
+from lab_utils.text import time_unit
+from lab_utils.timeline.timeline import SVG
+from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.gradient_flow.flow import MOST_LAYERS, FlowPicture
+from lab_utils.widgets.gradient_flow.picture import LEFT, Drawing
+from lab_utils.widgets.gradient_flow.record import FlowRecord
+from lab_utils.widgets.kit.assets import script_and_styles
+
+FOLDER = Path(__file__).parent
+
+
+class GradientFlow(anywidget.AnyWidget):
+    """What happened to the gradients in one backward: ready on each rank, in a bucket, on the wire, back.
+
+    >>> trace = ranks.record(step)                  # step ends with `return flow.record()`, see comm.gradient_flow
+    >>> GradientFlow(trace, trace.results)          # last line of a cell: play, scrub, hover, select a layer
+    >>> _.selected                                  # the layer that was selected, "" for none
+
+    most_layers   more parameters than these are shown together by the module that holds them
+
+    `to_svg()` is the same picture without a kernel, `words()` the same as a table. ValueError unless there is one
+    record of each rank, recorded in that trace.
+    """
+
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
+    svg = traitlets.Unicode().tag(sync=True)
+    # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
+    #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}
+    data = traitlets.Dict().tag(sync=True)
+    selected = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int = MOST_LAYERS) -> None:
+        self.flow = FlowPicture.of(trace, records, most_layers)
+        drawing = Drawing(self.flow)
+        self._picture = drawing.picture()
+        super().__init__(svg=self._picture.svg, data=_data(self.flow, drawing))
+
+    def to_svg(self) -> str:
+        """The picture as text of an SVG file: same flow, same bytes. Its marks tell what they are on hover."""
+        return self.svg
+
+    def words(self) -> str:
+        """The picture in words: a line a layer, with what is least and largest over the ranks."""
+        return self._picture.words
+
+    @traitlets.validate("selected")
+    def _known(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] not in ("", *self.data.get("layers", ())):
+            raise traitlets.TraitError(
+                f"{proposal['value']!r} is no layer of this picture; those are {', '.join(self.data['layers'])}"
+            )
+        return proposal["value"]
+
+    def __repr__(self) -> str:
+        return f"{self.flow.title}: {self.flow.headline(timed=False)}"  # nbval compares it: no times in it
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """The widget's view, and the picture for places without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0][SVG] = Drawing(self.flow, hover=False).picture().svg
+        return bundle
+
+
+def _data(flow: FlowPicture, drawing: Drawing) -> dict[str, Any]:
+    size_s, name = time_unit(time_axis(flow.end_s).ticks[-1][0])
+    return {
+        "left": LEFT, "right": drawing.right, "top": drawing.rows[0] if drawing.rows else 0, "bottom": drawing.bottom,
+        "end_s": flow.end_s, "unit": [size_s, name], "layers": [layer.name for layer in flow.layers],
+        "buckets": [layer.bucket for layer in flow.layers],
+        "times": [[_times(flow, at, rank) for at in range(len(flow.layers))] for rank in range(flow.world_size)],
+    }  # fmt: skip
+
+
+def _times(flow: FlowPicture, at: int, rank: int) -> list[float | None] | None:
+    ready_s, bucket = flow.ready_s[rank][at], flow.layers[at].bucket
+    if ready_s is None:
+        return None
+    wires = [] if bucket is None else flow.lines[bucket].of(rank)
+    return [ready_s, *((wires[0].issue_s, wires[-1].done_s) if wires else (None, None))]

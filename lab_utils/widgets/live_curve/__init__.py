@@ -1,0 +1,1 @@
+"""LiveCurve: a loss curve that grows while the ranks train."""

@@ -1,0 +1,89 @@
+"""A progress bar and a loss curve that grow while the ranks train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+from lab_utils.render.curve import loss_curve
+from lab_utils.render.kit import Picture
+from lab_utils.widgets.kit.assets import script_and_styles
+from lab_utils.widgets.kit.cells import at_cell_end
+
+REDRAWS_PER_S = 20.0
+MOST_DRAWN = 500  # points sent at most: a longer curve is thinned on its way, and kept whole here
+FOLDER = Path(__file__).parent
+
+
+class LiveCurve(anywidget.AnyWidget):
+    """Progress and loss of a training of `steps` steps, drawn while it runs.
+
+    >>> live = LiveCurve(steps=300)
+    >>> live                                              # shows it, empty
+    >>> ranks.run(train, on_report=live.on_report)        # train calls report(step=step, loss=loss)
+    >>> live.picture()                                    # the same curve as a picture that stays
+
+    Rank 0's reports count, steps from 0 to steps - 1; a step that is not beyond the last one begins a new curve.
+    At most 20 redraws a second are sent, the last when the cell ends, so no point is lost. Without a notebook,
+    or without widgets in it, the points are collected all the same.
+    """
+
+    _esm, _css = script_and_styles(FOLDER / "widget", "card")
+    title = traitlets.Unicode("Loss").tag(sync=True)
+    steps = traitlets.Int(300).tag(sync=True)
+    # {"points": [[step, loss], ...], "done": steps done, "loss": words, "elapsed_s", "left_s", "running": bool}
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, steps: int = 300, title: str = "Loss") -> None:
+        if steps < 1:
+            raise ValueError(f"steps={steps}: a curve needs at least 1 step")
+        self.points: list[tuple[int, float]] = []
+        self._drawn_s = self._began_s = 0.0
+        super().__init__(steps=steps, title=title)
+
+    def on_report(self, rank: int, values: Mapping[str, float]) -> None:
+        """Take a report of step and loss; those of other ranks and of other things are left alone."""
+        if rank != 0 or not {"step", "loss"} <= values.keys():
+            return
+        now_s, step = time.monotonic(), int(values["step"])
+        if not self.points or step <= self.points[-1][0]:
+            self.points, self._began_s, self._drawn_s = [], now_s, 0.0
+        self.points.append((step, float(values["loss"])))
+        # Points that the limit on redraws held back must come, also when the cell fails.
+        at_cell_end(self.model_id, lambda: self._draw(time.monotonic(), running=False))
+        if step + 1 >= self.steps or now_s - self._drawn_s >= 1 / REDRAWS_PER_S:
+            self._draw(now_s, running=step + 1 < self.steps)
+
+    def picture(self) -> Picture:
+        """The curve of all points as a still picture. ValueError before the first report."""
+        return loss_curve({"loss": self.points}, self.title)
+
+    def _draw(self, now_s: float, running: bool) -> None:
+        """Everything the view needs in one message."""
+        self._drawn_s = now_s
+        elapsed_s, done = now_s - self._began_s, self.points[-1][0] + 1
+        timed = self.points[-1][0] - self.points[0][0]  # the clock began with the first report
+        left_s = elapsed_s / timed * (self.steps - done) if timed else None
+        shown = [[step, loss] for step, loss in self.points if isfinite(loss)]  # JSON knows no NaN
+        self.state = {
+            "points": _thinned(shown),
+            "done": done,
+            "loss": f"{self.points[-1][1]:.3f}",
+            "elapsed_s": elapsed_s,
+            "left_s": left_s,
+            "running": running,
+        }
+
+    def __repr__(self) -> str:
+        return f"{self.title}: the curve of {self.steps} steps grows here while the ranks train"
+
+
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    """About MOST_DRAWN of them, evenly taken, the last one always."""
+    stride = len(points) // MOST_DRAWN + 1
+    return [*points[:-1:stride], *points[-1:]]

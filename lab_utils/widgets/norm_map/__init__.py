@@ -1,0 +1,1 @@
+"""NormMap: gradient norms of every layer over the steps."""

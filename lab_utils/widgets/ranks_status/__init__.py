@@ -1,0 +1,1 @@
+"""RanksStatus: what each rank is doing now."""

@@ -1,0 +1,178 @@
+"""A table of what every rank is doing, kept up to date while a cell waits for the ranks."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anywidget
+import traitlets
+
+from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG
+from lab_utils.text import name_ranks
+from lab_utils.widgets.kit.assets import script_and_styles
+
+if TYPE_CHECKING:
+    from lab_utils.ranks import Ranks
+    from lab_utils.ranks.status import RankStatus, Status
+
+MOST_LOAD = 0.05  # of one core goes into looking: the ranks need the cores, and reading a rank's memory takes long
+FOLDER = Path(__file__).parent
+
+# What stands before the words, told apart by its shape as well: [character, ground, ink].
+MARKS = {
+    "idle": ["○", LANE, QUIET_INK],
+    "computing": ["▶", ACTIVITIES["compute"].fill, ACTIVITIES["compute"].ink],
+    "in": ["⇄", ACTIVITIES["communication"].fill, ACTIVITIES["communication"].ink],
+    "waiting": ["…", ACTIVITIES["waiting"].fill, ACTIVITIES["waiting"].ink],
+    "stopped": ["■", STRONG, "#ffffff"],
+    "gone": ["✕", STRONG, "#ffffff"],
+}
+
+
+class RanksStatus(anywidget.AnyWidget):
+    """What every rank is doing, for how long and whom it waits for, also while a cell runs or is stuck.
+
+    >>> RanksStatus(ranks)      # last line of a cell: the table, under it until the notebook's kernel ends
+    >>> RanksStatus(ranks).close()
+
+    A thread looks every `every_s` seconds, more seldom where looking would take more than a twentieth of a core, and
+    sends what changed. It ends with `close()`, or when nobody has the ranks any more; ranks that were stopped and
+    start again come back. ValueError when every_s is not more than 0.
+    """
+
+    _esm, _css = script_and_styles(FOLDER / "widget", "card")
+    marks = traitlets.Dict(MARKS).tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}
+    state = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, ranks: Ranks, every_s: float = 0.5) -> None:
+        self._closed, self._lock = threading.Event(), threading.Lock()
+        if not every_s > 0:
+            raise ValueError(f"every_s={every_s}: the time between two looks must be more than 0 seconds")
+        self.every_s = every_s
+        self._ranks = weakref.ref(ranks)
+        self._size = f"{ranks.size} rank{'s' if ranks.size > 1 else ''}"
+        self._looks = _looks_at(ranks)
+        super().__init__(title=f"What the {self._size} do" if ranks.size > 1 else "What the rank does")
+        self._show(self._looks.latest(ranks, every_s))
+        self._thread = threading.Thread(target=self._keep_up, daemon=True, name=f"status of {self._size}")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take the table away and end its thread."""
+        self._closed.set()
+        with self._lock:  # nothing is sent to a table that is gone
+            super().close()
+
+    def _keep_up(self) -> None:
+        while not self._closed.wait(self.every_s):
+            ranks = self._ranks()
+            if ranks is None:
+                return self._show(_sentence("Nobody has these ranks any more, so they were stopped."))
+            self._show(self._looks.latest(ranks, self.every_s))
+            del ranks  # while this thread rests, it does not keep them alive
+
+    def _show(self, state: dict) -> None:
+        with self._lock:
+            if not self._closed.is_set():
+                self.state = state  # traitlets sends it if it differs from the last
+
+    def __repr__(self) -> str:
+        return f"<status of {self._size}>"
+
+
+class _Looks:
+    """Looks at some ranks, for all tables that show them: a cell that ran ten times left ten."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._state: dict = {}
+        self._at_s, self._cost_s = float("-inf"), 0.0
+
+    def latest(self, ranks: Ranks, every_s: float) -> dict:
+        """What to show of them; not older than half of every_s unless looking is expensive."""
+        with self._lock:
+            if time.monotonic() - self._at_s >= max(every_s / 2, self._cost_s / MOST_LOAD):
+                began_s = time.thread_time()
+                self._state = _look(ranks)
+                self._at_s, self._cost_s = time.monotonic(), time.thread_time() - began_s
+            return self._state
+
+
+_all_looks: weakref.WeakKeyDictionary[Ranks, _Looks] = weakref.WeakKeyDictionary()
+
+
+def _looks_at(ranks: Ranks) -> _Looks:
+    return _all_looks.setdefault(ranks, _Looks())
+
+
+def _look(ranks: Ranks) -> dict:
+    """State of the table. Whatever goes wrong is a sentence in it, and the next look may go better."""
+    try:
+        if ranks.running:
+            return _table(ranks.status())
+    except Exception as error:
+        if ranks.running:  # else they were stopped in the middle of it
+            said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            return _sentence(f"The ranks cannot be looked at now: {said}.", alarm=True)
+    return _sentence("These ranks are stopped: ranks.restart() starts them again.")
+
+
+def _sentence(says: str, alarm: bool = False) -> dict:
+    return {"rows": [], "says": says, "alarm": alarm}
+
+
+def _table(status: Status) -> dict:
+    says = status.says or _concerns(status)
+    rows = [
+        [_mark(row), str(row.rank), f"{row.memory_bytes / 2**20:.0f} MB" if row.alive else "", row.doing,
+         _rounded(row.for_s) if row.alive else "", row.waits_for]
+        for row in status
+    ]  # fmt: skip
+    return {"rows": rows, "says": says or _overall(status), "alarm": bool(says)}
+
+
+def _mark(row: RankStatus) -> str:
+    """The first word of what it is doing, unless it is long in an op and waits there."""
+    first = row.doing.split()[0]
+    return "waiting" if first == "in" and row.waits_for else first
+
+
+def _rounded(duration_s: float) -> str:
+    """Coarse, since each change is a message: a rank that rests for hours says so once an hour."""
+    for unit_s, unit in ((3600, "h"), (60, "min")):
+        if duration_s >= unit_s:
+            return f"{int(duration_s / unit_s)} {unit}"
+    return f"{int(duration_s)} s"
+
+
+def _concerns(status: Status) -> str:
+    """Ranks that are gone or stopped, as sentences; "" when there are none."""
+    gone = [row.rank for row in status if _mark(row) == "gone"]
+    stopped = [row.rank for row in status if _mark(row) == "stopped"]
+    sentences = []
+    if gone:
+        sentences.append(f"{_name(gone)} gone: the next ranks.run starts {_it(gone)} again.")
+    if stopped:
+        sentences.append(f"{_name(stopped)} stopped by a signal: SIGCONT lets {_it(stopped)} go on.")
+    return " ".join(sentences)
+
+
+def _name(ranks: list[int]) -> str:
+    return f"{name_ranks(ranks).capitalize()} {'are' if len(ranks) > 1 else 'is'}"
+
+
+def _it(ranks: list[int]) -> str:
+    return "them" if len(ranks) > 1 else "it"
+
+
+def _overall(status: Status) -> str:
+    """Says nothing of what changes many times a second: a screen reader speaks this sentence."""
+    if any(row.doing != "idle" for row in status):
+        return "At work."
+    return "Idle: no call runs."

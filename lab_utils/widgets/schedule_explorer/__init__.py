@@ -1,0 +1,1 @@
+"""ScheduleExplorer: pipeline schedules by sliders, by hand and by search."""

@@ -1,0 +1,171 @@
+"""A schedule placed op by op by a person: which ops come next, why not others, and how good it can become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lab_utils.schedule import Draft, Found, why_not_next
+from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
+from lab_utils.schedule.pauses import amount
+from lab_utils.schedule.search.problem import placed_stages
+from lab_utils.widgets.schedule_explorer.choice import TITLES, Setting, chunks_of, par_of
+from lab_utils.widgets.schedule_explorer.drawn import Drawn
+
+Move = tuple[int, str]  # rank, and the op in words
+
+
+class Offer(NamedTuple):
+    """An op that a rank might run next, and why it may not: "" when it may."""
+
+    rank: int
+    word: str
+    why: str
+
+
+class Hand:
+    """Ops placed so far, in the order in which they were placed."""
+
+    def __init__(self, setting: Setting, placement: str) -> None:
+        stages_of = placed_stages(setting.p, placement, chunks_of(placement, setting.v))
+        self.stages_of, self.stages, self.microbatches = stages_of.tolist(), stages_of.size, setting.m
+        self.limit = setting.limit
+        self.moves: list[Move] = []
+        self._orders: list[list[Step]] = [[] for _ in range(setting.p)]
+        self.draft = self._draft()
+
+    def follow(self, moves: Iterable[Sequence]) -> str:
+        """Stand where these moves lead, or as far as they are legal; why not further, "" when all are."""
+        wanted = [(int(rank), str(word)) for rank, word in moves]
+        same = next((at for at, pair in enumerate(zip(self.moves, wanted, strict=False)) if pair[0] != pair[1]), None)
+        for _ in range(len(self.moves) - (min(len(self.moves), len(wanted)) if same is None else same)):
+            rank, _ = self.moves.pop()
+            self._orders[rank].pop()
+        self.draft = self._draft()
+        for rank, word in wanted[len(self.moves) :]:
+            if why := self._place(rank, word):
+                return why
+        return ""
+
+    def _place(self, rank: int, word: str) -> str:
+        if not 0 <= rank < len(self._orders):
+            return f"there is no rank {rank}: ranks are 0 to {len(self._orders) - 1}"
+        try:
+            step = read([*[""] * rank, word])[rank]
+        except ValueError as wrong:
+            return str(wrong)
+        if len(step) != 1:
+            return f"{word!r} are {len(step)} ops: place one at a time"
+        if why := self.why_not(rank, step[0]):
+            return why
+        self._orders[rank].append(step[0])
+        self.moves.append((rank, self.word(step[0])))
+        self.draft = self._draft()
+        return ""
+
+    def why_not(self, rank: int, step: Step) -> str:
+        """In a sentence why the rank may not run it next; "" when it may."""
+        here = self.stages_of[rank]
+        if 0 <= step[1] < self.stages and step[1] not in here:
+            several = "stages" if len(here) > 1 else "stage"
+            return f"rank {rank} holds {several} {' and '.join(map(str, here))}, and not stage {step[1]}"
+        return why_not_next(self.draft, rank, step, self.limit)
+
+    def word(self, step: Step) -> str:
+        """As people write it: with the stage where a rank has several."""
+        kind, stage, microbatch = step
+        return f"{stage if len(self.stages_of[0]) > 1 else ''}{KINDS[kind]}{microbatch}"
+
+    def offers(self) -> Iterator[Offer]:
+        """For each rank the next F, B, W and BW of each of its stages: the first legal one if there is any."""
+        done = self._done()
+        for rank, stages in enumerate(self.stages_of):
+            for stage in stages:
+                for kind in (F, B, W, BW):
+                    if (at := self._next(done, kind, stage)) is not None:
+                        step = (kind, stage, at)
+                        yield Offer(rank, self.word(step), self.why_not(rank, step))
+
+    @property
+    def left(self) -> int:
+        """How many F, B and W are still to be placed; a BW counts as two."""
+        return 3 * self.stages * self.microbatches - int(sum(table.sum() for table in self._done().values()))
+
+    def _done(self) -> dict[int, np.ndarray]:
+        """bool[stages, micro-batches] for F, B and W."""
+        d = self.draft
+        done = {kind: np.zeros((self.stages, self.microbatches), bool) for kind in (F, B, W)}
+        for kind, table in done.items():
+            of = (d.kind == kind) | ((d.kind == BW) & (kind != F))
+            table[d.stage[of], d.microbatch[of]] = True
+        return done
+
+    def _next(self, done: dict[int, np.ndarray], kind: int, stage: int) -> int | None:
+        f, b, w = (done[each][stage] for each in (F, B, W))
+        behind = done[B][stage + 1] if stage < self.stages - 1 else True
+        open_, ready = {
+            F: (~f, done[F][stage - 1] if stage else True),
+            B: (~b, f & behind),
+            W: (~w, b),
+            BW: (~b, f & behind),
+        }[kind]
+        for which in (open_ & ready, open_):
+            if which.any():
+                return int(np.argmax(which))
+        return None
+
+    def _draft(self) -> Draft:
+        return Draft.of_steps("placed by hand", self._orders, self.stages, self.microbatches)
+
+
+def moves_of(draft: Draft, start: np.ndarray, before: int | None = None) -> list[Move]:
+    """The draft's ops as moves, in an order in which each is legal; only those that start before an op of it does."""
+    at, ends = draft.first[:-1].tolist(), draft.first[1:].tolist()
+    done, moves = np.zeros(len(draft), bool), []
+    while ready := [i for i, end in zip(at, ends, strict=True) if i < end and _met(draft, done, i)]:
+        op = min(ready, key=lambda i: start[i])
+        done[op] = True
+        at[draft.rank[op]] += 1
+        if before is None or start[op] < start[before]:
+            moves.append((int(draft.rank[op]), f"{draft.stage[op]}{KINDS[draft.kind[op]]}{draft.microbatch[op]}"))
+    return moves
+
+
+def _met(draft: Draft, done: np.ndarray, at: int) -> bool:
+    return bool(draft.needs[at] < 0 or done[draft.needs[at]])
+
+
+def about_hand(hand: Hand, drawn: Drawn, setting: Setting, placement: str) -> dict[str, object]:
+    """For the browser: next ops, and how it stands against the best named schedule and the bound."""
+    offers = [list(offer) for offer in hand.offers()]
+    about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
+    stuck = hand.left and all(why for _, _, why in offers)
+    says = "No rank has a legal op left: take some back." if stuck else _standing(hand.left, drawn.makespan)
+    try:
+        best = par_of(setting, placement)
+    except ValueError as wrong:  # the limit is too small for any order
+        return about | {"remark": f"{says} No par: {wrong}."}
+    par = min(best.named.values(), default=best.bound.length)
+    about |= {"par": par, "extent": max(drawn.makespan, par) if hand.left else drawn.makespan}
+    return about | {"remark": f"{says} {against_par(hand.left, drawn.makespan, best)}"}
+
+
+def _standing(left: int, makespan: float) -> str:
+    return f"{left} of F, B and W are left to place." if left else f"All ops are placed: {amount(makespan)}."
+
+
+def against_par(left: int, makespan: float, best: Found) -> str:
+    """Par is the best named makespan of this placement that fits the limit; beside it what no order can beat."""
+    name = min(best.named, key=best.named.get, default="")
+    bound = f"no order is shorter than {amount(best.bound.length)}"
+    if not name:
+        return f"No named schedule fits the limit, so any whole order is under par; {bound}."
+    par = best.named[name]
+    told = f"Par is {amount(par)} ({TITLES[name]}); {bound}."
+    if left:
+        return told
+    better = round(par - makespan, 9)
+    verdict = f"{amount(abs(better))} {'under' if better > 0 else 'over'} par" if better else "on par"
+    return f"{told} You are {verdict}."

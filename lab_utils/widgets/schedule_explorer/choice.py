@@ -1,0 +1,115 @@
+"""The orders that ScheduleExplorer can show: named ones, found ones, and one that the reader wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lab_utils.schedule import Costs, Draft, Found, Schedule, search, why_not
+from lab_utils.schedule.pauses import amount
+from lab_utils.schedule.schedules import BY_NAME
+from lab_utils.schedule.search.bound import least
+from lab_utils.schedule.search.problem import Problem, placed_stages
+
+TITLES = {
+    "gpipe": "GPipe", "one_f_one_b": "1F1B", "interleaved": "Interleaved 1F1B", "looped_bfs": "LoopedBFS",
+    "zb_h1": "ZB-H1", "zb_h2": "ZB-H2", "zb_v": "ZB-V", "v_half": "V-Half", "v_min": "V-Min",
+    "dualpipe": "DualPipe", "dualpipe_v": "DualPipeV",
+    "found": "found: one stage a rank", "found_v": "found: two stages a rank, a V",
+    "found_loop": "found: v stages a rank, in turn", "own": "your own order", "hand": "placed by hand",
+}  # fmt: skip
+FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
+PLACEMENTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
+TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the other schedules."
+WITH_CHUNKS = ("interleaved", "looped_bfs")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Ranks, micro-batches, chunks a rank; what F, B, W of a full stage and a message cost; the limit of memory.
+
+    limit   how many micro-batches of a full stage a rank may hold; None: as many as it likes
+    """
+
+    p: int
+    m: int
+    v: int
+    costs: Costs
+    limit: float | None
+
+
+def chunks_of(placement: str, v: int) -> int:
+    return {"line": 1, "v": 2, "loop": v}[placement]
+
+
+def named(name: str, setting: Setting) -> Schedule:
+    """A schedule by its name. ValueError, in a sentence, where it cannot be of these sizes."""
+    more = (setting.v,) if name in WITH_CHUNKS else ()
+    return BY_NAME[name](setting.p, setting.m, *more)
+
+
+@lru_cache(maxsize=64)
+def par_of(setting: Setting, placement: str) -> Found:
+    """The best named order and the bound, without a search beyond them. ValueError for what cannot be."""
+    chunks = chunks_of(placement, setting.v)
+    sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
+    return search(*sizes, placement=placement, chunks=chunks, effort=0)
+
+
+def own(text: str) -> Schedule:
+    """The reader's order, a line a rank. ValueError, in a sentence, when ranks cannot run it to the end.
+
+    Each stage on two ranks is taken as well, where all stages are: so DualPipe can be written too.
+    """
+    draft = Draft.of("your own order", text)
+    if not draft.ranks:
+        raise ValueError("no order is written: a line for each rank, such as F0 F1 BW0 BW1")
+    wrong = why_not(draft)
+    copies = 2 if wrong and _all_twice(draft) else 1
+    if wrong and (copies == 1 or why_not(Draft.of("order", text, copies=2))):
+        raise ValueError(wrong)
+    return Schedule.of("your own order", text, copies=copies)
+
+
+def _all_twice(draft: Draft) -> bool:
+    return draft.stages > 1 and all(len(ranks) == 2 for ranks in draft.ranks_of_stage)
+
+
+def chosen(choice: str, setting: Setting, text: str) -> Schedule:
+    """What a choice stands for, but by hand and by a search. ValueError, in a sentence, where it cannot be."""
+    if choice == "own":
+        return own(text)
+    return named(choice, setting)
+
+
+def found_words(best: Found) -> str:
+    """What the search found, what it was measured against and what no order can beat."""
+    name = min(best.named, key=best.named.get, default="")
+    named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
+    saved = 1 - best.bound.length / best.length if best.length else 0.0
+    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * saved:.1f} % could be saved"
+    bound = f"Bound {amount(best.bound.length)}, so {gap}: {best.bound.because}."
+    return f"Found {amount(best.length)} ({named_best}). {bound}"
+
+
+def placement_of(draft: Draft) -> str | None:
+    """Which of the placements a draft has its stages in; None for others."""
+    chunks = draft.stages // draft.ranks
+    for placement in ("line", "v", "loop"):
+        held = placed_stages(draft.ranks, placement, chunks)
+        if held.size == draft.stages and draft.stages_of_rank == tuple(map(tuple, held.tolist())):
+            return placement
+    return None
+
+
+def bound_words(draft: Draft, setting: Setting) -> str:
+    """What no order of the same stages and costs within the limit can beat, and why; "" where there is no bound."""
+    if (placement := placement_of(draft)) is None:
+        return ""
+    sizes = draft.ranks, draft.microbatches, setting.costs.divided(draft.chunks), placement, draft.stages // draft.ranks
+    try:
+        bound = least(Problem.of(*sizes, "makespan", setting.limit, kept=1.0))
+    except ValueError:  # the limit is too small for any order
+        return ""
+    within = "" if setting.limit is None else f" within the limit of {setting.limit:g}"
+    return f"No order with these stages{within} is shorter than {amount(bound.length)}: {bound.because}."

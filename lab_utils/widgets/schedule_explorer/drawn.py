@@ -1,0 +1,129 @@
+"""What ScheduleExplorer's picture shows of an order placed in time: numbers, sentences, and boxes for the browser."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from lab_utils.render import palette
+from lab_utils.schedule import Costs, Draft, simulate
+from lab_utils.schedule.ops import KINDS
+from lab_utils.schedule.pauses import Gap, amount, gaps, is_whole
+from lab_utils.text import percent_text
+from lab_utils.timeline.timeline import Timeline
+from lab_utils.widgets.schedule_explorer.choice import Setting
+from lab_utils.widgets.schedule_explorer.picture import schedule_picture
+from lab_utils.widgets.timeline_view.legend import MEANING
+
+STYLE = {
+    "font": palette.FONT,
+    "looks": [asdict(palette.COMPUTES[kind]) for kind in KINDS],
+    "meanings": [MEANING[kind] for kind in KINDS],
+    "colors": {
+        "card": palette.CARD, "card_edge": palette.CARD_EDGE, "lane": palette.LANE, "grid": palette.GRID,
+        "ink": palette.INK, "quiet_ink": palette.QUIET_INK, "strong": palette.STRONG,
+        "accent": palette.ACTIVITIES["compute"].fill,
+    },
+}  # fmt: skip
+
+
+class Drawn:
+    """An order, whole or not, placed in time by what its ops cost."""
+
+    def __init__(self, draft: Draft, costs: Costs, limit: float | None) -> None:
+        self.draft, self.limit = draft, limit
+        self.costs = costs.divided(draft.chunks)
+        self.timeline: Timeline = simulate(draft, self.costs)
+        placement = self.timeline.prediction.placement
+        self.start, self.end = placement.start_s, placement.end_s
+        self.makespan = float(self.end.max(initial=0.0))
+        self.whole = is_whole(draft)
+
+    @classmethod
+    def of(cls, draft: Draft, setting: Setting) -> Drawn:
+        return cls(draft, setting.costs, setting.limit)
+
+    @property
+    def peaks(self) -> tuple[float, ...]:
+        """For each rank how many micro-batches of a full stage it holds at most; of a draft that may lack ops too."""
+        d = self.draft
+        parts = (d.held[a:b] for a, b in zip(d.first[:-1], d.first[1:], strict=True))
+        return tuple(float(part.max(initial=0)) * d.ranks / d.stages for part in parts)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """Every pause, with its reason."""
+        return gaps(self.draft, self.start, self.end)
+
+    @property
+    def headline(self) -> str:
+        d = self.draft
+        stages = "" if d.stages == d.ranks else f"{d.stages} stages, "
+        return f"{d.name}: {d.ranks} rank{'s' if d.ranks > 1 else ''}, {stages}{d.microbatches} micro-batches"
+
+    @property
+    def facts(self) -> list[list[str]]:
+        """[name, value, what it means] of each number."""
+        whole = self.whole
+        fraction = percent_text(self.timeline.bubble_fraction) if self.makespan else "0 %"
+        rate = percent_text(self.timeline.prediction.bubble_rate) if whole else "not yet"
+        peak = f"{max(self.peaks):g} at most"
+        limit = "no limit" if self.limit is None else f"limit {self.limit:g}"
+        return [
+            ["makespan", amount(self.makespan), "until the last op ends, in the unit of the costs"],
+            ["bubble fraction", fraction, "idle / (ranks × makespan)"],
+            ["bubble rate", rate, "the zero-bubble papers': idle in the longest span of one rank"],
+            ["activations a rank", peak, f"micro-batches of a full stage; {limit}"],
+        ]
+
+    @property
+    def fits(self) -> str:
+        """What the limit says of it, in a sentence; "" without a limit."""
+        if self.limit is None:
+            return ""
+        over = [rank for rank, peak in enumerate(self.peaks) if peak > self.limit + 1e-9]
+        if not over:
+            return f"It fits: no rank holds more than {self.limit:g}."
+        ranks = f"rank{'s' if len(over) > 1 else ''} {', '.join(map(str, over))}"
+        return f"It does not fit: {ranks} would hold more than {self.limit:g}."
+
+    def words(self) -> str:
+        """The numbers and peaks in sentences, the same for the same order."""
+        facts = (f"{name} {value}" for name, value, _ in self.facts[:3])
+        peaks = ", ".join(f"{peak:g}" for peak in self.peaks)
+        lines = [self.headline, "; ".join(facts), f"activations a rank, in micro-batches of a full stage: {peaks}"]
+        return "\n".join([*lines, *([self.fits] if self.fits else [])])
+
+    def to_svg(self) -> str:
+        """The still picture: same order and costs, same bytes."""
+        facts = [(name, value) for name, value, _ in self.facts]
+        args = self.draft, self.start, self.end, self.headline, facts, self.peaks, self.limit, self.words()
+        return schedule_picture(*args).svg
+
+    def about(self) -> dict[str, object]:
+        """For the browser: what is said of the boxes."""
+        d = self.draft
+        return {
+            "title": self.headline, "ranks": d.ranks, "stages": d.stages, "makespan": self.makespan,
+            "named": d.stages != d.ranks or d.copies > 1, "peaks": list(self.peaks), "facts": self.facts,
+            "chunks": chunk_of_stage(d), "limit": self.limit, "fits": self.fits,
+            "gaps": [list(gap) for gap in self.gaps], "words": self.words(),
+        }  # fmt: skip
+
+    def boxes(self) -> bytes:
+        return packed(self.draft, self.start, self.end)
+
+
+def chunk_of_stage(draft: Draft) -> list[int]:
+    """For each stage which of its rank's chunks it is, from 0; where two ranks hold it, whichever is less."""
+    held = draft.stages_of_rank
+    return [
+        min((held[rank].index(stage) for rank in ranks), default=0) for stage, ranks in enumerate(draft.ranks_of_stage)
+    ]
+
+
+def packed(draft: Draft, start: np.ndarray, end: np.ndarray) -> bytes:
+    """float32[n, 6], little-endian: rank, number of the kind, stage, micro-batch, start, end."""
+    columns = draft.rank, draft.kind, draft.stage, draft.microbatch, start, end
+    return np.column_stack(columns).astype("<f4").tobytes()

@@ -1,0 +1,115 @@
+"""An order of F, B and W placed in time, as a still picture: a row a rank, what it holds at most beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import floor, log10
+
+import numpy as np
+
+from lab_utils.render import palette
+from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, text, text_width
+from lab_utils.render.palette import STRONG
+from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.ops import KINDS
+from lab_utils.schedule.pauses import amount
+from lab_utils.widgets.timeline_view.legend import MEANING
+
+WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
+Facts = Sequence[tuple[str, str]]  # names of numbers, and what they are
+
+
+def schedule_picture(
+    draft: Draft, start: np.ndarray, end: np.ndarray, title: str, facts: Facts, peaks: Sequence[float],
+    limit: float | None, described: str,
+) -> Picture:  # fmt: skip
+    """start, end: float64[n], when each op runs. The same order and times give the same bytes.
+
+    peaks   for each rank what it holds at most, in micro-batches of a full stage, of which `limit` are allowed
+    """
+    drawing = _Drawing(draft, start, end)
+    bottom = TOP + draft.ranks * drawing.row
+    body = [
+        *_numbers(facts), *drawing.axis(bottom), *drawing.rows(), *_peaks(peaks, limit, drawing.row),
+        *drawing.legend(bottom + 46),
+    ]  # fmt: skip
+    return card(title, "", body, WIDTH, bottom + 64, described=described, definitions=drawing.definitions())
+
+
+class _Drawing:
+    def __init__(self, draft: Draft, start: np.ndarray, end: np.ndarray) -> None:
+        self.draft, self.start, self.end = draft, start, end
+        self.makespan = float(end.max(initial=0.0))
+        self.scale = (RIGHT - LEFT) / (self.makespan or 1.0)
+        self.row = 30 if draft.ranks <= 8 else 20 if draft.ranks <= 16 else 14
+        self.staged = draft.stages != draft.ranks or draft.copies > 1
+        self.used = [kind for at, kind in enumerate(KINDS) if (draft.kind == at).any()]
+
+    def definitions(self) -> list[str]:
+        looks = {kind: palette.COMPUTES[kind] for kind in self.used}
+        return [pattern(f"{NAME}-{kind}", look) for kind, look in looks.items() if look.pattern != "plain"]
+
+    def paint(self, kind: str) -> str:
+        look = palette.COMPUTES[kind]
+        return look.fill if look.pattern == "plain" else f"url(#{NAME}-{kind})"
+
+    def axis(self, bottom: float) -> Iterator[str]:
+        for at in _ticks(self.makespan):
+            x = LEFT + at * self.scale
+            yield element("line", x1=x, x2=x, y1=TOP - 3, y2=bottom + 2, stroke=palette.GRID)
+            yield text(amount(at), x, bottom + 15, text_anchor="middle", fill=palette.QUIET_INK)
+
+    def rows(self) -> Iterator[str]:
+        for rank in range(self.draft.ranks):
+            y = TOP + rank * self.row
+            yield element("rect", x=LEFT, y=y + 1, width=RIGHT - LEFT, height=self.row - 3, fill=palette.LANE)
+            yield text(f"rank {rank}", MARGIN, y + self.row / 2 + 3, font_weight=600)
+            for at in range(*self.draft.first[rank : rank + 2].tolist()):
+                yield from self._op(at, y)
+
+    def _op(self, at: int, y: float) -> Iterator[str]:
+        kind, x = KINDS[self.draft.kind[at]], LEFT + self.start[at] * self.scale
+        width = (self.end[at] - self.start[at]) * self.scale
+        gap = 0.8 if width > 3 else 0.0
+        box = {"x": x, "y": y + 1, "width": max(width - gap, 0.4), "height": self.row - 3}
+        yield element("rect", **box, fill=self.paint(kind))
+        if label := next((word for word in self._words(at, kind) if text_width(word, SIZE) + 3 < width), ""):
+            look = palette.COMPUTES[kind]
+            halo = {"stroke": look.fill, "stroke_width": 3, "paint_order": "stroke"} if look.pattern != "plain" else {}
+            yield text(label, x + width / 2, y + self.row / 2 + 3, text_anchor="middle", fill=look.ink, **halo)
+
+    def _words(self, at: int, kind: str) -> tuple[str, ...]:
+        """From the longest to the shortest that still says which micro-batch it is."""
+        number = str(self.draft.microbatch[at])
+        staged = (f"{self.draft.stage[at]}{kind}{number}",) if self.staged else ()
+        return (*staged, kind + number, number)
+
+    def legend(self, y: float) -> Iterator[str]:
+        x = float(MARGIN)
+        for fill, meaning in [*((self.paint(kind), MEANING[kind]) for kind in self.used), (palette.LANE, "idle")]:
+            yield element("rect", x=x, y=y - 9, width=20, height=11, fill=fill, stroke=palette.GRID)
+            yield text(meaning, x + 26, y)
+            x += 44 + text_width(meaning, SIZE)
+
+
+def _numbers(facts: Facts) -> Iterator[str]:
+    for at, (name, value) in enumerate(facts):
+        yield text(name, MARGIN + 170 * at, 50, fill=palette.QUIET_INK)
+        yield text(value, MARGIN + 170 * at, 69, font_size=15, font_weight=600)
+
+
+def _peaks(peaks: Sequence[float], limit: float | None, row: float) -> Iterator[str]:
+    for rank, peak in enumerate(peaks):
+        over = limit is not None and peak > limit + 1e-9
+        said = f"{'! ' if over else ''}holds {peak:g}" + ("" if limit is None else f" of {limit:g}")
+        ink = STRONG if over else palette.QUIET_INK
+        yield text(said, RIGHT + 8, TOP + (rank + 0.5) * row + 3, fill=ink)
+
+
+def _ticks(makespan: float, most: int = 9) -> list[float]:
+    """0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
+    if not makespan > 0:
+        return [0.0]
+    power = 10.0 ** floor(log10(makespan / most))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * most >= makespan * (1 - 1e-9))
+    return [round(k * step, 9) for k in range(floor(makespan / step + 1e-9) + 1)]

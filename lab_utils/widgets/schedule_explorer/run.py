@@ -1,0 +1,171 @@
+"""One step of a small GPT by the order that ScheduleExplorer shows, on real ranks, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import traitlets
+
+from lab_utils.schedule import Draft, Schedule, simulate, why_not
+from lab_utils.strategies.parity import Parity, parity
+from lab_utils.strategies.pipeline.executed_order import executed, measured_costs, ops_of
+from lab_utils.text import time_text
+from lab_utils.timeline.timeline import Timeline
+from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.kit.background import Beside, Stopped
+from lab_utils.widgets.schedule_explorer.drawn import chunk_of_stage, packed
+from lab_utils.widgets.schedule_explorer.probe import trained, trained_serially
+
+if TYPE_CHECKING:
+    from lab_utils.ranks import Ranks
+
+STEPS = 4  # the first one warms up
+NOTE = "Ranks share this computer's cores: read the order and the waits in the measured times, and not who is faster."
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A schedule that ran: parity with serial training, the last step's times, and a prediction from its costs.
+
+    start, end   float64[n]: when each op of the schedule ran, seconds from the first op's start
+    peaks        for each rank how many micro-batches of a full stage it had in memory at most
+    predicted    the schedule placed by the costs that were measured
+    """
+
+    schedule: Schedule
+    parity: Parity
+    start: np.ndarray
+    end: np.ndarray
+    peaks: tuple[float, ...]
+    same_order: bool
+    predicted: Timeline
+    trace: Trace
+
+    @property
+    def sentences(self) -> list[str]:
+        s, end = self.schedule, float(self.end.max())
+        times = time_text(end), time_text(self.predicted.makespan_s)
+        order = "the order executed is the schedule's" if self.same_order else "the ranks executed another order"
+        peaks, wanted = (", ".join(f"{peak:g}" for peak in each) for each in (self.peaks, s.peak_activations))
+        return [
+            f"{s.name} ran: {s.ranks} ranks, {s.microbatches} micro-batches, {STEPS} steps of a small GPT; {order}.",
+            *repr(self.parity).splitlines(),
+            f"activations a rank, measured {peaks}; predicted {wanted}",
+            "last step: measured {}, predicted from the costs that were measured {}".format(*times),
+            NOTE,
+        ]
+
+    def about(self) -> dict[str, object]:
+        """For the browser: what is said of it, and how its two figures are to be drawn."""
+        placed = self.predicted.prediction.placement
+        s, most = self.schedule, max(float(self.end.max()), float(placed.end_s.max()))
+        return {
+            "state": "done" if self.parity.equal else "differs", "says": self.sentences, "ranks": s.ranks,
+            "stages": s.stages, "named": s.stages != s.ranks or s.copies > 1, "ops": len(s), "extent": most,
+            "extent_text": time_text(most), "chunks": chunk_of_stage(s),
+        }  # fmt: skip
+
+    def boxes(self) -> bytes:
+        """The measured boxes, then the predicted ones."""
+        placed = self.predicted.prediction.placement
+        measured = packed(self.schedule, self.start, self.end)
+        return measured + packed(self.schedule, placed.start_s, placed.end_s)
+
+
+def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None = None) -> Run:
+    """Run it on the first ranks, recorded. ValueError where it is not whole, or there are too few ranks.
+
+    tell   called with a rank and its {"step": n} after each step; an exception that it raises ends the run
+    """
+    if wrong := why_not(draft):
+        raise ValueError(f"it cannot run yet: {wrong}")
+    if ranks.size < draft.ranks:
+        raise ValueError(f"{draft.name} is for {draft.ranks} ranks, and there are {ranks.size}: choose a smaller p")
+    schedule = Schedule.of_steps(draft.name, steps_of(draft), draft.stages, draft.microbatches, draft.copies)
+    trace = ranks.record(trained, schedule, STEPS, count=False, on_report=tell)
+    reference = ranks.run(trained_serially, schedule.stages, schedule.microbatches, STEPS)[0]
+    p = schedule.ranks
+    trace = Trace(trace.ops[:p], trace.phases[:p], trace.results[:p])
+    return _read(schedule, trace, reference)
+
+
+def steps_of(draft: Draft) -> list[list[tuple[int, int, int]]]:
+    """Kind, stage and micro-batch of each op, rank by rank."""
+    ops = list(zip(draft.kind.tolist(), draft.stage.tolist(), draft.microbatch.tolist(), strict=True))
+    return [ops[a:b] for a, b in zip(draft.first[:-1], draft.first[1:], strict=True)]
+
+
+def _read(schedule: Schedule, trace: Trace, reference: dict) -> Run:
+    each = np.diff(schedule.first).tolist()
+    last = [op for phases, n in zip(trace.phases, each, strict=True) for op in list(ops_of(phases))[-n:]]
+    start, end = np.array([op.start_s for op in last]), np.array([op.end_s for op in last])
+    order = [executed(trace, step).orders == schedule.orders for step in range(STEPS)]
+    return Run(
+        schedule, parity(reference, trace.results), start - start.min(), end - start.min(),
+        tuple(found["peak"] for found in trace.results), all(order), simulate(schedule, measured_costs(trace)), trace,
+    )  # fmt: skip
+
+
+# ScheduleExplorer's runs on real ranks: in a cell, or beside the kernel where a browser asks.
+class RunsOnRanks(traitlets.HasTraits):
+    """A widget's runs, at most one at a time for a browser; `result` is the last one."""
+
+    _runs = traitlets.Int(0).tag(sync=True)  # how often the browser asked for a run, and to stop one
+    _run_stops = traitlets.Int(0).tag(sync=True)
+    _ran = traitlets.Dict().tag(sync=True)
+    _ran_boxes = traitlets.Bytes().tag(sync=True)
+    result: Run | None = None
+    _running: Beside | None = None
+
+    def run(self) -> str:
+        """Run the order on the ranks and compare it with serial training; what went wrong in a sentence, or ""."""
+        self._tell_run(0, {"step": 0})
+        try:
+            ran, error = run(self._given_ranks(), self.schedule, self._tell_run), None
+        except Exception as raised:  # whatever ranks raise is a sentence in the card
+            ran, error = None, raised
+        except KeyboardInterrupt:
+            self._show_run(None, Stopped())
+            raise
+        return self._show_run(ran, error)
+
+    def _run_beside(self) -> None:
+        if self._running is None:
+            self._tell_run(0, {"step": 0})
+            schedule = self.schedule  # whatever is set meanwhile
+            self._running = Beside(
+                lambda tell: run(self._given_ranks(), schedule, tell), self._tell_run, self._show_run
+            )
+
+    def _tell_run(self, rank: int, now: dict[str, int]) -> None:
+        if rank == 0:
+            self._ran = {"state": "running", "says": [f"The ranks run it: {now['step']} of {STEPS} steps are done."]}
+
+    def _show_run(self, ran: Run | None, error: Exception | None) -> str:
+        self._running = None
+        if error is not None:
+            says = "The run was stopped." if isinstance(error, Stopped) else str(error).partition("\n")[0]
+            self._ran = {"state": "failed", "says": [says or type(error).__name__]}
+            return self._ran["says"][0]
+        self.result, self._ran_boxes, self._ran = ran, ran.boxes(), ran.about()
+        return "" if ran.parity.equal else ran.parity.verdict
+
+    def _given_ranks(self) -> Ranks:
+        if self._ranks is None:
+            raise ValueError("no ranks were given: ScheduleExplorer(ranks) has a button that runs it")
+        if (ranks := self._ranks()) is None:
+            raise ValueError("nobody has these ranks any more, so they were stopped: start others")
+        return ranks
+
+    @traitlets.observe("_runs")
+    def _asked_for_run(self, _: object) -> None:
+        self._run_beside() if self._from_browser else self.run()
+
+    @traitlets.observe("_run_stops")
+    def _asked_to_stop_the_run(self, _: object) -> None:
+        if self._running is not None:
+            self._running.stop()
+            self._ran = {"state": "running", "says": ["The ranks stop after this step."]}

@@ -1,0 +1,64 @@
+"""What ScheduleExplorer lets one set, and what cannot be set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets
+
+from lab_utils.schedule import Costs
+from lab_utils.widgets.schedule_explorer.choice import FOUND, PLACEMENTS, TITLES, WITH_CHUNKS, Setting
+from lab_utils.widgets.schedule_explorer.drawn import STYLE
+
+MOST = {"p": 32, "m": 256, "v": 8}
+COSTS = ("forward", "backward_input", "backward_weight", "communication")
+SETTING = ("p", "m", "v", *COSTS, "limit")
+ABOUT = {
+    "style": STYLE, "titles": TITLES, "placements": PLACEMENTS, "with_chunks": [*WITH_CHUNKS, "found_loop"],
+    "found": list(FOUND), "most": MOST,
+}  # fmt: skip
+MAY_BE_0 = ("backward_input", "backward_weight", "communication")
+
+
+class Settings(traitlets.HasTraits):
+    """Traits that a person sets, by sliders or from Python; TraitError for numbers out of range."""
+
+    choice = traitlets.Enum(list(TITLES), "one_f_one_b").tag(sync=True)
+    p = traitlets.Int(4).tag(sync=True)
+    m = traitlets.Int(8).tag(sync=True)
+    v = traitlets.Int(2).tag(sync=True)
+    forward = traitlets.Float(1.0).tag(sync=True)
+    backward_input = traitlets.Float(1.0).tag(sync=True)
+    backward_weight = traitlets.Float(1.0).tag(sync=True)
+    communication = traitlets.Float(0.0).tag(sync=True)
+    limit = traitlets.Float(None, allow_none=True).tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    placement = traitlets.Enum(list(PLACEMENTS), "line").tag(sync=True)
+    moves = traitlets.List().tag(sync=True)
+
+    @property
+    def setting(self) -> Setting:
+        f, b, w, comm = (getattr(self, name) for name in COSTS)
+        return Setting(self.p, self.m, self.v, Costs(f, b, w, comm), self.limit)
+
+    @traitlets.validate(*MOST)
+    def _sized(self, proposal: dict[str, Any]) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        if not 1 <= value <= MOST[name]:
+            raise traitlets.TraitError(f"{name}={value}: between 1 and {MOST[name]} can be shown")
+        return value
+
+    @traitlets.validate("moves")
+    def _paired(self, proposal: dict[str, Any]) -> list:
+        for move in proposal["value"]:
+            if len(move) != 2 or not isinstance(move[0], int) or not isinstance(move[1], str):
+                raise traitlets.TraitError(f'{move!r} is no move: write [rank, "F0"]')
+        return proposal["value"]
+
+    @traitlets.validate(*COSTS, "limit")
+    def _numbered(self, proposal: dict[str, Any]) -> float | None:
+        name, value = proposal["trait"].name, proposal["value"]
+        least = 0 if name in MAY_BE_0 else 1e-6
+        if value is not None and not least <= value < float("inf"):
+            raise traitlets.TraitError(f"{name}={value}: it must be a number {'above 0' if least else 'of 0 or more'}")
+        return value

@@ -1,0 +1,208 @@
+"""Pipeline schedules to choose, search, write, place by hand, and run on real ranks."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from lab_utils.schedule import Draft
+from lab_utils.timeline.timeline import SVG, Timeline
+from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
+from lab_utils.widgets.schedule_explorer.choice import (
+    FOUND,
+    PLACEMENTS,
+    TITLES,
+    TWICE,
+    bound_words,
+    chosen,
+    found_words,
+    placement_of,
+)
+from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.run import RunsOnRanks
+from lab_utils.widgets.schedule_explorer.searching import Searches, found
+from lab_utils.widgets.schedule_explorer.settings import ABOUT, SETTING, Settings
+
+if TYPE_CHECKING:
+    from lab_utils.ranks import Ranks
+
+FOLDER = Path(__file__).parent
+SURFACE = ("raster", "surface")  # of the timeline's picture
+PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
+
+
+class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
+    """A pipeline schedule placed in time, with everything that it depends on to turn.
+
+    >>> explorer = ScheduleExplorer(ranks, choice="one_f_one_b", m=8)
+    >>> explorer                                    # last line of a cell
+    >>> explorer.schedule, explorer.timeline        # what it shows now; explorer.result once it ran on the ranks
+
+    ranks   where "run on ranks" runs it; None: there is no such button
+    choice  a name of lab_utils.schedule.schedules; "found", "found_v", "found_loop" by a search; "own" takes `text`, a
+            line of ops a rank; "hand" takes `moves`, [[rank, "F0"], ...], with `placement` "line", "v" or "loop"
+    p, m, v ranks, micro-batches, and chunks a rank where a schedule lets one choose
+    forward, backward_input, backward_weight, communication   costs of a full stage and of a message, in any unit
+    limit   how many micro-batches of a full stage a rank may hold, or None
+
+    All of them can be set and observed; what cannot be is said in `says`, and the picture keeps the last order that
+    can. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
+    """
+
+    _esm = joined(FOLDER.parent / "timeline_view" / "js" / "drawing", *SURFACE) + "\n" + joined(FOLDER / "js", *PARTS)
+    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")
+    says = traitlets.Unicode().tag(sync=True)
+    _about = traitlets.Dict().tag(sync=True)
+    _drawn = traitlets.Dict().tag(sync=True)
+    _boxes = traitlets.Bytes().tag(sync=True)
+    _from_op = traitlets.Int(-2).tag(sync=True)  # the browser asks to go on by hand: before an op, -1 with all of them
+
+    def __init__(self, ranks: Ranks | None = None, **setting: Any) -> None:
+        self._ranks = None if ranks is None else weakref.ref(ranks)  # widgets live on: they must not keep ranks alive
+        self._key, self._hand, self._prefilled, self._settling = None, None, "", False
+        self.shown: Drawn | None = None
+        if ranks is not None:
+            setting.setdefault("p", ranks.size)
+        super().__init__(_about=ABOUT | {"can_run": 0 if ranks is None else ranks.size}, **setting)
+        self._follow()
+        if self.shown is None:  # the first choice cannot be of these sizes
+            raise ValueError(self.says)
+
+    # ------------------------------------------------------------------ what it shows
+    @property
+    def schedule(self) -> Draft:
+        """The order in the picture: a Schedule, or by hand a Draft that may lack ops."""
+        return self.shown.draft
+
+    @property
+    def timeline(self) -> Timeline:
+        """The order placed in time by the costs."""
+        return self.shown.timeline
+
+    # ------------------------------------------------------------------ what the buttons do
+    def place(self, rank: int, word: str) -> str:
+        """By hand: let the rank run the op next, "F0" or "2F0" with a stage. Why it may not, "" when it may."""
+        self.choice = "hand"
+        self.moves = [*self.moves, [rank, word]]
+        return self.says
+
+    def undo(self) -> None:
+        """By hand: take the last op back."""
+        self.moves = self.moves[:-1]
+
+    def by_hand(self, before: int | None = None) -> str:
+        """Go on by hand with the order in the picture, or with what starts before its n-th op; why not, or ""."""
+        draft = self.schedule
+        if (placement := placement_of(draft)) is None:
+            self.says = f"{draft.name} has its stages elsewhere: by hand there is {'; '.join(PLACEMENTS.values())}"
+            return self.says
+        moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
+        with self.hold_trait_notifications():
+            self.p, self.m = draft.ranks, draft.microbatches
+            self.v = self.v if placement != "loop" else draft.stages // draft.ranks
+            self.choice, self.placement, self.moves = "hand", placement, moves
+        return self.says
+
+    # ------------------------------------------------------------------ following what is set
+    @traitlets.observe("choice", "text", "placement", "moves", *SETTING)
+    def _changed(self, change: dict[str, Any]) -> None:
+        if self.shown is not None and not self._settling:
+            self._follow()
+
+    @traitlets.observe("_from_op")
+    def _asked_for_hand(self, change: dict[str, Any]) -> None:
+        if change["new"] >= -1:
+            self._from_op = -2
+            self.by_hand(None if change["new"] < 0 else change["new"])
+
+    def _follow(self) -> None:
+        """Bring picture and words up to date, once for all that changed together."""
+        self.stop_search()  # of what was set before
+        if self._stands() == self._key:
+            return
+        self._key = None  # until the picture shows it
+        if not self._is_there(self.setting, FOUND.get(self.choice)):
+            return
+        with self.hold_sync():
+            try:
+                says, drawn = self._made()
+            except ValueError as wrong:
+                self.says = str(wrong)
+            else:
+                self.says, self.shown = says, drawn
+                self._boxes, self._drawn = drawn.boxes(), drawn.about() | self._beside()
+        self._key = self._stands()
+
+    def _stands(self) -> tuple:
+        return self.choice, self.setting, self.text, self.placement, tuple(map(tuple, self.moves))
+
+    def _made(self) -> tuple[str, Drawn]:
+        if self.choice == "hand":
+            return self._made_by_hand()
+        if self.choice == "own":
+            self._prefill()
+        if self.choice in FOUND:
+            return "", Drawn.of(found(self.setting, FOUND[self.choice]).schedule, self.setting)
+        draft = chosen(self.choice, self.setting, self.text)
+        if self.choice == "own":
+            self._set_quietly(p=draft.ranks, m=draft.microbatches)
+        return "", Drawn.of(draft, self.setting)
+
+    def _made_by_hand(self) -> tuple[str, Drawn]:
+        shape = self.p, self.m, self.v, self.placement, self.limit
+        if other := self._hand is None or self._hand[0] != shape:
+            self._hand = shape, Hand(self.setting, self.placement)
+        hand, wanted = self._hand[1], len(self.moves)
+        says = hand.follow(self.moves)
+        if says and other:
+            says = f"{len(hand.moves)} of {wanted} ops stay: {says}"
+        self._set_quietly(moves=[list(move) for move in hand.moves])
+        return says, Drawn.of(hand.draft, self.setting)
+
+    def _prefill(self) -> None:
+        """The text begins as the order that was in the picture."""
+        if self.text in ("", self._prefilled) and self.shown is not None and self.shown.draft.name != TITLES["own"]:
+            self._prefilled = "\n".join(self.shown.draft.orders)
+            self._set_quietly(text=self._prefilled)
+
+    def _set_quietly(self, **values: Any) -> None:
+        """Set what follows from the rest: it is no change to follow."""
+        self._settling = True
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+        finally:
+            self._settling = False
+
+    def _beside(self) -> dict[str, object]:
+        """What is said besides of an order that was found, or that is placed by hand."""
+        if self.choice in FOUND:
+            return {"remark": found_words(found(self.setting, FOUND[self.choice]))}
+        if self.choice == "hand":
+            return about_hand(self._hand[1], self.shown, self.setting, self.placement)
+        return {"remark": TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
+
+    # ------------------------------------------------------------------ without a browser
+    def to_svg(self) -> str:
+        """The still picture: same order and costs, same bytes."""
+        return self.shown.to_svg()
+
+    def words(self) -> str:
+        """Numbers, and each pause with its reason."""
+        pauses = (f"- {gap.why}" for gap in self.shown.gaps)
+        return "\n".join([self.shown.words(), *pauses])
+
+    def __repr__(self) -> str:
+        return self.shown.words()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """The widget's view, and the picture for places without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0][SVG] = self.to_svg()
+        return bundle

@@ -1,0 +1,1 @@
+"""ShardMap: which rank holds which piece of every tensor."""

@@ -1,0 +1,167 @@
+"""The upper half of a shard map: a card a rank, laid out as the mesh is, with a bar for each kind in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab_utils.render import palette
+from lab_utils.render.kit import MARGIN, element, text, text_width, tip
+from lab_utils.text import bytes_text
+from lab_utils.widgets.shard_map.picture_strips import INKS, WHOLE, paint, swatch
+from lab_utils.widgets.shard_map.record import Kind
+from lab_utils.widgets.shard_map.totals import Shards, Sum
+from lab_utils.widgets.shard_map.words import NAMES, mesh_text, part_text, rank_tip
+
+WIDTH = 960
+GAP, BLOCK_GAP, LABEL = 10, 26, 17
+FEW = 8  # ranks whose cards have words on each bar
+QUIET = {"fill": palette.QUIET_INK}
+
+
+class Cards:
+    """Lays the cards out: blocks of ranks that share all axes but the last, each under its name."""
+
+    def __init__(self, shards: Shards, top: float, hover: bool) -> None:
+        self.shards, self.top, self.hover = shards, top, hover
+        self.few = len(shards) <= FEW
+        self.blocks = _blocks(shards)
+        self.legend_at = None if self.few else top + 8
+        self.top += 0 if self.few else 24
+        self._set_sizes(max(len(members) for _, members in self.blocks))
+        self.places = dict(self._place())
+
+    def _set_sizes(self, longest: int) -> None:
+        """Cards beside each other, blocks beside each other, size of a card."""
+        most_across = 4 if self.few else 8 if len(self.shards) <= 64 else 16
+        lines = 2 if self.few else 8
+        self.across = min(longest, most_across)
+        self.beside = 1
+        if longest <= most_across:
+            self.beside = max(1, min(most_across // longest, -(-len(self.blocks) // lines)))
+        room = WIDTH - 2 * MARGIN - (self.beside - 1) * BLOCK_GAP
+        each = self.across * self.beside
+        self.width = (room - (each - self.beside) * GAP) / each
+        self.bar_left = 112 if self.few and self.width >= 320 else 10
+        pitch = (19 if self.bar_left > 10 else 29) if self.few else 7.5
+        self.pitch, self.head = pitch, 30 if self.few else 21
+        self.has_totals = all(self._head_width(at) <= self.width - 16 for at in range(len(self.shards)))
+        self.height = self.head + pitch * len(self.shards.kinds) + (4 if self.few else 3)
+
+    def _place(self) -> Iterator[tuple[int, tuple[float, float]]]:
+        """Left upper corner of each rank's card; sets `bottom` and the blocks' labels."""
+        self.labels: list[tuple[str, float, float]] = []
+        y, block_width = self.top, self.across * (self.width + GAP) - GAP + BLOCK_GAP
+        for first in range(0, len(self.blocks), self.beside):
+            row = self.blocks[first : first + self.beside]
+            y += LABEL if any(label for label, _ in row) else 0
+            for column, (label, members) in enumerate(row):
+                left = MARGIN + column * block_width
+                self.labels.append((label, left, y - 5))
+                for number, at in enumerate(members):
+                    down, right = divmod(number, self.across)
+                    yield at, (left + right * (self.width + GAP), y + down * (self.height + GAP))
+            y += -(-max(len(members) for _, members in row) // self.across) * (self.height + GAP) + 2
+        self.bottom = y - GAP
+
+    def draw(self, kind: Kind) -> Iterator[str]:
+        """All cards; the bar of this kind stands out."""
+        if self.legend_at is not None:
+            yield from self._legend(self.legend_at, kind)
+        for label, x, y in self.labels:
+            if label:
+                yield text(label, x, y, font_weight=600, **QUIET)
+        for at, (x, y) in sorted(self.places.items()):
+            marks = [self._ground(at, x, y), *self._head(at, x, y)]
+            for number, each in enumerate(self.shards.kinds):
+                marks += self._bar(at, self.shards.sums[each], x, y + self.head + number * self.pitch, each == kind)
+            yield element("g", *marks)
+
+    def _legend(self, y: float, kind: Kind) -> Iterator[str]:
+        """What the bars are, where they have no words of their own."""
+        head, x = "bars in bytes, from above:", MARGIN + 10 + text_width("bars in bytes, from above:", 10)
+        yield text(head, MARGIN, y + 4, **QUIET)
+        for each in self.shards.kinds:
+            yield swatch(x, y, INKS[each][0], INKS[each][0])
+            yield text(NAMES[each], x + 22, y + 4, font_weight=600 if each == kind else 400)
+            x += 44 + text_width(NAMES[each], 10)
+
+    def _ground(self, at: int, x: float, y: float) -> str:
+        said = tip(rank_tip(self.shards, at), self.hover)
+        look = {"fill": "#ffffff", "stroke": palette.CARD_EDGE, "rx": 6}
+        return element(
+            "rect",
+            *said,
+            x=x,
+            y=y,
+            width=self.width,
+            height=self.height,
+            data_rank=str(self.shards.numbers[at]),
+            **look,
+        )
+
+    def _head_width(self, at: int, between: str = "") -> float:
+        size = 11 if self.few else 9.5
+        return text_width(f"rank {self.shards.numbers[at]}", size + 1) + 6 + text_width(between + self._total(at), size)
+
+    def _total(self, at: int) -> str:
+        return bytes_text(self.shards.ranks[at].bytes)
+
+    def _head(self, at: int, x: float, y: float) -> Iterator[str]:
+        """Its number, where it is on the mesh, all bytes: what there is room for."""
+        name = f"rank {self.shards.numbers[at]}"
+        where = mesh_text(self.shards.axes[at] if self.few else self.shards.axes[at][-1:])
+        base, inset = (y + 19, 10) if self.few else (y + 14, 8)
+        size = {"font_size": 12 if self.few else 10, "pointer_events": "none"}
+        yield text(name, x + inset, base, font_weight=600, **size)
+        if self.has_totals:
+            yield text(self._total(at), x + self.width - inset, base, text_anchor="end", **size, **QUIET)
+        if where and self._head_width(at, f"{where}    ") <= self.width - 16:
+            yield text(where, x + inset + 12 + text_width(name, size["font_size"] - 1), base, **size, **QUIET)
+
+    def _bar(self, at: int, one: Sum, x: float, y: float, chosen: bool) -> Iterator[str]:
+        """Striped what other ranks have too, then plain what is here alone, inside the outline of the whole."""
+        left, top, height = x + self.bar_left, y, 5.0
+        room = self.width - self.bar_left - 10
+        if self.few:
+            words = self._words(at, one)
+            height = 9.0
+            if self.bar_left > 10:
+                room -= 118
+                yield from self._labels(words, x, y + 9, chosen)
+            else:
+                yield from self._labels(words, x, y + 9, chosen)
+                top = y + 13
+        scale = room / (self.largest or 1)
+        ink = {"pointer_events": "none", "height": height, "y": top}
+        if self.few and one.kind != "activation":
+            yield element("rect", x=left, width=one.whole_bytes * scale, **WHOLE, **ink)
+        shared, alone = (one.bytes[at] - one.alone[at]) * scale, one.alone[at] * scale
+        edge = {"stroke": INKS[one.kind][0], "stroke_width": 0.8}
+        for start, width, fill in ((0.0, shared, True), (shared, alone, False)):
+            if width:
+                look = edge | ink | {"fill": paint(one.kind, fill)}
+                yield element("rect", x=left + start, width=max(0.8, width), **look)
+
+    def _words(self, at: int, one: Sum) -> tuple[str, str]:
+        part = "" if one.kind == "activation" else f" · {part_text(one.bytes[at], one.whole_bytes, len(self.shards))}"
+        return NAMES[one.kind], bytes_text(one.bytes[at]) + part if one.bytes[at] else "none"
+
+    def _labels(self, words: tuple[str, str], x: float, base: float, chosen: bool) -> Iterator[str]:
+        look = {"font_size": 10.5, "pointer_events": "none", "font_weight": 600 if chosen else 400}
+        yield text(words[0], x + 10, base, **look)
+        yield text(words[1], x + self.width - 10, base, text_anchor="end", **look)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the longest bar: with words, the outline of the whole is one."""
+        sums = self.shards.sums.values()
+        wholes = [one.whole_bytes for one in sums if self.few and one.kind != "activation"]
+        return max([*wholes, *(size for one in sums for size in one.bytes)], default=0)
+
+
+def _blocks(shards: Shards) -> list[tuple[str, list[int]]]:
+    """Ranks that differ in the last axis only, in its order, under what they share."""
+    found: dict[tuple, list[int]] = {}
+    for at in sorted(range(len(shards)), key=lambda at: [axis.at for axis in shards.axes[at]]):
+        found.setdefault(shards.axes[at][:-1], []).append(at)
+    return [(mesh_text(shared), members) for shared, members in found.items()]

@@ -1,0 +1,211 @@
+"""The lower half of a shard map: a row a tensor, and for each rank a small picture of which part of it lies there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from lab_utils.render import palette
+from lab_utils.render.kit import MARGIN, NAME, element, number, pattern, text, text_width, tip
+from lab_utils.render.palette import STRONG, Look
+from lab_utils.text import bytes_text
+from lab_utils.widgets.shard_map.record import Kind
+from lab_utils.widgets.shard_map.tensor_layout import Box
+from lab_utils.widgets.shard_map.totals import Row, Shards
+from lab_utils.widgets.shard_map.words import NAMES, cell_tip, copies_text, row_tip, shape_text
+
+# How kinds are painted in a shard map: a colour each, striped where another rank has the same.
+# Okabe and Ito's hues again, darkened where they are to stand on white; light tints for the stripes' ground.
+INKS: dict[Kind, tuple[str, str]] = {
+    "parameter": ("#0072b2", "#c5dff0"),
+    "gradient": ("#00805e", "#c4e7dc"),
+    "optimizer state": ("#d98c00", "#f9e2b8"),
+    "activation": ("#a8457f", "#efd3e2"),
+    "buffer": ("#57606a", "#dcdfe3"),
+    "gathered": ("#3d9bd1", "#d8ecf8"),
+}
+WHOLE = {"fill": "#ffffff", "stroke": "#a5a8a4", "stroke_width": 0.8}
+
+
+def patterns(kinds: Iterable[Kind]) -> list[str]:
+    """The stripes of these kinds."""
+    return [pattern(_pattern_name(kind), Look(INKS[kind][1], "stripes", INKS[kind][0], palette.INK)) for kind in kinds]
+
+
+def paint(kind: Kind, shared: bool) -> str:
+    """What to fill with: `shared` where another rank has the same."""
+    return f"url(#{_pattern_name(kind)})" if shared else INKS[kind][0]
+
+
+def _pattern_name(kind: Kind) -> str:
+    return f"{NAME}-{kind.replace(' ', '-')}"
+
+
+def swatch(x: float, y: float, fill: str, ink: str) -> str:
+    """A sample of a paint for the legend, its middle at y."""
+    return element("rect", x=x, y=y - 5, width=16, height=10, rx=1.5, fill=fill, stroke=ink, stroke_width=0.8)
+
+
+WIDTH = 960
+SHAPE, LEFT, COPIES = 220, 348, 124  # where shapes and pictures begin, and room for the words about copies
+WIDEST, BREAK = 120, 5  # of a rank's column; between blocks of the mesh
+THINNEST = 1.6  # user units: smaller parts are drawn so large
+THIN = 0.4  # user units below which a part is left out, beside others
+QUIET = {"fill": palette.QUIET_INK}
+Part = tuple[Box, bool]  # the box, and whether another rank has the same
+
+
+class Strips:
+    """The rows of one kind from `top` on."""
+
+    def __init__(self, shards: Shards, kind: Kind, top: float, hover: bool) -> None:
+        self.shards, self.kind, self.hover = shards, kind, hover
+        self.rows = shards.rows(kind)
+        self.head, self.top = top, top + 22
+        self.row = 26.0 if len(self.rows) <= 8 else 22.0 if len(self.rows) <= 20 else 19.0
+        self.bottom = self.top + self.row * len(self.rows)
+        self.lefts, self.pitch = self._columns()
+        self.cell = self.pitch - (6 if self.pitch > 30 else 1.5)
+        self.outline = WHOLE if self.pitch > 14 else WHOLE | {"stroke": palette.GRID, "stroke_width": 0.6}
+        self.copies_left = self.lefts[-1] + self.pitch + 8
+        self.largest = max((size for row in self.rows for size in row.bytes), default=0) or 1
+
+    def _columns(self) -> tuple[list[float], float]:
+        """Left edge of each rank's column, with a little more room where the mesh begins a new block."""
+        ranks, axes = len(self.shards), self.shards.axes
+        begins = [at for at in range(1, ranks) if axes[at][:-1] != axes[at - 1][:-1]]
+        gap = BREAK if 2 * len(begins) <= ranks else 0.0
+        pitch = min(WIDEST, (WIDTH - MARGIN - COPIES - LEFT - gap * len(begins)) / ranks)
+        return [LEFT + at * pitch + gap * sum(at >= begin for begin in begins) for at in range(ranks)], pitch
+
+    def draw(self) -> Iterator[str]:
+        yield from self._heads()
+        for at, row in enumerate(self.rows):
+            top = self.top + at * self.row
+            yield element("g", *self._row(row, at, top))
+
+    def _heads(self) -> Iterator[str]:
+        base = self.head + 13
+        yield text(NAMES[self.kind], MARGIN, base, **QUIET)
+        if self.kind != "activation":
+            yield text("whole", SHAPE, base, **QUIET)
+        every = 1 if self.pitch > 17 else next(n for n in (2, 4, 8, 16, 32, 64, 10**9) if n * self.pitch > 17)
+        named = self.pitch > 46
+        for at, rank in enumerate(self.shards.numbers):
+            if at % every == 0:
+                middle = self.lefts[at] + self.cell / 2
+                yield text(f"rank {rank}" if named else str(rank), middle, base, text_anchor="middle", **QUIET)
+        if not named:
+            yield text("rank", LEFT - 8, base, text_anchor="end", **QUIET)
+        yield text("bytes" if self.kind == "activation" else "copies", self.copies_left, base, **QUIET)
+
+    def _row(self, row: Row, at: int, top: float) -> Iterator[str]:
+        said = tip(row_tip(self.shards, row), self.hover)
+        base, still = top + self.row / 2 + 4, {"pointer_events": "none"}
+        yield element(
+            "rect", *said, x=MARGIN - 6, y=top, width=WIDTH - 2 * MARGIN + 12, height=self.row, rx=3,
+            fill="transparent", data_row=str(at),
+        )  # fmt: skip
+        yield text(short(row.name, SHAPE - MARGIN - 10, 11), MARGIN, base, **still)
+        yield text(short(_whole(row), LEFT - SHAPE - 10, 10), SHAPE, base, font_size=10, **still, **QUIET)
+        for rank in range(len(self.shards)):
+            yield from self._cell(row, at, rank, top)
+        amiss = {"fill": STRONG, "font_weight": 600} if row.differ else QUIET
+        mark = "≠ " if row.differ else ""
+        yield text(mark + copies_text(self.shards, row), self.copies_left, base, font_size=10, **amiss, **still)
+
+    def _cell(self, row: Row, at: int, rank: int, top: float) -> Iterator[str]:
+        x, y, height = self.lefts[rank], top + 2.5, self.row - 5
+        said = tip(cell_tip(self.shards, row, rank), self.hover)
+        named = {"data_row": str(at), "data_rank": str(self.shards.numbers[rank])}
+        yield element("rect", *said, x=x, y=y, width=self.cell, height=height, **self.outline, **named)
+        yield from self._borders(row, x, y, height)
+        parts = list(self._parts(row, rank))
+        for shared in (True, False):
+            boxes = [box for box, others in parts if others == shared]
+            if boxes:
+                path = "".join(_box_path(box, x, y, self.cell, height) for box in boxes)
+                ink = {"fill": paint(self.kind, shared), "pointer_events": "none"}
+                stroke = {"stroke": INKS[self.kind][0], "stroke_width": 0.6} if shared else {}
+                yield element("path", d=path, **ink, **stroke)
+        if rank in row.differ:
+            look = {"fill": "none", "stroke": STRONG, "stroke_width": 2.2, "pointer_events": "none"}
+            yield element("rect", x=x, y=y, width=self.cell, height=height, **look)
+
+    def _borders(self, row: Row, x: float, y: float, height: float) -> Iterator[str]:
+        """Between tensors that share a row, where they are wide enough to be told apart."""
+        shares = list(_shares(row))
+        wide = [at * self.cell for (at, share), (_, before) in zip(shares[1:], shares, strict=False)
+                if min(share, before) * self.cell > 4]  # fmt: skip
+        if wide:
+            path = "".join(f"M{number(x + at)} {number(y)}v{number(height)}" for at in wide)
+            yield element("path", d=path, stroke=WHOLE["stroke"], stroke_width=0.8, pointer_events="none")
+
+    def _parts(self, row: Row, rank: int) -> Iterator[Part]:
+        if not row.spreads:
+            if row.bytes[rank]:
+                yield (0.0, 0.0, row.bytes[rank] / self.largest, 1.0), False
+            return
+        yield from _wide_enough(list(_joined(parts_of(row, rank))), self.cell)
+
+
+def parts_of(row: Row, rank: int) -> Iterator[Part]:
+    """Its tensors stand beside each other, as wide as their bytes; in each the box that lies on the rank."""
+    for spread, (position, share) in zip(row.drawn, _shares(row), strict=True):
+        for held in spread.held[rank]:
+            left, top, width, height = spread.box(held.piece)
+            if held.numel:
+                yield (position + left * share, top, width * share, height), not spread.alone_on(rank)
+
+
+def _shares(row: Row) -> Iterator[tuple[float, float]]:
+    """Where each tensor's box begins in the row's, and how wide it is."""
+    position, whole = 0.0, sum(spread.whole_bytes for spread in row.drawn) or 1
+    for spread in row.drawn:
+        share = spread.whole_bytes / whole
+        yield position, share
+        position += share
+
+
+def _joined(parts: Iterator[Part]) -> Iterator[Part]:
+    """Parts that continue each other to the right become one."""
+    last: Part | None = None
+    for (left, top, width, height), shared in parts:
+        if last is not None:
+            (l0, t0, w0, h0), s0 = last
+            level = math.isclose(t0, top, abs_tol=1e-9) and math.isclose(h0, height, abs_tol=1e-9)
+            if level and shared == s0 and math.isclose(l0 + w0, left, abs_tol=1e-9):
+                last = (l0, t0, w0 + width, h0), s0
+                continue
+            yield last
+        last = (left, top, width, height), shared
+    if last is not None:
+        yield last
+
+
+def _wide_enough(parts: list[Part], cell: float) -> list[Part]:
+    """Those that can be seen; where none can, the widest."""
+    seen = [part for part in parts if part[0][2] * cell >= THIN]
+    return seen or sorted(parts, key=lambda part: -part[0][2])[:1]
+
+
+def _box_path(box: Box, x: float, y: float, width: float, height: float) -> str:
+    left, top, across, down = box
+    wide, tall = max(THINNEST, across * width), max(THINNEST, down * height)
+    corner = f"{number(x + min(left * width, width - wide))} {number(y + min(top * height, height - tall))}"
+    return f"M{corner}h{number(wide)}v{number(tall)}h{number(-wide)}z"
+
+
+def _whole(row: Row) -> str:
+    if not row.spreads:
+        return ""
+    what = f"{row.names} tensors" if row.names > 1 else shape_text(row.told[0].whole)
+    return f"{what} · {bytes_text(row.whole_bytes)}"
+
+
+def short(words: str, room: float, size: float) -> str:
+    """The words, cut in the middle where they are longer than the room."""
+    if 0.9 * text_width(words, size) <= room:
+        return words
+    keep = math.floor(len(words) * room / (0.9 * text_width(words, size))) - 1
+    return f"{words[: keep // 3]}…{words[len(words) - (keep - keep // 3) :]}"

@@ -1,0 +1,145 @@
+"""`with saved_for_backward(model) as saved:` counts what the operations inside keep for their backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed._functional_collectives import AsyncCollectiveTensor
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from lab_utils.widgets.shard_map.record import Saved
+
+OUTSIDE = "outside of the model"
+
+
+@contextmanager
+def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
+    """Count activations: storages that operations inside the block keep for their backward, each once.
+
+    >>> with saved_for_backward(model) as saved:
+    ...     loss = model(x).mean()
+    >>> saved.bytes, saved.by_module
+
+    Parameters and buffers are no activations, neither are the whole parameters that FSDP gathers. Where a backward
+    inside the block lets go of some (micro-batches of a pipeline), what counts is the moment when most was kept.
+    """
+    saved = SavedForBackward(model)
+    try:
+        with saved_tensors_hooks(saved._pack, _Packed.unpack):
+            yield saved
+    finally:
+        saved._close()
+
+
+class SavedForBackward:
+    """What is kept for the backward, at the moment when it was most.
+
+    bytes       of all storages that are kept
+    by_module   the same by the innermost module that was at work, in the order of their first tensors
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._at_work = [OUTSIDE]
+        self._live: dict[int, _Kept] = {}
+        self._live_bytes = self.bytes = 0
+        self.by_module: tuple[Saved, ...] = ()
+        self._own = set(_keys([*model.parameters(), *model.buffers()]))
+        self._open = True
+        named = {module: name for name, module in reversed(list(modules_by_name(model)))}  # the first name counts
+        self._hooks = [hook for module, name in named.items() for hook in self._watch(name[:-1], module)]
+
+    def _watch(self, name: str, module: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        def enter(module: nn.Module, *_) -> None:
+            self._at_work.append(name or "the model")
+            # What FSDP gathered is there by now. A storage stays itself when its memory is let go and comes back.
+            self._own.update(_keys(module.parameters(recurse=False)))
+
+        yield module.register_forward_pre_hook(enter)
+        yield module.register_forward_hook(lambda *_: self._at_work.pop() and None, always_call=True)
+
+    def _pack(self, tensor: Tensor) -> _Packed:
+        key = _key(tensor)
+        if key not in self._own:
+            if key not in self._live:
+                self._live[key] = _Kept(self._at_work[-1], _plain(tensor).untyped_storage().nbytes())
+                self._live_bytes += self._live[key].bytes
+            self._live[key].times += 1
+        return _Packed(tensor, self, key)
+
+    def _let_go(self, key: int) -> None:
+        kept = self._live.get(key)
+        if kept is None or not self._open:
+            return
+        self._note_most()
+        kept.times -= 1
+        if not kept.times:
+            self._live_bytes -= self._live.pop(key).bytes
+
+    def _note_most(self) -> None:
+        if self._live_bytes <= self.bytes:
+            return
+        self.bytes = self._live_bytes
+        sums: dict[str, list[int]] = {}
+        for kept in self._live.values():
+            sums.setdefault(kept.module, []).append(kept.bytes)
+        self.by_module = tuple(Saved(name, len(sizes), sum(sizes)) for name, sizes in sums.items())
+
+    def _close(self) -> None:
+        self._note_most()
+        self._open = False
+        self._live.clear()
+        for hook in self._hooks:
+            hook.remove()
+
+
+def modules_by_name(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Each module after "" or its name and a dot, without the "module." that DDP puts before the names inside it."""
+    yield prefix, module
+    for name, child in module.named_children():
+        yield from modules_by_name(child, prefix if isinstance(module, DistributedDataParallel) else f"{prefix}{name}.")
+
+
+class _Kept:
+    """A storage that is kept, by so many saved tensors."""
+
+    __slots__ = ("bytes", "module", "times")
+
+    def __init__(self, module: str, size_bytes: int) -> None:
+        self.module, self.bytes, self.times = module, size_bytes, 0
+
+
+class _Packed:
+    """Stands in the graph for a saved tensor, and tells when the graph lets go of it."""
+
+    __slots__ = ("key", "owner", "tensor")
+
+    def __init__(self, tensor: Tensor, owner: SavedForBackward, key: int) -> None:
+        self.tensor, self.owner, self.key = tensor, owner, key
+
+    def unpack(self) -> Tensor:
+        return self.tensor
+
+    def __del__(self) -> None:
+        self.owner._let_go(self.key)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """What lies on this rank, as the tensor that has the memory."""
+    while isinstance(tensor, DTensor | AsyncCollectiveTensor):
+        tensor = tensor._local_tensor if isinstance(tensor, DTensor) else tensor.elem
+    return tensor
+
+
+def _keys(tensors: Iterable[Tensor]) -> Iterator[int]:
+    """Without those that hold nothing: ZeRO lets such storages go, and others come to lie where they were."""
+    return (_key(tensor) for tensor in tensors if _plain(tensor).untyped_storage().nbytes())
+
+
+def _key(tensor: Tensor) -> int:
+    """Of the tensor's storage: equal for tensors that share memory."""
+    return _plain(tensor).untyped_storage()._cdata

@@ -1,0 +1,99 @@
+"""Who holds what, to look into: switch between kinds, point at a rank or a tensor, select a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from lab_utils.timeline.timeline import SVG
+from lab_utils.widgets.kit.assets import script_and_styles
+from lab_utils.widgets.shard_map.picture import shard_map
+from lab_utils.widgets.shard_map.record import Kind, RankHoldings
+from lab_utils.widgets.shard_map.totals import Shards
+from lab_utils.widgets.shard_map.words import NAMES, headline, sentence
+
+FOLDER = Path(__file__).parent
+
+
+class ShardMap(anywidget.AnyWidget):
+    """Which rank holds which piece of parameters, gradients, optimizer state and activations, in bytes, on the mesh.
+
+    >>> def step():                                     # on the ranks; see comm.shards
+    ...     with saved_for_backward(model) as saved:
+    ...         loss = model(x).mean()
+    ...     loss.backward(); optimizer.step()
+    ...     return holdings(model, optimizer, activations=saved)
+    >>> ShardMap(ranks.run(step))                       # last line of a cell
+    >>> _.kind, _.selected                              # what is looked at: "parameter", and a tensor's name or ""
+
+    mesh   names and sizes of its axes, outermost first, {"dp": 2, "tp": 2}: rank 1 is dp 0, tp 1. By default the mesh
+           that the model's DTensors lie on, or none
+    kind   whose tensors are shown first: "parameter", "gradient", "optimizer state", "activation", "buffer"
+
+    `to_svg()` is the picture without a kernel, `words()` the same in sentences and tables. ValueError where a rank
+    comes twice, ranks hold nothing at all or unlike tensors under one name, or the mesh has not as many ranks.
+    """
+
+    _esm, _css = script_and_styles(FOLDER / "widget", "card")
+    # [[kind, what it is called, its picture, [names of the rows]]]
+    pages = traitlets.List().tag(sync=True)
+    kind = traitlets.Unicode().tag(sync=True)
+    selected = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self, holdings: Sequence[RankHoldings], mesh: Mapping[str, int] | None = None, kind: Kind | None = None
+    ) -> None:
+        self.shards = Shards(holdings, mesh)
+        pages = [
+            [each, NAMES[each], shard_map(self.shards, each).svg, [row.name for row in self.shards.rows(each)]]
+            for each in self.shards.kinds
+        ]
+        super().__init__(pages=pages, kind=kind or self.shards.kinds[0])
+
+    def to_svg(self) -> str:
+        """The picture of the kind that is shown, as text of an SVG file: same holdings, same bytes."""
+        return shard_map(self.shards, self.kind).svg
+
+    def words(self) -> str:
+        """The same in words: a sentence a kind, a table of ranks, a table of the tensors of this kind."""
+        return shard_map(self.shards, self.kind, hover=False).words
+
+    @traitlets.validate("kind")
+    def _known_kind(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] not in (kinds := [page[0] for page in self.pages]):
+            raise traitlets.TraitError(
+                f"no rank holds any {proposal['value']!r}; kinds that are held: {', '.join(kinds)}"
+            )
+        return proposal["value"]
+
+    @traitlets.validate("selected")
+    def _known_row(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] not in ("", *self._names()):
+            raise traitlets.TraitError(
+                f"{proposal['value']!r} is no row of this picture; those are {', '.join(self._names())}"
+            )
+        return proposal["value"]
+
+    @traitlets.observe("kind")
+    def _other_rows(self, _: object) -> None:
+        if self.selected not in self._names():
+            self.selected = ""
+
+    def _names(self) -> list[str]:
+        """Of the rows that are shown."""
+        return next((names for kind, _, _, names in self.pages if kind == self.kind), [])
+
+    def __repr__(self) -> str:
+        said = [f"Who holds what: {headline(self.shards)}"]
+        return "\n".join([*said, *(f"- {sentence(self.shards, kind)}" for kind in self.shards.kinds)])
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """The widget's view, and the picture for places without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0][SVG] = shard_map(self.shards, self.kind, hover=False).svg
+        return bundle

@@ -1,0 +1,1 @@
+"""TimelineView: what every rank did, when it waited, on any hardware."""

@@ -1,0 +1,61 @@
+"""The memory strip under a rank's lanes: how much the rank holds, as an area over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lab_utils.render import palette
+from lab_utils.render.kit import element, number, text, tip
+from lab_utils.timeline.memory import Memory
+from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH
+
+FINEST = 0.5  # user units: of all that is held within so much, the most is drawn
+
+
+class Strips:
+    """Draws what the ranks hold, all to one scale; `scale` is user units a second."""
+
+    def __init__(self, memory: Sequence[Memory], origin_s: float, scale: float, hover: bool) -> None:
+        self.memory, self.origin_s, self.scale, self.hover = memory, origin_s, scale, hover
+        self.most = max((each.peak for each in memory), default=0.0) or 1.0
+
+    def strip(self, rank: int, top: float, height: float, named: bool) -> Iterator[str]:
+        memory = self.memory[rank]
+        ground = {"x": PLOT_LEFT, "y": top, "width": PLOT_RIGHT - PLOT_LEFT, "height": height}
+        yield element("rect", **ground, fill=palette.LANE)
+        peak = memory.text(memory.peak)
+        said = f"memory of rank {rank}: at most {peak}"
+        path = self._path(memory, top + height, height / self.most)
+        yield element("path", *tip(said, self.hover), d=path, fill=palette.MEMORY, data_memory=str(rank))
+        if named:
+            base = top + height / 2 + 3.5
+            quiet = {"fill": palette.QUIET_INK, "font_size": 10}
+            yield text("memory", MARGIN, base, **quiet)
+            short = peak if memory.unit == "bytes" else f"≤ {memory.peak:g}"
+            yield text(short, WIDTH - MARGIN, base, text_anchor="end", **quiet)
+
+    def _path(self, memory: Memory, bottom: float, unit: float) -> str:
+        """Steps from the first time on to the right edge, where the picture ends."""
+        x, held = _coarse((memory.time_s - self.origin_s) * self.scale, memory.held)
+        steps = "".join(
+            f"H{number(PLOT_LEFT + at)}V{number(bottom - value * unit)}"
+            for at, value in zip(x.tolist(), held.tolist(), strict=True)
+        )
+        return f"M{PLOT_LEFT} {number(bottom)}{steps}H{PLOT_RIGHT}V{number(bottom)}Z"
+
+
+def _coarse(x: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One step for each FINEST: the most that was held within it, and what was held before counts too."""
+    if not len(x):
+        return x, held
+    cell = np.floor(x / FINEST)
+    first = np.flatnonzero(np.concatenate(([True], np.diff(cell) > 0)))
+    if len(first) == len(x):
+        return x, held
+    most = np.maximum.reduceat(held, first)
+    last = np.concatenate((first[1:] - 1, [len(x) - 1]))
+    # The most within the cell, then what is left at its end.
+    then = np.minimum(x[first] + FINEST, np.append(x[first[1:]], np.inf))
+    return np.stack((x[first], then), axis=1).ravel(), np.stack((most, held[last]), axis=1).ravel()

@@ -1,0 +1,176 @@
+"""What the sliders of a timeline set, as numbers and back: the hardware of a trace, or the costs of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from lab_utils.schedule import Costs, Schedule
+from lab_utils.schedule import simulate as simulate_schedule
+from lab_utils.text import bytes_text, time_text
+from lab_utils.timeline import Timeline, Trace
+from lab_utils.timeline.hardware import Hardware, Link
+from lab_utils.timeline.simulator.simulate import costs, simulate
+
+PER_STAGE = ("forward", "backward_input", "backward_weight")  # of Costs: one for all stages, or one each
+
+
+def numbers(hardware: Hardware) -> dict[str, Any]:
+    """What the browser computes a trace's costs with: units in the names; `layout` names the rows of the wires."""
+    device, across = hardware.device, hardware.across
+    return {
+        "flops_per_s": device and device.flops_per_s,
+        "memory_bytes_per_s": device and device.memory_bytes_per_s,
+        "launch_s": 0.0 if device is None else device.launch_s,
+        "issue_s": hardware.issue_s,
+        "latency_s": hardware.link.latency_s,
+        "bytes_per_s": hardware.link.bytes_per_s,
+        "across_latency_s": across and across.latency_s,
+        "across_bytes_per_s": across and across.bytes_per_s,
+        "algorithm": hardware.algorithm,
+        "compute_scale": hardware.compute_scale,
+        "layout": hardware.ranks_per_node,
+    }
+
+
+def numbers_of_costs(given: Costs) -> dict[str, float]:
+    """The same for a schedule: of a cost with one number for each stage, a factor of all of them."""
+    by_stage = {name: getattr(given, name) for name in PER_STAGE}
+    return {name: 1.0 if np.ndim(cost) else float(cost) for name, cost in by_stage.items()} | {
+        "comm": float(given.comm)
+    }
+
+
+def by_stage(given: Costs, name: str, stages: int) -> np.ndarray:
+    """float64[stages] that the number of a cost is multiplied with: it is 1 where one cost is for all stages."""
+    return given.of_stages(name, stages) if np.ndim(getattr(given, name)) else np.ones(stages)
+
+
+class Sliders(Protocol):
+    """`name`: the trait of TimelineView that they set; `choices`: what people choose from, the given first."""
+
+    name: str
+    choices: list[Any]
+
+    def label(self, choice: Any) -> str: ...
+
+    def accepted(self, value: Any) -> Any:
+        """The value as these sliders tell it. ValueError when they cannot stand for it."""
+
+    def numbers(self, value: Any) -> dict[str, Any]:
+        """What the browser computes with."""
+
+    def value(self, setting: dict[str, Any]) -> Any:
+        """What the browser's numbers mean."""
+
+    def place(self, value: Any) -> Timeline: ...
+
+
+class OfHardware:
+    """Of a timeline that was predicted from a trace."""
+
+    name = "hardware"
+
+    def __init__(self, trace: Trace, given: Hardware, more: Sequence[Hardware]) -> None:
+        """Each hardware is tried, so that no slider fails later."""
+        self.trace, self.choices = trace, [given, *(each for each in more if each != given)]
+        for choice in self.choices[1:]:
+            costs(trace.lowered, choice)
+
+    def label(self, choice: Hardware) -> str:
+        return choice.name
+
+    def accepted(self, value: Hardware) -> Hardware:
+        known = [choice.ranks_per_node for choice in self.choices]
+        if value.ranks_per_node not in known:
+            raise ValueError(
+                f"ranks_per_node={value.ranks_per_node}: this view knows {', '.join(map(str, known))}; "
+                "give such a hardware when you make it"
+            )
+        return value
+
+    def numbers(self, value: Hardware) -> dict[str, Any]:
+        return numbers(value)
+
+    def value(self, setting: dict[str, Any]) -> Hardware:
+        """The chosen hardware with the sliders' numbers; a link with other numbers is named by them."""
+        choice = self.choices[setting["choice"]]
+        link = _link(choice.link, setting["latency_s"], setting["bytes_per_s"])
+        across = choice.across and _link(choice.across, setting["across_latency_s"], setting["across_bytes_per_s"])
+        return replace(choice, link=link, across=across, compute_scale=setting["compute_scale"])
+
+    def place(self, value: Hardware) -> Timeline:
+        return simulate(self.trace, value)
+
+
+class OfCosts:
+    """Of a schedule's timeline. Costs that were given for each stage are moved together, by a factor."""
+
+    name = "costs"
+
+    def __init__(self, schedule: Schedule, given: Costs) -> None:
+        self.schedule, self.given = schedule, _plain(given)
+        self.choices = [self.given]
+
+    def label(self, choice: Costs) -> str:
+        return self.schedule.name
+
+    def accepted(self, value: Costs) -> Costs:
+        """What was divided and multiplied again may differ in its last bit: the browser's is taken."""
+        if _plain(value).activation_bytes != self.given.activation_bytes:
+            raise ValueError("sliders move times only: give other activation_bytes to simulate(schedule, costs)")
+        return self.value(self.numbers(value))
+
+    def numbers(self, value: Costs) -> dict[str, Any]:
+        return {name: self._number(name, value) for name in PER_STAGE} | {"comm": float(value.comm)}
+
+    def value(self, setting: dict[str, Any]) -> Costs:
+        each = {name: self._moved(name, setting[name]) for name in PER_STAGE}
+        return replace(self.given, **each, comm=setting["comm"])
+
+    def place(self, value: Costs) -> Timeline:
+        return simulate_schedule(self.schedule, value)
+
+    def _moved(self, name: str, number: float) -> float | tuple[float, ...]:
+        given = by_stage(self.given, name, self.schedule.stages)
+        return tuple((given * number).tolist()) if np.ndim(getattr(self.given, name)) else number
+
+    def _number(self, name: str, value: Costs) -> float:
+        """What the slider of this cost says."""
+        given, wanted = (by_stage(self.given, name, self.schedule.stages), value.of_stages(name, self.schedule.stages))
+        largest = int(np.argmax(given))
+        number = float(wanted[largest] / given[largest]) if given[largest] else 0.0
+        if not np.allclose(wanted, given * number, rtol=1e-12, atol=0.0):
+            raise ValueError(
+                f"{name}={getattr(value, name)}: this view moves the stages together, as they were given; "
+                "show simulate(schedule, costs) instead"
+            )
+        return number
+
+
+def _plain(costs: Costs) -> Costs:
+    """The same costs, which can be compared: numbers and tuples of them."""
+    each = {name: getattr(costs, name) for name in (*PER_STAGE, "activation_bytes")}
+    return replace(costs, **{name: tuple(map(float, cost)) for name, cost in each.items() if np.ndim(cost)})
+
+
+def sliders_of(timeline: Timeline, more: Sequence[Hardware]) -> Sliders | None:
+    """None for a measured timeline. ValueError when `more` is given for a timeline that is not of a trace."""
+    made_from = timeline.prediction
+    if getattr(made_from, "lowered", None) is not None:
+        return OfHardware(made_from.trace, made_from.hardware, more)
+    if more:
+        raise ValueError(
+            f"hardware is given, and this timeline is {timeline.kind} without a trace to place on it: "
+            "give trace.timeline(hardware)"
+        )
+    return None if made_from is None else OfCosts(made_from.schedule, made_from.costs)
+
+
+def _link(link: Link, latency_s: float, bytes_per_s: float) -> Link:
+    if (latency_s, bytes_per_s) == (link.latency_s, link.bytes_per_s):
+        return link
+    return Link(f"{time_text(latency_s)} and {bytes_text(bytes_per_s)}/s", latency_s, bytes_per_s)

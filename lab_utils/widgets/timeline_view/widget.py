@@ -1,0 +1,186 @@
+"""The timeline as a picture to touch: zoom, play, ask an op, and move sliders that place the trace anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from IPython import get_ipython
+
+from lab_utils.render import palette
+from lab_utils.schedule import Costs
+from lab_utils.timeline.export.words import headline, summary
+from lab_utils.timeline.hardware import Hardware
+from lab_utils.timeline.span import Span
+from lab_utils.timeline.timeline import LIVE, SVG, Timeline
+from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.kit.cells import close_with_output
+from lab_utils.widgets.timeline_view import legend
+from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
+from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
+
+MOST_SPANS = 1_000_000  # about 100 bytes each go to the browser
+FOLDER = Path(__file__).parent
+PARTS = (
+    *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
+    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "stage")),
+    *(f"controls/{name}" for name in ("acting", "hands", "dom", "sliders", "card", "main")),
+)
+STYLE = {
+    "font": palette.FONT,
+    "looks": [asdict(palette.PAINTS[name]) for name in PAINTS],
+    "phases": palette.PHASES,
+    "memory": palette.MEMORY,
+    "colors": {
+        "card": palette.CARD, "card_edge": palette.CARD_EDGE, "lane": palette.LANE, "grid": palette.GRID,
+        "ink": palette.INK, "quiet_ink": palette.QUIET_INK, "strong": palette.STRONG,
+        "accent": palette.ACTIVITIES["compute"].fill,
+    },
+}  # fmt: skip
+
+
+class TimelineView(anywidget.AnyWidget):
+    """A timeline to zoom, play and ask, with sliders: for the hardware of a trace, for the costs of a schedule.
+
+    >>> view = TimelineView(trace.timeline(hardware), measured=trace.timeline())
+    >>> view                                    # last line of a cell
+    >>> view.selected_spans                     # what was clicked, or dragged over with shift
+    >>> view.hardware, view.timeline            # where the sliders stand, and the trace placed there
+
+    timeline  predicted or measured
+    measured  shown above it, on the same axis of time
+    hardware  more to choose from, besides the one that the timeline was predicted for
+
+    `selected` and `selected_measured` hold positions in `view.timeline.spans` and `view.measured.spans`; they, and
+    `hardware` (`costs` of a schedule), can be observed and set; None sets them back. The browser places the ops itself
+    while a slider moves; Python hears where it comes to rest. ValueError when there are more than a million spans,
+    numbers of ranks differ, or hardware is given for a timeline that was not predicted from a trace.
+    """
+
+    _esm = joined(FOLDER / "js", *PARTS)
+    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # a Path would hold every view for ever
+    _about = traitlets.Dict().tag(sync=True)
+    _data = traitlets.Bytes().tag(sync=True)
+    _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and which of the choices they began with
+    selected = traitlets.List(traitlets.Int()).tag(sync=True)
+    selected_measured = traitlets.List(traitlets.Int()).tag(sync=True)
+    hardware = traitlets.Instance(Hardware, allow_none=True)
+    costs = traitlets.Instance(Costs, allow_none=True)
+
+    def __init__(self, timeline: Timeline, measured: Timeline | None = None, hardware: Sequence[Hardware] = ()) -> None:
+        shown = [timeline] if measured is None else [measured, timeline]
+        _check(shown)
+        self.measured, self._timeline, self._sliders = measured, timeline, sliders_of(timeline, hardware)
+        choices = self._sliders.choices if self._sliders else []
+        layouts = {getattr(choice, "ranks_per_node", None): None for choice in choices}
+        pack = Pack()
+        figures = [pack_timeline(pack, f"{at}.", each, layouts) for at, each in enumerate(shown)]
+        self._placed_on = choices[0] if choices else None
+        given = {self._sliders.name: self._placed_on} if choices else {}
+        setting = {**self._sliders.numbers(self._placed_on), "choice": 0} if choices else {}
+        super().__init__(_about=self._described(shown, figures, pack), _data=pack.data, _setting=setting, **given)
+
+    def _described(self, shown: list[Timeline], figures: list[dict[str, Any]], pack: Pack) -> dict[str, Any]:
+        used = {paint for figure in figures for paint in figure["paints"]}
+        lanes = any((each.columns.lane == 1).any() for each in shown)
+        meanings = [(at, legend.MEANING[name]) for at, name in enumerate(PAINTS) if at in used]
+        return {
+            "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
+            "figures": figures, "style": STYLE, "legend": [*meanings, (None, "idle")],
+            "rows_note": legend.rows(lanes, any(each.memory for each in shown)),
+            **self._choices(),
+        }  # fmt: skip
+
+    def _choices(self) -> dict[str, Any]:
+        if (sliders := self._sliders) is None:
+            return {"sets": "", "choices": []}
+        labelled = [{**sliders.numbers(choice), "label": sliders.label(choice)} for choice in sliders.choices]
+        by_stage = [name for name in PER_STAGE if np.ndim(getattr(sliders.choices[0], name, 0))]
+        return {"sets": sliders.name, "choices": labelled, "by_stage": by_stage}
+
+    @property
+    def timeline(self) -> Timeline:
+        """The timeline as the sliders stand; placed when it is asked for."""
+        stands = self._sliders and getattr(self, self._sliders.name)
+        if stands != self._placed_on:
+            self._timeline, self._placed_on = self._sliders.place(stands), stands
+        return self._timeline
+
+    @property
+    def selected_spans(self) -> tuple[Span, ...]:
+        """What is selected: of the measured timeline first, then of the other."""
+        above = () if self.measured is None else (self.measured.spans[at] for at in self.selected_measured)
+        return (*above, *(self.timeline.spans[at] for at in self.selected))
+
+    def to_svg(self) -> str:
+        """The still picture of `timeline`: same timeline, same bytes."""
+        return self.timeline.to_svg()
+
+    @traitlets.observe("_setting")
+    def _follow(self, change: dict[str, Any]) -> None:
+        """The browser has moved the sliders."""
+        if self._sliders and self._setting != self._told(getattr(self, self._sliders.name)):
+            setattr(self, self._sliders.name, self._sliders.value(change["new"]))
+
+    @traitlets.observe("hardware", "costs")
+    def _move(self, change: dict[str, Any]) -> None:
+        """Python has moved them; None is back to what was given."""
+        if not self._setting:
+            return
+        if change["new"] is None:
+            setattr(self, change["name"], self._sliders.choices[0])
+            return
+        self._setting = self._told(change["new"])
+
+    def _told(self, value: Hardware | Costs) -> dict[str, Any]:
+        """The setting that stands for a value; where it is a choice, for that one."""
+        choices = self._sliders.choices
+        chosen = choices.index(value) if value in choices else self._setting["choice"]
+        return {**self._sliders.numbers(value), "choice": chosen}
+
+    @traitlets.validate("hardware", "costs")
+    def _check_value(self, proposal: dict[str, Any]) -> Hardware | Costs | None:
+        value, name = proposal["value"], proposal["trait"].name
+        if value is None:
+            return None
+        if self._sliders is None or self._sliders.name != name:
+            has = f"moves {self._sliders.name}" if self._sliders else "is of a measured timeline"
+            raise ValueError(f"{name} is set, and this view {has}")
+        return self._sliders.accepted(value)
+
+    def __repr__(self) -> str:
+        above = () if self.measured is None else (summary(self.measured),)
+        return "\n\n".join((*above, summary(self.timeline)))
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_()
+        return data | {SVG: self.to_svg()}, metadata
+
+
+def live(timeline: Timeline) -> dict[str, Any] | None:
+    """A view of the timeline as a notebook's output; None where none can live: in a terminal, or if it is huge.
+
+    It is closed when the cell runs again; the timeline stays whose it is.
+    """
+    if getattr(get_ipython(), "kernel", None) is None or len(timeline.columns) > MOST_SPANS:
+        return None
+    view = TimelineView(timeline)
+    close_with_output(view)
+    return anywidget.AnyWidget._repr_mimebundle_(view)[0][LIVE]  # its still picture is the timeline's own
+
+
+def _check(shown: list[Timeline]) -> None:
+    if len({each.world_size for each in shown}) > 1:
+        sizes = " and ".join(str(each.world_size) for each in shown)
+        raise ValueError(f"measured and timeline have {sizes} ranks: both must be of the same ranks")
+    for each in shown:
+        if len(each.columns) > MOST_SPANS:
+            raise ValueError(
+                f"{len(each.columns):,} spans are more than a browser can hold, {MOST_SPANS:,} is the most: "
+                "show fewer steps, or timeline.to_svg()"
+            )

@@ -1,0 +1,151 @@
+"""Every exercise unanswered; those that ask for numbers right, and wrong in the ways that people go wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lab_utils.exercises import EXERCISES, WrongCall, check, solution
+from lab_utils.exercises.ch00_ranks.questions import leaving_node
+from lab_utils.exercises.ch01_data.questions import TOLERANCE
+
+MIB = 2**20
+P = 123_457
+NUMBERS = {
+    "00.1": ((6,), {}),
+    "00.2": ((96 * MIB,), {}),
+    "00.3": ((14, 6), {}),
+    "00.6": ((96 * MIB, 64 * MIB), {}),
+    "01.1": ((2 * 3 / 4 * 8 * P,), {"parameters": P}),
+    "01.2": ((48, 12, 60), {}),
+    "01.6": ((0.8, 0.2), {}),
+    "01.10": ((20 * P, 14 * P, 8 * P), {"parameters": P}),
+    "01.13": ((2 * 7 * 8 * P,), {"ranks": 8, "parameters": P}),
+    "01.14": ((8, 2, 1 / 9), {}),
+    "03.1": ((3 / 11, 3 / 11, 3 / 19), {}),
+    "03.2": ((64, 16), {}),
+    "03.3": ((8, 1, 32, 8, 15), {}),
+    "03.4": (tuple(k * 2 * 8 * 4 * 512 * 1024 * 4 for k in (1, 3, 7)), {"m": 8, "b": 4, "T": 512, "C": 1024}),
+    "03.5": ((1 / 9, 3 / 35), {}),
+}
+CODE = ("00.4", "00.5", "00.7", "00.8", "01.3", "01.4", "01.5", "01.7", "01.8", "01.9", "01.11", "01.12", "01.15")
+CODE += ("03.6", "03.7", "03.8", "03.9", "03.10", "03.11", "03.12", "03.13")
+
+
+# ---------------------------------------------------------------------- all of them
+def test_all_exercises_are_here_once() -> None:
+    assert sorted(EXERCISES) == sorted([*NUMBERS, *CODE])
+
+
+def test_the_chapters_ask_them_all_in_their_order() -> None:
+    """A reader who goes from chapter to chapter meets the numbers as they rise."""
+    asked = []
+    for notebook in sorted(Path(__file__).parents[3].glob("labs/*.ipynb")):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        asked += re.findall(r"\bcheck\(\"([\d.]+)\"", source)
+    assert asked == list(EXERCISES)
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, *CODE])
+def test_every_exercise_has_the_one_shape(name: str) -> None:
+    exercise, given = EXERCISES[name], NUMBERS.get(name, ((), {}))[1]
+    assert exercise.goal.endswith(("?", ".")) and exercise.replace.endswith(".") and exercise.hints
+    for answers in ((), (...,), (..., ...), (1, ...)):
+        card = check(name, *answers, **given)
+        assert card.state == "open" and repr(card) == f"○ {name} {exercise.goal}\n  {exercise.replace}"
+    assert solution(name, **given).right and repr(solution(name, **given)).startswith(f"✓ {name} ")
+
+
+def test_unknown_exercises_and_missing_numbers_are_said() -> None:
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00.1 to 00.8, 01.1 to 01.15, "):
+        check("00.9", 1)
+    with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
+        check("01.1", 1)
+    with pytest.raises(WrongCall, match=r'^call it as check\("01.3", ranks, function\)$') as raised:
+        check("01.3", "my_step")
+    assert raised.value._render_traceback_() == [f"WrongCall: {raised.value}"]
+    with pytest.raises(TypeError, match=r"00.1 needs nothing besides the answer, and was given parameters"):
+        check("00.1", 6, parameters=3)
+
+
+def test_the_notebook_card_is_whole_html_and_says_the_same() -> None:
+    card = check("00.2", 48 * MIB)
+    parser, tags, said = HTMLParser(), [], []
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    parser.handle_data = said.append
+    parser.feed(card._repr_html_())
+    assert tags[0][1]["role"] == "note" and tags[0][1]["aria-label"] == "Exercise 00.2: not right"
+    assert card.sentence in "".join(said) and all(hint in "".join(said) for hint in card.hints)
+    assert sum(tag == "details" for tag, _ in tags) == len(card.hints)
+    assert card._repr_html_() == check("00.2", 48 * MIB)._repr_html_()
+
+
+# ---------------------------------------------------------------------- numbers
+@pytest.mark.parametrize("name", NUMBERS)
+def test_right_numbers(name: str) -> None:
+    answers, given = NUMBERS[name]
+    for right in (answers, (answers,), (list(answers),), tuple(np.float64(a) for a in answers)):
+        assert check(name, *right, **given).right
+    assert check(name, *answers, **given) == solution(name, **given)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_wrong_numbers_are_told_the_direction_and_never_the_answer(name: str) -> None:
+    answers, given = NUMBERS[name]
+    for factor, word in ((0.777, "too small"), (1.333, "too large")):
+        card = check(name, *(factor * a for a in answers), **given)
+        assert card.state == "wrong" and [card.sentence, *card.lines] == [
+            line for line in (card.sentence, *card.lines) if word in line
+        ]
+        assert len(card.lines) == len(answers) - 1
+        for right in answers:
+            assert not {f"{right}", f"{right:,}", f"{right / MIB:g}"} & set(repr(card).split())
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_known_mistakes_are_wrong_and_are_named(name: str) -> None:
+    answers, given = NUMBERS[name]
+    quantities = EXERCISES[name].judge.__closure__[0].cell_contents(**given)
+    for at, quantity in enumerate(quantities):
+        assert quantity.is_right(answers[at]) and quantity.mistakes
+        for value, why in quantity.mistakes:
+            answer = [*answers]
+            answer[at] = value
+            card = check(name, *answer, **given)
+            assert card.state == "wrong" and card.sentence.startswith(quantity.name) and not card.lines
+            first = next(why for other, why in quantity.mistakes if math.isclose(other, value, rel_tol=1e-3))
+            assert card.sentence.endswith((why, first))
+
+
+@pytest.mark.parametrize("answer", ["6", None, True, math.nan, math.inf, np.arange(2), [1, 2]])
+def test_what_is_no_number_is_said(answer: object) -> None:
+    card = check("00.1", answer)
+    assert card.state == "wrong" and ("is no number" in card.sentence or " given where " in card.sentence)
+
+
+def test_too_few_and_too_many_answers() -> None:
+    assert check("00.3", 14).sentence.startswith("1 answer was given where 2 are asked for: steps of the ring, ")
+    assert check("00.1", 6, 6).state == "wrong"
+
+
+def test_fractions_within_the_tolerance_only() -> None:
+    assert check("01.6", 0.79, 0.21).right and TOLERANCE < 0.05
+    assert "h % 20" in check("01.6", 0.75, 0.2).sentence
+    assert check("01.6", 0.8, 0.25).state == "wrong"
+
+
+@pytest.mark.parametrize(("ranks", "per_node"), [(4, 2), (8, 4), (8, 2), (6, 3)])
+def test_bytes_that_leave_a_node(ranks: int, per_node: int) -> None:
+    nodes, size = ranks // per_node, 240
+    assert leaving_node(ranks, per_node, size) == (2 * (ranks - 1) * size // ranks, 2 * (nodes - 1) * size // nodes)
+
+
+def test_what_an_exercise_needs_may_come_with_the_answer() -> None:
+    assert check("01.1", ...).state == "open" and check("01.1").state == "open"

@@ -1,0 +1,163 @@
+"""Steps and bytes on the wire are those of the lab's own ring, tree and two-level algorithms, and cost as they must."""
+
+from __future__ import annotations
+
+from math import isinf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab_utils.comm.algorithms import formulas
+from lab_utils.timeline.hardware import ALGORITHMS, Hardware, Link, Wire, wire_rows
+
+CHUNKED = ("all_reduce", "reduce_scatter", "all_gather")
+NAMES = (*CHUNKED, "broadcast", "reduce", "all_to_all", "gather", "scatter", "barrier")
+RING, TREE, GLOO, TWO_LEVEL = range(len(ALGORITHMS))
+
+sizes = st.integers(0, 10**9)
+latencies_s = st.floats(0, 1e-3)
+bandwidths = st.floats(1e6, 1e12)
+links = st.builds(Link, st.just("any"), latencies_s, bandwidths)
+
+
+@st.composite
+def wires(draw) -> tuple[Wire, int | None]:
+    """Any op of any ranks, and how many of these are on a node."""
+    name = draw(st.sampled_from((*NAMES, "message")))
+    many = 2 if name == "message" else draw(st.integers(1, 12))
+    ranks = tuple(draw(st.lists(st.integers(0, 30), min_size=many, max_size=many, unique=True)))
+    return Wire(name, draw(sizes), ranks), draw(st.none() | st.integers(1, 8))
+
+
+def one(name: str, size_bytes: int, ranks: tuple[int, ...], ranks_per_node: int | None = None) -> np.ndarray:
+    """float64[algorithms, 4]."""
+    return wire_rows([Wire(name, size_bytes, ranks)], ranks_per_node)[0]
+
+
+def on(link: Link, per_node: int | None, across: Link | None, algorithm: str = "best") -> Hardware:
+    return Hardware(None, link, per_node, across or (link if per_node else None), algorithm)
+
+
+def cost_s(wire: Wire, hardware: Hardware) -> float:
+    return float(hardware.wire_s(wire_rows([wire], hardware.ranks_per_node))[0])
+
+
+# ---------------------------------------------------------------------- against the algorithms that the lab runs
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize("n", range(2, 18))
+def test_rings(name: str, n: int) -> None:
+    size_bytes = 24 * n  # chunks are equal
+    costs = [formulas.ring(name, n, rank, size_bytes) for rank in range(n)]
+    busiest = max(costs, key=lambda cost: cost.bytes)
+    assert tuple(one(name, size_bytes, tuple(range(n)))[RING]) == (busiest.steps, busiest.bytes, 0, 0)
+
+
+@pytest.mark.parametrize("n", range(2, 18))
+def test_trees(n: int) -> None:
+    """Rank 0 is in every step: going up it is sent what it sends going down."""
+    size_bytes = 1000
+    root = formulas.tree("all_reduce", n, 0, size_bytes)
+    assert root.bytes == max(formulas.tree("all_reduce", n, rank, size_bytes).bytes for rank in range(n))
+    assert tuple(one("all_reduce", size_bytes, tuple(range(n)))[TREE]) == (root.steps, 2 * root.bytes, 0, 0)
+    half = one("broadcast", size_bytes, tuple(range(n)))[TREE]
+    assert tuple(half) == (root.steps / 2, root.bytes, 0, 0)
+
+
+def test_gloo_reduces_and_scatters_by_an_all_reduce() -> None:
+    rows = {name: one(name, 1000, tuple(range(5))) for name in ("all_reduce", "reduce_scatter", "all_gather")}
+    assert tuple(rows["reduce_scatter"][GLOO]) == tuple(rows["all_reduce"][RING]) == (8, 1600, 0, 0)
+    assert tuple(rows["all_gather"][GLOO]) == tuple(rows["all_gather"][RING])
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize(("nodes", "m"), [(2, 2), (2, 4), (4, 2), (3, 5), (8, 8)])
+def test_two_levels(name: str, nodes: int, m: int) -> None:
+    n = nodes * m
+    size_bytes = 24 * n
+    costs = [formulas.two_level(name, n, rank, size_bytes, m) for rank in range(n)]
+    assert {(cost.bytes, cost.bytes_across, cost.steps) for cost in costs} == {
+        (costs[0].bytes, costs[0].bytes_across, costs[0].steps)
+    }
+    steps, inside, steps_across, across = one(name, size_bytes, tuple(range(n)), m)[TWO_LEVEL]
+    assert (inside + across, across) == (costs[0].bytes, costs[0].bytes_across)
+    assert steps + steps_across == costs[0].steps
+    assert steps_across == formulas.ring(name, nodes, 0, nodes).steps
+
+
+# ---------------------------------------------------------------------- by hand
+def test_a_barrier_is_a_tree_without_bytes() -> None:
+    assert tuple(one("barrier", 0, (0, 1, 2, 3))[TREE]) == (4, 0, 0, 0)
+    assert isinf(one("barrier", 0, (0, 1, 2, 3))[RING].sum())
+
+
+def test_a_message_is_one_step() -> None:
+    assert tuple(one("message", 100, (5, 2))[RING]) == (1, 100, 0, 0)
+    assert tuple(one("message", 100, (5, 2), 4)[RING]) == (0, 0, 1, 100)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "per_node", "two_level"),
+    [
+        (range(8), 4, True),
+        (range(8), 8, False),  # one node
+        (range(8), 1, False),  # one rank a node
+        (range(6), 4, False),  # 4 and 2
+        ((0, 2, 4, 6), 4, True),  # 2 and 2
+        ((0, 4, 8), 4, False),
+    ],
+)
+def test_two_levels_need_equal_nodes(ranks, per_node: int, two_level: bool) -> None:
+    rows = one("all_reduce", 1000, tuple(ranks), per_node)
+    assert np.isfinite(rows[TWO_LEVEL]).all() == two_level
+    assert rows[RING][2] == (0 if per_node == 8 else 2 * (len(ranks) - 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_of_one_rank_is_free(name: str) -> None:
+    assert not one(name, 10**9, (3,)).any()
+
+
+def test_an_unknown_op_is_named() -> None:
+    with pytest.raises(ValueError, match="how long all_scatter takes is not known: known are all_gather, "):
+        one("all_scatter", 8, (0, 1))
+
+
+def test_no_ops() -> None:
+    assert wire_rows([], None).shape == (0, len(ALGORITHMS), 4)
+    assert Hardware(None, Link("any", 0.0, 1.0)).wire_s(wire_rows([], None)).shape == (0,)
+
+
+# ---------------------------------------------------------------------- what they cost
+@given(wires(), links, links)
+def test_the_best_is_the_least_of_those_that_there_are(drawn, link: Link, across: Link) -> None:
+    wire, per_node = drawn
+    rows = wire_rows([wire], per_node)[0]
+    at_s = (link.latency_s, 1 / link.bytes_per_s, across.latency_s, 1 / across.bytes_per_s)
+    by_hand_s = {
+        name: sum(amount * each_s for amount, each_s in zip(row, at_s, strict=True))
+        for name, row in zip(ALGORITHMS, rows, strict=True)
+        if np.isfinite(row).all()
+    }
+    assert cost_s(wire, on(link, per_node, across)) == pytest.approx(min(by_hand_s.values()), rel=1e-12)
+    for algorithm in ALGORITHMS:
+        expected_s = by_hand_s.get(algorithm, min(by_hand_s.values()))
+        assert cost_s(wire, on(link, per_node, across, algorithm)) == pytest.approx(expected_s, rel=1e-12)
+
+
+@given(wires(), sizes, links, links, st.sampled_from(("best", *ALGORITHMS)))
+def test_more_bytes_take_no_less(drawn, more: int, link: Link, across: Link, algorithm: str) -> None:
+    wire, per_node = drawn
+    hardware = on(link, per_node, across, algorithm)
+    assert cost_s(wire, hardware) <= cost_s(wire._replace(bytes=wire.bytes + more), hardware)
+
+
+@given(wires(), links, links, latencies_s, st.floats(1, 100), st.sampled_from(("best", *ALGORITHMS)))
+def test_better_links_take_no_longer(drawn, link: Link, across: Link, less_s: float, times: float, algorithm) -> None:
+    wire, per_node = drawn
+    better = Link("better", max(0.0, link.latency_s - less_s), link.bytes_per_s * times)
+    assert cost_s(wire, on(better, per_node, across, algorithm)) <= cost_s(wire, on(link, per_node, across, algorithm))
+    if per_node is not None:
+        swapped = on(across, per_node, better, algorithm), on(across, per_node, link, algorithm)
+        assert cost_s(wire, swapped[0]) <= cost_s(wire, swapped[1])

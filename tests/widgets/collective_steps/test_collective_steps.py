@@ -1,0 +1,228 @@
+"""Collectives chunk by chunk from recorded messages: real ranks against the steps as they should be, and mistakes."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import chunk_programs as programs
+import numpy as np
+import pytest
+import traitlets
+
+from lab_utils.comm.algorithms.steps import Step, ring_chunk, ring_steps, tree_steps, two_level_steps
+from lab_utils.ranks import RankError, Ranks
+from lab_utils.timeline import Op, Trace, bytes_sent, message_steps
+from lab_utils.widgets.collective_steps.picture import collective_panels
+from lab_utils.widgets.collective_steps.record import ChunkLog, Over, Posted, Wrote
+from lab_utils.widgets.collective_steps.steps import ChunkSteps
+from lab_utils.widgets.collective_steps.widget import CollectiveSteps
+
+NUMEL = programs.NUMEL
+
+
+def recorded(ranks: Ranks, collective: str, numel: int = NUMEL) -> tuple[ChunkSteps, Trace, list[list[float]]]:
+    trace = ranks.record(programs.followed, collective, numel)
+    steps = ChunkSteps.of(trace, [log for log, _ in trace.results])
+    assert len(steps.sent) == message_steps(trace)
+    assert steps.bytes_sent == bytes_sent(trace)
+    assert sum(map(len, steps.sent)) == sum(op.kind == "send" for op in trace)
+    return steps, trace, [out for _, out in trace.results]
+
+
+def summed(n: int) -> list[float]:
+    return [n * i + 100 * sum(range(n)) for i in range(NUMEL)]
+
+
+def all_complete(steps: ChunkSteps) -> bool:
+    chunks = range(len(steps.chunks))
+    return all(steps.complete(len(steps.sent), rank, c) for rank in range(steps.world_size) for c in chunks)
+
+
+PLANNED = {
+    "ring all_reduce": lambda n: ring_steps(n),
+    "ring reduce_scatter": lambda n: ring_steps(n, "reduce_scatter"),
+    "ring all_gather": lambda n: ring_steps(n, "all_gather"),
+    "tree all_reduce": lambda n: tree_steps(n),
+    "tree reduce_scatter": lambda n: tree_steps(n, "reduce_scatter"),
+    "tree all_gather": lambda n: tree_steps(n, "all_gather"),
+    "two_level all_reduce": lambda n: two_level_steps(n, 2),
+}
+
+
+@pytest.mark.parametrize("collective", PLANNED)
+@pytest.mark.parametrize("n", [2, 4])
+def test_what_is_seen_is_what_was_planned(n: int, collective: str, request: pytest.FixtureRequest) -> None:
+    """Message by message, and chunk by chunk on every rank after every step."""
+    steps, _, _ = recorded(request.getfixturevalue(f"ranks{n}"), collective)
+    planned: list[Step] = PLANNED[collective](n)
+    assert len(steps.sent) == len(planned)
+    place = _planned_chunks(steps, n, "all_gather" in collective)
+    for seen, step in zip(steps.sent, planned, strict=True):
+        expected = {(m.src, m.dst): set(m.chunks) for m in step.messages}
+        assert {(m.src, m.dst): {p for c in m.chunks for p in place[c]} for m in seen} == expected
+        assert {m.effect for m in seen} == {"adds" if step.adds else "keeps"}
+        for rank, held in enumerate(steps.holds[step.number + 1]):
+            for c, holding in enumerate(held):
+                for p in place[c]:
+                    assert holding == ((tuple(sorted(step.holds[rank][p])),) if step.holds[rank][p] else ())
+    assert steps.results == tuple(replace(result, wrong=()) for result in steps.results)
+
+
+def _planned_chunks(steps: ChunkSteps, n: int, gathers: bool) -> list[list[int]]:
+    """The chunks as planned, 1/n of the tensor each, that lie in each chunk as seen."""
+    if gathers:
+        return [list(chunk.ranks) for chunk in steps.chunks]
+    size = NUMEL // n
+    return [list(range(chunk.start // size, chunk.stop // size)) for chunk in steps.chunks]
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("collective", ["ring all_reduce", "my ring"])
+def test_a_ring(n: int, collective: str, request: pytest.FixtureRequest) -> None:
+    steps, _, outs = recorded(request.getfixturevalue(f"ranks{n}"), collective)
+    assert len(steps.sent) == 2 * (n - 1) and len(steps.chunks) == n and all_complete(steps)
+    assert steps.bytes_sent == [2 * (n - 1) * NUMEL * 4 // n] * n
+    assert outs == [summed(n)] * n
+    assert all(result.complete == tuple(range(n)) and not result.wrong for result in steps.results)
+
+
+def test_uneven_chunks_and_empty_messages(ranks4: Ranks) -> None:
+    steps, _, _ = recorded(ranks4, "ring all_reduce", 10)
+    assert [(chunk.start, chunk.stop, chunk.bytes) for chunk in steps.chunks] == [
+        (0, 3, 12), (3, 6, 12), (6, 8, 8), (8, 10, 8)
+    ]  # fmt: skip
+    steps, _, _ = recorded(ranks4, "ring all_reduce", 2)
+    assert len(steps.chunks) == 2 and all_complete(steps)
+    assert sum(not message.chunks and not message.bytes for step in steps.sent for message in step) == 12
+
+
+@pytest.mark.parametrize(
+    ("collective", "count", "chunks"), [("my all_gather", 1, 4), ("my maximum", 2, 1), ("my broadcast", 2, 1)]
+)
+def test_what_a_learner_writes(ranks4: Ranks, collective: str, count: int, chunks: int) -> None:
+    """Requests waited for together, a batch in another dtype, blocking calls."""
+    steps, _, _ = recorded(ranks4, collective)
+    assert len(steps.sent) == count and len(steps.chunks) == chunks and all_complete(steps)
+    assert all(not result.wrong for result in steps.results)
+
+
+def test_receives_from_anybody(ranks4: Ranks) -> None:
+    """They are not yet added while rank 0 takes one after the other; then the sum of the stack is there at once."""
+    steps, _, _ = recorded(ranks4, "my reduce")
+    came = [message.src for step in steps.sent for message in step]
+    assert sorted(came) == [1, 2, 3] and set(steps.holds[2][0][0]) == {(0,), (came[0],), (came[1],)}
+    assert [steps.complete(3, rank, 0) for rank in range(4)] == [True, False, False, False]
+
+
+def test_a_group_of_some_ranks(ranks4: Ranks) -> None:
+    steps, _, _ = recorded(ranks4, "three of four")
+    assert len(steps.sent) == 4 and [chunk.ranks for chunk in steps.chunks] == [(0, 1, 2)] * 3
+    assert [steps.complete(4, rank, 0) for rank in range(4)] == [True, True, True, False]
+
+
+def test_mistakes_are_seen(ranks4: Ranks) -> None:
+    twice, _, outs = recorded(ranks4, "adds twice")
+    assert outs[0] != summed(4)
+    assert twice.results[0].wrong == ("chunks 0, 2, 3 with a part more than once",)
+    shifted, _, _ = recorded(ranks4, "adds to the wrong chunk")
+    assert [m.effect for m in shifted.sent[0]] == ["mixes"] * 4 and shifted.mixed[1] == (NUMEL // 4,) * 4
+    assert shifted.results[0].wrong == ("chunks 0, 1, 2, 3 without all parts",)
+    again, _, _ = recorded(ranks4, "sends its own again")
+    assert again.results[0].wrong == ("elements are out of order",) and again.results[0].complete == (0, 3)
+    assert again.holds[3][0] == (((0,),), (), (), ((3,),))
+
+
+def test_what_nobody_sees(ranks2: Ranks) -> None:
+    with pytest.raises(RankError, match="all_reduce was given numbers that are followed, and how it sends them nobody"):
+        ranks2.record(programs.followed, "hidden")
+    with pytest.raises(RankError, match="nothing is recorded here"):
+        ranks2.run(programs.followed, "my ring")
+
+
+# ---------------------------------------------------------------------- without ranks
+def ring_by_hand(n: int, size: int = 1) -> tuple[Trace, list[ChunkLog]]:
+    """An in-place ring all-reduce as the notes of n ranks would tell of it; each chunk has `size` elements."""
+    ops, logs = [], []
+    for rank in range(n):
+        right, left, events, mine = (rank + 1) % n, (rank - 1) % n, [], []
+        for step in range(2 * (n - 1)):
+            out, back = (ring_chunk(r, step, n) for r in (rank, left))
+            sent, arrived = (right_of(rank, right, step), right_of(left, rank, step))
+            room = range(n * size, (n + 1) * size)
+            events += [Posted("send", sent, chunk(out, size)), Posted("recv", arrived, room)]
+            events += [Over("recv", arrived), Over("send", sent)]
+            sources = (chunk(back, size), room) if step < n - 1 else (room,)
+            events.append(Wrote(chunk(back, size), sources))
+            mine.append(Op(rank, "send", "send", "world", seq=step, bytes=4 * size, peer=right))
+        ops.append(tuple(mine))
+        logs.append(ChunkLog(rank, 4, (n + 1) * size, range(n * size), tuple(events), range(n * size)))
+    return Trace(tuple(ops)), logs
+
+
+def right_of(source: int, destination: int, step: int) -> tuple:
+    return source, destination, 0, "world", step
+
+
+def chunk(number: int, size: int) -> range:
+    return range(number * size, (number + 1) * size)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_rings_of_any_size(n: int) -> None:
+    trace, logs = ring_by_hand(n, 3)
+    steps = ChunkSteps.of(trace, logs)
+    assert len(steps.sent) == 2 * (n - 1) and len(steps.chunks) == n and all_complete(steps)
+    assert steps.bytes_sent == bytes_sent(trace)
+    assert all({m.effect for m in sent} == {"adds" if k < n - 1 else "keeps"} for k, sent in enumerate(steps.sent))
+
+
+def test_errors_name_the_mend() -> None:
+    trace, logs = ring_by_hand(3)
+    with pytest.raises(ValueError, match=r"ranks 0 to 2, and the logs are of \[1, 2, None\]: every rank's function"):
+        ChunkSteps.of(trace, [*logs[1:], None])
+    with pytest.raises(ValueError, match="a message from rank 0 to rank 1 that is not in this trace"):
+        ChunkSteps.of(Trace(((), (), ())), logs)
+    with pytest.raises(ValueError, match="no message carried numbers that came from a followed tensor"):
+        ChunkSteps.of(trace, [replace(log, events=()) for log in logs])
+    with pytest.raises(ValueError, match="ranks 0, 1, 2 wait for each other's messages in a circle"):
+        ChunkSteps.of(trace, [replace(log, events=tuple(sorted(log.events, key=_receives_first))) for log in logs])
+    with pytest.raises(ValueError, match="fall into 65 chunks that go their own ways, and 64 can be drawn"):
+        ChunkSteps.of(*every_second_element(65))
+
+
+def every_second_element(chunks: int) -> tuple[Trace, list[ChunkLog]]:
+    """Rank 0 sends those to rank 1, and keeps what is between."""
+    key, places = right_of(0, 1, 0), np.arange(0, chunks, 2)
+    sends, takes = ((Posted(end, key, places), Over(end, key)) for end in ("send", "recv"))
+    trace = Trace(((Op(0, "send", "send", "world", bytes=4, peer=1),), ()))
+    return trace, [ChunkLog(rank, 4, chunks, range(chunks), (sends, takes)[rank]) for rank in (0, 1)]
+
+
+def _receives_first(event: Posted | Over | Wrote) -> int:
+    return {("Posted", "recv"): 0, ("Over", "recv"): 1}.get((type(event).__name__, getattr(event, "end", "")), 2)
+
+
+def test_pictures_are_the_same_each_time() -> None:
+    first, second = (CollectiveSteps(*ring_by_hand(n), "a ring") for n in (4, 4))
+    assert first.to_svg() == second.to_svg() and first.svg == second.svg and first.data == second.data
+    for svg in (first.svg, first.to_svg(), collective_panels("a ring", first.steps, hover=False).svg):
+        root = ET.fromstring(svg)
+        assert root.attrib["role"] == "img" and "NaN" not in svg
+        width, height = map(float, root.attrib["viewBox"].split()[2:])
+        assert all(
+            float(x) <= width and float(y) <= height for x, y in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"', svg)
+        )
+    assert repr(first) == "a ring: 4 ranks, 4 chunks, 6 steps, 24 messages, at most 24 bytes sent by a rank"
+    assert "step 1, 4 messages, 16 bytes, receivers add it: 0→1 chunk 3 (then 0+1, without ranks 2, 3)" in first.words()
+    assert first.words().endswith("✓ the result of every rank is complete and in order")
+    assert len(collective_panels("a ring", ChunkSteps.of(*ring_by_hand(8)), hover=False).svg) < 350_000
+
+
+def test_the_step_is_pythons_too() -> None:
+    ring = CollectiveSteps(*ring_by_hand(3))
+    ring.step = 4
+    with pytest.raises(traitlets.TraitError, match=r"there is no step 5: they are 0 \(before the first\) to 4"):
+        ring.step = 5
+    assert "image/svg+xml" in ring._repr_mimebundle_()[0] and ring.step == 4

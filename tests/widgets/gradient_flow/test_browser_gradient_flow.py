@@ -1,0 +1,123 @@
+"""Gradient flow and the map of norms in JupyterLab in a real browser: play, scrub, hover, select; light and dark."""
+
+from __future__ import annotations
+
+from browser_page import LIGHTNESS, TESTS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
+from playwright.sync_api import Locator, Page, expect
+
+from lab_utils.render import palette
+
+pytest_plugins = ["browser_fixtures"]
+RECORD = f"""import sys
+sys.path[:0] = {TESTS!r}
+import gradient_programs as programs
+from lab_utils import start_ranks
+from lab_utils.widgets.gradient_flow.widget import GradientFlow
+
+ranks = start_ranks(2)
+trace = ranks.record(programs.hooks_of_its_own)
+flow = GradientFlow(trace, [record for record, *_ in trace.results])
+flow"""
+SELECTED = "print('selected:', flow.selected)"
+NORMS = """from lab_utils.widgets.norm_map.widget import NormMap
+
+norms = NormMap()
+norms"""
+TRAIN = "_ = ranks.run(programs.trains_badly, 40, on_report=norms.on_report)"
+
+
+def test_gradients_flow_and_norms_grow(lab: Lab) -> None:
+    with lab.notebook("flow.ipynb", RECORD, SELECTED, NORMS, TRAIN) as page:
+        run_cell(page, 0)
+        card = page.locator(".lab-flow-card")
+        expect(card.locator("svg")).to_be_visible()
+        assert_it_tells(card)
+        assert_it_scrubs(page, card)
+        screenshot(card, "gradient_flow_light")
+        assert_it_plays(card)
+        run_cell(page, 1)
+        expect(output(page, 1)).to_have_text("selected: 6.weight")
+        assert_it_fits(card)
+        run_cell(page, 2, 3)
+        norms = page.locator(".lab-norms-card")
+        assert_norms_grow(page, norms)
+        screenshot(norms, "norm_map_light")
+        assert_both_are_seen_in_the_dark(page, card, norms)
+
+
+def assert_both_are_seen_in_the_dark(page: Page, *cards: Locator) -> None:
+    """Pictures stay on their light card; the words beside them turn light, on the page's dark ground."""
+    for card in cards:
+        assert card.evaluate(LIGHTNESS) < 100
+    set_theme(page, dark=True)
+    for card, name in zip(cards, ("gradient_flow_dark", "norm_map_dark"), strict=True):
+        assert card.evaluate(LIGHTNESS) > 150
+        assert card.locator("svg > rect").first.get_attribute("fill") == palette.CARD
+        screenshot(card, name)
+
+
+def assert_it_tells(card: Locator) -> None:
+    """Words for who cannot see it; a pointer brings the layer's own; shapes beside colours for what is wrong."""
+    says = card.get_by_role("status")
+    expect(says).to_contain_text("rank 0: 8 of 8 ready, 7 back")
+    expect(card.locator("svg text", has_text="NaN")).to_have_count(2)
+    card.locator("[data-row]").nth(1).hover()
+    expect(says).to_contain_text("6.weight · 1 × 16 · 128 bytes · bucket 1")
+    expect(says).to_contain_text("disagreement after 0")
+    card.locator("[data-bucket='2'] rect").last.hover(force=True)
+    expect(says).to_contain_text("all_reduce · group world")
+
+
+def assert_it_scrubs(page: Page, card: Locator) -> None:
+    """Dragging the slider hides what has not happened yet; arrows move on, and select."""
+    slider = card.get_by_role("slider", name="time in the backward pass")
+    box = slider.bounding_box()
+    expect(card).to_have_attribute("data-at", "1")  # of the whole backward
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    at, clip = float(card.get_attribute("data-at")), card.locator("clipPath rect")
+    assert 0 < at < 1
+    expect(card.locator(".lab-flow-head")).to_have_css("display", "inline")  # a line has no width to be seen by
+    width = float(clip.get_attribute("width"))
+    page.keyboard.press("ArrowRight")
+    assert float(card.get_attribute("data-at")) > at and float(clip.get_attribute("width")) > width
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    expect(card.locator(".lab-flow-chosen")).to_have_count(1)
+    expect(card.locator(".lab-flow-with").first).to_have_attribute("data-bucket", "1")
+
+
+def assert_it_plays(card: Locator) -> None:
+    card.press("Home")
+    expect(card.get_by_role("status")).to_contain_text("6.weight")  # a selected layer stays in the words
+    card.get_by_role("button", name="Play").click()
+    expect(card).to_have_attribute("data-playing", "true")
+    card.page.wait_for_function("card => Number(card.dataset.at) > 0", arg=card.element_handle())
+    card.get_by_role("button", name="Pause").click()
+    expect(card).to_have_attribute("data-playing", "false")
+    card.press("End")
+    expect(card.locator(".lab-flow-head")).to_have_css("display", "none")
+
+
+def assert_norms_grow(page: Page, card: Locator) -> None:
+    """The map has all steps at the end, says what it found, and tells the norm under the pointer or the arrows."""
+    expect(card).to_have_attribute("data-steps", "40")
+    says = card.get_by_role("status")
+    expect(says).to_contain_text("wide.weight: infinite at 1 of 40 steps, first at step 24 · wide.weight: NaN at 1 of")
+    card.scroll_into_view_if_needed()
+    for state, tells in (
+        ("exploding", "wide.weight at step 1"), ("vanishing", ", vanishing"),
+        ("infinite", "wide.weight at step 24: infinite"), ("NaN", "wide.weight at step 30: NaN"),
+    ):  # fmt: skip
+        card.locator(f"[data-state={state}]").first.hover()
+        expect(says).to_contain_text(tells)
+    page.mouse.move(0, 0)
+    card.press("ArrowUp")
+    expect(says).to_contain_text("deep.0.weight at step 39: 0.")
+    card.press("ArrowUp")
+    expect(says).to_contain_text("deep.0.bias at step 39: 0.")
+    expect(card.locator(".lab-norms-frame")).to_have_css("display", "inline")
+    card.press("Escape")
+    expect(card.locator(".lab-norms-frame")).to_have_css("display", "none")

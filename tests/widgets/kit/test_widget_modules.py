@@ -1,0 +1,46 @@
+"""The scripts and style sheets of the widgets with a card: of which files they are made, and what they hold."""
+
+from __future__ import annotations
+
+import gc
+import re
+import weakref
+
+import pytest
+
+from lab_utils.widgets import LiveCurve
+from lab_utils.widgets.collective_steps.widget import CollectiveSteps
+from lab_utils.widgets.gradient_flow.widget import GradientFlow
+from lab_utils.widgets.kit import assets
+from lab_utils.widgets.norm_map.widget import NormMap
+from lab_utils.widgets.ranks_status.widget import RanksStatus
+from lab_utils.widgets.shard_map.widget import ShardMap
+
+WIDGETS = [CollectiveSteps, GradientFlow, LiveCurve, NormMap, RanksStatus, ShardMap]
+FROM_ELSEWHERE = r"https?:|//cdn|^\s*import\b|@import|url\((?!#)|innerHTML|eval\("
+
+
+@pytest.mark.parametrize("widget", WIDGETS)
+def test_a_script_is_one_module_that_loads_nothing(widget: type) -> None:
+    script = widget._esm
+    assert re.findall(r"^export .*", script, re.MULTILINE) == ["export default { render };"]
+    functions = re.findall(r"^(?:function|class) (\w+)", script, re.MULTILINE)
+    assert len(set(functions)) == len(functions)
+    for text in (script, widget._css):
+        assert not re.search(FROM_ELSEWHERE, text.replace("http://www.w3.org/2000/svg", ""), re.MULTILINE)
+
+
+def test_what_is_shared_is_shared() -> None:
+    for path in [*assets.FOLDER.glob("*.js"), *assets.FOLDER.glob("*.css")]:
+        text = path.read_text(encoding="utf-8")
+        users = [widget for widget in WIDGETS if text in (widget._css if path.suffix == ".css" else widget._esm)]
+        assert len(users) > 1, f"{path.name} is part of {users}"
+
+
+def test_a_closed_widget_is_held_by_nobody() -> None:
+    live = LiveCurve(steps=3)
+    seen = weakref.ref(live)
+    live.close()
+    del live
+    gc.collect()
+    assert seen() is None
