@@ -17,7 +17,7 @@ from lab_utils.text import three_digits
 
 # The order in which figures are measured and shown.
 MODULES = (
-    "start", "memory", "calls", "record", "simulate", "search", "redraw", "predicted", "strategies", "pipeline",
+    "start", "memory", "calls", "record", "simulate", "search", "predicted", "strategies", "pipeline",
     "chapters",
 )  # fmt: skip
 INTERRUPTED = 130

@@ -20,7 +20,6 @@ from lab_utils.bench.figures_of import (
     pipeline,
     predicted,
     record,
-    redraw,
     search,
     simulate,
     start,
@@ -101,7 +100,6 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, req
 def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, search.searched}
-    tried |= {redraw.redrawn, redraw.slowest, redraw.panned}  # in tests/test_browser_bench.py
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
     tried |= {predicted.predicted, pipeline.pipeline}  # in tests/test_this_machine.py, tests/test_pipeline_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
