@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab_utils.host import machine
 
-SETTINGS = Path(__file__).parent / "jupyter"
+SETTINGS = Path(__file__).parents[1] / "jupyter"
 FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
 ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")

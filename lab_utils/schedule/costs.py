@@ -11,7 +11,7 @@ import numpy as np
 from lab_utils.schedule.schedule import BW, KINDS, F, Schedule, W
 from lab_utils.schedule.validity import why_not
 from lab_utils.timeline.memory import Memory
-from lab_utils.timeline.simulator.program import Circle, Placement, place
+from lab_utils.timeline.simulator.program import Circle, Times, place
 from lab_utils.timeline.span import Columns, Spans
 from lab_utils.timeline.timeline import Timeline
 
@@ -61,10 +61,10 @@ class SchedulePrediction:
 
     schedule: Schedule
     costs: Costs
-    placement: Placement
+    times: Times
 
     def critical_ops(self) -> list[int]:
-        return list(self.placement.critical_path)  # a schedule's ops are its nodes
+        return list(self.times.critical_path)  # a schedule's ops are its nodes
 
     @property
     def bubble_rate(self) -> float:
@@ -74,7 +74,7 @@ class SchedulePrediction:
         count. Work is that of the busiest rank: all F, B and W of its chunks. Where all ranks have as much to do, that
         is the m (F + B + W) of Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5.
         """
-        s, placed = self.schedule, self.placement
+        s, placed = self.schedule, self.times
         spans = placed.end_s[s.first[1:] - 1] - placed.start_s[s.first[:-1]]
         work = np.add.reduceat(placed.cost[placed.program.cost_class], s.first[:-1])
         return max(0.0, float(1 - work.max() / spans.max())) if spans.max() else 0.0
@@ -93,7 +93,7 @@ class SchedulePrediction:
         """What each rank holds over time, in the unit of held_by_op."""
         s, change = self.schedule, self.held_by_op
         unit = "micro-batches" if self.costs.activation_bytes is None else "bytes"
-        time_s = np.where(s.kind == F, self.placement.start_s, self.placement.end_s)
+        time_s = np.where(s.kind == F, self.times.start_s, self.times.end_s)
         parts = (slice(a, b) for a, b in pairwise(s.first.tolist()))
         changed = change != 0
         return tuple(Memory.of_changes(time_s[p][changed[p]], change[p][changed[p]], unit) for p in parts)
@@ -107,18 +107,18 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     to compare schedules of one model, let each take costs.divided(schedule.chunks).
     """
     try:
-        placement = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
+        times = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
     except Circle:  # a draft, which nobody has checked
         raise ValueError(f"{schedule.name}: {why_not(schedule)}") from None
-    spans = Spans(lambda: _columns(schedule, placement), schedule.ops)
-    made_from = SchedulePrediction(schedule, costs, placement)
+    spans = Spans(lambda: _columns(schedule, times), schedule.ops)
+    made_from = SchedulePrediction(schedule, costs, times)
     return Timeline(schedule.ranks, spans, (), "predicted", made_from)
 
 
-def _columns(schedule: Schedule, placement: Placement) -> Columns:
+def _columns(schedule: Schedule, times: Times) -> Columns:
     n, zeros = len(schedule), np.zeros(len(schedule), np.int32)
-    every = Columns.of(schedule.rank, zeros, zeros, zeros, placement.start_s, placement.end_s, np.arange(n))
-    return every.take(placement.end_s > placement.start_s)
+    every = Columns.of(schedule.rank, zeros, zeros, zeros, times.start_s, times.end_s, np.arange(n))
+    return every.take(times.end_s > times.start_s)
 
 
 def _plain(value: np.ndarray | None) -> PerStage | None:

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from lab_utils.timeline.export import csv_table, perfetto
 from lab_utils.timeline.export.words import summary
 from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans
 
 if TYPE_CHECKING:
-    from lab_utils.timeline.simulator.program import Placement
+    from lab_utils.timeline.simulator.program import Times
 
 
 class Predicted(Protocol):
     """What a predicted timeline was made from."""
 
-    placement: Placement
+    times: Times
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None: ...
 
@@ -159,11 +158,15 @@ class Timeline:
 
     def to_perfetto(self, path: str | Path) -> None:
         """Write it as a Chrome trace, which ui.perfetto.dev opens."""
-        perfetto.to_perfetto(self, path)
+        from lab_utils.timeline.export.perfetto import to_perfetto
+
+        to_perfetto(self, path)
 
     def to_csv(self, path: str | Path) -> None:
         """Write a line for each span."""
-        csv_table.to_csv(self, path)
+        from lab_utils.timeline.export.csv_table import to_csv
+
+        to_csv(self, path)
 
     def __repr__(self) -> str:
         return summary(self)
@@ -176,7 +179,7 @@ class Timeline:
     @cached_property
     def _extent(self) -> tuple[float, float]:
         if self.prediction is not None:
-            return 0.0, self.prediction.placement.makespan_s
+            return 0.0, self.prediction.times.makespan_s
         phases = [phase for rank_phases in self.phases for phase in rank_phases]
         starts_s = [phase.start_s for phase in phases]
         ends_s = [phase.end_s for phase in phases]

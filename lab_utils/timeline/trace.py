@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab_utils.timeline.export.words import trace_summary
-from lab_utils.timeline.hardware import Hardware
-from lab_utils.timeline.measured import measured
 from lab_utils.timeline.ops import Op, Phase, RankOps
-from lab_utils.timeline.simulator.from_trace import Lowered, lower
-from lab_utils.timeline.simulator.simulate import simulate
-from lab_utils.timeline.timeline import Timeline
+
+if TYPE_CHECKING:
+    from lab_utils.timeline.hardware import Hardware
+    from lab_utils.timeline.simulator.from_trace import Lowered
+    from lab_utils.timeline.timeline import Timeline
 
 FORMAT = "lab_utils trace 1"
 
@@ -37,11 +37,17 @@ class Trace(RankOps):
         ValueError when an op carries no time and no hardware is given; when hardware is given and an op's partner
         is not in the trace, or ranks wait for each other in a circle.
         """
+        # What places it is loaded when it is first asked for: each rank loads this file at its start.
+        from lab_utils.timeline.measured import measured
+        from lab_utils.timeline.simulator.simulate import simulate
+
         return measured(self) if hardware is None else simulate(self, hardware)
 
     @cached_property
     def lowered(self) -> Lowered:
         """This trace as the simulator takes it."""
+        from lab_utils.timeline.simulator.from_trace import lower
+
         return lower(self)
 
     def save(self, path: str | Path) -> None:

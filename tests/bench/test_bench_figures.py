@@ -101,7 +101,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, search.searched}
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
-    tried |= {predicted.predicted, pipeline.pipeline}  # in tests/test_this_machine.py, tests/test_pipeline_bench.py
+    tried |= {predicted.predicted, pipeline.pipeline}  # in test_this_machine.py, test_pipeline_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED

@@ -109,7 +109,7 @@ def judged(orders: Orders, *sizes: int) -> str:
         schedule, said = None, str(refusal).removeprefix("drawn: ")
     assert (said == "") == runs_to_the_end(orders, *sizes), (said, orders)
     if schedule is not None:
-        placed = simulate(schedule, Costs(1, 1, 1, 0.5)).prediction.placement
+        placed = simulate(schedule, Costs(1, 1, 1, 0.5)).prediction.times
         assert np.isfinite(placed.end_s).all() and placed.makespan_s > 0
     return said
 

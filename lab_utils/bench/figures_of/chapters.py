@@ -8,7 +8,7 @@ from pathlib import Path
 from lab_utils.bench.figures import Sample, at_most, figure
 from lab_utils.bench.programs import READY, seconds_until_ready
 
-LABS = Path(__file__).parents[2] / "labs"
+LABS = Path(__file__).parents[3] / "labs"
 # Seconds on two quiet cores. Together they are what `make notebooks`, which runs two at once, may take of the 15
 # minutes of `make test`: a chapter that is added gets its own here.
 BUDGET_S = {

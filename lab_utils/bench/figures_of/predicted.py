@@ -14,8 +14,7 @@ from lab_utils.bench.figures import Sample, at_most, figure
 from lab_utils.bench.launch_overhead import with_launches_of
 from lab_utils.text import time_text
 from lab_utils.timeline import Op, Timeline, Trace
-from lab_utils.timeline.hardware import Hardware
-from lab_utils.timeline.hardware.calibrate import this_machine
+from lab_utils.timeline.hardware import Hardware, this_machine
 
 RANKS = 2
 WARM_UP, STEPS, TURNS = 3, 4, 3

@@ -26,10 +26,10 @@ def searched(ranks: int, microbatches: int, costs: Costs) -> Iterator[Sample]:
     """1F1B's memory and twice that in a line; 1F1B's and half of it in a V, where no bound ends the search early."""
     search(2, 2, Costs())  # loads the compiled loops
     p, took_s = ranks, []
-    for placement, limit in (("line", p), ("line", 2 * p), ("v", p), ("v", (p + 2) // 2)):
-        parts = 2 if placement == "v" else 1
+    for stage_layout, limit in (("line", p), ("line", 2 * p), ("v", p), ("v", (p + 2) // 2)):
+        parts = 2 if stage_layout == "v" else 1
         began_s = time.perf_counter()
-        found = search(p, microbatches, costs.divided(parts), limit, placement=placement)
+        found = search(p, microbatches, costs.divided(parts), limit, stage_layout=stage_layout)
         took_s.append(time.perf_counter() - began_s)
         if found.length < found.bound.length * (1 - 1e-9) or found.length > min(found.named.values()):
             raise RuntimeError(f"{found.length} is below the bound {found.bound.length} or above {found.named}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lab_utils.schedule import Costs, Draft
 from lab_utils.schedule.ops import KINDS
-from lab_utils.timeline.simulator.program import Placement, place
+from lab_utils.timeline.simulator.program import Times, place
 
 WHOLE = Costs(forward=1, backward_input=1, backward_weight=1)  # BW takes 2
 
@@ -46,7 +46,7 @@ def moved(order: Sequence[str], before: Sequence[str]) -> int:
     return max(len(order), len(before)) - row[-1]
 
 
-def _placed(order: Draft, costs: Costs) -> Placement:
+def _placed(order: Draft, costs: Costs) -> Times:
     return place(order.program, costs.table(order.stages), np.array([0.0, costs.comm]))
 
 

@@ -13,7 +13,7 @@ from lab_utils.exercises.framework.on_ranks import _does_nothing
 from lab_utils.schedule import Draft, schedules, why_not
 from lab_utils.schedule.ops import Unreadable
 
-LAB_LINE = re.compile(r" \(on_ranks_pipeline\w*\.py:\d+\)")
+LAB_LINE = re.compile(r" \(on_ranks\w*\.py:\d+\)")
 SIZES = ((2, 4), (3, 4), (4, 8), (4, 2), (1, 3), (5, 1), (8, 32))  # ranks and micro-batches that my_order is asked for
 
 

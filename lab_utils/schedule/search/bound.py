@@ -12,7 +12,7 @@ pauses   Before the rank's first B it can run F alone, as many as fit in L. Betw
          micro-batch's last B it can run B and W alone, of what it held. Both times are known to last at least the
          way of a micro-batch through the stages behind: what they are longer than the work that fits is idle. With
          one stage a rank, equal stages, L = p, r = 0: m (F+B+W) + (p-1)(F+B-W+4 comm), which is ZB-H1's length where
-         comm is small. So nothing is shorter than ZB-H1 at its own memory and placement.
+         comm is small. So nothing is shorter than ZB-H1 at its own memory and layout of stages.
 warm-up  The same for all ranks together, one stage a rank: the time before a rank's first B is that of the rank behind
          it and F + B + 2 comm, a whole number of F fits in, and the rest is idle unless it waits until one more F ends.
 memory   A rank has L x its time of memory. A micro-batch takes a for as long as it is under way to the stages behind

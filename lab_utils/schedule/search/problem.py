@@ -10,7 +10,7 @@ import numpy as np
 from lab_utils.schedule.costs import BACKWARDS, Costs
 from lab_utils.schedule.schedule import BW, Schedule
 
-PLACEMENTS = ("line", "v", "loop")
+STAGE_LAYOUTS = ("line", "v", "loop")
 OBJECTIVES = ("makespan", "bubble_rate")
 
 
@@ -28,7 +28,7 @@ class Problem:
     offset      float64[p]: the search shortens the largest of each rank's end - offset
     """
 
-    placement: str
+    stage_layout: str
     objective: str
     microbatches: int
     stages_of: np.ndarray
@@ -87,14 +87,14 @@ class Problem:
         ranks: int,
         microbatches: int,
         costs: Costs,
-        placement: str,
+        stage_layout: str,
         chunks: int,
         objective: str,
         limit,
         kept: float,
     ) -> Problem:
         """ValueError, in one sentence, for what cannot be."""
-        stages_of = placed_stages(ranks, placement, chunks)
+        stages_of = placed_stages(ranks, stage_layout, chunks)
         stages = stages_of.size
         owner = np.empty(stages, np.int64)
         owner[stages_of] = np.arange(ranks)[:, None]
@@ -114,7 +114,7 @@ class Problem:
                 f"rank {short[0]} may hold {limit[short[0]]:g} {unit}, and one micro-batch on its way takes {least:g}: "
                 "raise the limit, or cut the micro-batches smaller"
             )
-        return cls(placement, objective, microbatches, stages_of, owner, cost, costs.comm, weight, kept, limit)
+        return cls(stage_layout, objective, microbatches, stages_of, owner, cost, costs.comm, weight, kept, limit)
 
     def codes(self, schedule: Schedule) -> np.ndarray:
         """int64[p, 3 v m]: a schedule's order as the compiled loops take it; BW becomes B and W."""
@@ -141,12 +141,12 @@ class Problem:
         return Schedule(name, self.stages, self.microbatches, first, *columns)
 
 
-def placed_stages(ranks: int, placement: str, chunks: int) -> np.ndarray:
+def placed_stages(ranks: int, stage_layout: str, chunks: int) -> np.ndarray:
     """int64[ranks, chunks]: one stage a rank in a line; two in a V; several dealt out in a loop."""
     rank = np.arange(ranks, dtype=np.int64)
-    if placement == "line":
+    if stage_layout == "line":
         return rank[:, None].copy()
-    if placement == "v":
+    if stage_layout == "v":
         return np.stack([rank, 2 * ranks - 1 - rank], 1)
     return rank[:, None] + ranks * np.arange(chunks, dtype=np.int64)
 

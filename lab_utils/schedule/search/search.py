@@ -19,7 +19,7 @@ from lab_utils.schedule.schedule import Schedule
 from lab_utils.schedule.schedules.tables import check
 from lab_utils.schedule.search.bound import Bound, forwards_first, least
 from lab_utils.schedule.search.dispatch_rules import Draws, Rules, textbook
-from lab_utils.schedule.search.problem import OBJECTIVES, PLACEMENTS, Problem
+from lab_utils.schedule.search.problem import OBJECTIVES, STAGE_LAYOUTS, Problem
 
 NAMED = {
     "line": ("gpipe", "one_f_one_b", "zb_h1", "zb_h2"),
@@ -48,7 +48,7 @@ class Found:
     objective   "makespan" or "bubble_rate": what was made small
     length      the makespan, or the longest span of a rank, in the unit of the costs
     bound       no order within the limit is shorter, and why
-    named       length of each named schedule of this placement that fits the limit
+    named       length of each named schedule of this layout that fits the limit
     peaks       for each rank what it holds at most, in the unit of the limit
     tries       how many orders were looked at
     """
@@ -88,7 +88,7 @@ def search(
     costs: Costs,
     limit: float | list[float] | None = None,
     *,
-    placement: str = "line",
+    stage_layout: str = "line",
     chunks: int = 2,
     objective: str = "makespan",
     kept: float = 1.0,
@@ -101,7 +101,7 @@ def search(
     costs       of each stage; where ranks have several, those of a chunk: Costs(...).divided(2) for a V
     limit       what a rank may hold: micro-batches of a full stage, or bytes where costs.activation_bytes says what one
                 takes; one number for all ranks or one each; None: no limit
-    placement   "line": one stage a rank; "v": rank r has stages r and 2p-1-r; "loop": `chunks` stages dealt out
+    stage_layout   "line": one stage a rank; "v": rank r has stages r and 2p-1-r; "loop": `chunks` stages dealt out
     objective   "makespan", or "bubble_rate" for the longest span of a rank, from its first op to its last
     kept        what part of an activation stays after B for W: 1 holds all of it, as Schedule.peak_activations counts;
                 Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 1, has 32 / (34 + 5 a s / h)
@@ -111,14 +111,14 @@ def search(
     First the named schedules, then orders that simple rules build with numbers that are searched, then moves of single
     ops in the best one. The same arguments give the same order on any machine. ValueError for what cannot be.
     """
-    _check(ranks, microbatches, placement, chunks, objective, kept, effort)
-    problem = Problem.of(ranks, microbatches, costs, placement, chunks, objective, limit, kept)
+    _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort)
+    problem = Problem.of(ranks, microbatches, costs, stage_layout, chunks, objective, limit, kept)
     return _Search(problem, effort, seed, progress).run()
 
 
-def _check(ranks, microbatches, placement, chunks, objective, kept, effort) -> None:
+def _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort) -> None:
     check(microbatches, ranks=ranks, chunks=chunks)
-    for name, given, known in (("placement", placement, PLACEMENTS), ("objective", objective, OBJECTIVES)):
+    for name, given, known in (("stage_layout", stage_layout, STAGE_LAYOUTS), ("objective", objective, OBJECTIVES)):
         if given not in known:
             raise ValueError(f"{name} {given!r} is not one of {', '.join(known)}")
     if not 0 <= kept <= 1 or not effort >= 0:
@@ -143,7 +143,7 @@ class _Search:
         self.named: dict[str, float] = {}
 
     def run(self) -> Found:
-        for name in NAMED[self.problem.placement]:
+        for name in NAMED[self.problem.stage_layout]:
             self._try_named(name)
         if self.orders is None:
             self._try_one_at_a_time()
@@ -153,7 +153,7 @@ class _Search:
 
     def _try_named(self, name: str) -> None:
         q = self.problem
-        more = {"chunks": q.chunks} if q.placement == "loop" else {}
+        more = {"chunks": q.chunks} if q.stage_layout == "loop" else {}
         schedule = getattr(schedules, name)(q.ranks, q.microbatches, **more)
         orders = q.codes(schedule)
         if all(self._peak(orders, rank) <= q.room[2][rank] for rank in range(q.ranks)):

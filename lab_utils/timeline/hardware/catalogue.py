@@ -25,7 +25,7 @@ _DEVICES = {
 }
 
 # Fitted on the all-reduces of 2, 4 and 8 A100s, 1 MiB to 1 GiB (33 of the 77 rows of vTrain's tables), as rings.
-# Of the other 44 (3, 5, 6 and 7 A100s) half come out within 9 %: tests/test_hardware.py fits again and prints it.
+# Of the other 44 (3, 5, 6 and 7 A100s) half come out within 9 %: tests/timeline/hardware fits again and prints it.
 _A100_LATENCY_S, _A100_BYTES_PER_S = 6.38e-6, 200.7e9
 _VTRAIN = "github.com/VIA-Research/vTrain at f8dda8473a, trace/a100/AR_GPU*_1M_1024M_LUT"
 

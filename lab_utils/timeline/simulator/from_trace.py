@@ -10,7 +10,7 @@ import numpy as np
 
 from lab_utils.timeline.hardware import Wire, wire_rows
 from lab_utils.timeline.ops import Op, Phase, RankOps, message_key, waited_for
-from lab_utils.timeline.simulator.program import Circle, Placement, Program, place
+from lab_utils.timeline.simulator.program import Circle, Program, Times, place
 
 FREE, ISSUE, FIRST_COMPUTE = 0, 1, 2  # classes of cost: nothing, handing an op over, then the computes and the wires
 
@@ -43,7 +43,7 @@ class Lowered:
             self._rows[ranks_per_node] = wire_rows(self.wires, ranks_per_node)
         return self._rows[ranks_per_node]
 
-    def place(self, cost: np.ndarray) -> Placement:
+    def place(self, cost: np.ndarray) -> Times:
         """ValueError, which names the ranks, when they wait for each other in a circle."""
         try:
             return place(self.program, cost)

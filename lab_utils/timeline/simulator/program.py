@@ -51,7 +51,7 @@ class Circle(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
+class Times:
     """When each node of a program runs: start_s and end_s, float64[n] seconds."""
 
     program: Program
@@ -90,7 +90,7 @@ class Placement:
         return -1
 
 
-def place(program: Program, cost: np.ndarray, lag: np.ndarray | None = None) -> Placement:
+def place(program: Program, cost: np.ndarray, lag: np.ndarray | None = None) -> Times:
     """Place every node in time. Deterministic: the same program, costs and lags give the same bits on any machine.
 
     cost   float64[classes], seconds; lag float64[edge classes], seconds, all 0 when None
@@ -109,7 +109,7 @@ def place(program: Program, cost: np.ndarray, lag: np.ndarray | None = None) -> 
     )  # fmt: skip
     if len(blocked := reached[reached < program.first[1:]]):
         raise Circle(blocked)
-    return Placement(program, cost, lag, start_s, end_s)
+    return Times(program, cost, lag, start_s, end_s)
 
 
 def _classes(used: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.ops import Phase, RankOps
 from lab_utils.timeline.simulator.from_trace import FIRST_COMPUTE, Lowered, WithProgram
-from lab_utils.timeline.simulator.program import Placement
+from lab_utils.timeline.simulator.program import Times
 from lab_utils.timeline.span import ACTIVITIES, LANES, Columns, Spans
 from lab_utils.timeline.timeline import Timeline
 
@@ -26,7 +26,7 @@ class Prediction:
 
     trace: RankOps
     lowered: Lowered
-    placement: Placement
+    times: Times
     hardware: Hardware
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None:
@@ -36,7 +36,7 @@ class Prediction:
         """Numbers of the ops on the critical path, in order, each once."""
         op_of = dict(zip(self.lowered.own[:, 1].tolist(), self.lowered.own[:, 3].tolist(), strict=True))
         op_of.update(zip(self.lowered.wire[:, 2].tolist(), self.lowered.wire[:, 3].tolist(), strict=True))
-        return list(dict.fromkeys(op_of[node] for node in self.placement.critical_path))
+        return list(dict.fromkeys(op_of[node] for node in self.times.critical_path))
 
 
 def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
@@ -55,10 +55,10 @@ def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
         mend = f"catalogue[{hardware!r}]" if isinstance(hardware, str) else 'such as catalogue["H100 node"]'
         raise TypeError(f"a timeline is predicted on Hardware, {mend}, and was given a {type(hardware).__name__}")
     lowered = trace.lowered
-    placement = lowered.place(costs(lowered, hardware))
-    spans = Spans(lambda: _columns(lowered, placement), list(trace))
-    phases = tuple(tuple(_phases(trace, rank, lowered, placement)) for rank in range(trace.world_size))
-    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(trace, lowered, placement, hardware))
+    times = lowered.place(costs(lowered, hardware))
+    spans = Spans(lambda: _columns(lowered, times), list(trace))
+    phases = tuple(tuple(_phases(trace, rank, lowered, times)) for rank in range(trace.world_size))
+    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(trace, lowered, times, hardware))
 
 
 def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
@@ -73,27 +73,27 @@ def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
     return np.concatenate((head, hardware.compute_s(lowered.compute), wire_s))
 
 
-def ready_s(lowered: Lowered, placement: Placement) -> np.ndarray:
+def ready_s(lowered: Lowered, times: Times) -> np.ndarray:
     """float64[n]: when the last rank that a node on the wire needs had issued it; 0 for other nodes."""
     p, ready = lowered.program, np.zeros(lowered.program.nodes)
     met = np.unique(lowered.wire[:, 2])
     if len(met):
         starts = p.edge_first[met]
-        ready[met] = np.maximum.reduceat(placement.end_s[p.edge_from], starts)  # edges of a node lie together
+        ready[met] = np.maximum.reduceat(times.end_s[p.edge_from], starts)  # edges of a node lie together
     return ready
 
 
-def _columns(lowered: Lowered, placement: Placement) -> Columns:
-    ready = ready_s(lowered, placement)
-    parts = [*_own(lowered, placement, ready), *_wire(lowered, placement)]
+def _columns(lowered: Lowered, times: Times) -> Columns:
+    ready = ready_s(lowered, times)
+    parts = [*_own(lowered, times, ready), *_wire(lowered, times)]
     columns = Columns.joined(parts)
     return columns.take(columns.end_s > columns.start_s).in_order()
 
 
-def _own(lowered: Lowered, placement: Placement, ready: np.ndarray) -> Iterator[Columns]:
+def _own(lowered: Lowered, times: Times, ready: np.ndarray) -> Iterator[Columns]:
     rank, node, wire_node, op = lowered.own.T
-    begins_s = np.where(node > lowered.program.first[rank], placement.end_s[node - 1], 0.0)
-    ends_s = placement.end_s[node]
+    begins_s = np.where(node > lowered.program.first[rank], times.end_s[node - 1], 0.0)
+    ends_s = times.end_s[node]
     works = wire_node < 0
     computes = lowered.program.cost_class[node] >= FIRST_COMPUTE
     activity = np.where(computes, COMPUTE, COMMUNICATION)[works]
@@ -105,9 +105,9 @@ def _own(lowered: Lowered, placement: Placement, ready: np.ndarray) -> Iterator[
     yield _made(rank, OWN, 0, COMMUNICATION, turns_s, ends_s, op)
 
 
-def _wire(lowered: Lowered, placement: Placement) -> Iterator[Columns]:
+def _wire(lowered: Lowered, times: Times) -> Iterator[Columns]:
     rank, issue, node, op = lowered.wire.T
-    issued_s, starts_s, ends_s = placement.end_s[issue], placement.start_s[node], placement.end_s[node]
+    issued_s, starts_s, ends_s = times.end_s[issue], times.start_s[node], times.end_s[node]
     track = _tracks(rank, issued_s, ends_s)
     yield _made(rank, WIRE, track, WAITING, issued_s, starts_s, op)
     yield _made(rank, WIRE, track, COMMUNICATION, starts_s, ends_s, op)
@@ -134,11 +134,11 @@ def _made(rank, lane: int, track, activity, start_s, end_s, op) -> Columns:
     return Columns.of(rank, *whole, start_s, end_s, op)
 
 
-def _phases(trace: RankOps, rank: int, lowered: Lowered, placement: Placement) -> Iterator[Phase]:
+def _phases(trace: RankOps, rank: int, lowered: Lowered, times: Times) -> Iterator[Phase]:
     """The recorded phases of a rank, from the start of the first op in each to the end of the last."""
     for name, first, last in phase_nodes(trace, rank, lowered):
-        start_s = placement.end_s[first - 1] if first > lowered.program.first[rank] else 0.0
-        yield Phase(rank, name, float(start_s), float(placement.end_s[last]))
+        start_s = times.end_s[first - 1] if first > lowered.program.first[rank] else 0.0
+        yield Phase(rank, name, float(start_s), float(times.end_s[last]))
 
 
 def phase_nodes(trace: RankOps, rank: int, lowered: Lowered) -> Iterator[tuple[str, int, int]]:

@@ -28,8 +28,8 @@ class Offer(NamedTuple):
 class Hand:
     """Ops placed so far, in the order in which they were placed."""
 
-    def __init__(self, setting: Setting, placement: str) -> None:
-        stages_of = placed_stages(setting.p, placement, chunks_of(placement, setting.v))
+    def __init__(self, setting: Setting, stage_layout: str) -> None:
+        stages_of = placed_stages(setting.p, stage_layout, chunks_of(stage_layout, setting.v))
         self.stages_of, self.stages, self.microbatches = stages_of.tolist(), stages_of.size, setting.m
         self.limit = setting.limit
         self.moves: list[Move] = []
@@ -137,14 +137,14 @@ def _met(draft: Draft, done: np.ndarray, at: int) -> bool:
     return bool(draft.needs[at] < 0 or done[draft.needs[at]])
 
 
-def about_hand(hand: Hand, drawn: Drawn, setting: Setting, placement: str) -> dict[str, object]:
+def about_hand(hand: Hand, drawn: Drawn, setting: Setting, stage_layout: str) -> dict[str, object]:
     """For the browser: next ops, and how it stands against the best named schedule and the bound."""
     offers = [list(offer) for offer in hand.offers()]
     about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
     stuck = hand.left and all(why for _, _, why in offers)
     says = "No rank has a legal op left: take some back." if stuck else _standing(hand.left, drawn.makespan)
     try:
-        best = par_of(setting, placement)
+        best = par_of(setting, stage_layout)
     except ValueError as wrong:  # the limit is too small for any order
         return about | {"remark": f"{says} No par: {wrong}."}
     par = min(best.named.values(), default=best.bound.length)
@@ -157,7 +157,7 @@ def _standing(left: int, makespan: float) -> str:
 
 
 def against_par(left: int, makespan: float, best: Found) -> str:
-    """Par is the best named makespan of this placement that fits the limit; beside it what no order can beat."""
+    """Par is the best named makespan of this layout of stages that fits the limit; beside it what no order can beat."""
     name = min(best.named, key=best.named.get, default="")
     bound = f"no order is shorter than {amount(best.bound.length)}"
     if not name:

@@ -19,7 +19,7 @@ TITLES = {
     "found_loop": "found: v stages a rank, in turn", "own": "your own order", "hand": "placed by hand",
 }  # fmt: skip
 FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
-PLACEMENTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
+STAGE_LAYOUTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
 TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the other schedules."
 WITH_CHUNKS = ("interleaved", "looped_bfs")
 
@@ -38,8 +38,8 @@ class Setting:
     limit: float | None
 
 
-def chunks_of(placement: str, v: int) -> int:
-    return {"line": 1, "v": 2, "loop": v}[placement]
+def chunks_of(stage_layout: str, v: int) -> int:
+    return {"line": 1, "v": 2, "loop": v}[stage_layout]
 
 
 def named(name: str, setting: Setting) -> Schedule:
@@ -49,11 +49,11 @@ def named(name: str, setting: Setting) -> Schedule:
 
 
 @lru_cache(maxsize=64)
-def par_of(setting: Setting, placement: str) -> Found:
+def par_of(setting: Setting, stage_layout: str) -> Found:
     """The best named order and the bound, without a search beyond them. ValueError for what cannot be."""
-    chunks = chunks_of(placement, setting.v)
+    chunks = chunks_of(stage_layout, setting.v)
     sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-    return search(*sizes, placement=placement, chunks=chunks, effort=0)
+    return search(*sizes, stage_layout=stage_layout, chunks=chunks, effort=0)
 
 
 def own(text: str) -> Schedule:
@@ -92,21 +92,27 @@ def found_words(best: Found) -> str:
     return f"Found {amount(best.length)} ({named_best}). {bound}"
 
 
-def placement_of(draft: Draft) -> str | None:
-    """Which of the placements a draft has its stages in; None for others."""
+def stage_layout_of(draft: Draft) -> str | None:
+    """Which layout of stages a draft has its stages in; None for others."""
     chunks = draft.stages // draft.ranks
-    for placement in ("line", "v", "loop"):
-        held = placed_stages(draft.ranks, placement, chunks)
+    for stage_layout in ("line", "v", "loop"):
+        held = placed_stages(draft.ranks, stage_layout, chunks)
         if held.size == draft.stages and draft.stages_of_rank == tuple(map(tuple, held.tolist())):
-            return placement
+            return stage_layout
     return None
 
 
 def bound_words(draft: Draft, setting: Setting) -> str:
     """What no order of the same stages and costs within the limit can beat, and why; "" where there is no bound."""
-    if (placement := placement_of(draft)) is None:
+    if (stage_layout := stage_layout_of(draft)) is None:
         return ""
-    sizes = draft.ranks, draft.microbatches, setting.costs.divided(draft.chunks), placement, draft.stages // draft.ranks
+    sizes = (
+        draft.ranks,
+        draft.microbatches,
+        setting.costs.divided(draft.chunks),
+        stage_layout,
+        draft.stages // draft.ranks,
+    )
     try:
         bound = least(Problem.of(*sizes, "makespan", setting.limit, kept=1.0))
     except ValueError:  # the limit is too small for any order

@@ -35,8 +35,8 @@ class Drawn:
         self.draft, self.limit = draft, limit
         self.costs = costs.divided(draft.chunks)
         self.timeline: Timeline = simulate(draft, self.costs)
-        placement = self.timeline.prediction.placement
-        self.start, self.end = placement.start_s, placement.end_s
+        times = self.timeline.prediction.times
+        self.start, self.end = times.start_s, times.end_s
         self.makespan = float(self.end.max(initial=0.0))
         self.whole = is_whole(draft)
 

@@ -60,7 +60,7 @@ class Run:
 
     def about(self) -> dict[str, object]:
         """For the browser: what is said of it, and how its two figures are to be drawn."""
-        placed = self.predicted.prediction.placement
+        placed = self.predicted.prediction.times
         s, most = self.schedule, max(float(self.end.max()), float(placed.end_s.max()))
         return {
             "state": "done" if self.parity.equal else "differs", "says": self.sentences, "ranks": s.ranks,
@@ -70,7 +70,7 @@ class Run:
 
     def boxes(self) -> bytes:
         """The measured boxes, then the predicted ones."""
-        placed = self.predicted.prediction.placement
+        placed = self.predicted.prediction.times
         measured = packed(self.schedule, self.start, self.end)
         return measured + packed(self.schedule, placed.start_s, placed.end_s)
 

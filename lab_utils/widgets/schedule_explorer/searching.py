@@ -20,13 +20,13 @@ _KEPT: dict[tuple[Setting, str], Found] = {}
 STOPPED = "The search was stopped: the picture is still that of before."
 
 
-def found(setting: Setting, placement: str, progress: Callable[[Progress], object] | None = None) -> Found:
+def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], object] | None = None) -> Found:
     """The search's result, with its bound; kept, as a reader goes back and forth. ValueError for what cannot be."""
-    key = setting, placement
+    key = setting, stage_layout
     if key not in _KEPT:
-        chunks = chunks_of(placement, setting.v)
+        chunks = chunks_of(stage_layout, setting.v)
         sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-        _KEPT[key] = search(*sizes, placement=placement, chunks=chunks, progress=progress)
+        _KEPT[key] = search(*sizes, stage_layout=stage_layout, chunks=chunks, progress=progress)
         for old in list(_KEPT)[:-MOST_KEPT]:
             del _KEPT[old]
     return _KEPT[key]
@@ -64,17 +64,17 @@ class Searches(traitlets.HasTraits):
         if self.stop_search():
             self.says = STOPPED
 
-    def _is_there(self, setting: Setting, placement: str | None) -> bool:
+    def _is_there(self, setting: Setting, stage_layout: str | None) -> bool:
         """Whether the result is known now; False: it will be later. None: nothing is searched."""
-        if placement is None or (setting, placement) in _KEPT:
+        if stage_layout is None or (setting, stage_layout) in _KEPT:
             return True
         self._tell(Progress(0.0, float("inf")))
         if self._from_browser:
-            self._search = Beside(lambda tell: found(setting, placement, tell), self._tell, self._end_search)
+            self._search = Beside(lambda tell: found(setting, stage_layout, tell), self._tell, self._end_search)
             return False
         try:
             with suppress(ValueError):  # raised again where the result is shown
-                found(setting, placement, self._tell)
+                found(setting, stage_layout, self._tell)
         except KeyboardInterrupt:
             self.says = STOPPED
             raise

@@ -7,14 +7,14 @@ from typing import Any
 import traitlets
 
 from lab_utils.schedule import Costs
-from lab_utils.widgets.schedule_explorer.choice import FOUND, PLACEMENTS, TITLES, WITH_CHUNKS, Setting
+from lab_utils.widgets.schedule_explorer.choice import FOUND, STAGE_LAYOUTS, TITLES, WITH_CHUNKS, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
 
 MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
 SETTING = ("p", "m", "v", *COSTS, "limit")
 ABOUT = {
-    "style": STYLE, "titles": TITLES, "placements": PLACEMENTS, "with_chunks": [*WITH_CHUNKS, "found_loop"],
+    "style": STYLE, "titles": TITLES, "stage_layouts": STAGE_LAYOUTS, "with_chunks": [*WITH_CHUNKS, "found_loop"],
     "found": list(FOUND), "most": MOST,
 }  # fmt: skip
 MAY_BE_0 = ("backward_input", "backward_weight", "communication")
@@ -33,7 +33,7 @@ class Settings(traitlets.HasTraits):
     communication = traitlets.Float(0.0).tag(sync=True)
     limit = traitlets.Float(None, allow_none=True).tag(sync=True)
     text = traitlets.Unicode().tag(sync=True)
-    placement = traitlets.Enum(list(PLACEMENTS), "line").tag(sync=True)
+    stage_layout = traitlets.Enum(list(STAGE_LAYOUTS), "line").tag(sync=True)
     moves = traitlets.List().tag(sync=True)
 
     @property

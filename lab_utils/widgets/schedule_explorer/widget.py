@@ -15,13 +15,13 @@ from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
 from lab_utils.widgets.schedule_explorer.choice import (
     FOUND,
-    PLACEMENTS,
+    STAGE_LAYOUTS,
     TITLES,
     TWICE,
     bound_words,
     chosen,
     found_words,
-    placement_of,
+    stage_layout_of,
 )
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 from lab_utils.widgets.schedule_explorer.run import RunsOnRanks
@@ -45,7 +45,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
 
     ranks   where "run on ranks" runs it; None: there is no such button
     choice  a name of lab_utils.schedule.schedules; "found", "found_v", "found_loop" by a search; "own" takes `text`, a
-            line of ops a rank; "hand" takes `moves`, [[rank, "F0"], ...], with `placement` "line", "v" or "loop"
+            line of ops a rank; "hand" takes `moves`, [[rank, "F0"], ...], with `stage_layout` "line", "v" or "loop"
     p, m, v ranks, micro-batches, and chunks a rank where a schedule lets one choose
     forward, backward_input, backward_weight, communication   costs of a full stage and of a message, in any unit
     limit   how many micro-batches of a full stage a rank may hold, or None
@@ -98,18 +98,18 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     def by_hand(self, before: int | None = None) -> str:
         """Go on by hand with the order in the picture, or with what starts before its n-th op; why not, or ""."""
         draft = self.schedule
-        if (placement := placement_of(draft)) is None:
-            self.says = f"{draft.name} has its stages elsewhere: by hand there is {'; '.join(PLACEMENTS.values())}"
+        if (stage_layout := stage_layout_of(draft)) is None:
+            self.says = f"{draft.name} has its stages elsewhere: by hand there is {'; '.join(STAGE_LAYOUTS.values())}"
             return self.says
         moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
         with self.hold_trait_notifications():
             self.p, self.m = draft.ranks, draft.microbatches
-            self.v = self.v if placement != "loop" else draft.stages // draft.ranks
-            self.choice, self.placement, self.moves = "hand", placement, moves
+            self.v = self.v if stage_layout != "loop" else draft.stages // draft.ranks
+            self.choice, self.stage_layout, self.moves = "hand", stage_layout, moves
         return self.says
 
     # ------------------------------------------------------------------ following what is set
-    @traitlets.observe("choice", "text", "placement", "moves", *SETTING)
+    @traitlets.observe("choice", "text", "stage_layout", "moves", *SETTING)
     def _changed(self, change: dict[str, Any]) -> None:
         if self.shown is not None and not self._settling:
             self._follow()
@@ -139,7 +139,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         self._key = self._stands()
 
     def _stands(self) -> tuple:
-        return self.choice, self.setting, self.text, self.placement, tuple(map(tuple, self.moves))
+        return self.choice, self.setting, self.text, self.stage_layout, tuple(map(tuple, self.moves))
 
     def _made(self) -> tuple[str, Drawn]:
         if self.choice == "hand":
@@ -154,9 +154,9 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         return "", Drawn.of(draft, self.setting)
 
     def _made_by_hand(self) -> tuple[str, Drawn]:
-        shape = self.p, self.m, self.v, self.placement, self.limit
+        shape = self.p, self.m, self.v, self.stage_layout, self.limit
         if other := self._hand is None or self._hand[0] != shape:
-            self._hand = shape, Hand(self.setting, self.placement)
+            self._hand = shape, Hand(self.setting, self.stage_layout)
         hand, wanted = self._hand[1], len(self.moves)
         says = hand.follow(self.moves)
         if says and other:
@@ -184,7 +184,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         if self.choice in FOUND:
             return {"remark": found_words(found(self.setting, FOUND[self.choice]))}
         if self.choice == "hand":
-            return about_hand(self._hand[1], self.shown, self.setting, self.placement)
+            return about_hand(self._hand[1], self.shown, self.setting, self.stage_layout)
         return {"remark": TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
 
     # ------------------------------------------------------------------ without a browser

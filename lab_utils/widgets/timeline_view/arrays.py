@@ -127,7 +127,7 @@ def _meeting(op: Op) -> tuple:
 
 def _pack_prediction(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable[int | None]) -> dict[str, Any]:
     made_from = timeline.prediction
-    _pack_program(pack, prefix, made_from.placement.program)
+    _pack_program(pack, prefix, made_from.times.program)
     if getattr(made_from, "lowered", None) is None:
         _pack_schedule(pack, prefix, made_from)
         return {"first_compute": 0, "setting": numbers_of_costs(made_from.costs)}

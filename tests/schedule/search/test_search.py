@@ -16,7 +16,7 @@ import lab_utils.schedule.search.moves  # noqa: F401 - compiled here, so that it
 from lab_utils.schedule import Costs, Schedule, schedules, simulate, why_not
 from lab_utils.schedule.search.search import NAMED, Found, search
 
-PLACEMENTS = {"line": 1, "v": 2, "loop": 2}
+STAGE_LAYOUTS = {"line": 1, "v": 2, "loop": 2}
 seconds = st.floats(0.1, 10).map(lambda value: round(value, 3))
 
 
@@ -66,14 +66,14 @@ def per_stage(costs: Costs, stages: int) -> dict[str, list[float]]:
 
 @st.composite
 def questions(draw: st.DrawFn) -> dict:
-    placement = draw(st.sampled_from(sorted(PLACEMENTS)))
+    stage_layout = draw(st.sampled_from(sorted(STAGE_LAYOUTS)))
     ranks, m = draw(st.integers(1, 4)), draw(st.integers(1, 7))
-    stages = ranks * PLACEMENTS[placement]
+    stages = ranks * STAGE_LAYOUTS[stage_layout]
     each = [draw(seconds | st.lists(seconds, min_size=stages, max_size=stages)) for _ in range(3)]
     costs = Costs(*each, comm=draw(st.just(0.0) | seconds))
     limit = draw(st.none() | st.integers(2, 2 * m + 2).map(lambda halves: halves / 2))
     objective, kept = draw(st.sampled_from(["makespan", "bubble_rate"])), draw(st.sampled_from([1.0, 0.4, 0.0]))
-    named = {"ranks": ranks, "microbatches": m, "costs": costs, "limit": limit, "placement": placement}
+    named = {"ranks": ranks, "microbatches": m, "costs": costs, "limit": limit, "stage_layout": stage_layout}
     return named | {"objective": objective, "kept": kept}
 
 
@@ -96,7 +96,7 @@ def test_what_is_found_is_valid_fits_and_is_no_longer_than_named_ones_nor_shorte
     peaks = [slow_peak(order, [p / stages] * stages, kept) for order in steps(found.schedule)]
     assert found.peaks == pytest.approx(peaks) and max(peaks) <= (question["limit"] or m) + 1e-6
     assert found.bound.length <= found.length * (1 + 1e-9) and found.bound.because
-    for name in NAMED[question["placement"]]:
+    for name in NAMED[question["stage_layout"]]:
         named = getattr(schedules, name)(p, m)
         length, most = simulate(named, costs).makespan_s, max(named.peak_activations)
         if most <= (question["limit"] or m) and question["objective"] == "makespan":
@@ -159,8 +159,8 @@ def test_the_edges() -> None:
     tight = search(3, 4, Costs(1, 1, 1), 1)  # a micro-batch at a time: 3 F, 3 B and a W each, on rank 0
     assert tight.length == 28 and max(tight.peaks) == 1
     assert search(4, 8, Costs(), float("inf")).length == search(4, 8, Costs()).length
-    for placement, chunks in (("line", 1), ("v", 2), ("loop", 3)):  # without a search, where no named one fits
-        at_once = search(3, 4, Costs(1, 2, 1, 0.5), 1, placement=placement, chunks=chunks, effort=0)
+    for stage_layout, chunks in (("line", 1), ("v", 2), ("loop", 3)):  # without a search, where no named one fits
+        at_once = search(3, 4, Costs(1, 2, 1, 0.5), 1, stage_layout=stage_layout, chunks=chunks, effort=0)
         assert (
             at_once.named == {} and why_not(at_once.schedule, limit=1) == "" and max(at_once.peaks) == pytest.approx(1)
         )
@@ -177,7 +177,7 @@ def test_the_edges() -> None:
         ({"costs": Costs(1, 1, 1, activation_bytes=[5, 0])}, "activation_bytes 1 is 0: it must be a number above 0"),
         ({"ranks": 0}, "ranks=0, chunks=2, microbatches=3: at least one"),
         ({"microbatches": 2.5}, "microbatches=2.5: whole numbers are needed"),
-        ({"placement": "w"}, "placement 'w' is not one of line, v, loop"),
+        ({"stage_layout": "w"}, "stage_layout 'w' is not one of line, v, loop"),
         ({"objective": "bubble"}, "objective 'bubble' is not one of makespan, bubble_rate"),
         ({"kept": 2}, "kept=2"),
         ({"costs": Costs([1, 2, 3], 1, 1)}, "forward has 3 costs, and there are 2 stages"),

@@ -37,7 +37,7 @@ def test_zero_bubble_in_its_own_memory(row: Row) -> None:
 @some_rows
 def test_a_v_has_less_bubble_in_the_memory_of_zb_1p(row: Row) -> None:
     p, m = row.stages, row.microbatches
-    found = search(p, m, row.costs.divided(2), p, placement="v", objective="bubble_rate", effort=0.1)
+    found = search(p, m, row.costs.divided(2), p, stage_layout="v", objective="bubble_rate", effort=0.1)
     assert found.bubble_rate < 0.5 * row.zb_1p and max(found.peaks) <= p
     assert found.length <= min(found.named.values())
 

@@ -10,8 +10,8 @@ import pytest
 
 from lab_utils.bench.figures_of import predicted
 from lab_utils.ranks import Ranks
-from lab_utils.timeline.hardware import ALGORITHMS, Device, Link, Wire, wire_rows
-from lab_utils.timeline.hardware.calibrate import on_ranks_compute, on_ranks_wire, this_machine
+from lab_utils.timeline.hardware import ALGORITHMS, Device, Link, Wire, this_machine, wire_rows
+from lab_utils.timeline.hardware.calibrate import on_ranks_compute, on_ranks_wire
 from lab_utils.timeline.hardware.calibrate.on_ranks_compute import Shape, Took
 from lab_utils.timeline.hardware.calibrate.this_machine import OPS, SIZES_BYTES, Figure
 

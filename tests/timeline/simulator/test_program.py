@@ -12,32 +12,32 @@ from programs_strategy import Drawn, drawn_programs, seconds
 
 import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.bench.figures_of.simulate import hub
-from lab_utils.timeline.simulator.program import Circle, Placement, Program, place
+from lab_utils.timeline.simulator.program import Circle, Program, Times, place
 
 
-def placed(drawn: Drawn) -> Placement:
+def placed(drawn: Drawn) -> Times:
     return place(drawn.program(), np.array(drawn.cost), np.array(drawn.lag))
 
 
 @given(drawn_programs())
 def test_every_node_to_the_last_bit(drawn: Drawn) -> None:
     starts_s, ends_s = drawn.times()
-    placement = placed(drawn)
-    assert placement.start_s.tolist() == starts_s and placement.end_s.tolist() == ends_s
-    assert placement.makespan_s == max(ends_s, default=0.0)
+    times = placed(drawn)
+    assert times.start_s.tolist() == starts_s and times.end_s.tolist() == ends_s
+    assert times.makespan_s == max(ends_s, default=0.0)
 
 
 @given(drawn_programs(least=1))
 def test_the_critical_path_has_no_gap(drawn: Drawn) -> None:
-    placement = placed(drawn)
-    path, p = placement.critical_path, placement.program
-    assert placement.start_s[path[0]] == 0.0 and placement.end_s[path[-1]] == placement.makespan_s
+    times = placed(drawn)
+    path, p = times.critical_path, times.program
+    assert times.start_s[path[0]] == 0.0 and times.end_s[path[-1]] == times.makespan_s
     for before, after in zip(path, path[1:], strict=False):
         edges = slice(p.edge_first[after], p.edge_first[after + 1])
-        lags_s = placement.lag[p.edge_class[edges][p.edge_from[edges] == before]].tolist()
+        lags_s = times.lag[p.edge_class[edges][p.edge_from[edges] == before]].tolist()
         if p.stream[before] == p.stream[after] and before == after - 1:
             lags_s.append(0.0)
-        assert placement.start_s[after] in [placement.end_s[before] + lag_s for lag_s in lags_s]
+        assert times.start_s[after] in [times.end_s[before] + lag_s for lag_s in lags_s]
 
 
 @given(drawn_programs(least=1), st.data())
@@ -48,15 +48,15 @@ def test_only_the_critical_path_decides(drawn: Drawn, data: st.DataObject) -> No
         program.first, np.arange(program.nodes, dtype=np.int32), program.edge_first, program.edge_from,
         program.edge_class,
     )  # fmt: skip
-    placement = place(own, each, np.array(drawn.lag))
+    times = place(own, each, np.array(drawn.lag))
     node = data.draw(st.integers(0, program.nodes - 1))
     changed = each.copy()
-    changed[node] = changed[node] + 1.0 if node in placement.critical_path else 0.0
+    changed[node] = changed[node] + 1.0 if node in times.critical_path else 0.0
     again = place(own, changed, np.array(drawn.lag))
-    if node in placement.critical_path:
-        assert again.makespan_s == pytest.approx(placement.makespan_s + 1.0, rel=1e-12)
+    if node in times.critical_path:
+        assert again.makespan_s == pytest.approx(times.makespan_s + 1.0, rel=1e-12)
     else:
-        assert again.makespan_s == placement.makespan_s
+        assert again.makespan_s == times.makespan_s
 
 
 @given(drawn_programs(), st.data())
@@ -100,8 +100,8 @@ def chain(*classes: int) -> Program:
 
 
 def test_nothing_to_place() -> None:
-    placement = place(chain(), np.zeros(0))
-    assert (placement.makespan_s, placement.critical_path) == (0.0, ())
+    times = place(chain(), np.zeros(0))
+    assert (times.makespan_s, times.critical_path) == (0.0, ())
 
 
 def test_costs_may_come_from_any_array() -> None:

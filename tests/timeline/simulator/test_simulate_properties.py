@@ -68,9 +68,9 @@ def nothing_overlaps_on_a_track_or_a_stream(t: Timeline) -> None:
     for (_, lane, track), spans in groupby(t.spans, lambda span: (span.rank, span.lane, span.track)):
         assert lane == "wire" or track == 0
         assert all(before.end_s <= after.start_s for before, after in pairwise(spans))
-    program, placement = t.prediction.lowered.program, t.prediction.placement
+    program, times = t.prediction.lowered.program, t.prediction.times
     for first, last in pairwise(program.first.tolist()):
-        starts_s, ends_s = placement.start_s[first:last], placement.end_s[first:last]
+        starts_s, ends_s = times.start_s[first:last], times.end_s[first:last]
         assert (ends_s[:-1] <= starts_s[1:]).all()
 
 
@@ -92,14 +92,14 @@ def every_dependency_is_kept(trace: Trace, t: Timeline) -> None:
 
 def wire_times(t: Timeline) -> dict[int, tuple[float, float, float]]:
     """Number of an op on the wire → when its rank had issued it, and its start and end on the wire."""
-    start_s, end_s = t.prediction.placement.start_s, t.prediction.placement.end_s
+    start_s, end_s = t.prediction.times.start_s, t.prediction.times.end_s
     rows = t.prediction.lowered.wire.tolist()
     return {op: (end_s[issue], start_s[node], end_s[node]) for _, issue, node, op in rows}
 
 
 def left_times(t: Timeline) -> dict[int, float]:
     """Number of any op → when its rank went on: of a wait, not of what it waits for."""
-    lowered, end_s = t.prediction.lowered, t.prediction.placement.end_s
+    lowered, end_s = t.prediction.lowered, t.prediction.times.end_s
     return dict(zip(lowered.turn.tolist(), end_s[lowered.own[:, 1]].tolist(), strict=True))
 
 
@@ -112,12 +112,12 @@ def blocked_on(trace: Trace, number: int) -> int | None:
 
 
 def the_critical_path_is_the_makespan(t: Timeline) -> None:
-    placement, program = t.prediction.placement, t.prediction.lowered.program
-    path = list(placement.critical_path)
-    times = [(placement.start_s[node], placement.end_s[node]) for node in path]
-    assert [start_s for start_s, _ in times] == [0.0, *(end_s for _, end_s in times)][: len(path)]
-    assert t.makespan_s == (times[-1][1] if times else 0.0)
-    assert fsum(placement.cost[program.cost_class[path]]) == pytest.approx(t.makespan_s, **close)
+    times, program = t.prediction.times, t.prediction.lowered.program
+    path = list(times.critical_path)
+    on_path = [(times.start_s[node], times.end_s[node]) for node in path]
+    assert [start_s for start_s, _ in on_path] == [0.0, *(end_s for _, end_s in on_path)][: len(path)]
+    assert t.makespan_s == (on_path[-1][1] if on_path else 0.0)
+    assert fsum(times.cost[program.cost_class[path]]) == pytest.approx(t.makespan_s, **close)
     for before, after in pairwise(path):
         needs = program.edge_from[program.edge_first[after] : program.edge_first[after + 1]]
         assert before in needs or (before == after - 1 and program.stream[before] == program.stream[after])
@@ -144,9 +144,9 @@ def quicker(link: Link | None, latency: float, bandwidth: float) -> Link | None:
 @given(trace=traces(), hardware=hardwares(measured=False), by=st.floats(1, 1e3))
 @settings(max_examples=60)
 def test_faster_hardware_makes_no_op_later(trace: Trace, hardware: Hardware, by: float) -> None:
-    before = trace.timeline(hardware).prediction.placement
+    before = trace.timeline(hardware).prediction.times
     for parameter, faster in FASTER.items():
-        after = trace.timeline(faster(hardware, by)).prediction.placement
+        after = trace.timeline(faster(hardware, by)).prediction.times
         assert (after.start_s <= before.start_s).all() and (after.end_s <= before.end_s).all(), parameter
 
 

@@ -121,7 +121,7 @@ def test_dualpipe_can_be_written_too() -> None:
 
 def test_a_bound_stands_beside_named_orders() -> None:
     explorer = ScheduleExplorer(choice="zb_v", p=3, m=4, limit=3.0, **COSTS)
-    bound = search(3, 4, Costs(*COSTS.values()).divided(2), 3.0, placement="v").bound
+    bound = search(3, 4, Costs(*COSTS.values()).divided(2), 3.0, stage_layout="v").bound
     assert explorer._drawn["remark"] == (
         f"No order with these stages within the limit of 3 is shorter than {bound.length:.4g}: {bound.because}."
     )

@@ -55,9 +55,9 @@ def test_an_illegal_move_is_explained_and_not_made() -> None:
     assert explorer.says.startswith("2 of 3 ops stay: BW0 of stage 1 needs B0 or BW0 of stage 2")
 
 
-@pytest.mark.parametrize("placement", ["line", "v", "loop"])
-def test_offers_are_what_why_not_next_says_and_lead_to_the_end(placement: str) -> None:
-    hand, draw = Hand(Setting(3, 3, 2, Costs(), None), placement), np.random.default_rng(1)
+@pytest.mark.parametrize("stage_layout", ["line", "v", "loop"])
+def test_offers_are_what_why_not_next_says_and_lead_to_the_end(stage_layout: str) -> None:
+    hand, draw = Hand(Setting(3, 3, 2, Costs(), None), stage_layout), np.random.default_rng(1)
     while hand.left:
         offers = list(hand.offers())
         for rank, word, why in offers:

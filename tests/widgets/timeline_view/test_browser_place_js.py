@@ -96,10 +96,10 @@ HARDWARE = {
 
 
 def assert_same(computed: dict[str, Any], timeline: Timeline) -> None:
-    placement, c = timeline.prediction.placement, timeline.columns
-    np.testing.assert_array_equal(computed["start"], placement.start_s)
-    np.testing.assert_array_equal(computed["end"], placement.end_s)
-    assert computed["path"] == list(placement.critical_path)
+    times, c = timeline.prediction.times, timeline.columns
+    np.testing.assert_array_equal(computed["start"], times.start_s)
+    np.testing.assert_array_equal(computed["end"], times.end_s)
+    assert computed["path"] == list(times.critical_path)
     expected = (c.rank, c.lane, c.track, c.activity, c.start_s, c.end_s, c.op)
     for mine, its in zip(computed["columns"], expected, strict=True):
         np.testing.assert_array_equal(mine, its)

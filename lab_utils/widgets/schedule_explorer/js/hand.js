@@ -8,7 +8,7 @@ class Hand {
     Object.assign(this, { model, choose, board, offers: [] });
     this.root = add(parent, "div", "hand", "", { role: "group", "aria-label": "Place ops by hand" });
     const row = add(this.root, "div", "row");
-    this.select = addChoice(row, "stages", about.placements, (placement) => choose({ placement, moves: [] }));
+    this.select = addChoice(row, "stages", about.stage_layouts, (stage_layout) => choose({ stage_layout, moves: [] }));
     this.undone = addButton(row, "Undo", () => this.undo());
     addButton(row, "Start empty", () => choose({ moves: [] }));
     const any = { type: "text", size: 6, placeholder: "F0", "aria-label": "any op for this rank" };
@@ -50,7 +50,7 @@ class Hand {
     const { model, board } = this;
     this.root.hidden = model.get("choice") !== "hand";
     this.offers = drawn.offers ?? [];
-    this.select.value = model.get("placement");
+    this.select.value = model.get("stage_layout");
     this.undone.disabled = !model.get("moves").length;
     this.next.setAttribute("aria-label", `Next ops of rank ${board.rank}`);
     const mine = this.offers.filter(([rank]) => rank === board.rank);

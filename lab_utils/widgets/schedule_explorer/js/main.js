@@ -56,7 +56,7 @@ function render({ model, el }) {
   const listeners = [
     ["change:_drawn change:_boxes", later],
     ["change:says", () => say(wrong, model.get("says"))],
-    [["change:choice change:text change:placement change:moves", ...settings].join(" "), () => controls.follow()],
+    [["change:choice change:text change:stage_layout change:moves", ...settings].join(" "), () => controls.follow()],
     ["change:moves change:choice", () => hand.follow(model.get("_drawn"))],
     ["change:_ran change:_ran_boxes", () => figures.follow()],
     ["change:_searching", () => searching.follow()],

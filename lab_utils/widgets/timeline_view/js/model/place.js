@@ -1,5 +1,5 @@
 // The simulator once more, for sliders: the same sums in the same order as lab_utils/timeline (kernel.py, hardware/
-// model.py), so the same bits. tests/test_browser_place_js.py holds the two together.
+// model.py), so the same bits. test_browser_place_js.py holds the two together.
 const FREE = 0, ISSUE = 1, FIRST_COMPUTE = 2; // classes of cost
 const ALGORITHMS = ["ring", "tree", "gloo", "two_level"], WIRE_ROW = 4 * ALGORITHMS.length;
 
