@@ -1,1 +1,1 @@
-"""The machine: what it has, what is missing, how the lab is launched on it."""
+"""This machine: checks of what it has and lacks, and the launch of JupyterLab on it."""

@@ -1,6 +1,6 @@
-"""`python -m lab_utils doctor`: one screen of what is present, what is missing, and the mend.
+"""`python -m lab_utils doctor`: one screen of what is present, what is missing, and the fix.
 
-Needs nothing but the standard library, so that it also answers where the installation is what failed.
+Needs the standard library only, so that it also works when the installation has failed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lab_utils.host import machine, memory_limits, releases
 
 PRESENT, MISSING, OPTIONAL = "✓", "✗", "–"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-GLOO_TIMEOUT_S = 120.0  # two processes load torch meanwhile, on a machine that may be busy
+GLOO_TIMEOUT_S = 120.0  # time for two processes to load torch on a busy machine
 CHAPTER_RANKS = 4
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `mend` is one short sentence, empty when nothing is to be done."""
+    """One line of the report; `mend` is the fix in one short sentence, empty when none is needed."""
 
     mark: str
     name: str
@@ -50,7 +50,7 @@ def check_python() -> Finding:
 
 
 def check_packages() -> Iterator[Finding]:
-    """What pyproject.toml asks for, read from the installed distribution, so that no list is kept here."""
+    """Check the packages that pyproject.toml requires, read from the installed distribution."""
     try:
         requirements = importlib.metadata.requires("parallel-training-lab") or []
     except importlib.metadata.PackageNotFoundError:
@@ -76,7 +76,7 @@ def _version(name: str) -> str | None:
 
 
 def check_releases() -> Iterator[Finding]:
-    """Whether a checkout's packages are those that were tested."""
+    """Report packages of a checkout whose versions differ from the tested ones."""
     found = releases.differing_here()
     if found:
         named = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
@@ -85,7 +85,7 @@ def check_releases() -> Iterator[Finding]:
 
 
 def check_torch() -> Iterator[Finding]:
-    """torch, then what only torch can tell: the GPU it sees and whether gloo carries a sum over loopback."""
+    """Check torch, then with it gloo's all-reduce over loopback and the GPU."""
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:  # OSError: a shared library of torch cannot be loaded
@@ -108,7 +108,7 @@ def check_gpu(torch) -> Finding:
 
 
 def gloo_rank(rank: int, store: str) -> None:
-    """One of two ranks: joins the other over loopback and fails unless the all-reduce of rank + 1 gives 3."""
+    """Run one of two ranks: join the other over loopback; RuntimeError unless the all-reduce of rank + 1 gives 3."""
     import torch
     import torch.distributed as dist
 
@@ -122,7 +122,7 @@ def gloo_rank(rank: int, store: str) -> None:
 
 
 def check_gloo() -> Finding:
-    """Two processes form a group on the loopback interface and all-reduce one number."""
+    """Check that two processes can form a group on the loopback interface and all-reduce one number."""
     loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
     environ = {**os.environ, **({"GLOO_SOCKET_IFNAME": loopback} if loopback else {})}
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +154,7 @@ def _start(program: str, environ: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def check_machine() -> Finding:
-    """Loopback, temporary files and open files: what ranks need of any machine, and some configurations lack."""
+    """Check loopback, temporary files and open files, which ranks need and some configurations lack."""
     if trouble := machine.trouble() or machine.files_trouble(CHAPTER_RANKS):
         what, _, mend = trouble.rpartition(": ")
         return Finding(MISSING, "machine", what, f"{mend[0].upper()}{mend[1:]}.")
@@ -169,7 +169,7 @@ def check_cores() -> Finding:
 
 
 def check_memory() -> Finding:
-    """What is free, the container's limit where one is set, and how many ranks that holds."""
+    """Check free memory, a container's limit if one is set, and how many ranks fit."""
     group = memory_limits.tightest_cgroup()
     limit = f", limit of this container {group.limit_bytes / 1e9:.1f} GB" if group else ""
     try:
@@ -186,7 +186,7 @@ def check_memory() -> Finding:
 
 
 def chromium_path() -> str | None:
-    """The Chromium or Chrome that the browser test drives: one on PATH, else playwright's own download."""
+    """Return the Chromium or Chrome for the browser test: one on PATH, else playwright's own download."""
     on_path = (shutil.which(name) for name in CHROMIUMS)
     downloads = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     cache = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "ms-playwright"
@@ -219,7 +219,7 @@ CHECKS = (
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Print one finding a line; returns 1 when something needed is missing."""
+    """Print one finding per line; return 1 when something needed is missing, 2 on bad usage, else 0."""
     if argv:
         print(f"doctor takes no arguments, got {' '.join(argv)}.", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""`make lab`: JupyterLab on the first chapter, with the flags that this machine and this user call for."""
+"""`make lab`: JupyterLab on the first chapter, with the flags that this machine and user need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
 ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
 ROOT_FLAGS = ("--notebook-dir", "--ServerApp.root_dir", "--ServerApp.notebook_dir")
-PROXIES = ("ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")  # those that JupyterLab reads
+PROXIES = ("ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")  # read by JupyterLab
 
 
 def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
@@ -28,7 +28,7 @@ def has_screen(environ: Mapping[str, str], platform: str = sys.platform) -> bool
 
 
 def named(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
-    """What the user gives for one of these flags, as `--port=9999` or `--port 9999`; None when none is there."""
+    """Return the value of the first of these flags, as `--port=9999` or `--port 9999`; None when none is there."""
     for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         flag, equals, value = argument.partition("=")
         if flag in flags:
@@ -37,7 +37,7 @@ def named(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
 
 
 def named_port(arguments: Sequence[str]) -> int | None:
-    """The port that the user asks for; None when JupyterLab may choose."""
+    """Return the port that the user asks for, None when JupyterLab may choose."""
     text = named(PORT_FLAGS, arguments)
     return int(text) if text is not None and text.isdigit() else None
 
@@ -54,38 +54,38 @@ def port_is_free(port: int) -> bool:
 
 
 def paths(environ: Mapping[str, str]) -> dict[str, str]:
-    """Where JupyterLab looks, the lab's own folder first.
+    """Return JupyterLab's path variables with the lab's own folder first.
 
-    Its settings encrypt what notebooks and kernels say to each other, since other users of the machine may listen on
-    loopback, of which ipykernel warns, and ask no question about news on the first page; its extension shows a still
-    picture where no widget is.
+    Its settings encrypt messages between notebooks and kernels, since other users of the machine may listen on
+    loopback, of which ipykernel warns, and turn off the question about news on the first page. Its extension shows a
+    still picture where there is no widget.
     """
     names = ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
     return {name: os.pathsep.join(filter(None, [str(SETTINGS), environ.get(name)])) for name in names}
 
 
 def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
-    """The command line that opens JupyterLab on the first chapter, with the user's `arguments` last.
+    """Return the command line that opens JupyterLab on the first chapter, with the user's `arguments` last.
 
-    It listens on loopback, unless the user names another address here.
+    It listens on loopback, unless `arguments` name another address.
     """
-    # Named by address, not as a file argument: then the address that JupyterLab prints leads to it as well.
+    # By URL, not as a file argument: then the URL that JupyterLab prints leads there as well.
     line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER.as_posix()}"]
     if not screen:
-        line.append("--no-browser")  # JupyterLab then prints the address with its token
-    if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a flag that comes twice
-        line.append(f"--ServerApp.ip={machine.LOOPBACK}")  # whatever the user's settings say for other servers
-    if named(ROOT_FLAGS, arguments) is None:  # where the chapters are, whatever folder the user's own servers show
+        line.append("--no-browser")  # JupyterLab then prints its URL with the token
+    if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a repeated flag
+        line.append(f"--ServerApp.ip={machine.LOOPBACK}")  # overrides the user's settings for other servers
+    if named(ROOT_FLAGS, arguments) is None:  # the chapters' folder, overriding the user's settings
         line.append("--ServerApp.root_dir=.")
     if root:
         line.append("--allow-root")
     if named_port(arguments) is not None:
-        line.append("--ServerApp.port_retries=0")  # a port that was named is that port or an error, not the next one
+        line.append("--ServerApp.port_retries=0")  # fail if a named port is taken, rather than take the next
     return [*line, *arguments]
 
 
 def folders_trouble() -> str:
-    """Why JupyterLab and its kernels cannot keep what they write: connection files, settings, history."""
+    """Return why JupyterLab and its kernels cannot write connection files, settings or history; "" if they can."""
     from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
 
     ipython = os.path.expanduser(os.environ.get("IPYTHONDIR") or "~/.ipython")
@@ -98,7 +98,7 @@ def folders_trouble() -> str:
 
 
 def unusable_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """{variable: why} of proxies at which JupyterLab would end as it is imported: SOCKS, an address without "http://"."""
+    """Return {variable: why} of proxies on which JupyterLab's import fails: SOCKS, an address without "http://"."""
     given = {name: environ[name] for name in PROXIES if environ.get(name)}
     if not given:
         return {}
@@ -114,9 +114,9 @@ def unusable_proxies(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def trust(folder: Path) -> None:
-    """Let JupyterLab show the pictures that the chapters come with: of a notebook it does not know it shows only text.
+    """Sign the chapters' notebooks: JupyterLab shows only the text outputs of notebooks that it does not trust.
 
-    The pictures are as much the lab's own as the code that is about to run.
+    Their pictures are as much the lab's own as the code that is about to run.
     """
     import nbformat
     from nbformat.sign import NotebookNotary
@@ -125,12 +125,12 @@ def trust(folder: Path) -> None:
     for path in sorted(folder.glob("*.ipynb")):
         try:
             notary.sign(nbformat.read(path, as_version=4))
-        except (ValueError, nbformat.ValidationError) as error:  # JupyterLab will say the same when it is opened
+        except (ValueError, nbformat.ValidationError) as error:  # JupyterLab reports the same when it opens the file
             print(f"{path} cannot be read ({error}): its stored pictures will not be shown.", file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Replace this process by JupyterLab; returns only when it cannot start, with the exit status."""
+    """Replace this process by JupyterLab; return the exit status only when it cannot start."""
     port = named_port(arguments)
     if not FIRST_CHAPTER.is_file():
         print(f"{FIRST_CHAPTER} is not here: run this in the folder of the repository.", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""What the lab needs of this machine beside memory: each check returns a sentence with the mend, or "" if all is well.
+"""Checks of what the lab needs of this machine besides memory. A check returns a sentence with the fix, or "".
 
-Standard library only: they are asked before anything is started, and where nothing is installed.
+Standard library only: they run before anything is started, and where nothing is installed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # the longest address of a unix socket
 _ANSWER_S = 5.0
-# Measured with 1 to 8 ranks and three groups: at most 91 in the controller, 74 + 4 for each rank and group in a rank.
+# Measured with 1 to 8 ranks and three groups: at most 91 in the controller, 74 + 4 per rank and group in a rank.
 _FILES, _FILES_A_RANK = 88, 8
 _OWN_FOLDERS = Path("/proc/self/fd")
-# What to do about a limit that few people have heard of.
+# Fixes for limits that few people know.
 _MENDS = {
     errno.EMFILE: "allow more open files: `ulimit -n 1024` in the shell that starts Python",
     errno.ENFILE: "the whole machine is out of open files: end other programs",
@@ -31,19 +31,19 @@ _MENDS = {
 
 
 def trouble() -> str:
-    """The first thing that neither ranks nor JupyterLab can do without."""
+    """Return the first problem that keeps both ranks and JupyterLab from starting."""
     return proc_trouble() or temporary_folder_trouble() or loopback_trouble()
 
 
 def proc_trouble() -> str:
-    """Why processes cannot be looked after: Linux shows them in /proc only."""
+    """Return why processes cannot be watched: on Linux they are listed only in /proc."""
     if sys.platform != "linux" or _OWN_FOLDERS.exists():
         return ""
     return "there is no /proc, where Linux shows processes and memory: mount it, `mount -t proc proc /proc`"
 
 
 def files_trouble(ranks: int) -> str:
-    """Why so many ranks would run out of open files, of which each process has its own."""
+    """Return why `ranks` ranks would exceed the limit on open files of one process."""
     import resource
 
     may, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -55,15 +55,15 @@ def files_trouble(ranks: int) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback's that nobody listens on now."""
+    """Return a port that is free on loopback now."""
     with socket.create_server((LOOPBACK, 0)) as server:
         return server.getsockname()[1]
 
 
 def loopback_trouble() -> str:
-    """Why no server can listen on loopback: the ranks and Jupyter's kernels talk there and nowhere else."""
+    """Return why no server can listen on loopback, the only interface that ranks and Jupyter's kernels use."""
     try:
-        with socket.create_server((LOOPBACK, 0)) as server:  # to bind alone also works where the interface is down
+        with socket.create_server((LOOPBACK, 0)) as server:  # binding alone would succeed on an interface that is down
             socket.create_connection(server.getsockname(), timeout=_ANSWER_S).close()
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else "no answer"
@@ -75,7 +75,7 @@ def loopback_trouble() -> str:
 
 
 def temporary_folder_trouble() -> str:
-    """Why temporary files cannot be kept, or not under a name that every library understands."""
+    """Return why temporary files cannot be written, or not under a name that every library can open."""
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -91,7 +91,7 @@ def temporary_folder_trouble() -> str:
 
 
 def cannot_keep(folder: Path) -> str:
-    """Why files cannot be kept in this folder, which is made when it is not there."""
+    """Return why files cannot be written in this folder, which is created if missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -101,7 +101,7 @@ def cannot_keep(folder: Path) -> str:
 
 
 def system_error(error: OSError) -> str:
-    """What the system refused, and the mend where one is known: "Too many open files: allow more ..."."""
+    """Return the system's error, and the fix where one is known: "Too many open files: allow more ..."."""
     about = f" ({error.filename})" if error.filename else ""
     mend = f": {_MENDS[error.errno]}" if error.errno in _MENDS else ""
     return f"{error.strerror or error}{about}{mend}"
@@ -109,7 +109,7 @@ def system_error(error: OSError) -> str:
 
 @contextlib.contextmanager
 def socket_address(path: str) -> Iterator[str]:
-    """The address of a unix socket at this path: where the path is too long for one, through its opened folder."""
+    """Yield an address for the unix socket at this path; one that is too long goes through its opened folder."""
     if len(os.fsencode(path)) <= _SOCKET_BYTES:
         yield path
         return

@@ -1,6 +1,6 @@
-"""How much memory this process may still use: the machine's, or less where a container's limit is nearer.
+"""How much memory this process may still use: the machine's, or less under a container's limit.
 
-A Binder session sees a host of 100 GB and is killed at 2 GB: only the cgroup knows.
+A Binder session sees a host of 100 GB and is killed at 2 GB: only the cgroup has that limit.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# Whether the system killed a process for want of memory: it counts, per control group or for the whole machine.
+# Counters of the OOM killer, per cgroup and for the whole machine.
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 class MemoryKills:
-    """Counts kills from where this process is limited; `new()` tells how many came since it was asked last."""
+    """Counts OOM kills in this process's cgroups and on the machine; `new()` returns those since its last call."""
 
     def __init__(self, proc: Path = _PROC, cgroups: Path = _CGROUPS):
         self._files = [file for file in _counters(proc, cgroups) if _count(file) is not None]
         self._seen = self._counts()
 
     def new(self) -> int:
-        """Kills since the last time; 0 on a system that does not count them."""
+        """Return the kills since the last call; 0 on a system that does not count them."""
         before, self._seen = self._seen, self._counts()
         return max((now - then for now, then in zip(self._seen, before, strict=True)), default=0)
 
@@ -30,7 +30,7 @@ class MemoryKills:
 
 
 def _counters(proc: Path, cgroups: Path) -> list[Path]:
-    """Files with a line "oom_kill N": of this process's control groups (v2 and v1) and of the machine."""
+    """Return files with a line "oom_kill N": of this process's cgroups (v2 and v1) and of the machine."""
     files = [proc / "vmstat"]
     own = proc / "self" / "cgroup"
     for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
@@ -44,9 +44,9 @@ def _counters(proc: Path, cgroups: Path) -> list[Path]:
 
 def _count(file: Path) -> int | None:
     try:
-        with open(file, "rb", buffering=0) as counters:  # read at every call on the ranks
+        with open(file, "rb", buffering=0) as counters:  # unbuffered: read at every call on the ranks
             said = b"\n" + counters.read()
-    except OSError:  # no such counter on this system, or not for us to read
+    except OSError:  # no such counter, or not readable
         return None
     _, found, after = said.partition(b"\noom_kill ")
     return int(after.split(None, 1)[0]) if found else None
@@ -56,8 +56,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 NO_LIMIT_BYTES = 1 << 60  # version 1 writes "no limit" as a number near 2**63
 
-# Measured with torch 2.13 on Linux, shared pages counted once, after one AdamW step of a small model: with 4
-# and 8 forked ranks 575 and 753 MB; without fork each rank holds a torch of its own, 1,126 and 2,071 MB.
+# Measured with torch 2.13 on Linux, shared pages counted once, after one AdamW step of a small model: 575 and
+# 753 MB with 4 and 8 forked ranks; 1,126 and 2,071 MB without fork, where each rank loads its own torch.
 FORKS = sys.platform == "linux"
 SHARED_BYTES = (400 if FORKS else 200) * 2**20
 RANK_BYTES = (50 if FORKS else 240) * 2**20
@@ -65,7 +65,7 @@ RANK_BYTES = (50 if FORKS else 240) * 2**20
 
 @dataclass(frozen=True)
 class Cgroup:
-    """A limit on memory and what counts against it now, without the file cache that the kernel gives back."""
+    """A memory limit and the memory counted against it now, without reclaimable file cache."""
 
     limit_bytes: int
     used_bytes: int
@@ -76,7 +76,7 @@ class Cgroup:
 
 
 def tightest_cgroup(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> Cgroup | None:
-    """The cgroup, ours or one above it, that has least memory left; None where none sets a limit."""
+    """Return the cgroup with the least memory left, ours or an ancestor; None where none sets a limit."""
     if not own.exists():
         return None  # not Linux
     found = []
@@ -107,7 +107,7 @@ def _read(folder: Path, limit_name: str, used_name: str, cache_name: str) -> Cgr
 
 
 def free_bytes() -> int:
-    """Bytes that new processes may take before this machine swaps or its container's limit kills them."""
+    """Return the bytes that new processes may use before this machine swaps or its container's limit kills them."""
     import psutil
 
     group = tightest_cgroup()
@@ -116,5 +116,5 @@ def free_bytes() -> int:
 
 
 def most_ranks(free: int) -> int:
-    """How many ranks with a small model `free` bytes hold, engines and controller included."""
+    """Return how many ranks with a small model fit in `free` bytes, engines and controller included."""
     return max(0, (free - SHARED_BYTES) // RANK_BYTES)

@@ -1,4 +1,4 @@
-"""Which installed packages are of another release than requirements.lock names, those that the tests ran with."""
+"""Finds installed packages whose version differs from requirements.lock, with which the tests ran."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def differing(lock: str, installed: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def differing_here() -> list[str]:
-    """Return what differs in this environment; nothing where the lab was installed as a wheel, which has no lock."""
+    """Return what differs in this environment; [] where the lab was installed as a wheel, which has no lock."""
     installed = ((found.name, found.version) for found in importlib.metadata.distributions() if found.name)
     return differing(LOCK.read_text(encoding="utf-8"), installed) if LOCK.exists() else []
 

@@ -1,4 +1,4 @@
-"""The `%%ranks` cell magic: the cell runs on every rank, and what they say is shown in rank order."""
+"""The `%%ranks` cell magic: the cell runs on every rank, and its output is shown in rank order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ranks_magic(line: str, cell: str) -> None:
         raise UsageError("--no-count needs --record NAME: nothing is counted without it")
     ip = get_ipython()
     number = ip.displayhook.prompt_count  # ip.execution_count is already the next cell's, from IPython 9.18
-    with_first_line = magic_cell("\n" + cell, number)  # the magic's own line counts, as the notebook shows it
+    with_first_line = magic_cell("\n" + cell, number)  # the line of the magic counts in the notebook's line numbers
     recorded = given.record is not None
     call = with_first_line, recorded, not given.no_count, surroundings()
     outcomes = ranks.call(entry_points.run_cell, *call, only=members)
@@ -56,7 +56,7 @@ def _members(on: str | None, ranks: Ranks) -> list[int] | None:
 
 
 def load(client: ipp.Client) -> None:
-    """In a notebook: `%%ranks`, and `%%px` for the ranks' engines, waiting for them as `%%ranks` does."""
+    """Register `%%ranks` in a notebook, and `%%px` for the ranks' engines, blocking as `%%ranks` does."""
     if (ip := get_ipython()) is None:
         return
     ip.register_magic_function(ranks_magic, "cell", "ranks")

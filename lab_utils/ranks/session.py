@@ -31,7 +31,7 @@ _with_new_engines: list[Callable[[ipp.Client], None]] = []
 
 
 def with_new_engines(tell: Callable[[ipp.Client], None]) -> None:
-    """Call this whenever ranks have new engines."""
+    """Register a function to call with the client whenever ranks have new engines."""
     _with_new_engines.append(tell)
 
 
@@ -42,25 +42,25 @@ def start_ranks(ranks: int = 4, *, timeout_s: float = GROUP_TIMEOUT_S, fork: boo
     >>> ranks.run(lambda: dist.get_rank())
     [0, 1, 2, 3]
 
-    timeout_s   a collective that some rank never joins ends with an error after so many seconds
-    fork        fork the ranks from one process that has torch loaded; the stock launcher otherwise
+    timeout_s   seconds after which a collective that some rank never joins ends with an error
+    fork        fork the ranks from one process that has torch loaded; else use the stock launcher
 
-    StartError, one sentence, when that many ranks cannot be started here; nothing is left running then.
+    StartError, one sentence, when that many ranks cannot be started here; nothing is left running.
     """
     return Ranks(check_request(ranks, timeout_s), timeout_s, fork)
 
 
 def current_ranks() -> Ranks | None:
-    """The ranks that `%%ranks` speaks to: those started last, while they run."""
+    """Return the ranks that `%%ranks` runs on: the last started that still run, or None."""
     running = [ranks for ranks in _started if ranks.running]
     return max(running, key=lambda ranks: ranks.number, default=None)
 
 
 class Ranks:
-    """Ranks of one process group. Plain ipyparallel is underneath: `client` is its Client, `%%px` works beside.
+    """Ranks of one process group, on plain ipyparallel: `client` is its Client, and `%%px` works too.
 
-    Whatever goes wrong in a call, the ranks are back when it has raised: those that live hold what they held, and
-    the next call finds the groups formed again, as the same objects, and a new process for each rank that died.
+    When a call raises, it has ended on every rank. Ranks that live keep their variables; the next call forms the
+    groups again, as the same objects, and starts a new process for each rank that died.
     """
 
     _numbers = itertools.count()
@@ -82,12 +82,12 @@ class Ranks:
 
     # ------------------------------------------------------------------ running code
     def run(self, function: Callable | str, *args: Any, on_report: Callable | None = None, **kwargs: Any) -> list[Any]:
-        """Run `function(*args, **kwargs)` on every rank; the list of results in rank order, tensors as numpy arrays.
+        """Run `function(*args, **kwargs)` on every rank; return results in rank order, tensors as numpy arrays.
 
         The function is plain torch.distributed code, or the name of one that a `%%ranks` cell defined. What ranks
         print is shown in rank order at the end. `on_report(rank, values)` is called here whenever a rank calls
         `lab_utils.comm.report(...)`. RankError: a rank raised. RanksStuck: ranks wait for what cannot come.
-        RankDied: a process is gone. KeyboardInterrupt: the cell was interrupted, and the ranks with it.
+        RankDied: a rank's process ended. KeyboardInterrupt: the cell was interrupted, and the ranks with it.
         """
         return results_of(self._run(function, args, kwargs, on_report))
 
@@ -99,10 +99,10 @@ class Ranks:
         count: bool = True,
         **kwargs: Any,
     ) -> Trace:
-        """`run`, with everything that goes over the wire recorded; `trace.results` holds the list of results.
+        """Run the function as `run` does and record all communication; `trace.results` is the list of results.
 
-        count   count FLOPs and bytes of what the ranks compute too, for `trace.timeline(hardware)`; it costs some µs
-                a kernel. RankError where torch.compile'd code runs, which cannot be counted
+        count   also count FLOPs and bytes of kernels, for `trace.timeline(hardware)`; it costs some µs per kernel.
+                RankError where torch.compile'd code runs, which cannot be counted
         """
         return trace_of(self._run(function, args, kwargs, on_report, True, count))
 
@@ -111,9 +111,9 @@ class Ranks:
         return self.call(entry_points.run, payload, cells_of(files), *record, on_report=on_report)
 
     def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
-        """Call one of on_rank's functions on every rank, or on some, and wait for all of them; show what they say.
+        """Call one of on_rank's functions on every rank, or on those in `only`; wait for all and show their output.
 
-        Calls from several threads run one after the other. RanksError: a call inside a call's own `on_report`.
+        Calls from several threads run one after the other. RanksError: a call from within its own `on_report`.
         """
         if self._caller == threading.get_ident():
             raise RanksError("these ranks are in a call, whose on_report cannot call them: do it when run has returned")
@@ -130,7 +130,7 @@ class Ranks:
         members = {rank: engines.members[rank] for rank in (range(self.size) if only is None else only)}
         pids = {rank: member.pid for rank, member in engines.members.items()}
         watch = Watch(engines.board, engines.guards, pids, engines.epoch)
-        self._must_form = True  # unless all goes well
+        self._must_form = True  # unless the call succeeds
         with engines.outputs.live() as live:
             self._calls += 1
             call = Call(
@@ -139,7 +139,7 @@ class Ranks:
             )  # fmt: skip
             engines.on_death = call.died
             try:
-                for rank in engines.dead.keys() & members.keys():  # since they were found ready
+                for rank in engines.dead.keys() & members.keys():  # died since _get_ready
                     call.died(rank)
                 call.finish(function, (self._calls, *args))
             finally:
@@ -147,7 +147,7 @@ class Ranks:
         return self._answers(call, engines)
 
     def _answers(self, call: Call, engines: Engines) -> list:
-        """The answers in rank order, or the error that the call comes to."""
+        """Return the answers in rank order, or raise the call's error."""
         dead, kills = dict(engines.dead), engines.out_of_memory()
         error = error_of(call, dead, kills, engines.lost)
         if error is not None and self._engines is not engines:
@@ -161,18 +161,18 @@ class Ranks:
 
     # ------------------------------------------------------------------ life
     def status(self) -> Status:
-        """Per rank: alive, memory, the op it is in, since when and for whom it waits. Answers while ranks are stuck."""
+        """Return per rank: alive, memory, its op, for how long and for which ranks it waits. Works on stuck ranks."""
         self._must_run()
         return read_status(self._engines)
 
     def restart(self) -> Ranks:
-        """Stop, and start as many ranks afresh; what they held is gone."""
+        """Stop, and start as many new ranks; their variables are lost."""
         self.stop()
         self._start()
         return self
 
     def stop(self) -> None:
-        """End every process and remove every file of these ranks. Does nothing the second time."""
+        """End every process and remove every file of these ranks. A second call does nothing."""
         if self.running:
             engines, self._engines = self._engines, None
             with engines.outputs.last_words():
@@ -192,7 +192,7 @@ class Ranks:
         self._engines: Engines | None = None
         self._engines = Engines(self.size, self.fork, self.timeout_s)
         self._must_form = False
-        self._told: set[int] = set()  # dead ranks that an error has told of
+        self._told: set[int] = set()  # dead ranks already reported by an error
         self._tell_of_new_engines()
 
     def _must_run(self) -> None:
@@ -200,14 +200,14 @@ class Ranks:
             raise RanksError("these ranks were stopped: start_ranks(n) starts others, restart() starts them again")
 
     def _get_ready(self) -> None:
-        """Every rank has a process, and all are in one group. RankDied when one died since the last call ended."""
+        """Replace dead ranks and form the groups if needed. RankDied when one died since the last call ended."""
         self._must_run()
         dead, told, lost = dict(self._engines.dead), self._told, self._engines.lost
         if dead:
-            with interrupts_held():  # a new process that is no rank yet would stay, and be nobody's
+            with interrupts_held():  # else a new process that is no rank yet would be left over
                 self._replace()
         if self._must_form:
-            with interrupts_held():  # a rank may wait in gloo for others that have given up, where nothing ends it
+            with interrupts_held():  # else a rank may wait in gloo, uninterruptible, for ranks that gave up
                 self._engines.form()
             self._must_form = False
         if untold := {rank: code for rank, code in dead.items() if rank not in told}:

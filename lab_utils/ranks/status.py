@@ -1,4 +1,4 @@
-"""`ranks.status()`: for each rank whether it lives, its memory, the op it is in, since when and for whom it waits."""
+"""`ranks.status()`: per rank whether it lives, its memory, its op, for how long and for which ranks it waits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lab_utils.ranks.diagnosis.wait_graph import awaited
 from lab_utils.ranks.processes.engines import Engines
 from lab_utils.text import name_ranks
 
-_LOOK_AFTER_S = 0.2  # shorter waits are the rule, and nobody is asked about them
+_LOOK_AFTER_S = 0.2  # shorter waits are normal and not examined
 
 
 @dataclass(frozen=True, slots=True)
 class RankStatus:
-    """One rank. `waits_for` names the ranks it waits for, "" when it does not wait or waits but a moment."""
+    """Status of one rank. `waits_for` names the ranks it waits for, "" when it waits for none, or only briefly."""
 
     rank: int
     pid: int
@@ -32,14 +32,14 @@ class RankStatus:
 
 
 class Status(list[RankStatus]):
-    """One RankStatus per rank; prints as a table. `diagnosis` says who waits for whom, None when nobody waits long."""
+    """One RankStatus per rank; prints as a table. `diagnosis`: which ranks wait for which, None without long waits."""
 
     HEAD = ("rank", "pid", "alive", "memory", "doing", "for", "waits for")
     diagnosis: Diagnosis | None = None
 
     @property
     def says(self) -> str:
-        """Who waits for whom in one sentence, "" when nobody waits long."""
+        """Return the diagnosis in one sentence, "" when no rank waits long."""
         return "" if self.diagnosis is None else self.diagnosis.sentence
 
     def cells(self) -> list[tuple[str, ...]]:
@@ -65,13 +65,13 @@ class Status(list[RankStatus]):
 
 
 def read_status(engines: Engines) -> Status:
-    """Read from outside, so that a rank stuck in C++ is shown too. Memory is PSS: shared pages count once."""
+    """Read the status from outside, so that it shows ranks stuck in C++. Memory is PSS: shared pages count once."""
     found, dead = Status(), set(engines.dead)
     waits: dict[int, set[int]] = {}
     if any(waits_since(engines.board, rank, _LOOK_AFTER_S) for rank in engines.members.keys() - dead):
         found.diagnosis, waits = _look(engines, dead)
     for rank, member in sorted(engines.members.items()):
-        if rank in dead or not psutil.pid_exists(member.pid):  # its row may be half written for ever
+        if rank in dead or not psutil.pid_exists(member.pid):  # its row may stay half written
             found.append(RankStatus(rank, member.pid, False, 0, "gone", 0.0))
             continue
         row = engines.board.read(rank)
@@ -93,12 +93,12 @@ def _look(engines: Engines, dead: set[int]) -> tuple[Diagnosis | None, dict[int,
 
 
 def _idle(rank_states: dict[int, RankState]) -> dict[int, str]:
-    """Ranks on which nothing runs: their part of a call has ended, or none has been asked of them."""
+    """Return {rank: "returned"} of idle ranks: their part of a call has ended, or they were not called."""
     return {rank: "returned" for rank, rank_state in rank_states.items() if rank_state.state == "idle"}
 
 
 def memory_bytes(pid: int) -> int:
-    """PSS where the system tells it, RSS elsewhere; 0 for a process that is gone."""
+    """Return the process's PSS in bytes (shared pages divided), RSS where the system has no PSS, 0 if it is gone."""
     try:
         info = psutil.Process(pid).memory_full_info()
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""`python -m lab_utils record -- PROGRAM`: record a program that knows nothing of the lab, and write its Trace."""
+"""`python -m lab_utils record -- PROGRAM`: record a program that does not use the lab, and write its Trace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] = ()) -> int:
     """Run the program, write the trace, and return the program's exit status.
 
-    Loaded on use: ranks of the program import this package for what they leave, and need none of the rest.
+    Loaded on use: ranks of the program import this package too, and do not need the command.
     """
     from lab_utils.record.command import main
 

@@ -20,22 +20,22 @@ from lab_utils.record import files, hook
 from lab_utils.record.files import COUNT, FOLDER, World, worlds
 from lab_utils.text import bytes_text
 
-# A program, run with an environment that records it: started, interrupted and ended as if it ran by itself.
+# Signals passed on to the program, as if it ran by itself.
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_GRACE_S = 5.0  # for processes that are about to end by themselves
-_ENDING_S = 10.0  # for those that were asked to: a rank then writes what it recorded
+_GRACE_S = 5.0  # for processes that end by themselves
+_ENDING_S = 10.0  # after a signal: a rank then writes what it recorded
 
 
 def environment(environ: Mapping[str, str], folder: Path, count: bool) -> dict[str, str]:
-    """The program's environment: each Python process in it runs the hook first, and leaves its part in the folder."""
+    """Return the program's environment: its Python processes run the hook first, and write their part to `folder`."""
     path = [str(Path(hook.__file__).parent), *filter(None, [environ.get("PYTHONPATH")])]
     return {**environ, "PYTHONPATH": os.pathsep.join(path), FOLDER: str(folder), COUNT: str(int(count))}
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run it to its end; its exit status as a shell tells it: 128 + n when signal n ended it. OSError: no such command.
+    """Run the program; return its exit status as a shell does: 128 + n when signal n ended it. OSError: not started.
 
-    The program is a session of its own, so that an interrupt from the keyboard reaches it once: from here.
+    It runs in its own session, so that Ctrl-C reaches it only once, from here.
     """
     process = subprocess.Popen([_found(command[0]), *command[1:]], env=environ, start_new_session=True)
     with _passing_on(process):
@@ -44,7 +44,7 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _found(name: str) -> str:
-    """What is not on PATH may stand beside this Python: torchrun does, in an environment that is not activated."""
+    """Return the command, from this Python's folder if not on PATH: torchrun, in an environment not activated."""
     beside = Path(sys.executable).parent / name
     return str(beside) if shutil.which(name) is None and beside.is_file() else name
 
@@ -64,7 +64,7 @@ def _passing_on(process: subprocess.Popen) -> Iterator[None]:
 
 
 def end_the_rest(folder: Path) -> list[int]:
-    """End processes of the program that outlive it, wherever they stand; returns those that had to be ended."""
+    """End processes of the program that outlive it, in any session; return the pids of those that had to be ended."""
     _, alive = psutil.wait_procs(_processes(folder), timeout=_GRACE_S)
     ended = [process.pid for process in alive]
     for ask in (psutil.Process.terminate, psutil.Process.kill):
@@ -75,7 +75,7 @@ def end_the_rest(folder: Path) -> list[int]:
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
-    """Those that carry our folder in their environment: a rank may be in a session of its own, without a parent."""
+    """Return processes with our folder in their environment: a rank may be in its own session, without a parent."""
     every = psutil.process_iter(["environ", "status"])
     return [
         process for process in every
@@ -95,7 +95,7 @@ NOTHING_RECORDED, NOT_EXECUTABLE, NOT_FOUND = 1, 126, 127
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """The program's own exit status. Else 1: it formed no group; 2: bad usage; 126 and 127: it cannot be started."""
+    """Return the program's exit status. Else 1: it formed no group; 2: bad usage; 126 and 127: it cannot be started."""
     parser = _parser()
     options, program = _split(argv)
     given = parser.parse_args(options)
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our options, and the program with its own."""
+    """Split into our options and the program with its own, at "--"."""
     words = list(argv)
     at = words.index("--") if "--" in words else len(words)
     return words[:at], words[at + 1 :]
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cannot_write(out: Path) -> str:
-    """Asked before minutes of training, not after."""
+    """Return why the file cannot be written, checked before minutes of training; "" if it can."""
     if out.is_dir():
         return f"{out} is a folder: name a file"
     if not out.parent.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
@@ -159,7 +159,7 @@ def _record(program: Sequence[str], folder: Path, out: Path, count: bool) -> int
 
 
 def _write(found: Sequence[World], out: Path) -> int:
-    """A file for each world that left something; returns how many."""
+    """Write one file per world that recorded something; return how many."""
     if not found:
         _say("Nothing is recorded: no process of the program formed a torch.distributed group that can be recorded.")
     for complaint in (complaint for world in found for complaint in world.complaints()):

@@ -1,4 +1,4 @@
-"""What a rank of a recorded program leaves in the command's private folder, and where. No torch here."""
+"""Files that ranks of a recorded program write to the command's private folder. No torch here."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lab_utils.timeline.trace import Trace
 
 FOLDER, COUNT = "LAB_UTILS_RECORD", "LAB_UTILS_RECORD_COUNT"  # in the environment of the program's processes
 _SUFFIX = ".rank"
-# torchrun and its like: what differs between two programs, or two attempts of one, that form groups of one size.
+# Set by torchrun and others; they tell apart two programs, or two attempts of one, with groups of one size.
 _LAUNCH = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """One rank's part of one world (default group, from its forming to its end).
+    """One rank's part of one world (a default group, from its forming to its end).
 
-    world      equal for the ranks of a world
-    ended      False: the process began to record and was gone before it could write
-    compiled   it ended with an error because kernels were to be counted in code that torch.compile made
+    world      key, equal for the ranks of a world
+    ended      False: the process began to record and died before it could write
+    compiled   it failed because kernels cannot be counted in code that torch.compile made
     together   torchrun started all of its world's ranks on this machine
     """
 
@@ -39,7 +39,7 @@ class Left:
 
     @classmethod
     def begun(cls, rank: int, ranks: int, number: int, environ: Mapping[str, str]) -> Left:
-        """What a rank leaves first. `number` counts the worlds of this process."""
+        """Return the empty record that a rank writes first. `number` counts the worlds of this process."""
         launch = tuple(environ.get(name, "") for name in _LAUNCH)
         together = environ.get("LOCAL_WORLD_SIZE") == str(ranks)
         return cls(rank, ranks, os.getpid(), (ranks, *launch, number), together=together)
@@ -48,7 +48,7 @@ class Left:
         return replace(self, ops=tuple(ops), phases=tuple(phases), ended=True, compiled=compiled)
 
     def write(self, folder: str | Path) -> None:
-        """Whole or not at all; what the same rank left of the same world before is replaced."""
+        """Write the file atomically; it replaces the same process's file of the same world."""
         path = Path(folder) / f"{self.process}-{self.world[-1]}{_SUFFIX}"
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_bytes(pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
@@ -56,35 +56,35 @@ class Left:
 
 
 def read(folder: Path) -> list[Left]:
-    """What the ranks left, by process and world. Only files of a folder that nobody else can write to."""
+    """Return what the ranks wrote, by process and world. Only for a private folder: it unpickles."""
     found = [pickle.loads(path.read_bytes()) for path in folder.glob(f"*{_SUFFIX}")]
     return sorted(found, key=lambda left: (left.process, left.world[-1]))
 
 
 def note(folder: str | Path, trouble: str) -> None:
-    """Why this process goes unrecorded."""
+    """Write why this process is not recorded."""
     (Path(folder) / f"trouble-{os.getpid()}").write_text(trouble, encoding="utf-8")
 
 
 def troubles(folder: Path) -> list[str]:
-    """Why processes went unrecorded, each reason once."""
+    """Return why processes were not recorded, without repetitions."""
     return sorted({path.read_text(encoding="utf-8") for path in folder.glob("trouble-*")})
 
 
-# What the ranks left, joined: a Trace for each world that the program formed, and what is missing from it.
+# ---------------------------------------------------------------------- worlds
 _ELSEWHERE = ", or ran on another machine: only the ranks of this one are recorded, since others have other clocks"
 
 
 @dataclass(slots=True)
 class World:
-    """A default group that the program formed, and what each of its ranks left."""
+    """A default group that the program formed, and what its ranks recorded: {rank: Left}."""
 
     ranks: int
     left: dict[int, Left] = field(default_factory=dict)
 
     @property
     def trace(self) -> Trace:
-        """A rank that left nothing has no ops. Times are of one clock: the ranks ran on one machine."""
+        """Return the trace of all ranks. A rank without a file has no ops. One clock: the ranks ran on one machine."""
         sides = [self.left.get(rank) for rank in range(self.ranks)]
         return Trace.from_ranks(
             [() if side is None else side.ops for side in sides],
@@ -97,7 +97,7 @@ class World:
         return not any(side.ended for side in self.left.values())
 
     def complaints(self) -> list[str]:
-        """One sentence for each thing that is missing, with the mend."""
+        """Return one sentence per missing thing, with the fix."""
         gone = [side for side in self.left.values() if not side.ended]
         said = [
             f"Rank {side.rank} of {self.ranks} (process {side.process}) left nothing: it was killed, or ended by "
@@ -120,7 +120,7 @@ def _ranks(numbers: Sequence[str]) -> str:
 
 
 def worlds(left: Iterable[Left]) -> list[World]:
-    """In the order in which they began. A rank that comes twice is of two worlds, one after the other."""
+    """Return the worlds in the order they began. A rank that occurs twice belongs to two successive worlds."""
     found: dict[tuple, list[World]] = {}
     for side in left:
         same = found.setdefault(side.world, [])

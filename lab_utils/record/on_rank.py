@@ -1,7 +1,7 @@
-"""On a rank of a recorded program: the groups that c10d forms are wrapped, and what they do is recorded.
+"""Wraps the groups that c10d forms on a rank of a recorded program, and records their ops.
 
-The program asks for gloo, nccl or whatever it likes, and gets it: c10d makes that group, and a recorded group is put
-in its place which hands every op on to it. `dist.get_backend()` and all options stay what the program asked for.
+The program gets the backend that it asks for (gloo, nccl or another): c10d makes that group, and a recorded group
+takes its place and forwards every op to it. `dist.get_backend()` and all options are as the program asked.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lab_utils.comm.recorder.recorder import recorder
 from lab_utils.record import session
 from lab_utils.record.files import COUNT, FOLDER, note
 
-_ONE_PROCESS = ("fake", "threaded")  # backends in which a process plays a rank, or several: nothing is on a wire
+_ONE_PROCESS = ("fake", "threaded")  # backends in which one process plays the ranks: no communication
 
 
 class WrappedGroup(RecordedGroup):
-    """Takes the place of a group that c10d has made, and records what goes through it."""
+    """Takes the place of a group that c10d has made, and records its ops."""
 
     def __init__(self, made: dist.ProcessGroup, ranks: Sequence[int], is_world: bool):
         super().__init__(made.rank(), tuple(ranks), dist.distributed_c10d.default_pg_timeout)
@@ -35,14 +35,14 @@ class WrappedGroup(RecordedGroup):
         self.setGroupDesc(made.group_desc)
 
     def shutdown(self) -> None:
-        """`destroy_process_group` calls this: with the world's group the recording is over."""
+        """Shut down, from `destroy_process_group`; the world's group ends the recording."""
         if self._is_world:
             session.end()
         super().shutdown()
 
 
 def forming(c10d: ModuleType, form: Callable) -> Callable:
-    """c10d's function that forms a group, changed so that what it forms is recorded."""
+    """Return c10d's function that forms a group, wrapped so that the groups are recorded."""
     register = c10d._register_pg_in_world
 
     def form_recorded(size, rank, ranks, backend, *args, **kwargs):
@@ -73,7 +73,7 @@ def forming(c10d: ModuleType, form: Callable) -> Callable:
 
 
 def _attach(rank: int, ranks: int) -> None:
-    """A world begins: its groups and ops are numbered from 0."""
+    """Attach the recorder to a new world, whose groups and ops are numbered from 0."""
     labels.clear()
     recorder.attach(rank, ranks, board=None)
     recorder.begin_groups(0)

@@ -1,4 +1,4 @@
-"""One recording of a rank, from the forming of its world until that is destroyed, the process ends or is ended."""
+"""One recording of a rank, from forming its world until that is destroyed or the process ends or is terminated."""
 
 from __future__ import annotations
 
@@ -21,24 +21,22 @@ from lab_utils.comm.recorder.recorder import Recording, name_files, recorder, re
 from lab_utils.record.files import Left
 from lab_utils.timeline.ops import Op
 
-# Do something before SIGTERM ends this process, also while its main thread is in C++ and runs no handler.
-#
-# torchrun ends the ranks of a failed program with SIGTERM, and those wait in C++ for the one that failed. An interrupt
-# it passes on as SIGINT, and kills those that have not ended 30 s later.
+# SIGTERM must be handled even while the main thread is in C++ and runs no handler: torchrun sends it to the ranks of a
+# failed program, which wait in C++ for the failed one. It passes an interrupt on as SIGINT, and kills ranks 30 s later.
 _dying = threading.Lock()
 
 
 def before_sigterm(leave: Callable[[], None]) -> None:
-    """Call `leave` when SIGTERM comes, from whichever thread, then die of it as if nobody had asked.
+    """Call `leave` when SIGTERM comes, from any thread, then die by its default action.
 
-    SIGINT calls `leave` too, and goes on as it would. A program that handles SIGTERM itself, now or later, goes
-    before: then nothing is done here.
+    SIGINT calls `leave` too, besides its usual effect. Nothing is done if the program handles SIGTERM itself, now or
+    later.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if not _dying.acquire(blocking=False):  # the other thread is at it, or this one is and the signal came again
+        if not _dying.acquire(blocking=False):  # already dying, in another thread or in this one
             return
         try:
             leave()
@@ -52,7 +50,7 @@ def before_sigterm(leave: Callable[[], None]) -> None:
 
 
 def _wakeup_pipe() -> int | None:
-    """Where Python notes each signal at once, whatever the main thread does; None where the program reads these."""
+    """Return a pipe to which Python writes every signal at once; None where the program uses the wakeup fd itself."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -75,7 +73,7 @@ def _watch(pipe: int, handle: Callable[[int, FrameType | None], None], leave: Ca
 
 
 def _die() -> None:
-    """By SIGTERM's default action. `signal.signal` is for the main thread only; what it calls is not."""
+    """Die by SIGTERM's default action. `signal.signal` works in the main thread only; PyOS_setsig does not."""
     set_action = ctypes.pythonapi.PyOS_setsig
     set_action.argtypes, set_action.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
     set_action(signal.SIGTERM, None)
@@ -83,21 +81,21 @@ def _die() -> None:
 
 
 def _forget(handle: Callable[[int, FrameType | None], None]) -> None:
-    """A process that was forked from the rank has nothing to leave, and no thread to watch."""
+    """Reset SIGTERM in a process forked from the rank: it has nothing to write, and no thread to watch."""
     if signal.getsignal(signal.SIGTERM) is handle:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
 
 
-_COMPILED = "fail_on_recompile"  # the stance that torch takes while we count; its errors name it
+_COMPILED = "fail_on_recompile"  # the torch.compile stance set while counting; its errors name it
 _session: Session | None = None
 _worlds = 0
-_writing = threading.RLock()  # a signal may come to the thread that writes
+_writing = threading.RLock()  # reentrant: a signal may interrupt the thread that writes
 
 
 @dataclass(slots=True)
 class Session:
-    """`left` is what was written when it began; `entered` is left on the thread that entered it."""
+    """A recording: `left` is the record written at its begin, `entered` the context that `thread` must exit."""
 
     left: Left
     folder: str
@@ -107,11 +105,11 @@ class Session:
 
 
 class _Over(Exception):
-    """Ends a recording without waiting for ops that are still on their way."""
+    """Ends a recording without waiting for pending ops."""
 
 
 def begin(rank: int, ranks: int, folder: str, count: bool) -> None:
-    """Record from now on, and see to it that what was recorded is written however the process ends."""
+    """Start recording, and make sure that the record is written however the process ends."""
     global _session, _worlds
     left = Left.begun(rank, ranks, _worlds, os.environ)
     left.write(folder)
@@ -121,27 +119,27 @@ def begin(rank: int, ranks: int, folder: str, count: bool) -> None:
     _worlds += 1
     entered = recording(count)
     _session = Session(left, folder, entered, entered.__enter__(), threading.get_ident())
-    # Processes that multiprocessing forks run these and not atexit's; a later fork of this one runs neither.
+    # Processes forked by multiprocessing run Finalize, not atexit; in a later fork of this process, `end` does nothing.
     Finalize(None, end, exitpriority=0)
     atexit.register(end)
 
 
 def _name_program() -> None:
-    """The file that was started is the user's own, also when it lies among installed packages."""
+    """Register the started file as the user's own, even if it lies among installed packages."""
     path = getattr(sys.modules["__main__"], "__file__", None)
     if path is not None:
         name_files({path: os.path.basename(path)})
     if "__mp_main__" in sys.modules:
-        name_files({"<string>": ""})  # multiprocessing started this process by python -c, and not the user
+        name_files({"<string>": ""})  # multiprocessing, not the user, started this by python -c
 
 
 def end() -> None:
-    """Write what was recorded; does nothing when that was done, or in a process that was forked from the rank."""
+    """Write the record; does nothing the second time, or in a process forked from the rank."""
     global _session
     if not _is_ours(_session):
         return
     with _writing:
-        if (ended := _session) is None:  # another thread was faster
+        if (ended := _session) is None:  # written by another thread
             return
         atexit.unregister(end)
         try:
@@ -155,7 +153,7 @@ def _is_ours(session: Session | None) -> bool:
 
 
 def _finish(ended: Session) -> None:
-    if ended.thread != threading.get_ident():  # a recording can only be left on the thread that entered it
+    if ended.thread != threading.get_ident():  # only the thread that entered a recording can exit it
         _write(ended, _ops_so_far(ended.recorded))
         return
     over = _Over()
@@ -168,9 +166,9 @@ def _write(ended: Session, ops: list[Op]) -> None:
     ended.left.over(ops, ended.recorded.phases, compiled).write(ended.folder)
 
 
-# ---------------------------------------------------------------------- a process that may be ended any moment
+# ---------------------------------------------------------------------- a process that may die at any moment
 def _write_so_far() -> None:
-    """From any thread, while the others go on: nothing is waited for, and the recording stays as it is."""
+    """Write the record so far, from any thread, without waiting for ops or changing the recording."""
     if not _is_ours(_session):
         return
     with _writing:
@@ -179,9 +177,9 @@ def _write_so_far() -> None:
 
 
 def _ops_so_far(recorded: Recording) -> list[Op]:
-    """What the host's clock knows of. A device's may never come to the moments that were asked for."""
+    """Return the ops with host times so far; a device may never reach the moments recorded on it."""
     entries = [entry for entry in list(recorded.entries) if isinstance(entry.issue_s, float)]
-    copies = {id(entry): copy(entry) for entry in entries}  # as the recording goes on with its own
+    copies = {id(entry): copy(entry) for entry in entries}  # copies, since the recording continues
     for entry in copies.values():
         if isinstance(entry, PendingOp):
             entry.of = copies.get(id(entry.of))

@@ -1,4 +1,4 @@
-"""A rank tells the moment at which a fault strikes it, from any thread, and even if it is dead a moment later."""
+"""Sends the time at which a fault strikes a rank, from any thread, even if the rank dies right after."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import struct
 import time
 
 _LOOPBACK = "127.0.0.1"
-_MOMENT = struct.Struct("<d")  # seconds of time.perf_counter, which is the machine's own clock on every process
+_MOMENT = struct.Struct("<d")  # seconds of time.perf_counter, one clock for all processes of the machine
 
 
 class Beacon:
-    """Listens on a port of loopback: a datagram arrives before its sending returns, and leaves nothing behind."""
+    """Listens on a loopback port: a datagram arrives before its send returns, and needs no cleanup."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -20,7 +20,7 @@ class Beacon:
         self.port: int = self._socket.getsockname()[1]
 
     def wait(self, timeout_s: float) -> float | None:
-        """The moment that a rank told first, in seconds of time.perf_counter; None when none did in time."""
+        """Return the first time that a rank sent, in seconds of time.perf_counter; None when none came in time."""
         if not select.select([self._socket], [], [], timeout_s)[0]:
             return None
         return _MOMENT.unpack(self._socket.recv(_MOMENT.size))[0]
@@ -33,6 +33,6 @@ class Beacon:
 
 
 def tell(port: int) -> None:
-    """Tell the beacon at this port that it is now."""
+    """Send the current time to the beacon at this port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.sendto(_MOMENT.pack(time.perf_counter()), (_LOOPBACK, port))

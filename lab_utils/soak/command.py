@@ -1,4 +1,4 @@
-"""The command line: how many faults, of which seed, on how many ranks."""
+"""The command line: number of faults, seed, number of ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Exit status 0 when all was named and got over and nothing is left; 1 else; 2 bad usage; 130 interrupted."""
+    """Return 0 if every fault was named, ranks recovered and nothing is left; 1 else; 2 bad usage; 130 interrupted."""
     parser = _parser()
     given = parser.parse_args(list(argv))
     if sys.platform != "linux":
@@ -70,10 +70,10 @@ def _at_least(least: int, text: str) -> int:
 
 @contextmanager
 def _own_temporary_folder() -> Iterator[str]:
-    """In here all temporary files are in a folder where nobody else has any; the ranks' too."""
+    """Put all temporary files, the ranks' too, into a private folder, and yield it."""
     before = os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix="lab-soak-") as folder:
-        os.environ["TMPDIR"], tempfile.tempdir = folder, None  # None: it asks again
+        os.environ["TMPDIR"], tempfile.tempdir = folder, None  # None: gettempdir() reads TMPDIR again
         try:
             yield folder
         finally:
@@ -83,7 +83,7 @@ def _own_temporary_folder() -> Iterator[str]:
 
 
 def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:
-    """Fill the tally; True when the user ended it early. What is left at the end is counted either way."""
+    """Fill the tally; return True when the user interrupted. Leftover processes are counted either way."""
     with Interrupts() as interrupts:
         ranks = soak = None
         try:
@@ -94,7 +94,7 @@ def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:
                 _say(f"[{place}/{len(faults)}] {tally.results[-1].line()}")
         except KeyboardInterrupt:
             _say("Interrupted: the table has what came before.")
-        except RanksError as error:  # outside any fault: nothing more can be asked of these ranks
+        except RanksError as error:  # outside any fault: these ranks are unusable
             tally.ended_by = f"{type(error).__name__}: {error}"
         finally:
             if ranks is not None:

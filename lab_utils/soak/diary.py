@@ -1,4 +1,4 @@
-"""What a training script says, saves and draws, noted beside it, and whether the notebook shows and keeps just that."""
+"""Records what a training script prints, saves and draws, and compares it with what the notebook shows and keeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab_utils.soak.faults import Fault
 
-_LINE = re.compile(r"rank \d+, [^;\n]*;")  # as the script's: nothing else that is shown looks like it
+_LINE = re.compile(r"rank \d+, [^;\n]*;")  # a line printed by the script; no other output looks like it
 _IN_LOOP, _SAVED, _DREW, _SAYS, _SAID = "in loop", "saved", "drew", "says", "said"
 
 
@@ -25,7 +25,7 @@ def _diary_file(folder: Path | str, rank: int) -> Path:
 
 # ---------------------------------------------------------------------- on the rank
 class Diary:
-    """Notes that are in their file at once, whatever becomes of the rank."""
+    """Notes of one rank, written to their file at once, so that they survive the rank's death."""
 
     def __init__(self, folder: str, rank: int):
         self.checkpoint = checkpoint_file(folder, rank)
@@ -42,7 +42,7 @@ class Diary:
 
     @contextmanager
     def saying(self, stream: str, line: str) -> Iterator[str]:
-        """Inside, the line is said on "stdout" or "stderr"."""
+        """Record that the line is printed on "stdout" or "stderr" inside the block."""
         self._note(_SAYS, stream, line)
         yield line
         self._note(_SAID, stream, line)
@@ -59,13 +59,13 @@ class Diary:
 
 # ---------------------------------------------------------------------- in the notebook
 class Reader:
-    """Reads the diaries of one call after the other. Numbers that were drawn must never come again."""
+    """Reads the diaries of successive calls. Random numbers that were drawn must never repeat."""
 
     def __init__(self) -> None:
         self._drawn: set[str] = set()
 
     def complaints(self, folder: str, ranks: int, fault: Fault, shown: dict[str, str]) -> list[str]:
-        """What was lost, shown twice, half saved or left behind; `shown` are the notebook's streams, by name."""
+        """Return what was lost, shown twice, half saved or left behind; `shown` is {stream: the notebook's output}."""
         notes = {rank: _read(folder, rank) for rank in range(ranks)}
         known = {line for each in notes.values() for word, *rest in each if word == _SAYS for line in rest[1:]}
         found = [
@@ -96,7 +96,7 @@ class Reader:
 
 
 def _complaints_of_saving(checkpoint: Path, words: list[str], fault: Fault) -> Iterator[str]:
-    """A checkpoint is there whole or not at all; where the user interrupts, every rank in its loop has saved one."""
+    """Yield complaints unless a checkpoint is complete or absent, and saved if an interrupt hit a rank in its loop."""
     times = words.count(_SAVED)
     if times > 1 or (fault.kind == "interrupt" and _IN_LOOP in words and times == 0):
         yield f"saved {times} times"
@@ -107,13 +107,13 @@ def _complaints_of_saving(checkpoint: Path, words: list[str], fault: Fault) -> I
 
 
 def _read(folder: str, rank: int) -> list[list[str]]:
-    """The notes of a rank, none when it did not come to its first."""
+    """Return a rank's notes, [] when it wrote none."""
     path = _diary_file(folder, rank)
     return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Torch's files are zip files, with a check sum for each tensor."""
+    """Whether the file is complete: torch's files are zip files, with a checksum per tensor."""
     try:
         with zipfile.ZipFile(checkpoint) as file:
             return file.testzip() is None

@@ -1,4 +1,4 @@
-"""One fault after the other strikes ranks that go on: was it named, are they usable, is anything left?"""
+"""Makes one fault after the other on the same ranks: was it named, are the ranks usable, is anything left?"""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from lab_utils.soak.interrupts import Interrupts
 from lab_utils.soak.judge import Ending, complaint
 from lab_utils.soak.tally import Result
 
-LIMIT_S = 60.0  # what takes longer hangs: the group's own time-out is half of that
-_STRUCK_S = 20.0  # every program comes to every place long before
+LIMIT_S = 60.0  # a longer call hangs: the group's time-out is half of this
+_STRUCK_S = 20.0  # every program reaches every place long before
 _STOPPED = "stopped by a signal"
-_ORPHAN_S, _ASK_EVERY_S = 8.0, 0.05  # a DataLoader's worker looks every 5 s whether its rank is there
+_ORPHAN_S, _ASK_EVERY_S = 8.0, 0.05  # a DataLoader's worker checks every 5 s whether its rank lives
 
 
 class CountedRanks(Ranks):
-    """Ranks that count how often they had to be started anew."""
+    """Ranks that count their restarts."""
 
     def __init__(self, size: int):
         self.restarts = 0
@@ -48,7 +48,7 @@ class CountedRanks(Ranks):
 
 
 class Soak:
-    """Ranks, from the first fault to the last, and every process that was ever seen below this one."""
+    """The ranks for all faults, and every process ever seen among this process's descendants."""
 
     def __init__(self, ranks: CountedRanks, interrupts: Interrupts):
         self.ranks, self._interrupts = ranks, interrupts
@@ -61,7 +61,7 @@ class Soak:
 
     # ------------------------------------------------------------------ one fault
     def endure(self, fault: Fault) -> Result:
-        """KeyboardInterrupt when the user, and not the fault, interrupted it."""
+        """Make one fault and return its result. KeyboardInterrupt when the user, not the fault, interrupted."""
         right = self._right_answers(fault.program) if fault.kind == "stop" else None
         result = Result(fault)
         with Beacon() as beacon, self._limited(), self._kept(result) as folder:
@@ -89,7 +89,7 @@ class Soak:
 
     @contextmanager
     def _kept(self, result: Result) -> Iterator[str]:
-        """The folder of a program with a diary, "" for others: afterwards it is read beside all that was shown."""
+        """Yield a folder for a program with a diary, "" for others; then compare the diary with the output shown."""
         if result.fault.program not in WITH_DIARY:
             yield ""
             return
@@ -99,7 +99,7 @@ class Soak:
             result.unkept = self._reader.complaints(folder, self.ranks.size, result.fault, said)
 
     def _meet(self, fault: Fault, beacon: Beacon, folder: str) -> tuple[Ending, float | None]:
-        """How the call ended, and when the fault struck; None when it never did."""
+        """Return how the call ended, and when the fault struck, None when it never did."""
         victim = psutil.Process(self.ranks.status()[fault.rank].pid)
         beside = {"stop": self._see_stopped, "interrupt": self._interrupt}.get(fault.kind)
         if beside is None:
@@ -129,13 +129,13 @@ class Soak:
         return struck_s, None
 
     def _see_stopped(self, fault: Fault, beacon: Beacon, victim: psutil.Process) -> tuple[float | None, float | None]:
-        """Look at the status until it shows that the rank is stopped; let the rank go on after the pause."""
+        """Poll the status until it shows the rank as stopped; resume the rank after the pause."""
         struck_s = beacon.wait(_STRUCK_S)
         if struck_s is None:
             return None, None
         try:
             while not (seen := self.ranks.status()[fault.rank].doing == _STOPPED) and _left_s(fault, struck_s) > 0:
-                pass  # a look takes its time
+                pass  # status() takes long enough
             shown_s = time.perf_counter() if seen else None
             time.sleep(max(0.0, _left_s(fault, struck_s)))
         finally:
@@ -144,7 +144,7 @@ class Soak:
 
     # ------------------------------------------------------------------ afterwards
     def _recover(self, result: Result, struck_s: float | None) -> None:
-        """A correct all-reduce, variables kept; the ranks are started anew where that fails, to go on with the next."""
+        """Check that an all-reduce is correct and variables are kept; restart the ranks if the call fails."""
         size = self.ranks.size
         try:
             with self._limited():
@@ -166,24 +166,24 @@ class Soak:
         result.lost = [rank for rank, was_kept in enumerate(kept) if not was_kept and rank not in replaced]
 
     def _left(self, orphans_s: float) -> int:
-        """How many processes more than at first, once what a dead rank had started has had the time to end."""
+        """Return how many more processes there are than at first, after a dead rank's children had time to end."""
         until_s = time.monotonic() + orphans_s
         while (left := self.living() - self._own) > 0 and time.monotonic() < until_s:
-            time.sleep(_ASK_EVERY_S)  # they are no children of ours: no event tells of their end
+            time.sleep(_ASK_EVERY_S)  # polled: they are no children of ours
         return left
 
     def _files(self) -> set[str]:
         return set(os.listdir(tempfile.gettempdir()))
 
     def living(self) -> int:
-        """How many of the processes live that were ever seen below this one, wherever they are now."""
+        """Return how many processes ever seen among this one's descendants still live."""
         self._seen |= set(psutil.Process().children(recursive=True))
         self._seen = set(still_running(list(self._seen), 0))
         return len(self._seen)
 
 
 def in_a_thread(work: Callable[[], Any]) -> Future:
-    """Begin the work on a thread for which Python does not wait at its end, whatever an interrupt has left of it."""
+    """Run the work on a daemon thread, which Python does not join at exit."""
     done = Future()
 
     def run() -> None:
@@ -198,17 +198,17 @@ def in_a_thread(work: Callable[[], Any]) -> Future:
 
 @contextmanager
 def shown() -> Iterator[dict[str, io.StringIO]]:
-    """What is shown inside, on "stdout" and "stderr"."""
+    """Capture what is printed inside: {"stdout": ..., "stderr": ...}."""
     with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
         yield {"stdout": stdout, "stderr": stderr}
 
 
 @contextmanager
 def _limit_lifted(rank: psutil.Process) -> Iterator[None]:
-    """Afterwards the rank's memory has the limit that it has now."""
+    """Restore the rank's memory limit afterwards."""
     before = rank.rlimit(psutil.RLIMIT_DATA)
     yield
-    with suppress(psutil.NoSuchProcess):  # killed: another has its place, and no limit
+    with suppress(psutil.NoSuchProcess):  # killed; its replacement has no limit
         rank.rlimit(psutil.RLIMIT_DATA, before)
 
 

@@ -1,4 +1,4 @@
-"""Whose SIGINT it is: one that is a fault, one for a call that does not end, or the user's Ctrl-C."""
+"""Tells SIGINTs apart: a fault, the time limit of a call, or the user's Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Overdue(RuntimeError):
 
 
 class Interrupts:
-    """While entered, in the main thread, every SIGINT of this process comes here.
+    """Handles every SIGINT of this process while entered, in the main thread.
 
-    by_user   whether one came that nobody here sent
+    by_user   whether one came that was not sent here
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Interrupts:
         reason = self._sent.popleft() if self._sent else ""
         if reason == _OVERDUE:
             raise Overdue(self._overdue_text)
-        if reason == _FAULT and not self._awaited:  # the call that it was for has ended by itself
+        if reason == _FAULT and not self._awaited:  # its call has already ended
             return
         if not reason:
             self.by_user = True
@@ -55,7 +55,7 @@ class Interrupts:
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """A call that `send` may interrupt."""
+        """Let `send` interrupt the call inside the block."""
         self._awaited = True
         try:
             yield
@@ -64,15 +64,15 @@ class Interrupts:
 
     @contextmanager
     def limit(self, seconds: float, describe: Callable[[], object]) -> Iterator[None]:
-        """Raise Overdue, with what `describe` then says, when the block has not ended after so long."""
+        """Raise Overdue, with the text of `describe()`, when the block has not ended after `seconds`."""
         timer = threading.Timer(seconds, self._end_it, (seconds, describe))
-        timer.daemon = True  # an interrupt inside start() leaves a lock taken, and Python's end would wait for it
+        timer.daemon = True  # an interrupt inside start() leaves a lock held, on which Python's exit would wait
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
-            timer.join()  # from here on none of its interrupts is under way
+            timer.join()  # none of its interrupts is pending afterwards
             self._sent.clear()
 
     def _end_it(self, seconds: float, describe: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Whether an error says what really happened."""
+"""Checks whether an error names the fault that was made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_MEMORY = "can't allocate memory"  # torch's allocator
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call with a fault in it ended, at which moment of time.perf_counter.
+    """How a call with a fault ended, and when. Times are of time.perf_counter.
 
     answers   what it returned, None when it raised
     shown_s   when `ranks.status()` showed the rank as stopped, None when it never did
@@ -29,9 +29,9 @@ class Ending:
 
 
 def complaint(fault: Fault, ending: Ending, ranks: int, right: list | None = None) -> str:
-    """What the ending should have been and what it was instead; "" when it names the fault rightly.
+    """Return the ending expected and the actual one; "" when it names the fault correctly.
 
-    right   what the call returns on all ranks without a fault, for a fault that it outlives
+    right   what the call returns on all ranks without a fault, for a fault that it survives
     """
     if _NAMED[fault.kind](fault, ending, ranks) and ending.answers == right:
         return ""
@@ -43,7 +43,7 @@ def _died(fault: Fault, ending: Ending, _: int) -> bool:
 
 
 def _raised(fault: Fault, ending: Ending, _: int) -> bool:
-    """The exception may be the reason of another: pipelining raises its own from what a stage raised."""
+    """Whether a RankError names the rank and the exception, also where pipelining wraps it in its own."""
     if not isinstance(ending.error, RankError) or ending.error.rank != fault.rank:
         return False
     said = f"{ending.error}\n{ending.error.details}"
@@ -60,7 +60,7 @@ def _stuck(fault: Fault, ending: Ending, ranks: int) -> bool:
 
 
 def suspects(fault: Fault, ranks: int) -> set[int]:
-    """Who may be said to have done wrong: of two ranks that differ neither is more right than the other."""
+    """Return the ranks that a diagnosis may blame; of two ranks that differ, either."""
     if ranks == 2:
         return {0, 1}
     neighbour = {(fault.rank + 1) % ranks} if (fault.kind, fault.place) == ("shape", "message") else set()
@@ -68,7 +68,7 @@ def suspects(fault: Fault, ranks: int) -> set[int]:
 
 
 def _interrupted(_: Fault, ending: Ending, ranks: int) -> bool:
-    """With no rank ended for it."""
+    """Whether the call was interrupted without ending a rank."""
     return (
         isinstance(ending.error, KeyboardInterrupt) and str(ending.error) == f"{name_ranks(range(ranks))} interrupted"
     )
@@ -78,7 +78,7 @@ def _outlived(_fault: Fault, ending: Ending, _ranks: int) -> bool:
     return ending.error is None and ending.shown_s is not None
 
 
-# Kinds of diagnosis that fit. Who skips an op comes to its next one, or to its end: what is seen depends on which.
+# Kinds of diagnosis that fit. A rank that skips an op reaches its next one or its end; the kind depends on which.
 FITTING = {"skip": {"mismatch", "left out", "unmatched", "cycle"}, "swap": {"mismatch"}, "shape": {"mismatch"}}
 _NAMED: dict[str, Callable[[Fault, Ending, int], bool]] = {
     "kill": _died, "exception": _raised, "memory": _raised, "interrupt": _interrupted, "stop": _outlived,

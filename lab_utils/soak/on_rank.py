@@ -1,4 +1,4 @@
-"""What the soak asks of the ranks. The notebook's side imports it too, so torch is imported inside functions only."""
+"""Functions that the soak runs on ranks. The notebook imports them too, so torch is imported inside functions only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TOKEN = "soak_token"
 
 
 def play(program: str, fault: Fault | None = None, beacon: int = 0, folder: str = "") -> list[tuple[float, float]]:
-    """Run a program with a fault in it; the sums of its steps.
+    """Run a program with a fault in it; return the sums of its steps.
 
-    beacon  the port where the fault's moment is told
-    folder  where a program with a diary has that, and what it saves
+    beacon  port to which the fault's time is sent
+    folder  where a program with a diary writes it, and its checkpoint
     """
     import torch.distributed as dist
 
@@ -37,7 +37,7 @@ def play(program: str, fault: Fault | None = None, beacon: int = 0, folder: str 
 
 
 def agree() -> tuple[float, str | None]:
-    """What every rank must be able to do after whatever happened: the sum of all ranks, and the rank's own token."""
+    """Return the all-reduced sum of all rank numbers, and this rank's token: the check that ranks are usable."""
     import torch
     import torch.distributed as dist
 
@@ -47,7 +47,7 @@ def agree() -> tuple[float, str | None]:
 
 
 def hold(tokens: Sequence[str]) -> None:
-    """Hold this rank's token, a variable like any of the user's."""
+    """Store this rank's token in the rank's namespace, as a user's variable."""
     import torch.distributed as dist
 
     rank_namespace()[_TOKEN] = tokens[dist.get_rank()]

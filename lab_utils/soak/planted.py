@@ -1,4 +1,4 @@
-"""A fault on the rank: it strikes when the program comes to its place."""
+"""A fault on a rank: it strikes when the program reaches its place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from lab_utils.soak.beacon import tell
 from lab_utils.soak.faults import Fault
 
-ROOM_BYTES = 64 << 20  # what a rank at its memory limit may still take
-_BLOCK_FLOATS = 12 * 2**20  # 48 MB: above 32 MB malloc takes no block from memory that was freed before
+ROOM_BYTES = 64 << 20  # what a rank at its memory limit may still allocate
+_BLOCK_FLOATS = 12 * 2**20  # 48 MB: above 32 MB malloc does not reuse freed memory
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 class Planted:
-    """One fault among the places of a program; None, or another rank's fault, never strikes."""
+    """One fault in a program; None, or another rank's fault, never strikes."""
 
     def __init__(self, fault: Fault | None, rank: int, beacon: int):
         self.how = "" if fault is None else fault.how
@@ -33,7 +33,7 @@ class Planted:
         self._visits.clear()
 
     def at(self, place: str) -> str:
-        """Come to a place. If the fault is that this rank does something else here, its kind; "" otherwise."""
+        """Mark that a place is reached and make the fault there. Return its kind if the program is to act on it."""
         self._visits[place] += 1
         fault, here = self._fault, (self._step, place, self._visits[place] - 1)
         if fault is None or here != (fault.step, fault.place, fault.visit):
@@ -48,7 +48,7 @@ class Planted:
         return fault.kind
 
     def finish(self) -> None:
-        """The program has come to its end, but it must not end before its fault."""
+        """Wait for a delayed fault: the program must not end before it."""
         if self._late is not None:
             self._late.join()
 
@@ -66,13 +66,13 @@ class Planted:
 
 
 def message(fault: Fault) -> str:
-    """What the planted exception says."""
+    """Return the text of the planted exception."""
     return f"fault {fault.number} of the soak"
 
 
 # ---------------------------------------------------------------------- memory
 def _use_up_memory() -> None:
-    """Allocate until the allocator raises, ROOM_BYTES from here. Whoever planted it lifts the limit afterwards."""
+    """Allocate until the allocator raises, ROOM_BYTES from here. The soak lifts the limit afterwards."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + ROOM_BYTES, hard))
     held = list(_blocks())
@@ -87,7 +87,7 @@ def _blocks() -> Iterator[object]:
 
 
 def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA."""
+    """Return the bytes that count against RLIMIT_DATA."""
     with open("/proc/self/status", encoding="utf-8") as status:
         line = next(line for line in status if line.startswith("VmData:"))
     return 1024 * int(line.split()[1])

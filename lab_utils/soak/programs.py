@@ -1,7 +1,7 @@
 """Plain torch programs with places at which a fault may strike.
 
-Every step ends with two collectives over all ranks, which must come to the same number: one of them may be left out,
-the two may change places, or one may be given another shape.
+Every step ends with two collectives over all ranks, which must give the same number: a fault may skip one of them,
+swap the two, or change the shape of one's tensor.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lab_utils.soak.planted import Planted
 
 WIDTH = 32
 BATCH = 2 * MICROBATCHES
-Sums = list[tuple[float, float]]  # of each step: what the all-reduce came to, and the all-gather
+Sums = list[tuple[float, float]]  # per step: the sum by all-reduce and by all-gather
 
 
 class Net(nn.Module):
-    """x of shape [batch, width] to as much."""
+    """Two linear layers with a ReLU: [batch, width] -> [batch, width]."""
 
     def __init__(self, planted: Planted):
         super().__init__()
@@ -36,7 +36,7 @@ class Net(nn.Module):
         return self.second(hidden)
 
     def _in_backward(self, _gradient: Tensor) -> None:
-        """Between the gradients of the second layer and those of the first."""
+        """Backward hook between the second layer's gradients and the first's."""
         self._planted.at("backward")
 
 
@@ -62,7 +62,7 @@ def pipeline(planted: Planted, steps: Iterable[int]) -> Sums:
     rank, ranks = dist.get_rank(), dist.get_world_size()
     net = make_net(planted)
     stage = PipelineStage(net, rank, ranks, torch.device("cpu"))
-    microbatches = max(MICROBATCHES, ranks)  # 1F1B takes no fewer than there are stages
+    microbatches = max(MICROBATCHES, ranks)  # 1F1B needs at least one per stage
     schedule = Schedule1F1B(stage, n_microbatches=microbatches, loss_fn=nn.functional.mse_loss)
     x = torch.randn(2 * microbatches, WIDTH)  # the same on every rank
     given, wanted = (x,) if rank == 0 else (), {"target": x} if rank == ranks - 1 else {}
@@ -76,7 +76,7 @@ def pipeline(planted: Planted, steps: Iterable[int]) -> Sums:
 
 
 def plain(planted: Planted, steps: Iterable[int]) -> Sums:
-    """What every rank has goes once round the ring."""
+    """Pass every rank's tensor once round the ring and sum them, without a model."""
     sums: Sums = []
     for step in steps:
         planted.begin(step)
@@ -97,7 +97,7 @@ def make_net(planted: Planted) -> Net:
 
 
 def _train_alike(planted: Planted, steps: Iterable[int], model: nn.Module) -> Sums:
-    """Every rank has the whole model, or acts as if it had, and its own part of the batch."""
+    """Train a model that every rank calls as a whole, on its own part of the batch."""
     x = torch.randn(BATCH, WIDTH) + dist.get_rank()
 
     def loss_of_step() -> Tensor:
@@ -109,7 +109,7 @@ def _train_alike(planted: Planted, steps: Iterable[int], model: nn.Module) -> Su
 
 
 def _train(planted: Planted, steps: Iterable[int], model: nn.Module, loss_of_step: Callable[[], Tensor]) -> Sums:
-    """`loss_of_step` also leaves the gradients."""
+    """Train for these steps; `loss_of_step` also computes the gradients."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     sums: Sums = []
     for step in steps:
@@ -123,9 +123,9 @@ def _train(planted: Planted, steps: Iterable[int], model: nn.Module, loss_of_ste
     return sums
 
 
-# ---------------------------------------------------------------------- what ranks do together
+# ---------------------------------------------------------------------- communication
 def agree(planted: Planted, loss: Tensor) -> tuple[float, float]:
-    """The sum over all ranks, by an all-reduce and by an all-gather."""
+    """Return the sum of the loss over all ranks, by an all-reduce and by an all-gather."""
     wrong = planted.at("agree")
     own = loss.detach().reshape(1)
     total, each = own.clone(), torch.empty(dist.get_world_size())
@@ -141,7 +141,7 @@ def agree(planted: Planted, loss: Tensor) -> tuple[float, float]:
 
 
 def _pass_on(planted: Planted, carried: Tensor) -> Tensor:
-    """One step of the ring: send to the right, receive from the left."""
+    """Do one step of the ring: send to the right, receive from the left."""
     wrong, rank, ranks = planted.at("message"), dist.get_rank(), dist.get_world_size()
     skipped = planted.how if wrong == "skip" else ""
     given = mis_shaped(carried, planted.how) if wrong == "shape" else carried
@@ -155,7 +155,7 @@ def _pass_on(planted: Planted, carried: Tensor) -> Tensor:
 
 
 def mis_shaped(right: Tensor, how: str) -> Tensor:
-    """Such a tensor as the others do not bring: "longer", "shorter", or of another dtype."""
+    """Return a tensor that mismatches the other ranks': "longer", "shorter", or of another dtype."""
     if how == "longer":
         return torch.cat([right, right])
     return right[:-1].clone() if how == "shorter" else right.to(getattr(torch, how))

@@ -1,4 +1,4 @@
-"""What became of each fault, and of all of them as a table."""
+"""Results of the faults, one by one and as a table."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ HEAD = (
     "not kept",
     "processes left",
 )
-LATE_S = 15.0  # half of the group's time-out: only a wait that nothing else ended takes so long
+LATE_S = 15.0  # half of the group's time-out: only a wait that this time-out ends takes longer
 _ALL = "all"
 _NONE = "–"
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of one fault.
+    """Result of one fault.
 
-    misnamed   what was said of it and what should have been, "" when it was named right
-    named_s    seconds from the fault's moment until it was named, None when it never struck
+    misnamed   the error expected and the actual one, "" when it named the fault correctly
+    named_s    seconds from the fault until it was named, None when it never struck
     unusable   why the next call did not give the right sum, "" when it did
-    usable_s   seconds from the fault's moment until that call had returned
+    usable_s   seconds from the fault until that call had returned
     lost       ranks that lived and lost their variables
-    unkept     what a program with a diary lost, said twice or saved half, and temporary files that are left
-    left       processes more than before
+    unkept     what a program with a diary lost, printed twice or saved half, and temporary files left
+    left       number of processes more than before
     """
 
     fault: Fault
@@ -48,7 +48,7 @@ class Result:
     left: int = 0
 
     def troubles(self) -> list[str]:
-        """Everything that is not as it should be, each with its reason."""
+        """Return all that went wrong, one text per trouble, with the reason."""
         lost = f"{name_ranks(self.lost)} lost their variables" if self.lost else ""
         left = f"{abs(self.left)} processes {'more' if self.left > 0 else 'fewer'} than before" if self.left else ""
         named = f"MISNAMED: {self.misnamed}" if self.misnamed else ""
@@ -58,7 +58,7 @@ class Result:
         return [trouble for trouble in (named, late, usable, lost, unkept, left) if trouble]
 
     def line(self) -> str:
-        """One line for the progress: the first words of what went wrong, or the times."""
+        """Return one line of progress: the first line of each trouble, and the times."""
         said = "; ".join(trouble.partition("\n")[0] for trouble in self.troubles())
         times = f"named after {_seconds(self.named_s)}, usable after {_seconds(self.usable_s)}"
         return f"{self.fault}: {said + '; ' if said else ''}{times}"
@@ -66,12 +66,12 @@ class Result:
 
 @dataclass(slots=True)
 class Tally:
-    """All faults until now.
+    """Results of all faults so far.
 
-    left      processes at the very end
-    files     temporary files at the very end
-    restarts  of all ranks in between
-    ended_by  the error that ended it early, "" when none did
+    left      number of processes left at the end
+    files     temporary files left at the end
+    restarts  number of restarts of all ranks
+    ended_by  the error that ended the soak early, "" when none did
     """
 
     seed: int
@@ -84,12 +84,12 @@ class Tally:
 
     @property
     def clean(self) -> bool:
-        """Whether every fault was named and got over, and nothing is left."""
+        """Whether every fault was named, the ranks recovered, and nothing is left."""
         over = self.left or self.files or self.restarts or self.ended_by
         return not over and not any(result.troubles() for result in self.results)
 
     def table(self) -> str:
-        """One line a kind that occurred, under a head, and one of all."""
+        """Return a table with a head, one line per kind that occurred, and one for all."""
         kinds = {kind: [result for result in self.results if result.fault.kind == kind] for kind in KINDS}
         rows = [HEAD, *(_cells(kind, found) for kind, found in kinds.items() if found), _cells(_ALL, self.results)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -105,7 +105,7 @@ class Tally:
         )
 
     def troubles(self) -> Iterable[str]:
-        """Each fault that was not got over, with all that was said, and how to repeat it."""
+        """Yield each fault that had troubles, with the full texts and the command that repeats it."""
         if self.ended_by:
             yield f"ended early by {self.ended_by}"
         if self.files:
@@ -129,7 +129,7 @@ def _cells(name: str, results: Sequence[Result]) -> tuple[str, ...]:
 
 
 def _spread(seconds: Sequence[float | None]) -> str:
-    """Median and ninth decile."""
+    """Return median and 90th percentile as text."""
     known = [each for each in seconds if each is not None]
     if not known:
         return _NONE

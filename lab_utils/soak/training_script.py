@@ -1,4 +1,4 @@
-"""A training script as people bring it: a worker process loads batches, a bar and a log tell of them, Ctrl-C saves."""
+"""A typical training script: a DataLoader worker, a progress bar, a log, and a checkpoint on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from lab_utils.soak.diary import Diary
 from lab_utils.soak.planted import Planted
 from lab_utils.soak.programs import BATCH, WIDTH, Sums, agree, make_net
 
-_PIECES, _PIECE_S = 8, 0.01  # as on a slow disk: what strikes while it saves has the time to
+_PIECES, _PIECE_S = 8, 0.01  # a slow write, so that a fault can strike while it saves
 _log = logging.getLogger("train")
 
 
 class Noise(IterableDataset):
-    """Samples of shape [width], without end, from numpy's global generator, which torch seeds in a worker."""
+    """Endless samples of shape [width] from numpy's global generator, which torch seeds in a worker."""
 
     def __iter__(self) -> Iterator[Tensor]:
         while True:
             yield torch.from_numpy(np.random.standard_normal(WIDTH).astype(np.float32))
 
 
-# Dynamo traces, guards and caches, once in a process. "inductor" needs a C++ compiler, which not every machine has, and
-# what "aot_eager" imports takes another second of each new rank.
+# Runs Dynamo's tracing, guards and cache, once per process. "inductor" needs a C++ compiler, which not every machine
+# has, and the imports of "aot_eager" take another second per new rank.
 @torch.compile(backend="eager")
 def loss_of(y: Tensor, x: Tensor) -> Tensor:
     return ((y - x) ** 2).mean()
@@ -43,9 +43,9 @@ def loss_of(y: Tensor, x: Tensor) -> Tensor:
 
 def train(planted: Planted, steps: Iterable[int], diary: Diary) -> Sums:
     rank = dist.get_rank()
-    logging.basicConfig(format="%(message)s")  # the first time: from then on there is a handler
+    logging.basicConfig(format="%(message)s")  # no effect from the second call on: there is a handler
     _log.setLevel(logging.INFO)
-    diary.drew(int(np.random.randint(2**62)))  # not seeded, as the name of a run: no other run has it
+    diary.drew(int(np.random.randint(2**62)))  # not seeded, like a run's name: unique
     model = DistributedDataParallel(make_net(planted))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     seeded = torch.Generator().manual_seed(rank)
@@ -77,7 +77,7 @@ def train(planted: Planted, steps: Iterable[int], diary: Diary) -> Sums:
 
 
 def _save(model: nn.Module, path: Path) -> None:
-    """Whole or not at all."""
+    """Save the model's state atomically, written slowly in pieces."""
     held, part = io.BytesIO(), path.with_suffix(".part")
     torch.save(model.state_dict(), held)
     whole = held.getbuffer()

@@ -1,1 +1,1 @@
-"""One call on the ranks: sent, watched, its outputs shown, its outcomes put together."""
+"""One call on the ranks: send it, watch it, show its output, collect its outcomes."""

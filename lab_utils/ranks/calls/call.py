@@ -1,4 +1,4 @@
-"""One call on some ranks, from sending it to the last answer: reports, deaths, failures and interrupts come between."""
+"""One call on some ranks, from the request to the last answer, with reports, deaths, failures and interrupts."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from lab_utils.comm.status.rank_state import RankState
 
 _LOOK_S = 0.2
-_GRACE_S = 1.0  # after one rank's end: for the others to end by themselves
-# An interrupt is one KeyboardInterrupt on each rank, which may save its work then; one that has not ended so long after
-# it gets another (it may have been lost inside a destructor or a callback, where Python drops exceptions).
+_GRACE_S = 1.0  # after one rank ends, the others may end by themselves
+# An interrupt raises one KeyboardInterrupt per rank, which may save its work then. A rank still running after this time
+# is interrupted again: Python drops exceptions in destructors and callbacks.
 INTERRUPT_AGAIN_S, END_AGAIN_S = 30.0, 5.0
-GIVE_UP_S = 15.0  # a rank that takes no notice for so long of another's end is ended
-_PRESSES = 3  # so many interrupts end ranks that take no notice
+GIVE_UP_S = 15.0  # kill ranks that still run this long after another rank ended
+_PRESSES = 3  # kill ranks that still run at this many interrupts
 
 
 class Call:
-    """One call on some ranks. `finish` ends when it has ended on all of them, whatever happens.
+    """One call on some ranks. `finish` returns or raises only when the call has ended on all of them.
 
-    answers    {rank: what it returned}
-    fates      {rank: "returned", "raised", "dead" or "absent"}, of ranks on which it does not run (any more)
-    diagnosis  why it was ended, when ranks were stuck for certain
-    standings  where ranks stood when the first of them ended badly
-    given_up   ranks whose process had to be ended
+    answers      {rank: Outcome}
+    fates        {rank: "returned", "raised", "dead" or "absent"}, for ranks on which it does not run (any more)
+    diagnosis    why it was ended, when ranks were certainly stuck
+    rank_states  {rank: RankState} when the call began to be ended
+    given_up     ranks that were killed
     """
 
     def __init__(
         self, client: ipp.Client, members: dict[int, Member], absent: set[int], watch: Watch,
         on_report: Callable | None, *, number: int, called_off: CalledOff, between: Callable[[], None],
     ):  # fmt: skip
-        # Not the Ranks: futures hold this call in a circle, and Ranks that nobody has any more must end at once.
+        # No reference to Ranks: futures and this call form a cycle, and unreferenced Ranks must end at once.
         self.client, self.members, self.watch, self.on_report = client, members, watch, on_report
         self.number, self.called_off, self.between = number, called_off, between
         self.events: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
@@ -59,24 +59,24 @@ class Call:
         self.given_up: set[int] = set()
         self._interrupts: list[BaseException] = []
         self._heeded = 0
-        self._ending_s: float | None = None  # since when the ranks are to end
-        self._signal_s = 0.0  # when they are interrupted next
+        self._ending_s: float | None = None  # when ending the call began
+        self._signal_s = 0.0  # time of the next interrupt
         self._interrupted = False
 
     def finish(self, function: Callable, args: tuple) -> None:
-        """Send it and wait. RanksInterrupted, or what `on_report` raised, once all ranks are back.
+        """Send the call and wait for every rank. Then raise RanksInterrupted, or what `on_report` raised.
 
-        An interrupt that the ranks' program handles, as a training loop that saves and returns, is no error.
+        An interrupt that the program handles (a training loop that saves and returns) is no error.
         """
         try:
-            with interrupts_held():  # a rank that was not sent to would never answer, and the others would run on
+            with interrupts_held():  # a rank that never got the request would never answer
                 self._send(function, args)
         except KeyboardInterrupt as error:
             self._interrupts.append(error)
         while self.waiting:
             try:
                 self._step()
-            except BaseException as error:  # Ctrl-C, or whatever on_report raised
+            except BaseException as error:  # Ctrl-C, or what on_report raised
                 self._interrupts.append(error)
         interrupt = next(iter(self._interrupts), None)
         if self._handled():
@@ -89,11 +89,11 @@ class Call:
 
     @property
     def _pressed(self) -> bool:
-        """Whether a person interrupted: they may press again. Nobody does after what `on_report` raised."""
+        """Whether the user interrupted (and may do so again), rather than `on_report` raising."""
         return any(isinstance(interrupt, KeyboardInterrupt) for interrupt in self._interrupts)
 
     def _handled(self) -> bool:
-        """Whether the program took the interrupt as an order to finish, and did."""
+        """Whether the program handled the user's interrupt and returned on every rank."""
         answers = self.answers.values()
         done = len(self.answers) == len(self.members) and not any(answer.failure for answer in answers)
         user = all(isinstance(interrupt, KeyboardInterrupt) for interrupt in self._interrupts)
@@ -101,9 +101,9 @@ class Call:
 
     # ------------------------------------------------------------------ sending
     def _send(self, function: Callable, args: tuple) -> None:
-        from ipyparallel.serialize import PrePickled  # the ranks' start must not wait for ipyparallel
+        from ipyparallel.serialize import PrePickled  # imported late: starting ranks must not wait for it
 
-        packed = PrePickled(function), tuple(map(PrePickled, args))  # once, and not for each rank
+        packed = PrePickled(function), tuple(map(PrePickled, args))  # once, not per rank
         for rank, member in self.members.items():
             self.client.send_apply_request(
                 self.client._mux_stream, *packed,
@@ -111,10 +111,10 @@ class Call:
             )  # fmt: skip
 
     def _follow(self, rank: int, future: MessageFuture) -> None:
-        """Before the message is sent: what the rank says at once must find us listening."""
+        """Attach callbacks to the future before the message is sent, so that no early answer is missed."""
         if self.on_report is None:
             self._answered(rank, future)
-        else:  # what it reports comes another way than its answer, and is all there when that way says so
+        else:  # reports arrive on iopub, not with the answer: wait for `output`, which completes after the last one
             future.iopub_callbacks.append(lambda message: self._hear(rank, message))
             future.output.add_done_callback(lambda _: self._answered(rank, future))
 
@@ -127,7 +127,7 @@ class Call:
         future.add_done_callback(lambda done: self.events.put(("answer", rank, done)))
 
     def died(self, rank: int) -> None:
-        """Told from another thread: this rank will not answer any more."""
+        """Record, from another thread, that the rank died and will not answer."""
         self.events.put(("died", rank, None))
 
     # ------------------------------------------------------------------ events
@@ -158,7 +158,7 @@ class Call:
             self._note(rank, value.result())
 
     def _note(self, rank: int, answer: Any) -> None:
-        if isinstance(answer, Exception):  # not the user's code: that is reported inside an Outcome
+        if isinstance(answer, Exception):  # not from the user's code, whose errors are in the Outcome
             self.fates[rank] = "raised"
             if not self._interrupts:
                 raise answer
@@ -171,7 +171,7 @@ class Call:
 
     # ------------------------------------------------------------------ ending
     def _look(self) -> None:
-        """Nothing happened for a while."""
+        """Check the ranks when no event has come for a while: diagnose, or interrupt and kill those still running."""
         if self._ending_s is None:
             self.diagnosis = self.watch.look(self.waiting, self.fates)
             if self.diagnosis is not None:
@@ -185,17 +185,17 @@ class Call:
             self._give_up()
 
     def _in_vain(self) -> set[int]:
-        """Ranks to wake after an interrupt: C++ waits through it, and some wait for ranks that have ended.
+        """Return ranks whose waits to cut after an interrupt: C++ ignores it, or they wait for ranks that ended.
 
-        Others save what they have, and may need the group for it.
+        Other ranks may be saving, and may need the group for it.
         """
         long_s = _GRACE_S if len(self.waiting) < len(self.members) else time.monotonic() - self._ending_s
         return {rank for rank in self.waiting if waits_since(self.watch.board, rank, long_s)}
 
     def _end(self, grace_s: float) -> None:
-        """End the call on ranks where it runs: their waits at once, their computing after the grace.
+        """End the call on ranks where it still runs: cut their waits now, interrupt them after the grace.
 
-        Where the user interrupts, the interrupt comes first: what a program does about one it is to do.
+        After a user's interrupt, waits are not cut at once: the program may still handle the interrupt.
         """
         now_s = time.monotonic()
         if self._ending_s is None:
@@ -203,7 +203,7 @@ class Call:
             self.rank_states = self.watch.rank_states()
             if not self._pressed:
                 self.watch.cut(self.waiting)
-        if not self._interrupted:  # else the next is due after its own grace: another rank's end does not hurry it
+        if not self._interrupted:  # else keep the next one's time: another rank's end does not hurry it
             self._signal_s = min(self._signal_s, now_s + grace_s)
         if grace_s == 0:
             self._interrupt()
@@ -215,11 +215,11 @@ class Call:
         self._signal(signal.SIGCONT, signal.SIGINT)
 
     def _signal(self, *signals: int) -> None:
-        """To ranks, and to what they have started in their process groups."""
+        """Send signals to waiting ranks, and to the process group of a rank that leads one."""
         for rank in self.waiting:
             pid = self.members[rank].pid
             for number in signals:
-                with contextlib.suppress(ProcessLookupError):  # it died, which we are about to hear
+                with contextlib.suppress(ProcessLookupError):  # it died; `died` follows
                     (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
 
     def _give_up(self) -> None:
@@ -228,18 +228,18 @@ class Call:
 
 
 def _deserialize(buffers):
-    from ipyparallel.serialize import deserialize_object  # the ranks' start must not wait for ipyparallel
+    from ipyparallel.serialize import deserialize_object  # imported late: starting ranks must not wait for it
 
     return deserialize_object(buffers)
 
 
-# What a call that has ended on every rank comes to: answers, or one error that says what went wrong.
+# ------------------------------------------------------------------ the error of a call
 def error_of(call: Call, dead: Mapping[int, int], memory_kills: int, lost: str) -> RanksError | None:
-    """The error to raise for a call that has ended, None when all went well.
+    """Return the error to raise for a call that has ended, None when it succeeded.
 
-    dead          {rank: exit code} of ranks that ended during the call
-    memory_kills  how many processes the system killed for want of memory meanwhile
-    lost          why all of them were ended, "" when they were not
+    dead          {rank: exit code} of ranks whose process ended during the call
+    memory_kills  number of processes the system's OOM killer ended meanwhile
+    lost          why all ranks were ended, "" when they were not
     """
     failures = [answer.failure for answer in call.answers.values() if answer.failure]
     if dead:
@@ -265,9 +265,9 @@ def _how(call: Call, dead: Mapping[int, int], memory_kills: int, lost: str) -> d
 
 
 def _diagnose(call: Call, failures: list[Failure]) -> Diagnosis | None:
-    """No rank began it by an error of its own: they waited for each other, and an op gave up.
+    """Diagnose failures of which none is a rank's own error: ranks waited for each other and an op failed.
 
-    Where ranks stood is known from when their op failed; of those that were interrupted, from before that.
+    Uses the state each rank recorded when its op failed, else the state from before the call was ended.
     """
     waited = [failure for failure in failures if failure.op or failure.mismatch]
     rank_states = call.rank_states | {f.rank: f.rank_state for f in waited if f.rank_state is not None}
@@ -275,6 +275,6 @@ def _diagnose(call: Call, failures: list[Failure]) -> Diagnosis | None:
     silent = {rank: fate for rank, fate in call.watch.fates_of(rank_states).items() if rank not in fates}
     found = diagnose(rank_states, {**silent, **fates})
     said = next((failure for failure in waited if failure.mismatch), None)
-    if found is None and said is not None:  # it was long ago: what was issued then is forgotten
+    if found is None and said is not None:  # too long ago: the ops of that time are no longer recorded
         return Diagnosis("mismatch", (said.rank,), said.mismatch, said.where(), True)
     return found

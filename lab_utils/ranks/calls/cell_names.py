@@ -1,4 +1,4 @@
-"""The notebook's cells as files: what they were compiled under, what the notebook calls them, and their lines."""
+"""The notebook's cells as files: their compiled file name, their name in the notebook, and their lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """A cell whose code runs on the ranks, where no file holds its lines.
+    """A notebook cell whose code runs on the ranks, which have no file with its lines.
 
-    file    what it was compiled under
-    name    what the notebook calls it: "In [5]"
+    file    file name it was compiled under
+    name    its name in the notebook: "In [5]"
     """
 
     file: str
@@ -27,26 +27,26 @@ def cells_of(files: Iterable[str]) -> list[Cell]:
 
 
 def magic_cell(source: str, number: int) -> Cell:
-    """Return the cell of a magic, compiled elsewhere: tracebacks here can quote its lines from now on."""
+    """Return the cell of a magic, which is compiled on the ranks; register its lines for tracebacks here."""
     file = sys.modules["IPython"].get_ipython().compile.cache(source, number)
     return Cell(file, f"In [{number}]", source)
 
 
 def line_of(file: str, line: int) -> str:
-    """Return a line of a file or of a cell, by the cell's name too; empty when there is none."""
+    """Return a line of a file or of a cell (by file or by name); "" when there is none."""
     held = [path for path, number in _numbers().items() if file == f"In [{number}]" and path in linecache.cache]
-    # A magic's cell was compiled twice, the call of the magic first.
+    # A magic's cell is registered twice; the call of the magic comes first.
     return linecache.getline(held[-1] if held else file, line).strip()
 
 
 def keep(cells: Iterable[Cell]) -> None:
-    """On a rank: let tracebacks, `inspect` and warnings quote the cells' lines."""
-    for cell in cells:  # without a time of change, linecache never looks for the file
+    """Register the cells' lines on a rank, for tracebacks, `inspect` and warnings."""
+    for cell in cells:  # mtime None: linecache never checks the file
         linecache.cache[cell.file] = len(cell.source), None, cell.source.splitlines(keepends=True), cell.file
 
 
 def _numbers() -> dict[str, int]:
-    """{file: number of the cell} of this notebook."""
+    """Return {file: cell number} of this notebook."""
     ip = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return {} if ip is None else ip.compile._filename_map
 

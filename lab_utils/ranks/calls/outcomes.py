@@ -1,4 +1,4 @@
-"""What the notebook makes of the ranks' outcomes: their results, their trace."""
+"""Turns the ranks' outcomes into results or a trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def trace_of(outcomes: list[Outcome]) -> Trace:
 
 
 def results_of(outcomes: list[Outcome]) -> list:
-    """The results in rank order. TypeError when one cannot be read here: without torch, unless it is loaded."""
+    """Return the results in rank order. TypeError when one cannot be unpickled here; torch is not imported for it."""
     with _torch_stays_out():
         return [_read(outcome) for outcome in outcomes]
 
@@ -35,7 +35,7 @@ def _read(outcome: Outcome) -> Any:
             f"a result is of a class of the module {error.name}, which this notebook cannot import: "
             "add its folder to sys.path here, or return tensors, numbers, lists or dicts"
         ) from error
-    except Exception as error:  # classes raise what they like
+    except Exception as error:  # unpickling may raise anything
         raise TypeError(
             f"the result of rank {outcome.rank} cannot be read here: {type(error).__name__}: {error}; "
             "return tensors, numbers, lists or dicts"
@@ -47,7 +47,7 @@ def _torch_stays_out() -> Iterator[None]:
     if "torch" in sys.modules:
         yield
         return
-    sys.modules["torch"] = None  # which makes an import of it raise
+    sys.modules["torch"] = None  # importing it now raises
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What the ranks say, read from their files and shown in rank order: at a call's end however it ends, and meanwhile."""
+"""Output of the ranks, read from their files and shown in rank order, during a call and at its end."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import Any
 from lab_utils.ranks.on_rank.streams import DISPLAYED, STDERR, STDOUT, stream_file
 from lab_utils.text import as_on_a_terminal, block, merge, name_ranks
 
-LIVE_AFTER_S = 2.0  # a call that runs for so long shows what its ranks have said so far
+LIVE_AFTER_S = 2.0  # a call that runs longer shows its output so far
 _LIVE_EVERY_S = 0.5
-_LIVE_LINES, _LIVE_BYTES = 20, 1 << 16  # the last ones of each rank
+_LIVE_LINES, _LIVE_BYTES = 20, 1 << 16  # last lines and bytes per rank
 
 
 @dataclass(slots=True)
 class Said:
-    """What a rank has said and nobody has shown: the bytes of its streams, and its displays as it wrote them.
+    """One rank's output that has not been shown yet: the bytes of its streams, and its displays as it wrote them.
 
-    A display stands where its `written` says: after so many bytes of stdout and of stderr.
+    A display's `written` is its position: the bytes of stdout and of stderr before it.
     """
 
     stdout: bytes = b""
@@ -34,7 +34,7 @@ class Said:
     displays: list[dict[str, Any]] = field(default_factory=list)
 
     def parts(self) -> list[str | dict[str, Any]]:
-        """Texts of stdout, and displays between them, less what was cleared or updated since."""
+        """Return texts of stdout and the displays between them, with clears and updates applied."""
         parts, at = [], 0
         for display in self.displays:
             until = max(at, display["written"][0])
@@ -71,17 +71,17 @@ def _text(said: bytes) -> str:
 
 
 class _Files:
-    """A rank's three files, of one process of it, and how far they were read."""
+    """The three output files of one process of a rank, and how far each was read."""
 
     def __init__(self, folder: str, pid: int):
         self._paths = [stream_file(folder, stream, pid) for stream in (STDOUT, STDERR, DISPLAYED)]
         self._read = [0, 0, 0]
-        self._half = b""  # a display that was being written
+        self._half = b""  # a display not yet completely written
         self._held: list[io.FileIO] = []
 
     def read(self, into: Said) -> None:
         begin = self._read[0] - len(into.stdout), self._read[1] - len(into.stderr)
-        *displays, self._half = (self._half + self._new(2)).split(b"\n")  # before the text that they stand after
+        *displays, self._half = (self._half + self._new(2)).split(b"\n")  # read before the text they follow
         into.stdout += self._new(0)
         into.stderr += self._new(1)
         for display in map(json.loads, displays):
@@ -90,7 +90,7 @@ class _Files:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, the files can be read after they were removed."""
+        """Keep the files open, so that they can be read after their removal."""
         with contextlib.ExitStack() as stack:
             self._held = [stack.enter_context(open(path, "rb", buffering=0)) for path in self._paths]
             yield
@@ -108,7 +108,7 @@ class _Files:
 
 
 class Outputs:
-    """What all ranks say. One call at a time shows what there is."""
+    """Output of all ranks. One call at a time shows it."""
 
     def __init__(self, folder: Path):
         self._folder = str(folder)
@@ -116,26 +116,26 @@ class Outputs:
         self._said: dict[int, Said] = {}
 
     def follow(self, rank: int, pid: int) -> None:
-        """Read this process's files as the rank's from now on."""
+        """Read this process's files as the rank's output from now on."""
         if rank in self._files:
-            self._read(rank)  # the last words of the one before
+            self._read(rank)  # the rest of the previous process's output
         self._files[rank] = _Files(self._folder, pid)
 
     def show(self) -> None:
-        """Print and display what was said since it was shown last."""
+        """Print and display the output since the last call of `show`."""
         said = self._all()
         self._said = {}
         _show(said)
 
     def so_far(self) -> str:
-        """What `show` would print now, of each rank the last lines."""
+        """Return what `show` would print now, cut to the last lines per rank."""
         said = self._all()
         streams = {r: each.stdout_so_far() for r, each in said.items()}, {r: each.errors() for r, each in said.items()}
         return "".join(merge({rank: _last_lines(text) for rank, text in stream.items()}) for stream in streams)
 
     @contextlib.contextmanager
     def live(self) -> Iterator[Live]:
-        """For the length of a call: what the ranks say is shown at its end, and before where there is a notebook."""
+        """Show output at the end of a call, and in a notebook also during it."""
         shown = Live(self)
         try:
             yield shown
@@ -145,7 +145,7 @@ class Outputs:
 
     @contextlib.contextmanager
     def last_words(self) -> Iterator[None]:
-        """While the ranks end and their folder is removed: shows what they say meanwhile."""
+        """Show what the ranks still print while they end and their folder is removed."""
         with contextlib.ExitStack() as stack:
             for files in self._files.values():
                 stack.enter_context(files.held())
@@ -162,7 +162,7 @@ class Outputs:
 
 
 class Live:
-    """A display that is there while a long call runs, and holds nothing afterwards."""
+    """A display that shows output during a long call, and is empty afterwards."""
 
     def __init__(self, outputs: Outputs):
         self._outputs = outputs
@@ -171,7 +171,7 @@ class Live:
         self._possible = _in_a_notebook() and threading.current_thread() is threading.main_thread()
 
     def look(self) -> None:
-        """Show what is new, if it is time to."""
+        """Update the display if it is due and the output has changed."""
         if not self._possible or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + _LIVE_EVERY_S
@@ -193,7 +193,7 @@ class Live:
 
 
 def _in_a_notebook() -> bool:
-    """Whether there is one that can update what it shows; `%%capture` would keep each state."""
+    """Whether a notebook can update a display; not under `%%capture`, which would keep every state."""
     if "IPython" not in sys.modules or (ip := sys.modules["IPython"].get_ipython()) is None:
         return False
     return hasattr(ip, "kernel") and type(ip.display_pub).__name__ != "CapturingDisplayPublisher"
@@ -215,7 +215,7 @@ def _show(said: dict[int, Said]) -> None:
 
 
 def _show_displays(parts: dict[int, list[str | dict[str, Any]]]) -> None:
-    """As `merge`: ranks that said and displayed the same are named together, at the first one's place."""
+    """Show text and displays, ranks with equal output once, at the first one's place, as `merge` does."""
     groups: dict[str, list[int]] = {}
     for rank, each in parts.items():
         if each:
@@ -234,7 +234,7 @@ def _show_displays(parts: dict[int, list[str | dict[str, Any]]]) -> None:
 
 def _display(part: dict[str, Any]) -> None:
     ip = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if ip is None:  # a script's
+    if ip is None:  # in a script
         print(part["data"].get("text/plain", ""))
     else:
         ip.display_pub.publish(part["data"], part["metadata"], transient=part["transient"], update=part["update"])

@@ -1,4 +1,4 @@
-"""Watches ranks while a call runs on them: who waits for whom, and whether that can ever end."""
+"""Watches ranks during a call: which ranks wait for which, and whether that can ever end."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from lab_utils.comm.status.shared_status import Board
 from lab_utils.ranks.diagnosis.diagnosis import Diagnosis, diagnose
 from lab_utils.ranks.on_rank.guard_thread import Guards
 
-_LONG_S = 0.4  # a rank that has been in one op for so long is looked into
+_LONG_S = 0.4  # a rank in one op for longer is examined
 _ANSWER_S = 0.3
 _OFTEN_S, _SELDOM_S = 0.1, 0.5
-_SETTLE_S = 1.5  # for ranks that are still under way: on a busy machine, too, a sentence is to name all that get stuck
+_SETTLE_S = 1.5  # time for slow ranks to get stuck too, so that the diagnosis names them all on a busy machine
 
 
 class Watch:
-    """Looks at the board, and asks the guards when a rank has waited for long.
+    """Reads the board, and asks the guards when a rank has waited for long.
 
-    members  {rank: process id} of those that live, whether the call runs on them or not
+    members  {rank: process id} of all live ranks, whether the call runs on them or not
     """
 
     def __init__(self, board: Board, guards: Guards, members: Mapping[int, int], epoch: int):
         self.board, self.guards, self.members, self.epoch = board, guards, members, epoch
         self.next_look_s = _OFTEN_S
         self._before: dict[int, RankState] = {}
-        self._certain_s: float | None = None  # since when something is
+        self._certain_s: float | None = None  # when a certain diagnosis was first made
 
     def look(self, waiting: Iterable[int], fates: Mapping[int, str]) -> Diagnosis | None:
-        """What is certain to last for ever; None while there is hope.
+        """Return the diagnosis of ranks that are certain to be stuck for ever, else None.
 
         waiting  ranks on which the call has not ended
-        fates    of the others, as `diagnose` takes them
+        fates    fates of the other ranks, as `diagnose` takes them
         """
         if not any(self._waits_long(rank) for rank in waiting):
             self.next_look_s, self._before = _OFTEN_S, {}
             return None
         self.next_look_s = min(self.next_look_s * 1.5, _SELDOM_S)
         before, self._before = self._before, self.rank_states()
-        # The ranks answer one after the other. What stood still since they were asked before is one picture of one
-        # moment; a rank that moved since may do anything.
+        # Ranks answer one after the other. Those that have not moved since the previous answers form one consistent
+        # snapshot; the state of a rank that moved is unknown.
         still = {r: s for r, s in self._before.items() if r in before and before[r].moves == s.moves}
         unknown = dict.fromkeys(self._before.keys() - still.keys(), "silent")
         diagnosis = diagnose(still, {**unknown, **self.fates_of(self._before), **fates})
@@ -51,7 +51,7 @@ class Watch:
         return diagnosis if self._has_settled(still, waiting) else None
 
     def _has_settled(self, still: Mapping[int, RankState], waiting: Iterable[int]) -> bool:
-        """Whether every rank has come to where it stays, or has had the time to."""
+        """Whether every waiting rank is in an op and has not moved, or has had the time to get there."""
         now_s = time.monotonic()
         if self._certain_s is None:
             self._certain_s = now_s
@@ -62,11 +62,11 @@ class Watch:
         return self.guards.rank_states(self.members, _ANSWER_S)
 
     def cut(self, ranks: Iterable[int]) -> None:
-        """End every wait of these ranks for others."""
+        """End every wait of these ranks for other ranks."""
         self.guards.cut(ranks, self.epoch, _ANSWER_S)
 
     def fates_of(self, rank_states: Mapping[int, RankState]) -> dict[int, str]:
-        """Of ranks that gave no answer: "stopped" by a signal, or "silent"."""
+        """Return {rank: fate} of ranks that gave no answer: "stopped" by a signal, or "silent"."""
         missing = self.members.keys() - rank_states.keys()
         return {rank: "stopped" if stopped(self.members[rank]) else "silent" for rank in missing}
 
@@ -75,7 +75,7 @@ class Watch:
 
 
 def waits_since(board: Board, rank: int, long_s: float) -> bool:
-    """Whether the rank has been in one op for so long; False too when a signal caught it as it wrote its row."""
+    """Whether the rank has been in one op for longer than `long_s`; False when its row is half written."""
     try:
         row = board.read(rank)
     except RuntimeError:
@@ -84,7 +84,7 @@ def waits_since(board: Board, rank: int, long_s: float) -> bool:
 
 
 def stopped(pid: int) -> bool:
-    """Whether a signal has stopped this process (SIGSTOP), until another lets it go on."""
+    """Whether a signal such as SIGSTOP has stopped this process."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:

@@ -1,1 +1,1 @@
-"""Why ranks are stuck, and the errors that a person meets."""
+"""Diagnosis of stuck ranks, and the errors shown to users."""

@@ -1,4 +1,4 @@
-"""Names what ranks are stuck in: who waits where, for whom, and which rule was broken."""
+"""Diagnoses stuck ranks: which ranks wait in which op for which ranks, and which rule was broken."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Diagnosis:
     """Why ranks wait.
 
     kind      "mismatch", "cycle", "unmatched", "left out", "dropped", "stopped" or "computing"
-    ranks     whom to look at: who broke the rule, or whom the others wait for; of a cycle, all in it
+    ranks     ranks to look at: those that broke the rule or that others wait for; in a cycle, all of it
     sentence  the same on every run
-    details   a line for each group of ranks, with the source line they are at
-    certain   none of the ranks that wait can ever go on
+    details   a line per group of ranks, with the source line they are at
+    certain   none of the waiting ranks can ever go on
     """
 
     kind: str
@@ -38,10 +38,10 @@ class Diagnosis:
 
 
 def diagnose(rank_states: Mapping[int, RankState], fates: Mapping[int, str]) -> Diagnosis | None:
-    """Why ranks wait, from where each stands; None when nobody waits for another.
+    """Return why ranks wait, from the state of each; None when no rank waits for another.
 
-    fates   of ranks on which the call does not go on as a rule does: "returned", "raised", "dead", "absent" (not asked
-            to run), "stopped" (by a signal), "silent" (gave no answer); ranks that are not in it are under way
+    fates   {rank: fate} of ranks on which the call is not simply running: "returned", "raised", "dead", "absent" (not
+            asked to run), "stopped" (by a signal), "silent" (gave no answer)
     """
     waiting = {rank: s for rank, s in rank_states.items() if s.op is not None and fates.get(rank) not in NEVER}
     if not waiting:
@@ -57,17 +57,17 @@ def diagnose(rank_states: Mapping[int, RankState], fates: Mapping[int, str]) -> 
         not_yet = _not_yet(waiting, lacking, rank_states, fates, details)
         return not_yet if not_yet is not None or blocked is None else _behind(blocked, waiting, details)
     ended = {r for rank in stuck for r in lacking[rank] if has_ended(r, rank_states, fates)}
-    if not ended:  # each of them waits for another of them
+    if not ended:  # all stuck ranks wait for stuck ranks
         circle = _circle(stuck, lacking)
         return Diagnosis("cycle", tuple(sorted(circle)), _cycle(circle, waiting), details, True)
     roots = [rank for rank in stuck if lacking[rank] & ended]
-    rank = min(roots, key=lambda rank: (waiting[rank].op.side == "", rank))  # a message concerns two ranks only
+    rank = min(roots, key=lambda rank: (waiting[rank].op.side == "", rank))  # messages first: only two ranks
     never = lacking[rank] & (stuck | ended)
     return _never_comes(rank, stuck, waiting, never, fates, details)
 
 
 def _matters(found: Mismatched, waiting: Mapping[int, RankState], stuck: set[int]) -> bool:
-    """Whether somebody waits for ever because of it: a difference that a program got over is in the past."""
+    """Whether a rank waits for ever because of this mismatch, rather than the program having got past it."""
     op = next(iter(found.ops.values()))
     return any(s.op.stream == op.stream and (rank in stuck or s.op.seq == op.seq) for rank, s in waiting.items())
 
@@ -89,7 +89,7 @@ def _mismatch(found: Mismatched) -> str:
 
 
 def _circle(stuck: set[int], lacking: Mapping[int, set[int]]) -> list[int]:
-    """Ranks each of which waits for the next, the last for the first."""
+    """Return a cycle of ranks: each waits for the next, the last for the first."""
     path: list[int] = []
     rank = min(stuck)
     while rank not in path:
@@ -155,7 +155,7 @@ def _not_yet(
     waiting: Mapping[int, RankState], lacking: Mapping[int, set[int]], rank_states: Mapping[int, RankState],
     fates: Mapping[int, str], details: str,
 ) -> Diagnosis | None:  # fmt: skip
-    behind = {rank for rank, s in waiting.items() if not s.threads and rank not in fates}  # behind others, or going on
+    behind = {rank for rank, s in waiting.items() if not s.threads and rank not in fates}  # waiting or running
     late = sorted({r for missing in lacking.values() for r in missing} - behind)
     if not late:
         return None
@@ -183,7 +183,7 @@ def _computing(late: list[int], rank_states: Mapping[int, RankState], fates: Map
 
 # ---------------------------------------------------------------------- words
 def _grouped(values: Mapping[int, object], words: Callable) -> list[tuple[list[int], str]]:
-    """Ranks of the same words together, in rank order."""
+    """Return [(ranks, words)], ranks with equal words together, in rank order."""
     groups: dict[str, list[int]] = {}
     for rank in sorted(values):
         groups.setdefault(words(values[rank]), []).append(rank)
@@ -204,7 +204,7 @@ def _it(ranks: list[int]) -> str:
 
 
 def _called(op: IssuedOp) -> str:
-    """ "all_reduce #7 on world (train.py:41)", "recv #0 from rank 1 (train.py:8)"."""
+    """Return an op's name: "all_reduce #7 on world (train.py:41)", "recv #0 from rank 1 (train.py:8)"."""
     return f"{_title(op)} ({place(op.source)})" if op.source else _title(op)
 
 
@@ -217,7 +217,7 @@ def _title(op: IssuedOp) -> str:
 
 
 def place(source: str) -> str:
-    """A line as a sentence names it: cells are numbered anew in every session, so of a cell only the line."""
+    """Return a source line as a sentence names it: of a cell only the line, since cell numbers differ by session."""
     cell = _CELL.match(source)
     return f"line {cell[1]}" if cell else source
 
@@ -239,7 +239,7 @@ def _quoted(source: str) -> list[str]:
 
 
 def _first_difference(rank_states: Mapping[int, RankState], waiting: Mapping[int, RankState]) -> list[str]:
-    """Where the ranks' collectives on the group first come from different lines: often where one was left out."""
+    """Return a line on where the ranks' collectives on a group first differ, which is often where one was left out."""
     stream: Stream | None = next((s.op.stream for s in waiting.values() if s.op.stream.kind == "collective"), None)
     if stream is None:
         return []

@@ -1,7 +1,7 @@
-"""Finds a message that was let go of before it had passed, behind which gloo holds up all between its two ranks.
+"""Finds a message whose work was dropped before it completed, which blocks all gloo traffic between its two ranks.
 
-gloo passes a message on when both sides have been posted. Where the memory of one side is gone by then, because the
-work that held it was dropped, gloo leaves it at the head of the line of that pair of ranks for ever.
+gloo transfers a message when both sides have been posted. If one side's buffer is freed by then, because the work that
+held it was dropped, the message stays at the head of that pair's queue for ever.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _BOTH_WAYS = {"all_reduce", "all_gather", "all_to_all", "barrier", "reduce_scatt
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Ranks in ops to which all have come, and the message that may hold these up.
+    """Ranks in ops that all members have joined, and the dropped message that may block these ops.
 
-    certain   it was dropped before its other side was posted, so that it has not passed, and they cannot do without
-              the connection of its two ranks
+    certain   it was dropped before its other side was posted, so it never completed, and the ops need the connection
+              of its two ranks
     """
 
     ranks: tuple[int, ...]
@@ -30,7 +30,7 @@ class Blocked:
 
 
 def find_blocked(rank_states: Mapping[int, RankState], ranks: Iterable[int]) -> Blocked | None:
-    """What may hold up these ranks, to whose ops all have come; the surest, then the first."""
+    """Return what may block these ranks, whose ops all members have joined; the surest, then the first."""
     found = []
     for dropper, dropped, since_s in _dropped(rank_states):
         held = [rank for rank in sorted(ranks) if _is_behind(rank_states[rank].op, dropped.op)]
@@ -42,7 +42,7 @@ def find_blocked(rank_states: Mapping[int, RankState], ranks: Iterable[int]) -> 
 
 
 def _dropped(rank_states: Mapping[int, RankState]) -> Iterator[tuple[int, Dropped, float]]:
-    """Messages that were dropped and whose other side was posted: by whom, and when that was."""
+    """Yield (rank that dropped it, message, time its other side was posted) of dropped messages with both sides."""
     for rank, rank_state in sorted(rank_states.items()):
         for dropped in rank_state.dropped:
             (other,) = {*dropped.op.stream.peers} - {rank}
@@ -52,7 +52,7 @@ def _dropped(rank_states: Mapping[int, RankState]) -> Iterator[tuple[int, Droppe
 
 
 def _as_issued(op: IssuedOp, side: str, rank_state: RankState | None) -> IssuedOp | None:
-    """The op as that rank has issued it, if it remembers."""
+    """Return the op as that rank issued it, None if it is no longer recorded."""
     issued = () if rank_state is None else rank_state.recent
     return next((each for each in issued if (each.stream, each.seq, each.side) == (op.stream, op.seq, side)), None)
 
@@ -62,15 +62,15 @@ def _concerned(op: IssuedOp) -> set[int]:
 
 
 def _is_behind(op: IssuedOp, dropped: IssuedOp) -> bool:
-    """Whether an op came later, on the same group, and concerns both ranks of the message."""
+    """Whether an op was issued later, on the same group, and involves both ranks of the message."""
     same_group = op.stream.group == dropped.stream.group
     return same_group and op.came_s > dropped.came_s and _concerned(dropped) <= _concerned(op)
 
 
 def _needs(op: IssuedOp, lost: IssuedOp, since_s: float, rank_states: Mapping[int, RankState]) -> bool:
-    """Whether the op cannot end without what its two ranks send each other since then.
+    """Whether the op cannot complete without data that its two ranks send each other after that time.
 
-    More than two may go another way; what goes one way only may have been under way.
+    With more than two ranks, data may take another route; one-way data may already have been in flight.
     """
     if _concerned(op) != _concerned(lost):
         return False

@@ -1,4 +1,4 @@
-"""What goes wrong on ranks, said in one sentence, then the traceback of the first rank that failed."""
+"""Errors of ranks: one sentence, then the traceback of the first rank that failed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class RanksError(RuntimeError):
     """Base of the errors about ranks. Its text is one sentence, the same on every run.
 
-    A notebook shows the text and below it `details`, not the lab's own call stack; so do Python's own tracebacks.
+    A notebook shows the text and below it `details`, not the lab's call stack; Python's tracebacks show `details` too.
     """
 
     def __init__(self, sentence: str, details: Sequence[str] = ()):
@@ -32,7 +32,7 @@ class RanksError(RuntimeError):
 
 
 class RanksInterrupted(KeyboardInterrupt):
-    """The cell was interrupted, and every rank with it. Shown as one line: there is nothing to find out."""
+    """The cell was interrupted, and every rank with it. Shown as one line."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -44,7 +44,7 @@ class StartError(RanksError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of a rank's traceback, named as the notebook names it; `source` is its text, "" where none is known."""
+    """One line of a rank's traceback, named as in the notebook; `source` is its text, "" where unknown."""
 
     file: str
     line: int
@@ -57,26 +57,26 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How one rank's call ended badly; `at_s` is on the machine's monotonic clock."""
+    """How one rank's call failed; `at_s` is on the machine's monotonic clock."""
 
     rank: int
     type: str
     message: str
     at_s: float
     frames: tuple[Frame, ...] = ()
-    op: str = ""  # the op that the rank was in, when the op failed rather than the rank's own code
-    source: str = ""  # the line that came to that op
-    rank_state: RankState | None = None  # where the rank stood then
-    mismatch: str = ""  # how what it brought to an op differed from what another rank brought
-    outer: str = ""  # what a library raised from it
+    op: str = ""  # the op the rank was in, when the op failed rather than the rank's own code
+    source: str = ""  # the line that issued that op
+    rank_state: RankState | None = None  # the rank's state then
+    mismatch: str = ""  # how its part of an op differed from another rank's
+    outer: str = ""  # the exception that a library raised from it
 
     @property
     def own(self) -> bool:
-        """Whether the rank's own code raised, and not an op that another rank let down, nor an interrupt."""
+        """Whether the rank's own code raised, rather than an op or an interrupt."""
         return not self.op and not self.mismatch and self.type != "KeyboardInterrupt"
 
     def how(self) -> str:
-        """What happened, without the rank: ranks with the same words are named together."""
+        """Return what happened, without the rank: ranks with the same words are named together."""
         if self.op:
             return f"left waiting in {self.op}"
         return "interrupted" if self.type == "KeyboardInterrupt" else f"raised {self.type}: {self.message}"
@@ -88,13 +88,13 @@ class Failure:
 
 
 class RankError(RanksError):
-    """Code of a rank raised. `failures` has one entry per rank that failed, the one that began it first.
+    """Code of a rank raised. `failures` has one entry per failed rank, the one that failed first at the front.
 
-    Details: the traceback of those that began it, and a line on each group of others.
+    Details: the traceback of the first group of ranks, and a line per other group.
     """
 
     def __init__(self, failures: list[Failure]):
-        # A failed op is most often the echo of another rank's own exception, whichever came first.
+        # A failed op is mostly a consequence of another rank's own exception, even if it came first.
         self.failures = sorted(failures, key=lambda failure: (not failure.own, failure.at_s, failure.rank))
         first = self.failures[0]
         self._began, *self._others = grouped(self.failures)
@@ -114,9 +114,9 @@ class RankError(RanksError):
 
 
 class RankDied(RanksError):
-    """A rank's process is gone. `deaths` is {rank: exit code}, a signal's number with a minus.
+    """A rank's process ended. `deaths` is {rank: exit code}, a signal as a negative number.
 
-    failures      how the call ended on the others
+    failures      how the call failed on the others
     how           {rank: what ended it} where more is known than the exit code
     between       it ended while no call ran
     """
@@ -135,7 +135,7 @@ class RankDied(RanksError):
 
 
 def _died(deaths: dict[int, int], how: Mapping[int, str]) -> Iterator[str]:
-    """"rank 2 was ended by SIGKILL", for each way in which ranks ended."""  # fmt: skip
+    """Yield "rank 2 was ended by SIGKILL", for each way in which ranks ended."""  # fmt: skip
     groups: dict[str, list[int]] = {}
     for rank, code in sorted(deaths.items()):
         groups.setdefault(how.get(rank) or ended(code), []).append(rank)
@@ -144,7 +144,7 @@ def _died(deaths: dict[int, int], how: Mapping[int, str]) -> Iterator[str]:
 
 
 class RanksStuck(RanksError):
-    """Ranks wait for what cannot come, or did not come within the group's time-out. `diagnosis` says who, where."""
+    """Ranks wait in ops that can never complete, or did not within the group's time-out; see `diagnosis`."""
 
     def __init__(self, diagnosis: Diagnosis, failures: Sequence[Failure] = ()):
         self.diagnosis, self.failures = diagnosis, list(failures)
@@ -152,7 +152,7 @@ class RanksStuck(RanksError):
 
 
 def grouped(failures: Sequence[Failure]) -> list[list[Failure]]:
-    """Failures of the same words together, in the order in which each was first met."""
+    """Return failures grouped by equal words, in order of first occurrence."""
     groups: dict[str, list[Failure]] = {}
     for failure in failures:
         groups.setdefault(failure.how(), []).append(failure)
@@ -160,7 +160,7 @@ def grouped(failures: Sequence[Failure]) -> list[list[Failure]]:
 
 
 def told(groups: list[list[Failure]]) -> list[str]:
-    """A line for each group, by rank: "ranks 0-1 were left waiting in barrier #3 on world (train.py:52)"."""
+    """Return a line per group, by rank: "ranks 0-1 were left waiting in barrier #3 on world (train.py:52)"."""
     by_rank = sorted(groups, key=lambda group: min(failure.rank for failure in group))
     return [_sentence(group) + (f" ({group[0].where()})" if group[0].where() else "") for group in by_rank]
 
@@ -172,7 +172,7 @@ def _sentence(group: list[Failure]) -> str:
 
 
 def _plain(message: str) -> str:
-    """gloo's message without the path of its source file, its addresses and its advice."""
+    """Return gloo's message without its source path, addresses and advice."""
     message = re.sub(r"^\[[^\]]*\.(cc|h|cpp):\d+\]\s*", "", message)
     timed_out = re.match(r"Timed out waiting (\d+)ms", message)
     if timed_out:
@@ -181,7 +181,7 @@ def _plain(message: str) -> str:
 
 
 def ended(exit_code: int) -> str:
-    """How a process ended: "was ended by SIGKILL", "ended with exit code 1"."""
+    """Return how a process ended: "was ended by SIGKILL", "ended with exit code 1"."""
     if exit_code < 0:
         return f"was ended by {signal.Signals(-exit_code).name}"
     return f"ended with exit code {exit_code}"

@@ -1,4 +1,4 @@
-"""Who waits for whom, from where ranks stand, and who can never go on."""
+"""Which ranks wait for which, from the ranks' states, and which can never go on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from lab_utils.comm.status.rank_state import ANY_SOURCE, IssuedOp, RankState, Stream
 
 
-# Finds two ranks that brought different things to the same op.
+# ---------------------------------------------------------------------- mismatched ops
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """One op as each rank issued it, and who differs from the most."""
+    """One op as each rank issued it, and the ranks that differ from the majority."""
 
     ops: dict[int, IssuedOp]
     odd: tuple[int, ...]
@@ -19,7 +19,7 @@ class Mismatched:
 
 
 def find_mismatch(rank_states: Mapping[int, RankState], waiting: Mapping[int, RankState]) -> Mismatched | None:
-    """The first op of a stream in which somebody waits, to which ranks brought different things."""
+    """Return the first mismatched op of a stream in which a rank waits, or None."""
     for stream in sorted({rank_state.op.stream for rank_state in waiting.values()}):
         issued = _issued(stream, rank_states)
         for seq in sorted(issued):
@@ -30,7 +30,7 @@ def find_mismatch(rank_states: Mapping[int, RankState], waiting: Mapping[int, Ra
 
 
 def _issued(stream: Stream, rank_states: Mapping[int, RankState]) -> dict[int, dict[int, IssuedOp]]:
-    """{number: {rank: op}} of the stream, as far back as ranks remember."""
+    """Return {number: {rank: op}} of the stream, as far back as ranks have recorded."""
     found: dict[int, dict[int, IssuedOp]] = {}
     for rank, rank_state in rank_states.items():
         for op in (*rank_state.recent, *((rank_state.op,) if rank_state.op is not None else ())):
@@ -40,12 +40,12 @@ def _issued(stream: Stream, rank_states: Mapping[int, RankState]) -> dict[int, d
 
 
 def _brought(op: IssuedOp) -> tuple[str, str]:
-    """What has to be alike; the two sides of a message have different names."""
+    """Return what must be equal on all ranks; a message's two sides have different names."""
     return "" if op.stream.peers else op.name, op.signature
 
 
 def _odd(ops: Mapping[int, IssuedOp]) -> tuple[int, ...]:
-    """Those that brought what fewest brought; all of them when no side is smaller."""
+    """Return the ranks outside the largest groups of equal ops; all ranks when no group is smaller."""
     sides: dict[tuple[str, str], list[int]] = {}
     for rank, op in ops.items():
         sides.setdefault(_brought(op), []).append(rank)
@@ -58,9 +58,9 @@ NEVER = {"returned", "absent", "dead", "raised"}  # fates after which a rank iss
 
 
 def awaited(rank_state: RankState, rank_states: Mapping[int, RankState]) -> set[int]:
-    """Ranks that have not come yet to the op that this rank is in; empty when it is in none, or all have.
+    """Return ranks that have not joined the op that this rank is in; empty when it is in none, or all have.
 
-    A rank whose state is not known has not come.
+    A rank whose state is unknown has not joined.
     """
     op = rank_state.op
     if op is None:
@@ -77,7 +77,7 @@ def _came(op: IssuedOp, other: RankState | None) -> bool:
     other_side = {"send": "recv", "recv": "send", "": ""}[op.side]
     if other.issued.get((op.stream, other_side), 0) > op.seq:
         return True
-    # A receive from whoever comes first takes a message without being one of this stream.
+    # A receive from any source takes a message without belonging to this stream.
     return op.side == "send" and _takes_from_any(op, other)
 
 
@@ -89,7 +89,7 @@ def _takes_from_any(op: IssuedOp, other: RankState) -> bool:
 
 
 def _has_letter(receiver: RankState, rank_states: Mapping[int, RankState]) -> bool:
-    """Whether any member has sent more than was received from it: one of those this receive may take."""
+    """Whether a member has sent more than was received from it, so that this receive can complete."""
     stream = receiver.op.stream
     for member in rank_states.keys() & set(receiver.op.ranks):
         letters = stream._replace(peers=(member, receiver.rank))
@@ -99,11 +99,11 @@ def _has_letter(receiver: RankState, rank_states: Mapping[int, RankState]) -> bo
 
 
 def hopeless(rank_states: Mapping[int, RankState], fates: Mapping[int, str]) -> set[int]:
-    """Ranks in an op that can never end, however the others go on: they wait for each other, or for ranks that ended.
+    """Return ranks in an op that can never complete: they wait for each other, or for ranks that ended.
 
-    A rank may go on when it computes, when ops come from several of its threads, or when all that it waits for may go
-    on; a receive from any source needs one of the others only. Of a rank that gave no answer nothing is held against
-    it: it may have come already.
+    A rank may go on when it computes, when several of its threads issue ops, or when all ranks that it waits for may
+    go on; a receive from any source needs only one of the others. A rank that gave no answer may go on: it may have
+    joined already.
     """
     ranks = rank_states.keys() | fates.keys() | _members(rank_states)
     may_go_on = {rank for rank in ranks if _free(rank_states.get(rank), fates.get(rank))}
@@ -115,7 +115,7 @@ def hopeless(rank_states: Mapping[int, RankState], fates: Mapping[int, str]) -> 
 
 
 def has_ended(rank: int, rank_states: Mapping[int, RankState], fates: Mapping[int, str]) -> bool:
-    """Whether a rank comes to no further ops, and what it has come to is known."""
+    """Whether a rank issues no further ops, and those it has issued are known."""
     return fates.get(rank) in NEVER and not _free(rank_states.get(rank), fates[rank])
 
 
@@ -124,7 +124,7 @@ def _members(rank_states: Mapping[int, RankState]) -> set[int]:
 
 
 def _free(rank_state: RankState | None, fate: str | None) -> bool:
-    """Whether a rank may come to further ops, or has perhaps come to them, without any other's doing."""
+    """Whether a rank may issue further ops, or may have issued them, without waiting for another rank."""
     if rank_state is None or rank_state.threads or fate in ("silent", "stopped"):
         return True
     return rank_state.op is None and fate not in NEVER

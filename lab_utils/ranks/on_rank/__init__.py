@@ -1,1 +1,1 @@
-"""What runs inside a rank: calls, cells, streams, the end of the process."""
+"""Code that runs on a rank: calls, cells, streams, the end of the process."""

@@ -1,4 +1,4 @@
-"""Code on a rank runs as in a notebook's own kernel: magics, shell lines, `await`, `asyncio.run`."""
+"""Runs cells on a rank as a notebook's own kernel would: magics, shell lines, `await`, `asyncio.run`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _OF_ONES_OWN = {"asyncio.run", "Runner", "run_until_complete", "run_forever"}
 
 
 def run_cell(cell: Cell) -> None:
-    """Run it in the rank's namespace, compiled as the notebook's file of that name. Raises what it raises."""
+    """Run the cell in the rank's namespace, compiled under the notebook's file name. Raises what the cell raises."""
     from IPython import get_ipython
 
     shell = get_ipython()
     first_line, _, rest = cell.source.partition("\n")
     source = cell.source
     if not first_line and not rest.lstrip().startswith("%%"):
-        source = "#" + source  # IPython drops empty lines at a cell's start, and lines would be numbered anew
+        source = "#" + source  # IPython drops leading empty lines, which would shift the line numbers
     with _compiled_as(shell, cell.file), _awaited_to_the_end(shell), _shown_errors(shell) as shown:
         result = shell.run_cell(source)
-    shell.last_execution_result = None  # it would hold the cell's last value, and the frames of its exception
+    shell.last_execution_result = None  # it would keep the cell's last value and its exception's frames alive
     error = result.error_before_exec or result.error_in_exec
     for other in [each for each in shown if each is not error and not isinstance(each, asyncio.CancelledError)]:
         traceback.print_exception(other)
@@ -36,14 +36,14 @@ def run_cell(cell: Cell) -> None:
 
 
 def show_figures() -> None:
-    """At a function's end, as at a cell's: matplotlib shows those that the program has left open."""
+    """Show figures that a function has left open, as matplotlib does at the end of a cell."""
     if "matplotlib_inline.backend_inline" in sys.modules:
         sys.modules["matplotlib_inline.backend_inline"].flush_figures()
 
 
 @contextlib.contextmanager
 def no_running_loop() -> Iterator[None]:
-    """The engine's own event loop waits for the call: the call finds none, as a script does, and may run its own."""
+    """Hide the engine's running event loop from the call, which may then run its own, as a script may."""
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -63,7 +63,7 @@ def _compiled_as(shell, file: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _awaited_to_the_end(shell) -> Iterator[None]:
-    """A cell that awaits and is interrupted runs its `finally`, and does not go on in the next cell that awaits."""
+    """Cancel the task of an interrupted cell, so that its `finally` runs and it does not resume in a later cell."""
     from IPython.core.async_helpers import _asyncio_runner, get_asyncio_loop
 
     def run(coroutine: Coroutine) -> Any:
@@ -82,7 +82,7 @@ def _awaited_to_the_end(shell) -> Iterator[None]:
         asked = type(shell).should_run_async(shell, raw_cell, transformed_cell=transformed_cell, **more)
         return asked or _starts_tasks(transformed_cell or raw_cell)
 
-    if shell.loop_runner is not _asyncio_runner:  # by `%autoawait`
+    if shell.loop_runner is not _asyncio_runner:  # changed by `%autoawait`
         yield
         return
     shell.loop_runner, shell.should_run_async = run, should_run_async
@@ -94,13 +94,13 @@ def _awaited_to_the_end(shell) -> Iterator[None]:
 
 
 def _starts_tasks(source: str) -> bool:
-    """Whether it uses a running loop without an `await`, as in a kernel, and none of its own, which excludes another.
+    """Whether the source needs a running loop without an `await`, as in a kernel, and runs no loop of its own.
 
-    Its tasks go on whenever a cell awaits.
+    Its tasks continue whenever a cell awaits.
     """
     try:
         tree = ast.parse(source)
-    except SyntaxError:  # IPython says so
+    except SyntaxError:  # IPython reports it
         return False
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)}
     names = used | {each.rpartition(".")[2] for each in used}
@@ -109,8 +109,8 @@ def _starts_tasks(source: str) -> bool:
 
 @contextlib.contextmanager
 def _shown_errors(shell) -> Iterator[list[BaseException]]:
-    """What IPython would show. The notebook shows the cell's own error, in one sentence for all ranks; there are
-    others that end no cell, as those of a figure or of a script in `%run`.
+    """Collect the errors that IPython would show. Some end no cell, such as those of a figure or a script in `%run`;
+    the cell's own error is reported by the notebook, in one sentence for all ranks.
     """
     shown: list[BaseException] = []
 

@@ -1,6 +1,6 @@
-"""What runs on a rank: it joins the group, runs functions and cells, and says how they ended.
+"""Functions called on a rank: join the group, run functions and cells, return how they ended.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+The notebook's kernel imports this too (to send them by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _called_off, _postponed = CalledOff(), Postponed()
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are there when it was recorded.
+    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are filled when it was recorded.
 
-    broken       its groups must be formed anew: the call ended them, as a script does at its end, or caught the error
-                 of an op that took their connections along
+    broken       its groups must be formed again: the call destroyed them, as a script does at its end, or caught the
+                 error of an op that broke their connections
     interrupted  an interrupt came, which the call may have handled
     """
 
@@ -50,9 +50,9 @@ class Outcome:
 
 
 def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int) -> int:
-    """Become this rank of so many, in a new process; returns the process id.
+    """Make this new process rank `rank` of `ranks`; return the process id.
 
-    Modules are then imported from where the notebook imports them. The port is free for a script's own store.
+    Modules are imported from where the notebook imports them. The port is free for a script's own store.
     """
     read_own_sources()
     own_modules.skip_present()
@@ -71,7 +71,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     _seed_anew()
     torchrun.adopt_the_group()
     streams.draw_bars_as_text()
-    multiprocessing.current_process()._config["tempdir"] = folder  # its own would stay where a child is killed
+    multiprocessing.current_process()._config["tempdir"] = folder  # its default folder would stay if a child is killed
     ending.end_when_asked()
     streams.speak_into(folder)
     builtins.input = getpass.getpass = refuse_to_ask
@@ -89,17 +89,17 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
 
 
 def _seed_anew() -> None:
-    """Random numbers of this process's own: a fork copies every global generator, and ranks would draw the same."""
+    """Seed the global random generators: a fork copies their state, and ranks would draw the same numbers."""
     import torch
 
     random.seed()
     torch.seed()
-    if "numpy" in sys.modules:  # else it seeds itself at its import
+    if "numpy" in sys.modules:  # else it is seeded when imported
         sys.modules["numpy"].random.seed()
 
 
 def leave() -> Groups:
-    """Cut and let go of every group, without waiting for anybody."""
+    """Cut and leave every group, without waiting for other ranks."""
     from lab_utils.comm.process_group import rendezvous
 
     return rendezvous.leave()
@@ -121,7 +121,7 @@ def _publish(values: dict) -> None:
 
 
 def run(number: int, payload: bytes, cells: list[Cell], record: bool = False, count: bool = True) -> Outcome:
-    """Run a packed function, whose code is of these cells of the notebook's, or of files; the number is the call's."""
+    """Run a packed function, whose code is in these notebook cells or in files; `number` is the call's number."""
     return _guarded(number, lambda: _call(payload), cells, record, count)
 
 
@@ -147,7 +147,7 @@ def run_cell(
 
 
 def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool, count: bool) -> Outcome:
-    """Run the call; an exception becomes a Failure and cuts this rank off its group."""
+    """Run the call; an exception becomes a Failure, and this rank leaves its groups."""
     import torch.distributed as dist
 
     from lab_utils.comm.recorder.recorder import name_files, recorder
@@ -159,14 +159,14 @@ def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool,
     with streams.own_streams(), ending.running(), cells.no_running_loop():
         try:
             error = _attempt(number, call, outcome, record, count)
-        except BaseException as again:  # interrupted or ended while it ended by an exception, or by an interrupt
+        except BaseException as again:  # interrupted or terminated while handling an exception
             error = again
         ending.end_a_copy(error)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if error is not None:
             outcome.failure = failure_of(error)
-            leave()  # the others wait for this rank in vain: let them know at once
-            error = None  # its traceback leads back here: in that circle what the call held would live on
+            leave()  # so that ranks waiting for this one fail at once
+            error = None  # its traceback refers to this frame: the cycle would keep the call's objects alive
         recorder.show("idle")
     ending.end_if_asked()
     outcome.broken = not dist.is_initialized() or recorder.broken
@@ -176,7 +176,7 @@ def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool,
 def _attempt(
     number: int, call: Callable[[], Any], outcome: Outcome, record: bool, count: bool
 ) -> BaseException | None:  # fmt: skip
-    """Run the call, and return the exception by which it ended. Interrupts are for the call: later ones are ignored."""
+    """Run the call; return the exception by which it ended, or None. Interrupts after the call are ignored."""
     import torch
 
     from lab_utils.comm.recorder.recorder import recorder
@@ -190,7 +190,7 @@ def _attempt(
 
     try:
         signal.signal(signal.SIGINT, interrupt)
-        if _called_off.last >= number:  # before this rank came to it, and heeded signals
+        if _called_off.last >= number:  # interrupted before this rank began and handled signals
             raise KeyboardInterrupt
         recorder.begin_call()
         torchrun.begin_call()
@@ -198,12 +198,12 @@ def _attempt(
             result = _returned(call)
         outcome.result = pack_result(result)
         _refuse_open_coalescing()
-        if signal.getsignal(signal.SIGINT) is not interrupt:  # a handler of the program's own, which alone was called
+        if signal.getsignal(signal.SIGINT) is not interrupt:  # the program's own handler was called, not ours
             outcome.interrupted = _called_off.last >= number
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: the rank must stay
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # raises what is pending
-        if outcome.interrupted:  # it may have come in torch.no_grad's own __exit__, and all calls after would miss it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a pending interrupt raises here
+        if outcome.interrupted:  # it may have skipped torch.no_grad's __exit__, for all later calls
             torch.set_grad_enabled(grad)
         return error
     finally:
@@ -212,7 +212,7 @@ def _attempt(
 
 
 def _returned(call: Callable[[], Any]) -> Any:
-    """What the call returns; None where it ends as a script may, by `sys.exit()` or `sys.exit(0)`."""
+    """Return what the call returns, None when it ends by `sys.exit()` or `sys.exit(0)`, as a script may."""
     try:
         return call()
     except SystemExit as end:
@@ -222,7 +222,7 @@ def _returned(call: Callable[[], Any]) -> Any:
 
 
 def _refuse_open_coalescing() -> None:
-    """An exception inside torch's coalescing manager leaves it open, and every later op would wait there for ever."""
+    """RuntimeError when an exception left torch's coalescing manager open: later ops would wait in it for ever."""
     from lab_utils.comm.process_group.rendezvous import forget_coalescing
 
     if left_open := forget_coalescing():

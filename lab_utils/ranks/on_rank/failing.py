@@ -1,4 +1,4 @@
-"""How a rank's call ended badly, in what the notebook can tell."""
+"""Describes how a rank's call failed, without objects that the notebook cannot read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NO_KEYBOARD = (
 
 
 def refuse_to_debug(*_: object, **__: object) -> None:
-    """In the place of `breakpoint()`, whose debugger would find the end of its input at once."""
+    """Replacement for `breakpoint()`, whose debugger would read end-of-file at once."""
     raise RuntimeError(NO_KEYBOARD)
 
 
 def refuse_to_ask(*_: object, **__: object) -> str:
-    """In the place of `input()` and `getpass()`."""
+    """Replacement for `input()` and `getpass()`."""
     raise RuntimeError("a rank has no keyboard: ask in the notebook, and pass the answer on as an argument")
 
 
@@ -40,7 +40,7 @@ def failure_of(error: BaseException) -> Failure:
         frames = (Frame(cell_name(error.filename), error.lineno or 0, "<module>", text),)
     row = getattr(error, "failed_op", None)
     if row is None and recorder.row.state == "in" and _BACKEND_SAID.search(str(error)):
-        row = recorder.row  # DDP waits in C++, where nobody can mark the error
+        row = recorder.row  # DDP waits in C++, where the error gets no failed_op
     op, source = (row.what, row.source) if row is not None else ("", "")
     became = "" if outer is error else "".join(traceback.format_exception_only(outer)).partition("\n")[0]
     return Failure(
@@ -50,7 +50,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """What a library made its own exception from: pipelining does so with what a stage raised."""
+    """Return the exception that a library wrapped in its own, as pipelining does with a stage's."""
     from lab_utils.comm.recorder.recorder import is_own
 
     last = traceback.extract_tb(error.__traceback__)[-1:]
@@ -59,7 +59,7 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _said(error: BaseException) -> str:
-    """The exception's text; that it has none, where its own code for it fails."""
+    """Return the exception's text, or a note that its `__str__` raised."""
     if isinstance(error, bdb.BdbQuit):
         return NO_KEYBOARD
     try:

@@ -1,6 +1,6 @@
 """The guard: a thread on each rank that answers the notebook while the rank's main thread is stuck in C++.
 
-It knows two requests: `STAND`, where the rank stands, and `CUT`, end every wait for other ranks. They come over a
+It has two requests: `STAND` returns the rank's state, `CUT` ends every wait for other ranks. They are sent over a
 socket file in the ranks' private folder.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lab_utils.comm.status.rank_state import RankState
 
 STAND, CUT = "stand", "cut"
-_held = contextlib.ExitStack()  # what the guard's socket needs for as long as the rank lives
+_held = contextlib.ExitStack()  # keeps the guard's socket address for the life of the rank
 
 
 def socket_file(folder: Path | str, rank: int, pid: int) -> str:
@@ -29,14 +29,14 @@ def socket_file(folder: Path | str, rank: int, pid: int) -> str:
 
 # ---------------------------------------------------------------------- on the rank
 def stand_guard(path: str) -> None:
-    """Start answering at this socket file, once in a process."""
+    """Start the guard thread on this socket file, once per process."""
     listener = Listener(_held.enter_context(socket_address(path)), "AF_UNIX")
     threading.Thread(target=_serve, args=(listener,), daemon=True, name="guard").start()
 
 
 def _serve(listener: Listener) -> None:
     while True:
-        with contextlib.suppress(EOFError, OSError), listener.accept() as connection:  # the notebook's end closed
+        with contextlib.suppress(EOFError, OSError), listener.accept() as connection:  # the notebook closed its end
             while True:
                 number, request, value = connection.recv()
                 connection.send((number, _answer(request, value)))
@@ -55,7 +55,7 @@ def _answer(request: str, value: Any) -> RankState | None:
 
 # ---------------------------------------------------------------------- in the notebook
 class Guards:
-    """The notebook's lines to the ranks' guards. May be asked from several threads."""
+    """The notebook's connections to the ranks' guards. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -69,11 +69,11 @@ class Guards:
             self._lines[rank] = Client(address, "AF_UNIX")
 
     def rank_states(self, ranks: Iterable[int], timeout_s: float) -> dict[int, RankState]:
-        """Where the ranks stand, without those that do not answer in time: native code holds their interpreter."""
+        """Return the states of ranks that answer in time; native code may hold a rank's interpreter."""
         return self._ask(ranks, STAND, None, timeout_s)
 
     def cut(self, ranks: Iterable[int], epoch: int, timeout_s: float) -> None:
-        """End the ranks' waits in the groups of this epoch; one that is late does it later, if they are still those."""
+        """End the ranks' waits in the groups of this epoch. A late rank does so later, if its epoch is still this."""
         self._ask(ranks, CUT, epoch, timeout_s)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Guards:
             waiting = {}
             for rank in ranks:
                 if (line := self._lines.get(rank)) is not None:
-                    with contextlib.suppress(OSError):  # it ended, which we hear elsewhere
+                    with contextlib.suppress(OSError):  # the rank ended, which is reported elsewhere
                         line.send((self._asked, request, value))
                         waiting[line] = rank
             return dict(self._collect(waiting, time.monotonic() + timeout_s))
@@ -100,5 +100,5 @@ class Guards:
                 except (EOFError, OSError):
                     del waiting[line]
                     continue
-                if number == self._asked:  # else one to an earlier question, which came late
+                if number == self._asked:  # else a late answer to an earlier request
                     yield waiting.pop(line), answer

@@ -1,7 +1,7 @@
-"""A rank's standard streams and displays: they go into files, which the notebook reads whatever becomes of the rank.
+"""A rank's standard streams and displays, written to files that the notebook reads even after the rank dies.
 
-So does what its threads, its children and C++ write to file descriptors 1 and 2, during a call and between calls.
-What ipyparallel runs by itself (`%%px`, `apply`) keeps ipykernel's streams.
+So is what its threads, its children and C++ write to file descriptors 1 and 2, during a call and between calls.
+Code that ipyparallel runs by itself (`%%px`, `apply`) keeps ipykernel's streams.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 STDOUT, STDERR, DISPLAYED = "stdout", "stderr", "displayed"
-_WIDGET = "application/vnd.jupyter.widget-view+json"  # its model is here, where no notebook finds it
+_WIDGET = "application/vnd.jupyter.widget-view+json"  # its model is on the rank, out of the notebook's reach
 _streams: _Streams | None = None
 
 
@@ -29,7 +29,7 @@ def stream_file(folder: str, stream: str, pid: int) -> str:
 
 
 class _Set(NamedTuple):
-    """What a process speaks through: its streams, where descriptors 1 and 2 lead, and IPython's ways of showing."""
+    """A process's outputs: streams, targets of descriptors 1 and 2, and IPython's display functions."""
 
     stdout: Any
     stderr: Any
@@ -51,7 +51,7 @@ class _Streams:
         self.paths = [stream_file(folder, stream, os.getpid()) for stream in (STDOUT, STDERR, DISPLAYED)]
         self._descriptors = tuple(map(_appended, self.paths))
         publisher = _publisher(self, self._descriptors[2])
-        publisher.set_parent = self._kernels.publisher.set_parent  # told of each message, whichever is in use
+        publisher.set_parent = self._kernels.publisher.set_parent  # set for every message, in use or not
         hook = _displayhook(self.shell, publisher)
         self._own = _Set(*self._texts(), self._descriptors[:2], publisher, hook, _print_error)
         self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
@@ -75,8 +75,8 @@ class _Streams:
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
-        """Inside, `sys.stdout` is what the program has set in a call before; outside, ipykernel needs to use it."""
-        self._to_flush = False  # it takes longer than a call of nothing
+        """Use our streams, or those that the program set in an earlier call; ipykernel needs its own between calls."""
+        self._to_flush = False  # a flush takes longer than an empty call
         with self._using(own=True):
             for name, stream in self._set_by_program.items():
                 if not getattr(stream, "closed", False):
@@ -87,17 +87,17 @@ class _Streams:
                 self._set_by_program = {"stdout": sys.stdout, "stderr": sys.stderr}
 
     def written(self) -> list[int]:
-        """How many bytes stdout's file and stderr's hold."""
+        """Return the sizes in bytes of stdout's file and stderr's."""
         return [os.fstat(descriptor).st_size for descriptor in self._descriptors[:2]]
 
     def _texts(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
         texts = _text(self._descriptors[0]), _text(self._descriptors[1])
         for text, kernels in zip(texts, self._kernels[:2], strict=True):
-            text.set_parent = kernels.set_parent  # as above
+            text.set_parent = kernels.set_parent  # as for the publisher
         return texts
 
     def _page(self, _shell: Any, text: str | dict[str, Any], *_: Any, **__: Any) -> None:
-        """What a kernel shows in a pager (`name?`, `%prun`), which no rank has."""
+        """Display what a kernel would show in a pager (`name?`, `%prun`), which ranks do not have."""
         from IPython.core.error import TryNext
 
         if not self._is_own:
@@ -128,16 +128,16 @@ class _Streams:
 
 
 def speak_into(folder: str) -> None:
-    """From now on this rank's words go into files of this folder; once in a process."""
+    """Write this rank's output to files in this folder from now on; once per process."""
     global _streams
     _streams = _Streams(folder)
-    _streams.shell.config.pop("IPKernelApp", None)  # by which programs know a notebook, that could show widgets
+    _streams.shell.config.pop("IPKernelApp", None)  # programs take it for a notebook with widgets
     _streams.shell.user_ns["exit"] = _streams.shell.user_ns["quit"] = sys.exit  # IPython's would end the process
-    warnings.filterwarnings("ignore", "To exit: use 'exit', 'quit', or Ctrl-D.")  # what IPython says of `sys.exit()`
+    warnings.filterwarnings("ignore", "To exit: use 'exit', 'quit', or Ctrl-D.")  # IPython's warning on `sys.exit()`
 
 
 def own_streams() -> contextlib.AbstractContextManager[None]:
-    """For a call of the lab's, inside one of ipyparallel's."""
+    """Use the lab's streams for a call of the lab, inside one of ipyparallel's."""
     return _streams.own()
 
 
@@ -146,7 +146,7 @@ def _appended(path: str) -> int:
 
 
 def _text(descriptor: int) -> io.TextIOWrapper:
-    """Unbuffered, as under `python -u`: what was printed is there even when the process is killed next."""
+    """Return an unbuffered text stream, as under `python -u`: printed text survives a kill of the process."""
     raw = open(descriptor, "wb", buffering=0, closefd=False)  # noqa: SIM115 - lives as long as the process
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
@@ -171,7 +171,7 @@ def _wrap(kernel: Any, name: str, streams: _Streams) -> None:
 
 
 def _print_error(exc_tuple: tuple | None = None, *_: Any, **__: Any) -> None:
-    """An error that IPython shows and does not raise: of `_repr_html_`, of a figure's text, of a script in `%run`."""
+    """Print an error that IPython shows but does not raise: from `_repr_html_`, a figure, a script in `%run`."""
     traceback.print_exception((exc_tuple or sys.exc_info())[1])
 
 
@@ -181,7 +181,7 @@ def _publisher(streams: _Streams, descriptor: int) -> Any:
     from jupyter_client.jsonutil import json_default
 
     class Publisher(DisplayPublisher):
-        """Writes what is displayed beside how far the streams were, a line of JSON each."""
+        """Writes one line of JSON per display, with the positions of stdout and stderr."""
 
         def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **_) -> None:
             data = {kind: value for kind, value in data.items() if kind != _WIDGET}
@@ -189,7 +189,7 @@ def _publisher(streams: _Streams, descriptor: int) -> Any:
                 print(data.get("text/plain", ""))
                 return
             transient = dict(transient or {})
-            if "display_id" in transient:  # all ranks may use the same, and the notebook has one place for it
+            if "display_id" in transient:  # unique per rank: the notebook has one display per id
                 transient["display_id"] = f"{os.getpid()}-{transient['display_id']}"
             _say(data=data, metadata=metadata or {}, transient=transient, update=update)
 
@@ -207,14 +207,14 @@ def _displayhook(shell: Any, publisher: Any) -> Any:
     from IPython.core.displayhook import DisplayHook
 
     class Printed(DisplayHook):
-        """A cell's last value: printed, or displayed where it is more than text. `_` and Out keep none of them."""
+        """Prints a cell's last value, or displays it when it is more than text; `_` and Out do not keep it."""
 
         def quiet(self) -> bool:
-            info = getattr(self.exec_result, "info", None)  # IPython looks into a history, which ranks have none of
+            info = getattr(self.exec_result, "info", None)  # IPython would read the history, which ranks do not have
             return info is not None and self.semicolon_at_end_of_expression(info.raw_cell)
 
         def write_output_prompt(self) -> None:
-            """Cells of ranks have no number of their own."""
+            """Write nothing: cells on ranks have no number."""
 
         def finish_displayhook(self) -> None:
             self._is_active = False
@@ -226,9 +226,9 @@ def _displayhook(shell: Any, publisher: Any) -> Any:
 
 
 def draw_bars_as_text() -> None:
-    """tqdm chooses at its import: where ipykernel is loaded it takes widgets, which no notebook could show.
+    """Make tqdm draw text bars, and `tqdm.notebook` too; with ipykernel loaded, tqdm's import chooses widgets.
 
-    So do its `tqdm.notebook`s, for those who ask for these by name.
+    The notebook could not show widgets of a rank.
     """
     if find_spec("tqdm") is None:
         return

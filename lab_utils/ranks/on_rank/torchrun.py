@@ -1,4 +1,4 @@
-"""What a script finds that torchrun has launched: its variables, and a group that it may ask for once more."""
+"""Gives scripts on a rank what torchrun gives: its environment variables, and a working `init_process_group`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from lab_utils.host.machine import LOOPBACK
 
-_adopted = False  # whether this call has asked for the group
+_adopted = False  # whether this call has called init_process_group
 
 
 def set_variables(rank: int, ranks: int, port: int) -> None:
-    """Those of one machine: a rank's number is its local one too."""
+    """Set torchrun's environment variables for one machine, where local rank equals rank."""
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks),
         "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "ROLE_RANK": str(rank), "ROLE_WORLD_SIZE": str(ranks),
@@ -24,7 +24,7 @@ def set_variables(rank: int, ranks: int, port: int) -> None:
 
 
 def adopt_the_group() -> None:
-    """Let a script's own `init_process_group` find the group that the ranks are in; once in a process."""
+    """Let a script's `init_process_group` return with the group that the ranks are in; once per process."""
     import torch.distributed as dist
 
     c10d = dist.distributed_c10d
@@ -63,7 +63,7 @@ def begin_call() -> None:
 
 
 def _check(dist, backend, world_size: int, rank: int) -> None:
-    """ValueError: the script wants another group than there is."""
+    """ValueError when the script asks for another world size, rank or backend than the group has."""
     there = {"world_size": dist.get_world_size(), "rank": dist.get_rank()}
     for name, wanted in (("world_size", world_size), ("rank", rank)):
         if wanted not in (-1, there[name]):

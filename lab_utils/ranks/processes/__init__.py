@@ -1,1 +1,1 @@
-"""The processes behind the ranks: started, forked, interrupted, ended."""
+"""The processes of the ranks: start, fork, interrupt and end them."""

@@ -1,4 +1,4 @@
-"""What is checked before any process is started, so that a bad request costs nothing."""
+"""Checks made before any process is started, so that a bad request costs nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab_utils.ranks.diagnosis.errors import StartError
 
 
 def check_request(ranks: object, timeout_s: object = 30.0) -> int:
-    """The number of ranks, if it can be started here. StartError is one sentence with the numbers and the mend."""
+    """Return the number of ranks if they can be started here, else StartError: one sentence with numbers and fix."""
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise StartError(f"start_ranks({ranks!r}): the number of ranks must be a whole number from 1 up, such as 4")
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not timeout_s > 0:

@@ -1,4 +1,4 @@
-"""The processes behind the ranks: a reaper, a server that forks ranks (where there is fork), and their ends."""
+"""The processes behind the ranks: a reaper, and on Linux a server that forks the ranks and reports their ends."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ CAN_FORK = sys.platform == "linux"
 
 
 def own_ipython(folder: Path) -> dict[str, str]:
-    """Ranks keep IPython's files with their own: the user's startup files are for notebooks, and HOME may be read-only.
+    """Return the environment that keeps IPython's files in the ranks' folder.
 
-    IPython would then make a folder in TMPDIR for each process, and remove none of them.
+    The user's startup files are for notebooks; with a read-only HOME, IPython leaves a folder in TMPDIR per process.
     """
     return {"IPYTHONDIR": str(folder / "ipython")}
 
 
 class Reaper:
-    """Ends what it was told of when `end()` is called, and just as well when this process dies first.
+    """Ends adopted processes when `end()` is called, or when this process dies first.
 
-    One that somebody kills is replaced at once: nothing that was started is ever without a reaper for long.
+    A reaper process that is killed is replaced at once.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Reaper:
         self._tell(f"pid {pid}\n")
 
     def clear(self, folder: Path) -> None:
-        """Delete this folder too, at the end."""
+        """Also delete this folder at the end."""
         self._tell(f"folder {folder}\n")
 
     def end(self) -> None:
@@ -65,7 +65,7 @@ class Reaper:
             self._write(line)
 
     def _write(self, lines: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # killed: the next one is told
+        with contextlib.suppress(BrokenPipeError):  # killed: the next one gets all lines
             self._process.stdin.write(os.fsencode(lines))
 
     def _finish(self) -> None:
@@ -74,7 +74,7 @@ class Reaper:
             self._process.wait()
 
     def _replace_when_killed(self) -> None:
-        """From a thread. Reads to the end of its output: waiting would hold Popen's lock, also in a fork of ours."""
+        """Thread: start a new reaper when one ends. Reads its output, since wait() holds Popen's lock, in forks too."""
         while True:
             self._process.stdout.read()
             with self._lock:
@@ -85,14 +85,14 @@ class Reaper:
 
 
 class ForkServer:
-    """Loads torch at once, forks the ranks when told to, and tells of each rank's end."""
+    """Loads torch at once, forks ranks on request, and reports each rank's end."""
 
     def __init__(self, log: Path, threads: int):
         wished = {
             "OMP_NUM_THREADS": str(threads), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-            "TORCHINDUCTOR_CACHE_DIR": str(log.parent / "inductor"),  # torch._dynamo makes one in /tmp at its import
+            "TORCHINDUCTOR_CACHE_DIR": str(log.parent / "inductor"),  # torch._dynamo's import makes one in /tmp
         }  # fmt: skip
-        own = {"GLOO_SOCKET_IFNAME": "lo"}  # ranks talk on loopback and nowhere else
+        own = {"GLOO_SOCKET_IFNAME": "lo"}  # ranks communicate on loopback only
         environment = wished | os.environ | own | own_ipython(log.parent)
         with open(log, "ab") as file:
             self.process = subprocess.Popen(
@@ -103,16 +103,16 @@ class ForkServer:
         self.ended: Future[None] = Future()
 
     def listen(self, on_end: weakref.WeakMethod) -> None:
-        """From now on `on_end(pid, exit code)` is called from a thread for each rank that ends.
+        """Call `on_end(pid, exit code)` from a thread for each rank that ends from now on.
 
-        Held weakly: the thread must not keep alive what nobody else has any more.
+        A weak reference, so that the thread does not keep its object alive.
         """
         threading.Thread(target=self._listen, args=(on_end,), daemon=True, name="ranks: fork server").start()
 
     def fork(self, ranks: int, engine_args: list[str]) -> None:
-        """Fork so many, as soon as torch is loaded."""
+        """Fork `ranks` ranks, as soon as torch is loaded."""
         order = {"ranks": ranks, "engine_args": engine_args, "path": sys.path}
-        with contextlib.suppress(BrokenPipeError):  # it is gone, as `ended` tells
+        with contextlib.suppress(BrokenPipeError):  # it ended, which `ended` reports
             os.write(self.process.stdin.fileno(), (json.dumps(order) + "\n").encode())
 
     def _listen(self, on_end: weakref.WeakMethod) -> None:
@@ -125,6 +125,6 @@ class ForkServer:
         self.ended.set_result(None)
 
     def stop(self) -> None:
-        """Let go of the process, which is the reaper's to end."""
+        """Close its stdin and wait for it to end; the reaper ends it."""
         self.process.stdin.close()
         self.process.wait()

@@ -1,4 +1,4 @@
-"""The processes that are the ranks: started, replaced when they die, and all ended at once."""
+"""The ranks' processes: start them, replace those that die, end all at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _JOIN_EXTRA_S = 10.0
 
 
 class Member(NamedTuple):
-    """Where a rank is reached: its engine by number, its process by id."""
+    """A rank's engine number and process id."""
 
     engine: int
     pid: int
@@ -44,10 +44,10 @@ class Member(NamedTuple):
 class Engines:
     """`size` ranks, from the start of the first process to the end of the last.
 
-    Everything started is the reaper's from its first moment, so no way of failing leaves a process. StartError when
-    they cannot be started, and nothing is left then.
+    The reaper adopts every process as it starts, so no failure leaves one behind. StartError when they cannot be
+    started; nothing is left then.
 
-    dead      {rank: exit code} of those whose place is empty
+    dead      {rank: exit code} of dead ranks not yet replaced
     on_death  called with the rank from another thread, or None
     """
 
@@ -60,9 +60,9 @@ class Engines:
         self.lost = ""  # why all ranks were ended
         self.guards = Guards()
         self._ended: dict[int, int] = {}  # exit codes by process id
-        self._filling = True  # a process that ends may be one that is to be a rank
+        self._filling = True  # a process that ends now may be a future rank
         self._death: Future[int] = Future()  # exit code of the next rank that ends
-        self._noting = threading.Lock()  # else a replacement begun meanwhile would take an old rank's end for its own
+        self._noting = threading.Lock()  # else a replacement could take an old rank's end for a new one's
         self._kills = MemoryKills()
         try:
             self._begin(fork)
@@ -86,7 +86,7 @@ class Engines:
             raise
 
     def end(self) -> None:
-        """End every process and remove every file. Does nothing the second time."""
+        """End every process and remove every file. A second call does nothing."""
         self._finalizer()
 
     # ------------------------------------------------------------------ starting
@@ -120,12 +120,12 @@ class Engines:
         self._fill(range(self.size))
 
     def _end_by(self, reaper: Reaper, fork_server: ForkServer | None, client: ipp.Client | None) -> None:
-        """What is to be done when these ranks stop, or nobody has them any more."""
+        """Set the finalizer, which runs when these ranks stop or are garbage collected."""
         self._finalizer.detach()
         self._finalizer = weakref.finalize(self, _end, client, self.guards, fork_server, reaper)
 
     def _fill(self, places: range | list[int]) -> None:
-        """A new process for each of these ranks."""
+        """Start a new process for each of these ranks."""
         from lab_utils.ranks.processes import cluster
 
         start, fork_server, log = self._starting
@@ -144,13 +144,13 @@ class Engines:
             self.members[rank] = Member(found[rank], pid)
             self.outputs.follow(rank, pid)
             self.guards.reach(rank, socket_file(self.folder, rank, pid))
-            if pid in self._ended:  # since it answered
+            if pid in self._ended:  # ended since it answered
                 self.dead[rank] = self._ended[pid]
         self._filling = False
 
     # ------------------------------------------------------------------ groups
     def form(self) -> None:
-        """All ranks leave what groups they are in, and form them anew on a fresh store."""
+        """Let all ranks leave their groups and form them again on a fresh store."""
         engines = {rank: member.engine for rank, member in self.members.items()}
         groups = self._all(engines, dict.fromkeys(engines, (entry_points.leave,)))
         self.epoch += 1
@@ -158,12 +158,12 @@ class Engines:
         order = entry_points.form, store, self.epoch, agree([groups[rank] for rank in range(self.size)]), self.timeout_s
         try:
             self._all(engines, dict.fromkeys(engines, order))
-        except BaseException:  # a death, an interrupt: those who wait for the others must not sit out the time-out
+        except BaseException:  # a death or an interrupt: waiting ranks must not sit out the time-out
             abort_rendezvous(store)
             raise
 
     def _all(self, engines: dict[int, int], calls: dict[int, tuple]) -> dict[int, Any]:
-        """One of on_rank's functions on each rank; StartError when a rank ends before all have answered."""
+        """Call one of on_rank's functions per rank; StartError when a rank ends before all have answered."""
         asked = {
             self.client[engine].apply_async(*calls[rank]): rank for rank, engine in engines.items()
         }  # fmt: skip
@@ -181,7 +181,7 @@ class Engines:
 
     # ------------------------------------------------------------------ deaths
     def replace_dead(self) -> None:
-        """New processes for the ranks that died. StartError when there is nothing left to start them from."""
+        """Start new processes for the ranks that died. StartError when they cannot be started."""
         with self._noting:
             self._death = Future()
             places = sorted(self.dead)
@@ -189,39 +189,39 @@ class Engines:
 
     @property
     def alive(self) -> bool:
-        """Whether dead ranks can be replaced: what forks them lives, and so does the controller between us and them."""
+        """Whether dead ranks can be replaced: the fork server and the controller still run."""
         _, fork_server, _ = self._starting
         return not self.lost and (fork_server is None or not fork_server.ended.done())
 
     def _note_end(self, pid: int, exit_code: int) -> None:
-        """From another thread: a rank's process ended."""
+        """Record, from another thread, that a process ended."""
         with self._noting:
             self._ended[pid] = exit_code
             ranks = [rank for rank, member in self.members.items() if member.pid == pid]
             self.dead.update(dict.fromkeys(ranks, exit_code))
-            if (self._filling or ranks) and not self._death.done():  # not one of a replacement that was given up
+            if (self._filling or ranks) and not self._death.done():  # not from an abandoned replacement
                 self._death.set_result(exit_code)
         for rank in ranks:
             if self.on_death is not None:
                 self.on_death(rank)
 
     def _note_parent_end(self) -> None:
-        """From another thread: the process that forks the ranks ended, and they with it."""
+        """Record, from another thread, that the fork server ended, and the ranks with it."""
         for member in list(self.members.values()):
             if member.pid not in self._ended:
                 self._note_end(member.pid, -signal.SIGKILL)
 
     def _note_controller_end(self, _pid: int, exit_code: int) -> None:
-        """From another thread: no message reaches a rank any more, so none is of use."""
+        """Kill all ranks, from another thread, when the controller ended: no message reaches them any more."""
         if not self._finalizer.alive:
-            return  # it ends as the ranks do, which have their grace
+            return  # a regular end, in which ranks have their grace
         self.lost = f"was ended because ipyparallel's controller {ended(exit_code)}"
         for member in list(self.members.values()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member.pid, signal.SIGKILL)
 
     def out_of_memory(self) -> int:
-        """How many processes the system has killed for want of memory since this was asked last."""
+        """Return how many processes the system's OOM killer has ended since the last call."""
         return self._kills.new()
 
 

@@ -1,9 +1,9 @@
 """The process that loads torch once and forks the ranks, which then share its memory.
 
-Run as a file, without the package: it must be up before anything else is. For each JSON line on stdin,
-{"ranks": n, "engine_args": [...], "path": [...]}, it forks so many, and it answers with one line per event:
+Run as a file, without the package, so that it starts first. For each JSON line on stdin,
+{"ranks": n, "engine_args": [...], "path": [...]}, it forks n ranks. It writes one line per event:
 {"forked": [pid, ...]} and, for each rank that ends, {"ended": pid, "status": wait status}.
-When stdin closes, the notebook is gone, and so go the ranks: by SIGTERM, after a grace by SIGKILL. SIGTERM to this
+When stdin closes, the notebook is gone: it ends the ranks by SIGTERM, after a grace by SIGKILL. SIGTERM to this
 process does the same.
 """
 
@@ -24,11 +24,11 @@ from importlib import import_module
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-END_GRACE_S = 5.0  # for ranks to flush files and run what they registered for their end
+END_GRACE_S = 5.0  # for ranks to flush files and run `atexit`
 
 PRELOADED = (
     "torch",
-    "torch._dynamo",  # the first optimizer imports it: 75 MB a rank, unless it is here
+    "torch._dynamo",  # the first optimizer imports it: 75 MB per rank unless preloaded
     "torch.distributed.fsdp",
     "torch.distributed.pipelining",
     "torch.distributed.tensor.parallel",
@@ -50,29 +50,29 @@ PRELOADED = (
 
 
 def preload() -> None:
-    """Import what ranks need, or would import as engines start, each for itself."""
+    """Import what ranks need and what each engine would import as it starts."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what libraries warn of as they load is no error of the user's (-W error)
+        warnings.simplefilter("ignore")  # under -W error, warnings of loading libraries would raise
         for module in PRELOADED:
             import_module(module)
-    # Nobody attaches ipykernel's debugger to a rank, and it would load a hundred modules of debugpy's.
+    # ipykernel's debugger is not used on ranks, and would load a hundred modules of debugpy.
     sys.modules["debugpy"] = None
     import_module("ipykernel.debugger")
     del sys.modules["debugpy"]
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the notebook's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the notebook handles Ctrl-C in a terminal
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
     sys.path[0] = str(Path(__file__).resolve().parents[3])
-    gc.disable()  # what is imported stays; looking for garbage in it takes a tenth of the time
+    gc.disable()  # imports leave no garbage; collecting would take a tenth of the time
     preload()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what a dead rank had started stays below us, where the reaper finds it
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # a dead rank's children become ours, where the reaper finds them
     if threading.active_count() != 1:
         raise RuntimeError(f"{threading.active_count()} threads before the fork; a fork copies only one")
-    gc.freeze()  # the ranks' collectors leave these pages alone, so they stay shared
+    gc.freeze()  # the ranks' garbage collectors do not touch these pages, so they stay shared
     gc.enable()
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -83,7 +83,7 @@ def main() -> None:
         _end(ranks, wake_read)
     finally:
         _signal(ranks, signal.SIGKILL)
-    os._exit(0)  # to take torch apart would take longer than all of this
+    os._exit(0)  # finalizing torch would take longer than all of this
 
 
 _asked_to_end = False
@@ -95,7 +95,7 @@ def _be_asked_to_end(*_: object) -> None:
 
 
 def _serve(ranks: set[int], wake: tuple[int, int]) -> None:
-    """Fork ranks when asked to, and report each that ends, until the notebook is gone or this process is to end."""
+    """Fork ranks on request and report each rank's end, until the notebook is gone or SIGTERM comes."""
     orders, rest = sys.stdin.fileno(), b""
     with selectors.DefaultSelector() as selector:
         selector.register(wake[0], selectors.EVENT_READ)
@@ -115,7 +115,7 @@ def _serve(ranks: set[int], wake: tuple[int, int]) -> None:
 
 
 def _end(ranks: set[int], wake: int) -> None:
-    """Wait for the ranks to end by SIGTERM, as long as the grace is."""
+    """Send SIGTERM to the ranks and wait for their ends, at most END_GRACE_S."""
     _signal(ranks, signal.SIGTERM)
     until_s = time.monotonic() + END_GRACE_S
     with selectors.DefaultSelector() as selector:
@@ -146,14 +146,14 @@ def _fork(order: dict, pipes: tuple[int, int]) -> int:
         return pid
     try:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == parent:  # else it died before the line above
+        if os.getppid() == parent:  # else the parent died before prctl
             _leave_the_fork_server(pipes)
             _become_engine(order)
     except Exception:
         traceback.print_exc()
         os._exit(1)
     finally:
-        os._exit(0)  # nothing of the fork server's is to be ended from here
+        os._exit(0)  # no exit handlers of the fork server here
 
 
 def _leave_the_fork_server(pipes: tuple[int, int]) -> None:
@@ -174,7 +174,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _detach_standard_streams() -> None:
-    """Only the fork server may hold the pipes to the notebook; a rank's own words go to the log, which is stderr."""
+    """Close the pipes to the notebook, which only the fork server may hold; stdout goes to stderr, the log."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
@@ -189,7 +189,7 @@ def _become_engine(order: dict) -> None:
     sys.argv = ["ipengine", *order["engine_args"]]
     try:
         ipyparallel.engine.app.main()
-    except SystemExit:  # by a program's own handler of SIGTERM
+    except SystemExit:  # from a program's own SIGTERM handler
         import_module("lab_utils.ranks.on_rank.ending").end_process()
 
 
@@ -205,7 +205,7 @@ def _ended():
 
 
 def _say(event: dict) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: stdin closes too, and that ends us
+    with contextlib.suppress(BrokenPipeError):  # the notebook is gone: stdin closes too, which ends this process
         os.write(1, (json.dumps(event) + "\n").encode())
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C: held back for moments that would leave something half done or lose it, and told ranks that have not begun."""
+"""Ctrl-C: delayed where it would break or be lost, and passed to ranks that have not begun the call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POSTPONED_S = 0.002
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """The first Ctrl-C inside takes effect at the end; a second one at once."""
+    """Delay the first Ctrl-C to the end of the block; a second one takes effect at once."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
@@ -40,10 +40,10 @@ def interrupts_held() -> Iterator[None]:
 
 
 class CalledOff:
-    """The number of the last call that ranks are not to begin any more, in memory that they share.
+    """The number of the last call that ranks must not begin any more, in shared memory.
 
-    A rank heeds signals only during a call, and one that was sent before would be lost. So the number is written
-    first, and read by a rank that begins after it heeds signals.
+    A rank handles signals only during a call; one sent earlier would be lost. So the number is written before the
+    signal is sent, and a rank reads it after installing its handler.
     """
 
     @classmethod
@@ -55,7 +55,7 @@ class CalledOff:
 
     def attach(self, folder: Path | str) -> None:
         with open(f"{folder}/called-off", "r+b") as file:
-            self._number = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # a word is stored whole
+            self._number = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")  # writing one word is atomic
 
     @property
     def last(self) -> int:
@@ -66,16 +66,16 @@ class CalledOff:
 
 
 class Postponed:
-    """On a rank: interrupts that came where C++ would have made another error of them, or none.
+    """Interrupts on a rank that came where C++ would have turned them into another error, or lost them.
 
-    They come again a moment later. No event tells when C++ has returned.
+    They are sent again a moment later; there is no event for C++ having returned.
     """
 
     def __init__(self) -> None:
         self._timer: threading.Timer | None = None
 
     def postpone(self, frame: FrameType | None) -> bool:
-        """Whether this code, or what called it, loses exceptions: the signal comes again then."""
+        """Send the signal again later if this code or a caller loses exceptions; return whether it does."""
         from lab_utils.comm.process_group.interruptible_wait import losing_exceptions
 
         losing = losing_exceptions()
@@ -89,12 +89,12 @@ class Postponed:
         return True
 
     def wait(self) -> None:
-        """Until it has come again."""
+        """Wait until a postponed signal has been sent again."""
         if self._timer is not None:
             self._timer.join()
 
     def end(self) -> None:
-        """From here on none of them is under way."""
+        """Cancel a postponed signal; none is pending afterwards."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer.join()
@@ -102,9 +102,9 @@ class Postponed:
 
 
 def heed_interrupts_after_backward(postponed: Postponed) -> None:
-    """Let an interrupt go before an error of the backward: DDP waits in C++ there, where no signal is heeded.
+    """Let a postponed interrupt take precedence over an error of backward, where DDP waits in C++ without signals.
 
-    Ranks are interrupted together. The first to leave would be an error on the others, and they would never know why.
+    Ranks are interrupted together: the first to leave causes an error on the others, whose reason is the interrupt.
     """
     from torch import autograd
 
@@ -115,7 +115,7 @@ def heed_interrupts_after_backward(postponed: Postponed) -> None:
         try:
             return run(*args, **kwargs)
         except RuntimeError:
-            postponed.wait()  # in which Python looks for signals
+            postponed.wait()  # Python handles signals meanwhile
             raise
 
     autograd._engine_run_backward = run_backward

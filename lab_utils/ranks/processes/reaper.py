@@ -1,7 +1,7 @@
-"""Outlives the notebook's kernel by a moment: when the kernel is gone, in any way, it ends what the kernel started.
+"""Ends what the notebook's kernel started, after the kernel has ended in whatever way.
 
-Run as a file, apart from the package, with the kernel's process id. Its stdin is a pipe from the kernel with lines
-"pid N" and "folder PATH". It begins at the end of that pipe, or at the kernel's own end: what the kernel forked may
+Run as a file, without the package, with the kernel's process id. Its stdin is a pipe from the kernel with lines
+"pid N" and "folder PATH". It acts when that pipe closes or the kernel ends: a process that the kernel forked may
 hold the pipe open for ever.
 """
 
@@ -18,16 +18,16 @@ from collections.abc import Iterator
 
 import psutil
 
-GRACE_S = 6.0  # a second more than the fork server's for the ranks, which it ends
-KILLED_S = 5.0  # a killed process is gone when the system has given back its memory
+GRACE_S = 6.0  # one second more than the fork server gives the ranks
+KILLED_S = 5.0  # a killed process ends when the system has freed its memory
 _ASK_EVERY_S = 0.01
-_ASK_KERNEL_EVERY_S = 1.0  # no event of its end is there on every system, but for that of the pipe
+_ASK_KERNEL_EVERY_S = 1.0  # polled: besides the pipe, no event for its end exists on every system
 
 
 def end(started: list[psutil.Process]) -> None:
-    """SIGTERM to the processes and all below them; SIGKILL for what is left after the grace.
+    """Send SIGTERM to the processes and all their descendants, and SIGKILL to those left after the grace.
 
-    psutil tells a process from a later one with the same number, so no stranger is hit.
+    psutil tells a process from a later one with the same pid, so no other process is hit.
     """
     processes = []
     for process in started:
@@ -45,9 +45,9 @@ def end(started: list[psutil.Process]) -> None:
 
 
 def orphans(started: list[psutil.Process]) -> list[psutil.Process]:
-    """What those that have ended left behind in their sessions, where they led one.
+    """Return processes left in the sessions of session leaders that have ended.
 
-    A session's number is not given to another process before the last of its members has ended.
+    The system does not reuse a session's id before its last member has ended.
     """
     ended = {process.pid for process in started if not process.is_running() or _ended(process)}
     return [process for process in psutil.process_iter() if process.pid not in ended and _session(process) in ended]
@@ -61,11 +61,11 @@ def _session(process: psutil.Process) -> int:
 
 
 def still_running(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
-    """Those that have not ended after so long.
+    """Return the processes that have not ended after `timeout_s`.
 
-    A process that ended counts even while its parent has not asked about it (a zombie). psutil's own wait goes on
-    until the parent has; but the parent may be the notebook's kernel, which waits for us. Asking again and again is
-    the one way that every system has, for processes that are not our children.
+    A zombie, which its parent has not waited for, counts as ended. psutil's own wait would go on until the parent has
+    waited; but the parent may be the notebook's kernel, which waits for us. For processes that are not our children,
+    polling is the one way that every system has.
     """
     ends_at_s = time.monotonic() + timeout_s
     while (processes := [p for p in processes if not _ended(p)]) and time.monotonic() < ends_at_s:
@@ -81,9 +81,9 @@ def _ended(process: psutil.Process) -> bool:
 
 
 def orders(kernel: int) -> Iterator[str]:
-    """The lines on stdin, until it closes or the process that started this one, `kernel`, has ended.
+    """Yield the lines on stdin, until it closes or its parent, the process `kernel`, has ended.
 
-    It is told which that was: it may have ended before this one could ask.
+    The pid is passed in, since the parent may have ended before this process could ask for it.
     """
     pipe, rest = 0, b""
     while True:
@@ -98,7 +98,7 @@ def orders(kernel: int) -> Iterator[str]:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with its work, not with the terminal's session
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends when its work is done, not with the terminal's session
     started, folders = [], []
     for line in orders(int(sys.argv[1])):
         kind, _, value = line.partition(" ")

@@ -1,4 +1,4 @@
-"""Plain ipyparallel with torch and gloo, as its documentation starts it: what the lab is measured beside."""
+"""Plain ipyparallel with torch and gloo, started as its documentation does: the baseline for the lab's figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 
 from lab_utils.ranks.processes.child_processes import Reaper
 
-# Text, as a user's %%px cell is: a function of this module would take the lab along into the engines.
+# Text, as in a user's %%px cell: a function of this module would import the lab in the engines.
 _JOIN = """
 import os, sys
 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
@@ -28,7 +28,7 @@ dist.init_process_group("gloo", store=_store, rank={rank}, world_size={size})
 def stock_cluster(engines: int) -> Iterator[tuple[ipp.DirectView, list[psutil.Process]]]:
     """Start `engines` engines with torch imported and one gloo group formed.
 
-    Gives a blocking view of them in rank order, and the cluster's processes: controller, nannies and engines.
+    Yields a blocking view of them in rank order, and the cluster's processes: controller, nannies and engines.
     All of them end with the context, or with this process, whichever comes first.
     """
     folder = Path(tempfile.mkdtemp(prefix="lab-stock-"))
@@ -52,7 +52,7 @@ def stock_cluster(engines: int) -> Iterator[tuple[ipp.DirectView, list[psutil.Pr
         yield view, [each for child in started() for each in (child, *child.children(recursive=True))]
         client.close(linger=0)
     finally:
-        adopt_all()  # what an interrupted start had come to
+        adopt_all()  # also what an interrupted start has started
         reaper.end()
 
 
@@ -61,7 +61,7 @@ def _connected(folder: Path, engines: int) -> ipp.Client:
         n=engines, profile_dir=str(folder / "profile"), cluster_file="", log_level=logging.ERROR, shutdown_atexit=False
     )
     client = cluster.start_and_connect_sync()
-    client.cluster = None  # the processes are ours to end, in one way
+    client.cluster = None  # only the reaper ends the processes
     return client
 
 

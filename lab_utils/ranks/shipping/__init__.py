@@ -1,1 +1,1 @@
-"""What travels between the notebook and the ranks: functions, modules, results."""
+"""Serialization between the notebook and the ranks: functions, modules, results."""

@@ -1,7 +1,7 @@
-"""The modules that are the user's own files: which they are, where ranks find them, and whether the file has changed.
+"""Modules from the user's own files: which they are, where ranks find them, and whether a file has changed.
 
-A module lives once on a rank, as in any process: functions and classes of it travel by name. Only what ranks cannot
-import (made by hand, of a folder that is no longer on the path) travels by value.
+A rank has one copy of a module, as any process has: its functions and classes are sent by name. Only modules that
+ranks cannot import (created in memory, or from a folder no longer on the path) are sent by value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 
 
 def own_file(module: Any) -> str | None:
-    """The file of a module of the user's; None for the standard library's, an installed package's and the lab's."""
+    """Return the file of a user's module; None for the standard library, installed packages and the lab."""
     if not isinstance(module, types.ModuleType):
         return None
     values = vars(module)
@@ -38,7 +38,7 @@ def _is_own(name: str, file: str) -> bool:
 
 
 def is_importable(module: types.ModuleType) -> bool:
-    """Whether ranks that look where this process does now find this very module."""
+    """Whether ranks with this process's import path find this very module."""
     name = module.__name__
     if name == "__main__" or sys.modules.get(name) is not module:
         return False
@@ -50,7 +50,7 @@ def is_importable(module: types.ModuleType) -> bool:
 
 
 def _find(name: str) -> ModuleSpec | None:
-    """Where an import would find it, were it not imported yet; only by what finds modules on ranks too."""
+    """Return the spec that a fresh import would find, using only finders that ranks have too."""
     parent = name.rpartition(".")[0]
     if parent and _find(parent) is None:
         return None
@@ -66,14 +66,14 @@ def same_file(file: str, other: str) -> bool:
 
 
 def title(module: types.ModuleType) -> str:
-    """The file as the user thinks of it: "trainer.py", "package/part.py", "package/__init__.py"."""
+    """Return the file's short name: "trainer.py", "package/part.py", "package/__init__.py"."""
     parts = module.__name__.count(".") + 1 + hasattr(module, "__path__")
     return "/".join(Path(module.__file__).parts[-parts:])
 
 
 # ------------------------------------------------------------------ on a rank
 class Source(SourceFileLoader):
-    """Reads the file itself: a .pyc counts as good after a second edit of the same size within the same second."""
+    """Compiles the source file, never a .pyc, which looks valid after two edits of one size within one second."""
 
     source = b""
 
@@ -83,7 +83,7 @@ class Source(SourceFileLoader):
 
 
 class OwnSources:
-    """Finds what those behind it find, and has the user's own files read as they are now."""
+    """Finds what the later finders find, and has the user's own files read as they are now."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -98,7 +98,7 @@ class OwnSources:
 
 
 def read_own_sources() -> None:
-    """On a rank, before it imports anything of the user's."""
+    """Install OwnSources on a rank, before it imports any user's module."""
     if OwnSources not in sys.meta_path:
         at = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
         sys.meta_path.insert(at, OwnSources)
@@ -108,27 +108,27 @@ def read_own_sources() -> None:
 def stamp_of(file: str) -> Stamp | None:
     try:
         found = os.stat(file)
-    except OSError:  # gone, as while an editor saves it
+    except OSError:  # missing, as while an editor saves it
         return None
     return found.st_mtime_ns, found.st_size
 
 
 def _file_of(loader: Any, origin: str) -> str:
-    """The file that is to be looked at: a zip file changes whole."""
+    """Return the file to watch for changes: the archive of a module in a zip file."""
     return getattr(loader, "archive", origin)
 
 
 class _Known(NamedTuple):
     module: types.ModuleType
-    spec: ModuleSpec | None  # another one after importlib.reload
+    spec: ModuleSpec | None  # replaced by importlib.reload
     file: str
     stamp: Stamp | None
 
 
 class OwnModules:
-    """The user's modules of this process. `changed` costs a look at each file, and nothing where there is none.
+    """The user's modules of this process. `changed` costs one stat per file.
 
-    imported    the stamp of a module's file as it was imported, or None where it cannot be known
+    imported    returns the stamp of a module's file when it was imported, None where that is unknown
     """
 
     def __init__(self, imported: Callable[[types.ModuleType, str], Stamp | None]):
@@ -141,12 +141,12 @@ class OwnModules:
         return [known.module for known in self._known.values()]
 
     def changed(self) -> list[types.ModuleType]:
-        """Those whose file is another than when they were imported, or than when this was asked last."""
+        """Return modules whose file has changed since their import or since the last call."""
         self._find_new()
         changed = []
         for name, known in list(self._known.items()):
             if sys.modules.get(name) is not known.module:
-                self._known.pop(name, None)  # by another thread, maybe
+                self._known.pop(name, None)  # maybe already removed by another thread
                 continue
             if getattr(known.module, "__spec__", None) is not known.spec:
                 known = self._note(known.module, known.file)
@@ -157,11 +157,11 @@ class OwnModules:
         return changed
 
     def skip_present(self) -> None:
-        """What is imported now is not the user's. On a fork, looking at it would copy the memory that it shares."""
+        """Skip the modules imported so far: none is the user's, and reading them would copy a fork's shared memory."""
         self._last = _last_module()
 
     def _find_new(self) -> None:
-        """Look at the modules that were imported since: they are the last ones of sys.modules."""
+        """Record user's modules imported since the last call, which are the last ones in sys.modules."""
         if self._last == (last := _last_module()):
             return
         for name in _names_since(self._last):
@@ -184,7 +184,7 @@ def _last_module() -> tuple[str, int]:
 def _names_since(known: tuple[str, int] | None) -> list[str]:
     while True:
         names = []
-        with contextlib.suppress(RuntimeError):  # another thread has imported something meanwhile
+        with contextlib.suppress(RuntimeError):  # another thread imported a module meanwhile
             for name in reversed(sys.modules):
                 if known == (name, id(sys.modules.get(name))):
                     break

@@ -1,6 +1,6 @@
-"""How objects are written for the other side: what a module holds by its name, what belongs to no module by value.
+"""Picklers for both directions: members of a module are written by name, everything else by value.
 
-Code travels as Python itself writes it, with its file and lines: cloudpickle drops the file from 3.1.2 on.
+Code is written with marshal, which keeps its file and lines: cloudpickle drops the file from 3.1.2 on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from lab_utils.ranks.shipping.reloading import member_of, module_of, namespace_o
 
 
 def rank_namespace() -> dict[str, Any]:
-    """The namespace in which cells and functions run on this rank."""
+    """Return the namespace in which cells and functions run on this rank."""
     return sys.modules["__main__"].__dict__
 
 
 class There:
-    """Stands, while it travels, for what the other side has of its own."""
+    """A placeholder that unpickles to the receiver's own object."""
 
     def __init__(self, *reduced: Any):
         self._reduced = reduced
@@ -38,7 +38,7 @@ class There:
 
 
 class Pickler(cloud.Pickler):
-    """Writes code with its file and lines. `files` are those of all code written."""
+    """Writes code with its file and lines. `files` are the files of all code written."""
 
     def __init__(self, file: io.BytesIO):
         super().__init__(file)
@@ -61,19 +61,19 @@ class Pickler(cloud.Pickler):
         return super().reducer_override(obj) if reduced is None else reduced
 
     def _module(self, obj: types.ModuleType) -> tuple | None:
-        # cloudpickle knows modules by their exact type; torch.ops and its like are of types of their own.
+        # cloudpickle recognizes modules by exact type; torch.ops and others have their own types.
         name, file = obj.__name__, own_file(obj)
         if name == "__main__" or is_importable(obj):
             return (import_module, (name,)) if file is None else (module_of, (name, file))
         return cloud.dynamic_subimport, (name, {key: vars(obj)[key] for key in vars(obj).keys() - {"__builtins__"}})
 
     def _by_name(self, obj: types.FunctionType | type) -> tuple | None:
-        """For what belongs to a module of the user's; None leaves it to cloudpickle."""
+        """Reduce a function or class of a user's module; None leaves it to cloudpickle."""
         name = getattr(obj, "__module__", None)
         module = sys.modules.get(name) if isinstance(name, str) else None
         if module is None or name == "__main__":
             return None
-        if getattr(obj, "__globals__", None) is rank_namespace():  # a cell's, put in the place of what it wraps
+        if getattr(obj, "__globals__", None) is rank_namespace():  # from a cell, in place of the function it wraps
             return self._dynamic_function_reduce(obj)
         if not is_importable(module):
             by_value = self._dynamic_function_reduce if isinstance(obj, types.FunctionType) else _class_by_value
@@ -83,7 +83,7 @@ class Pickler(cloud.Pickler):
         return None
 
     def _dynamic_function_reduce(self, function: types.FunctionType) -> tuple:
-        """By value; it goes on using the variables of its module, where there is one."""
+        """Reduce a function by value; on the receiver it uses its module's own variables, where it has a module."""
         values = function.__globals__
         name = values.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
@@ -96,17 +96,17 @@ class Pickler(cloud.Pickler):
             self.globals_ref[key] = self._namespaces.setdefault(key, there)
         reduced = super()._dynamic_function_reduce(function)
         if uses:
-            reduced[2][1]["__globals__"] = {}  # what they are there
+            reduced[2][1]["__globals__"] = {}  # the receiver's values are used
         return reduced
 
 
 def held_by_module(function: Any, modules: list[types.ModuleType]) -> There | None:
-    """What one of the user's modules holds as a variable, or a method of it: the ranks' modules hold their own.
+    """Return a placeholder for a callable that a user's module holds as a variable, or for a method of one.
 
-    A function is most often found by its own name; this is for what a decorator has put in its place.
+    Most functions are found by their own name; this is for what a decorator has put in their place.
     """
     if getattr(function, "__globals__", None) is rank_namespace() or type(function).__module__ == "__main__":
-        return None  # the notebook's, which has put it there
+        return None  # defined in the notebook
     if type(function) is types.MethodType:
         owner = held_by_module(function.__self__, modules)
         return None if owner is None else There(getattr, (owner, function.__name__))
@@ -122,7 +122,7 @@ def held_by_module(function: Any, modules: list[types.ModuleType]) -> There | No
 
 
 def _is_found(module: types.ModuleType, obj: Any) -> bool:
-    """Whether a module has this function or class under its name, or what has taken its place there."""
+    """Whether a module has this function or class under its name, or its replacement of the same name."""
     found: Any = module
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -131,21 +131,21 @@ def _is_found(module: types.ModuleType, obj: Any) -> bool:
     wrapped = found
     while (wrapped := getattr(wrapped, "__wrapped__", None)) is not None:
         if wrapped is obj:
-            return False  # what is found adds to it
+            return False  # found is a wrapper around it
     names = [(getattr(each, "__module__", None), getattr(each, "__qualname__", None)) for each in (found, obj)]
     return callable(found) and names[0] == names[1]
 
 
 def _uses_variables(function: types.FunctionType) -> bool:
-    """Whether it uses more of its module than the modules that this has imported, which would do by value as well."""
+    """Whether the function uses variables of its module other than imported modules, which could go by value."""
     values, known = function.__globals__, vars(builtins)
     names = [name for name in cloud._extract_code_globals(function.__code__) if name in values or name not in known]
     return any(not isinstance(values.get(name), types.ModuleType) for name in names)
 
 
-# ------------------------------------------------------------------ objects that cloudpickle does not write as meant
+# ------------------------------------------------------------------ objects that cloudpickle writes wrongly
 def _method(obj: types.MethodType | types.BuiltinMethodType) -> tuple | None:
-    """random.random and its like: by the name that their module gives them, not with a copy of their state."""
+    """Reduce a method such as random.random by its name in the module, without copying its object's state."""
     owner, name = obj.__self__, obj.__name__
     if owner is None or isinstance(owner, types.ModuleType):
         return None
@@ -160,7 +160,7 @@ def _method(obj: types.MethodType | types.BuiltinMethodType) -> tuple | None:
 
 
 def _cached(obj: Any) -> tuple | None:
-    """A function in lru_cache, of the notebook or inside another: the cache is empty on the other side."""
+    """Reduce an lru_cache function, by name or with an empty cache if it is the notebook's or nested."""
     module = sys.modules.get(obj.__module__)
     if module is not None and is_importable(module) and _is_found(module, obj):
         return member_of, (module.__name__, obj.__qualname__, own_file(module))
@@ -173,7 +173,7 @@ def _cache(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def _cached_property(obj: functools.cached_property) -> tuple:
-    return _property, (obj.func, obj.attrname)  # it holds a lock up to Python 3.11
+    return _property, (obj.func, obj.attrname)  # holds a lock up to Python 3.11
 
 
 def _property(function: Any, name: str | None) -> functools.cached_property:
@@ -192,7 +192,7 @@ _SPECIAL = {
 
 
 class FunctionPickler(Pickler):
-    """For a call, on its way to the ranks."""
+    """Writes a call for the ranks; the notebook's namespace becomes the rank's."""
 
     def __init__(self, file: io.BytesIO):
         super().__init__(file)

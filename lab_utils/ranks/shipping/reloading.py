@@ -1,8 +1,8 @@
-"""On a rank: the user's modules, loaded again when their files have changed, for all who hold something of them.
+"""Reloads the user's modules on a rank when their files have changed, and updates objects imported from them.
 
-In the same module, as importlib.reload does it, but without what has not changed: a model in a variable is still there.
-What others hold of it is brought up to date: IPython's autoreload gives up where a function gets a decorator or a
-method calls super(), and leaves the old code in what is decorated.
+It reloads in place, as importlib.reload does, but runs only what has changed: a model in a variable is kept. References
+elsewhere are updated too. IPython's autoreload fails where a function gets a decorator or a method calls super(), and
+leaves the old code in decorated functions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lab_utils.ranks.shipping.own_modules import OwnModules, OwnSources, Source,
 
 _FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 _DOES = ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr
-_waiting: dict[str, types.ModuleType] = {}  # those that have changed, till they were tried
-_failed: set[str] = set()  # those that were tried: what they hold is older than their file
+_waiting: dict[str, types.ModuleType] = {}  # changed modules that have not been reloaded yet
+_failed: set[str] = set()  # modules whose reload failed: they are older than their file
 
 
 def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
@@ -36,9 +36,9 @@ own_modules = OwnModules(_as_loaded)
 
 
 def refresh(named: Iterable[str], namespace: dict[str, Any]) -> None:
-    """Load again what has changed, and say so unless it is among those named. What a file raises goes on, once.
+    """Reload changed modules, and print which unless they are in `named`. Raise the first error of a reload, once.
 
-    namespace   where names may be held that were imported from a module
+    namespace   may hold names imported from a module
     """
     _waiting.update({module.__name__: module for module in own_modules.changed()})
     errors = []
@@ -53,20 +53,20 @@ def refresh(named: Iterable[str], namespace: dict[str, Any]) -> None:
             _failed.discard(name)
             if name not in named:
                 print(said, file=sys.stderr)
-        del _waiting[name]  # not when it was interrupted
+        del _waiting[name]  # kept when interrupted
     if errors:
         raise errors[0]
 
 
 def try_again(module: types.ModuleType) -> None:
-    """Before a call that needs the module: what went wrong when it was to be loaded again goes wrong once more."""
+    """Reload a module whose reload failed, before a call that needs it; raises again if it still fails."""
     if module.__name__ in _failed:
         _load_again(module, vars(sys.modules["__main__"]))
         _failed.discard(module.__name__)
 
 
 def module_of(name: str, file: str | None = None) -> types.ModuleType:
-    """Import the module that the notebook has from this file. ImportError: another one has the name here."""
+    """Import the module that the sender has from this file. ImportError: another one has the name here."""
     module = import_module(name)
     there = getattr(module, "__file__", None)
     if file is not None and (there is None or not same_file(there, file)):
@@ -80,7 +80,7 @@ def module_of(name: str, file: str | None = None) -> types.ModuleType:
 
 
 def member_of(name: str, qualname: str, file: str | None) -> Any:
-    """What the module's file defines under this name now."""
+    """Return what the module's file now defines under this name."""
     found = module_of(name, file)
     for part in qualname.split("."):
         if not hasattr(found, part):
@@ -94,8 +94,8 @@ def namespace_of(name: str, file: str | None) -> dict[str, Any]:
 
 
 def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
-    """Run in the module what its file has now; returns what to say of it. Nothing has changed when it raises."""
-    importlib.invalidate_caches()  # of zip files
+    """Reload the module in place and return the message to print. The module is unchanged when it raises."""
+    importlib.invalidate_caches()  # zip files are cached
     values, old = vars(module), dict(vars(module))
     code, source = _code(module)
     if code is None:
@@ -118,10 +118,10 @@ def _load_again(module: types.ModuleType, namespace: dict[str, Any]) -> str:
 
 
 def _code(module: types.ModuleType) -> tuple[types.CodeType | None, bytes]:
-    """What is to be run of the file as it is now, and the file.
+    """Return the code to run from the file as it is now, and its source.
 
-    All functions and classes, and of the rest what has changed: what the module holds (a model, a thread that it
-    started) is what its user would not have thrown away by saving a file.
+    All functions and classes, and other statements that have changed: saving a file must not throw away what the
+    module holds (a model, a thread that it started).
     """
     loader = _loader(module)
     if not isinstance(loader, Source):
@@ -140,27 +140,27 @@ def _code(module: types.ModuleType) -> tuple[types.CodeType | None, bytes]:
 
 
 def _is_held(node: ast.stmt, values: dict[str, Any], new: set[str]) -> bool:
-    """Whether an unchanged statement is not to be run again; `new` are names that have changed."""
+    """Whether an unchanged statement is not run again; `new` are names that have changed."""
     if isinstance(node, ast.ClassDef):
         return isinstance(values.get(node.name), enum.EnumType)  # its members are compared by `is`
     return _does(node) and not any(isinstance(part, ast.Name) and part.id in new for part in ast.walk(node))
 
 
 def _does(node: ast.stmt) -> bool:
-    """Whether it is more than imports and definitions."""
+    """Whether a statement is more than imports and definitions."""
     is_definition = isinstance(node, (*_FUNCTIONS, ast.ClassDef))
     return not is_definition and any(isinstance(part, _DOES) for part in ast.walk(node))
 
 
 def _names(tree: ast.AST) -> set[str]:
-    """All that a file gives a value to."""
+    """Return all names that the code assigns or defines."""
     nodes = list(ast.walk(tree))
     defined = {node.name for node in nodes if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
     return defined | {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
 def _defined(module: types.ModuleType) -> set[str]:
-    """The functions and classes at the top of its file, which may be anything after their decorators."""
+    """Return the names of its file's top-level functions and classes, which decorators may turn into anything."""
     body = ast.parse(getattr(_loader(module), "source", b"")).body
     return {node.name for node in body if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
 
@@ -174,9 +174,9 @@ def _loader(module: types.ModuleType) -> Any:
     return vars(module).get("__loader__")
 
 
-# ------------------------------------------------------------------ what imports what
+# ------------------------------------------------------------------ imports between modules
 def _in_order(modules: list[types.ModuleType]) -> list[types.ModuleType]:
-    """Each after those that it imports from."""
+    """Return the modules sorted, each after those that it imports from."""
     by_name = {module.__name__: module for module in modules}
     ordered: dict[str, types.ModuleType] = {}
     ahead: set[str] = set()
@@ -194,8 +194,8 @@ def _in_order(modules: list[types.ModuleType]) -> list[types.ModuleType]:
 
 
 def _imports(module: types.ModuleType) -> Iterator[tuple[str, str, str]]:
-    """(module, name there, name here) of the imports at the top of a module; "" for names where it imports a module."""
-    with contextlib.suppress(SyntaxError, OSError, ValueError):  # said when it is loaded again
+    """Yield (module, name there, name here) per top-level import of a module; names are "" for a module import."""
+    with contextlib.suppress(SyntaxError, OSError, ValueError):  # reported when it is reloaded
         tree = ast.parse(Path(module.__file__).read_bytes())
         for node in tree.body:
             if isinstance(node, ast.Import):
@@ -208,9 +208,9 @@ def _imports(module: types.ModuleType) -> Iterator[tuple[str, str, str]]:
                     yield f"{source}.{alias.name}", "", ""
 
 
-# ------------------------------------------------------------------ what others hold
+# ------------------------------------------------------------------ references elsewhere
 def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[str, Any]) -> None:
-    """What others have imported from the module, or keep of it, becomes what its file says now."""
+    """Update what other modules and the namespace have imported from the module, and objects still referenced."""
     new = vars(module)
     pairs = {name: (value, new[name]) for name, value in old.items() if name in new and new[name] is not value}
     defined = _defined(module)
@@ -221,7 +221,7 @@ def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[st
         for name, value in list(holder.items()):
             if id(value) in own:
                 holder[name] = own[id(value)]
-    for other in others:  # a number has no module of its own: who imported it is in the source
+    for other in others:  # a number has no __module__: importers are found in the source
         for source, name, here in _imports(other):
             if source == module.__name__ and name in pairs and vars(other).get(here) is pairs[name][0]:
                 vars(other)[here] = pairs[name][1]
@@ -231,7 +231,7 @@ def _hand_over(module: types.ModuleType, old: dict[str, Any], namespace: dict[st
 
 
 def _update(old: Any, new: Any) -> None:
-    """Give an object that somebody may still hold the code of its successor."""
+    """Give an old object, which may still be referenced, the code of the new one."""
     if isinstance(old, types.FunctionType) and isinstance(new, types.FunctionType):
         _update_function(old, new)
     elif isinstance(old, (staticmethod, classmethod)) and type(new) is type(old):
@@ -245,23 +245,23 @@ def _update(old: Any, new: Any) -> None:
 
 def _update_function(old: types.FunctionType, new: types.FunctionType) -> None:
     if old.__code__.co_freevars != new.__code__.co_freevars:
-        return  # Python allows no such change: only names can be given the new function
+        return  # Python allows no such change: only names are rebound to the new function
     notes = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
     for name in ("__code__", "__defaults__", "__kwdefaults__", "__doc__", notes):
         setattr(old, name, getattr(new, name))
     vars(old).update(vars(new))
     for name, cell, other in zip(old.__code__.co_freevars, old.__closure__ or (), new.__closure__ or (), strict=True):
-        if name != "__class__":  # of super(): the class that holds the function
+        if name != "__class__":  # super()'s cell: the class that holds the function
             with contextlib.suppress(ValueError):  # still empty
                 cell.cell_contents = other.cell_contents
 
 
 def _update_class(old: type, new: type) -> None:
-    """Its objects and subclasses become those of the new class; methods that are bound already get the new code."""
+    """Make its instances and subclasses those of the new class, and update methods, which may be bound already."""
     for name, value in vars(new).items():
         _update(vars(old).get(name), value)
     for each in old.__subclasses__():
-        with contextlib.suppress(TypeError):  # of another layout
+        with contextlib.suppress(TypeError):  # another object layout
             each.__bases__ = tuple(new if base is old else base for base in each.__bases__)
     for each in gc.get_referrers(old):
         if type(each) is old:

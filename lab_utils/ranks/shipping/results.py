@@ -1,4 +1,4 @@
-"""How a result is written on a rank, for a notebook that has no torch and keeps its own classes as they are."""
+"""Pickles a rank's result for a notebook that has no torch and keeps its own classes unchanged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import cloudpickle.cloudpickle as cloud
 
 from lab_utils.ranks.shipping.picklers import Pickler
 
-_arrived: set[str] = set()  # by cloudpickle's ids: classes that came with calls
+_arrived: set[str] = set()  # cloudpickle ids of classes received with calls
 
 
 def load_call(file: io.BytesIO) -> Any:
-    """On a rank: what FunctionPickler wrote. The classes that it brings are the notebook's."""
+    """Load on a rank what FunctionPickler wrote, and record its classes as the notebook's."""
     before = set(cloud._DYNAMIC_CLASS_TRACKER_BY_ID)
     loaded = pickle.load(file)
     _arrived.update(set(cloud._DYNAMIC_CLASS_TRACKER_BY_ID) - before)
@@ -22,7 +22,7 @@ def load_call(file: io.BytesIO) -> Any:
 
 
 class ResultPickler(Pickler):
-    """For a result; whatever needs torch to be read is turned into numpy, or refused by name."""
+    """Pickles a result; what needs torch to be read becomes numpy, or is refused by name."""
 
     def __init__(self, file: io.BytesIO, whole: type | None = None):
         super().__init__(file)
@@ -44,7 +44,7 @@ class ResultPickler(Pickler):
             )
         if isinstance(obj, type) and obj is not self._whole:
             tracker_id = cloud._DYNAMIC_CLASS_TRACKER_BY_CLASS.get(obj)
-            if tracker_id in _arrived:  # the notebook has it, and is to keep it as it is
+            if tracker_id in _arrived:  # the notebook has this class and keeps its own
                 file = io.BytesIO()
                 ResultPickler(file, whole=obj).dump(obj)
                 return _class_of, (tracker_id, file.getvalue())
@@ -57,7 +57,7 @@ def _class_of(tracker_id: str, pickled: bytes) -> type:
 
 
 def to_numpy(tensor):
-    """The tensor's values as a numpy array; what this rank holds, for a DTensor. bfloat16 becomes float32, exactly."""
+    """Return the tensor's values as a numpy array; a DTensor's local shard. bfloat16 becomes float32, exactly."""
     import torch
 
     if hasattr(tensor, "to_local"):

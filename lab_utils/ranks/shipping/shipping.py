@@ -1,9 +1,8 @@
-"""Functions go to the ranks and results come back, without torch in the notebook's kernel.
+"""Packs functions for the ranks and results for the notebook, whose kernel has no torch.
 
-A function defined in the notebook travels by value. Its globals on the rank are the rank's own namespace, the
-one `%%ranks` and `%%px` cells fill; so it may use names that exist only there. What belongs to a module travels by
-name, and meets the module that lives on the rank, with its variables there. Tensors in results arrive as numpy arrays,
-wherever they stand in the result.
+A function defined in the notebook is sent by value. Its globals on the rank are the rank's own namespace, which
+`%%ranks` and `%%px` cells fill; so it may use names that exist only there. Members of a module are sent by name and
+use the rank's module and its variables. Tensors anywhere in a result arrive as numpy arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from lab_utils.ranks.shipping.unsendable import why_not_back, why_not_sent
 def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, set[str]]:
     """Return function (or its name on the ranks, such as "train") and arguments as bytes, and the files of their code.
 
-    TypeError: what cannot travel, by the name that it has in the notebook.
+    TypeError names what cannot be sent, as it is called in the notebook.
     """
     file = io.BytesIO()
     pickle.dump(surroundings(), file)
@@ -38,7 +37,7 @@ def pack(function: Callable | str, args: tuple, kwargs: dict) -> tuple[bytes, se
 
 
 def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
-    """On the rank: the function, looked up when it is a name, and its arguments."""
+    """Return on the rank the function, looked up when it is a name, and its arguments."""
     file = io.BytesIO(payload)
     settle(pickle.load(file))
     function, args, kwargs = load_call(file)
@@ -48,15 +47,15 @@ def unpack(payload: bytes) -> tuple[Callable, tuple, dict]:
 
 
 def settle(now: Surroundings) -> None:
-    """On the rank, before it runs a call: be where the notebook is, and have its modules as their files are."""
+    """Follow the notebook's folder and path on the rank, and reload changed modules, before a call."""
     take_over(now)
     refresh(now.stale, rank_namespace())
 
 
 def _named(name: str) -> Callable:
-    """What a cell defined on this rank. NameError, TypeError: there is none, or it is no function."""
+    """Return the function of this name on the rank. NameError, TypeError: there is none, or it is not callable."""
     module = sys.modules.get(name.partition(".")[0])
-    known = {} if own_file(module) is None else {module.__name__: module}  # one that no cell has imported
+    known = {} if own_file(module) is None else {module.__name__: module}  # a user's module that no cell has imported
     try:
         found = eval(name, known | rank_namespace() if known else rank_namespace())
     except NameError:
@@ -67,10 +66,10 @@ def _named(name: str) -> Callable:
 
 
 def pack_result(result: Any) -> bytes:
-    """TypeError: what cannot come back, by its place in the result."""
+    """Return the pickled result. TypeError names what cannot be sent back, by its place in the result."""
     file = io.BytesIO()
     try:
         ResultPickler(file).dump(result)
     except Exception as error:
-        raise TypeError(why_not_back(result, error)) from None  # of an error with a cause the cause is shown
+        raise TypeError(why_not_back(result, error)) from None  # a cause would be shown instead
     return file.getvalue()

@@ -1,6 +1,6 @@
-"""What a rank shares with the notebook it belongs to: the folder it is in, and where it finds modules.
+"""The working folder and import path that ranks share with their notebook.
 
-Both follow the notebook from call to call. What cells of the ranks' own have changed stays as they left it.
+Both follow the notebook from call to call. What cells on the ranks have changed is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lab_utils.ranks.shipping.own_modules import OwnModules, Stamp, stamp_of, ti
 
 
 class Surroundings(NamedTuple):
-    """The notebook's at a call. `stale` are the modules that it has in an older version than their file."""
+    """The notebook's folder and path at a call. `stale` names modules that are older there than their file."""
 
     folder: str | None
     path: list[str]
@@ -24,7 +24,7 @@ class Surroundings(NamedTuple):
 
 
 def _as_imported(module: types.ModuleType, file: str) -> Stamp | None:
-    """(0, 0), which no file has, where the .pyc that the import wrote or found good is of another version."""
+    """Return (0, 0), which no file has, when the .pyc of the import is for another version of the file; else None."""
     cached = getattr(getattr(module, "__spec__", None), "cached", None)
     wrote = type(getattr(module, "__loader__", None)) is SourceFileLoader and not sys.dont_write_bytecode
     if not (cached and wrote and os.access(cached, os.W_OK)):
@@ -39,11 +39,11 @@ def _as_imported(module: types.ModuleType, file: str) -> Stamp | None:
 
 
 modules_here = OwnModules(_as_imported)
-_path: list[list[str]] = [[], []]  # as it was at the last call, and as ranks are to have it
+_path: list[list[str]] = [[], []]  # sys.path at the last call, and the version for ranks
 
 
 def surroundings() -> Surroundings:
-    """In the notebook, at each call. Says, once for each change of a file, which modules are older here."""
+    """Return the notebook's surroundings at a call; print, once per change of a file, which modules are older here."""
     if sys.path != _path[0]:
         _path[:] = list(sys.path), [_absolute(entry) for entry in sys.path if isinstance(entry, str)]
     stale = modules_here.changed()
@@ -61,16 +61,16 @@ def surroundings() -> Surroundings:
 def _folder() -> str | None:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # somebody removed it
+    except FileNotFoundError:  # it was removed
         return None
 
 
 def _absolute(entry: str) -> str:
-    """A relative entry as Python goes on to understand it: from the folder in which it was used first; "" moves."""
+    """Return a relative entry as Python resolves it, from the folder where it was first used; "" stays relative."""
     if not entry or os.path.isabs(entry):
         return entry
     finder = sys.path_importer_cache.get(entry)
-    known = getattr(finder, "path", "")  # of a FileFinder
+    known = getattr(finder, "path", "")  # FileFinder has it
     if os.path.isabs(known):
         return known
     return os.path.abspath(entry) if os.path.exists(entry) else entry  # not every entry is a path
@@ -88,7 +88,7 @@ _last = Surroundings(None, [])
 
 
 def take_over(now: Surroundings) -> None:
-    """On a rank: follow the notebook in what it has changed since the last call."""
+    """Apply on a rank what the notebook has changed since the last call."""
     global _last
     if now.folder is not None and now.folder != _last.folder:
         os.chdir(now.folder)
@@ -98,7 +98,7 @@ def take_over(now: Surroundings) -> None:
 
 
 def begin(now: Surroundings) -> None:
-    """On a new rank: look for modules where the notebook does."""
+    """Set up a new rank with the notebook's folder and path."""
     global _last
     sys.path[:] = now.path
     _last = Surroundings(None, now.path)
@@ -106,7 +106,7 @@ def begin(now: Surroundings) -> None:
 
 
 def _follow(before: list[str], now: list[str]) -> None:
-    """Make the changes between the two in this rank's own path, each beside the entry that it stands beside there."""
+    """Apply the difference between the two paths to this rank's path, new entries after the same neighbour."""
     changes = difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes()
     for _, start, end, _, _ in (each for each in changes if each[0] != "equal"):
         for entry in before[start:end]:

@@ -1,4 +1,4 @@
-"""What of a call cannot be sent, or of a result cannot come back, by the name that the user gave it."""
+"""Names the part of a call that cannot be sent, or of a result that cannot be returned, as the user calls it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lab_utils.ranks.shipping.own_modules import is_importable, own_file
 from lab_utils.ranks.shipping.picklers import FunctionPickler, Pickler
 from lab_utils.ranks.shipping.results import ResultPickler
 
-_DEEPEST = 50  # a chain that is longer is named by its beginning
+_DEEPEST = 50  # a longer chain is named by its beginning
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """`path` is how Python would write it, from what `kind` says: "the argument", "the variable"; `user` uses it."""
+    """A part of a call: `path` as written in Python, `kind` such as "the argument", `user` the function using it."""
 
     kind: str
     path: str
@@ -40,7 +40,7 @@ class _Place:
 
 
 def why_not_sent(function: Callable | str, args: tuple, kwargs: dict, error: Exception) -> str:
-    """The sentence about a call that failed to pickle with this error."""
+    """Return the sentence about a call that failed to pickle with this error."""
     kind = "the object" if _is_object(function) else "the function"
     parts = [*_arguments(function, args, kwargs), (_Place(kind, _name(function)), function)]
     place, values, reason = _search(parts, FunctionPickler, error)
@@ -60,7 +60,7 @@ def _mend(values: list[Any]) -> str:
 
 
 def why_not_back(result: Any, error: Exception) -> str:
-    """The sentence about a result that failed to pickle with this error."""
+    """Return the sentence about a result that failed to pickle with this error."""
     if str(error).startswith("a result holds a "):
         return str(error)
     place, _, reason = _search([(_Place("", "result"), result)], ResultPickler, error)
@@ -73,7 +73,7 @@ def _arguments(function: Callable | str, args: tuple, kwargs: dict) -> Iterator[
     try:
         bound = inspect.signature(function).parameters.values()
         names = [each.name for each in bound if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):  # a name, or a builtin that does not tell
+    except (TypeError, ValueError):  # a name, or a builtin without a signature
         names = []
     for at, value in enumerate(args):
         yield _Place("the argument", names[at] if at < len(names) else f"args[{at}]"), value
@@ -94,7 +94,7 @@ def _is_object(function: Any) -> bool:
 
 # ------------------------------------------------------------------ the search
 def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Place | None, list[Any], str]:
-    """The innermost part that cannot be pickled, among those that somebody has named; it and what holds it; why not."""
+    """Return the innermost named part that cannot be pickled, the values from the outermost to it, and the reason."""
     found, values = None, []
     while len(values) < _DEEPEST:
         fresh = (part for part in parts if not any(part[1] is value for value in values))
@@ -114,13 +114,13 @@ def _search(parts: list, pickler: type[Pickler], error: Exception) -> tuple[_Pla
 def _failure(value: Any, pickler: type[Pickler]) -> Exception | None:
     try:
         pickler(io.BytesIO()).dump(value)
-    except Exception as error:  # classes raise what they like
+    except Exception as error:  # pickling may raise anything
         return error
     return None
 
 
 def _parts(place: _Place, value: Any, pickler: type[Pickler]) -> Iterator[tuple[_Place, Any]]:
-    """What travels with a value, and where it stands."""
+    """Yield what is sent with a value, and its place."""
     if isinstance(value, dict):
         yield from ((place.to(f"[{key!r}]"), each) for key, each in value.items())
         yield from ((place.inside("a key"), key) for key in value)
@@ -151,13 +151,13 @@ def _plain(value: Any) -> Any:
 
 
 def _is_of_the_user(kind: type) -> bool:
-    """Whether its attributes have names that the user knows."""
+    """Whether the class is the user's, so that its attributes have names that the user knows."""
     module = sys.modules.get(kind.__module__)
     return kind.__module__ == "__main__" or module is None or own_file(module) is not None
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    """As it travels: what its class leaves out of its state is no matter."""
+    """Yield the attributes that are pickled, without those that the class leaves out of its state."""
     if "__reduce__" in vars(type(value)) or "__reduce_ex__" in vars(type(value)):
         return
     state = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)[2]

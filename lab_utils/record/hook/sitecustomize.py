@@ -1,7 +1,7 @@
-"""Runs at the start of every Python process of a recorded program, and waits there for torch.distributed.
+"""Runs at the start of every Python process of a recorded program, and hooks the import of torch.distributed.
 
-A process that never forms a group pays for this file alone; the lab itself is loaded when the first group is formed.
-Nothing that fails here may reach the program: it is noted for the command, and the program goes on unrecorded.
+A process that never forms a group loads only this file; the lab is loaded when the first group is formed.
+No error here may reach the program: it is written down for the command, and the program runs on unrecorded.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ _me = sys.modules[__name__]
 
 
 class _Watch:
-    """A finder that finds c10d where Python would, and changes how it forms groups once it is loaded."""
+    """A finder that finds c10d where Python would, and patches how it forms groups once it is loaded."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _C10D:
@@ -42,7 +42,7 @@ def _attach(c10d):
         except Exception:
             _note(traceback.format_exc(limit=0), c10d)
             recorded = form
-        if c10d._new_process_group_helper is form_recorded:  # the lab's own ranks have put theirs around it
+        if c10d._new_process_group_helper is form_recorded:  # not on the lab's own ranks, which have wrapped it
             c10d._new_process_group_helper = recorded
         return recorded(*args, **kwargs)
 
@@ -50,7 +50,7 @@ def _attach(c10d):
 
 
 def _lab():
-    """The lab's part on a rank; the program's own interpreter may not have the lab among its packages."""
+    """Import lab_utils.record.on_rank, by its path where the program's interpreter does not have the lab installed."""
     if importlib.util.find_spec("lab_utils") is None:
         spec = importlib.util.spec_from_file_location("lab_utils", os.path.join(_LAB, "__init__.py"))
         sys.modules["lab_utils"] = package = importlib.util.module_from_spec(spec)
@@ -64,7 +64,7 @@ def _note(trouble, c10d):
         file.write(f"{what} (torch {c10d.torch.__version__}, Python {sys.version.partition(' ')[0]})")
 
 
-# This folder has done its part: from here on the program's own sitecustomize counts, if it has one.
+# Remove this folder from the path, and run the program's own sitecustomize, if it has one.
 sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != _HERE]
 sys.path_importer_cache.pop(_HERE, None)
 del sys.modules[__name__]

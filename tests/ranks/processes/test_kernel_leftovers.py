@@ -42,7 +42,7 @@ def add():
     return x.item()
 
 def await_another_reaper():
-    *_, reaper = ranks._crew._finalizer.peek()[2]
+    *_, reaper = ranks._engines._finalizer.peek()[2]
     before = reaper._process.pid
     while reaper._process.pid == before:
         time.sleep(0.01)
