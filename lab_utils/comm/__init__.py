@@ -1,6 +1,6 @@
-"""What goes over the wire: the recorded process group, and collectives written from send and receive.
+"""Communication: the recorded process group, and collectives built from send and receive.
 
-Names are loaded when they are first used, because some need torch and the notebook's kernel has none.
+Names are loaded on first use, because some need torch and the notebook's kernel has none.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Collectives written from send and receive: ring, tree, two levels; their rounds and the bytes of each."""
+"""Collectives built from send and receive: ring, tree, two-level; their rounds and the bytes of each."""

@@ -1,17 +1,17 @@
-"""Steps and bytes of the collectives in ring.py, tree.py and two_level.py, by arithmetic alone.
+"""Steps and bytes of the collectives in ring.py, tree.py and two_level.py, in closed form.
 
 Pure: no torch. Let B be the bytes of the whole tensor (the input of a reduce-scatter, the output of an
-all-gather) and n the ranks. With alpha seconds a step and beta seconds a byte a collective takes about
-steps * alpha + (bytes of the busiest rank) * beta: steps decide for small tensors, bytes for large ones.
+all-gather) and n the number of ranks. With alpha seconds per step and beta seconds per byte, a collective takes about
+steps * alpha + (bytes of the busiest rank) * beta: small tensors are bound by steps, large ones by bytes.
 
-| all-reduce | steps           | bytes that a rank sends                  | of these across nodes |
+| all-reduce | steps           | bytes sent per rank                      | of these across nodes |
 |------------|-----------------|------------------------------------------|-----------------------|
 | ring       | 2(n-1)          | 2(n-1)/n B                               |                       |
 | tree       | 2 ceil(log2 n)  | B at a leaf, ceil(log2 n) B at rank 0    |                       |
 | two-level  | 2(m-1) + 2(N-1) | 2(n-1)/n B                               | 2(N-1)/N B/m          |
 
-(N nodes of m ranks, n = N m.) The functions below count exactly, for any number of elements. Left out: the
-wire's own headers, and the time to add.
+(N nodes of m ranks, n = N m.) The functions below count exactly, for any number of elements. Left out: protocol
+headers, and the time to add.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from lab_utils.comm.algorithms.steps import Collective, chunk_offsets, chunk_siz
 class Cost:
     """What one rank spends on a collective.
 
-    steps           longest chain of messages that wait for one another, where a rank is in one exchange
-                    at a time; the same number for all ranks
-    messages        that this rank sends, empty ones included
-    bytes           that this rank sends
+    steps           longest chain of messages that depend on one another, with one exchange per rank at a time; the
+                    same for all ranks
+    messages        sent by this rank, empty ones included
+    bytes           sent by this rank
     bytes_across    of these, bytes to another node (two_level only)
     """
 
@@ -38,7 +38,7 @@ class Cost:
     bytes_across: int = 0
 
     def __add__(self, later: Cost) -> Cost:
-        """One after the other."""
+        """Return the cost of one collective after the other."""
         return Cost(
             self.steps + later.steps,
             self.messages + later.messages,
@@ -48,7 +48,7 @@ class Cost:
 
 
 def ring(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
-    """A ring of n ranks. Every step is one message of one chunk to the right.
+    """Cost of a ring of n ranks. Every step sends one chunk to the right.
 
     Reduce-scatter and all-gather: n - 1 steps and (n-1)/n B each (Thakur, Rabenseifner and Gropp 2005,
     "Optimization of Collective Communication Operations in MPICH", section Allgather). All-reduce is both:
@@ -68,12 +68,12 @@ def ring(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
 
 
 def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
-    """A binomial tree: up to rank 0 and down again, ceil(log2 n) steps each way.
+    """Cost of a binomial tree: up to rank 0 and down again, ceil(log2 n) steps each way.
 
     Up, each rank but rank 0 sends once: B to reduce, the chunks of its subtree to gather. Down, each rank
     sends to each of its children: B to broadcast, their subtrees' chunks to scatter (Thakur, Rabenseifner and
-    Gropp 2005, sections Broadcast, Reduce-Scatter and Allreduce; reduce followed by broadcast is what MPICH
-    did before theirs, and so is reduce followed by scatter, but for a linear scatter).
+    Gropp 2005, sections Broadcast, Reduce-Scatter and Allreduce; MPICH used reduce followed by broadcast before
+    their work, and reduce followed by scatter, but with a linear scatter).
 
     >>> tree("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
     Cost(steps=4, messages=2, bytes=8000, bytes_across=0)
@@ -89,10 +89,10 @@ def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
 
 
 def two_level(collective: Collective, n: int, rank: int, numel: int, ranks_per_node: int, itemsize: int = 1) -> Cost:
-    """Rings inside the nodes and across them: the parts of the collective, one after the other.
+    """Cost of rings inside the nodes and across them: the sum of the collective's parts.
 
-    N nodes of m ranks: 2(m-1) + 2(N-1) steps for an all-reduce, half for the others; what goes round across
-    the nodes is B/m (Mikami et al. 2018, "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash",
+    N nodes of m ranks: 2(m-1) + 2(N-1) steps for an all-reduce, half for the others; the tensor reduced across
+    nodes has B/m bytes (Mikami et al. 2018, "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash",
     2D-Torus all-reduce).
 
     >>> two_level("all_reduce", n=8, rank=0, numel=1000, ranks_per_node=4, itemsize=4)
@@ -111,7 +111,7 @@ def two_level(collective: Collective, n: int, rank: int, numel: int, ranks_per_n
 
 
 def _family(rank: int, n: int) -> tuple[int, int]:
-    """How many children a rank of the binomial tree has, and where its subtree ends.
+    """Return the number of children of a rank in the binomial tree, and the end of its subtree.
 
     Rank r has the children r + 1, r + 2, r + 4, ... below r + its lowest set bit (rank 0: no bound), and
     below n.

@@ -1,4 +1,4 @@
-"""Plain send and receive among the ranks of a group: what ring, tree and two-level are made of."""
+"""Plain send and receive among the ranks of a group, from which ring, tree and two-level are built."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lab_utils.comm.algorithms.steps import chunk_sizes
 
 SUM, AVG, MAX, MIN, PRODUCT = (getattr(dist.ReduceOp, op) for op in ("SUM", "AVG", "MAX", "MIN", "PRODUCT"))
 
-# An average is a sum until its last line, `divide`.
+# An average is a sum until the final `divide`.
 _COMBINE = {SUM: torch.add, AVG: torch.add, MAX: torch.maximum, MIN: torch.minimum, PRODUCT: torch.mul}
 
 
 @dataclass(frozen=True)
 class Peers:
-    """Some ranks of a process group, in an order of their own. `rank` is this process's place among them.
+    """An ordered subset of a process group's ranks. `rank` is this process's index in it.
 
-    Stands wherever a group may stand, so that a ring can also run inside one node or across nodes without
+    Accepted wherever a group is, so that a ring can also run inside one node or across nodes without
     forming new process groups.
     """
 
@@ -31,7 +31,7 @@ class Peers:
 
     @classmethod
     def of(cls, group: dist.ProcessGroup | Peers | None) -> Peers:
-        """All ranks of `group`, or of the world for None. ValueError when this process is not among them."""
+        """Return all ranks of `group`, or of the world for None. ValueError when this process is not among them."""
         if isinstance(group, Peers):
             return group
         group = dist.group.WORLD if group is None else group
@@ -40,7 +40,7 @@ class Peers:
         return cls(group, tuple(range(dist.get_world_size(group))))
 
     def among(self, places: Sequence[int]) -> Peers:
-        """These of them only."""
+        """Return the subset at these indices."""
         return Peers(self.group, tuple(self.members[place] for place in places))
 
     @property
@@ -54,7 +54,7 @@ class Peers:
     def exchange(self, sent: Tensor, to: int, arrived: Tensor, source: int) -> None:
         """Send and receive at the same time: both are posted before either is waited for.
 
-        Were each rank of a ring to finish its send first, all would wait for someone to receive.
+        If each rank of a ring finished its send first, all would wait for a receive: deadlock.
         """
         sending = dist.isend(sent, group=self.group, group_dst=self.members[to])
         receiving = dist.irecv(arrived, group=self.group, group_src=self.members[source])
@@ -62,7 +62,7 @@ class Peers:
         sending.wait()
 
     def move(self, tensor: Tensor, source: int, to: int) -> None:
-        """`source` sends, `to` receives into its own `tensor`; either must be this rank."""
+        """Send from `source` to `to`, which receives into its own `tensor`; this rank must be one of them."""
         if self.rank == source:
             dist.isend(tensor, group=self.group, group_dst=self.members[to]).wait()
         else:
@@ -70,14 +70,14 @@ class Peers:
 
 
 def chunks_of(tensor: Tensor, n: int) -> tuple[Tensor, ...]:
-    """n flat chunks of a tensor, in row-major order; views of it where its memory is contiguous."""
+    """Return n flat chunks of a tensor, in row-major order; views of it where its memory is contiguous."""
     flat = tensor.detach().contiguous().view(-1)
     return flat.split(chunk_sizes(flat.numel(), n))
 
 
 @contextmanager
 def in_place(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensor as one flat piece of memory that can be sent; what is written there ends in the tensor."""
+    """Yield the tensor as one contiguous flat buffer that can be sent; writes to it end up in the tensor."""
     flat = tensor.detach().contiguous().view(-1)
     yield flat
     if not tensor.is_contiguous():
@@ -85,28 +85,28 @@ def in_place(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def store(output: Tensor, source: Tensor) -> None:
-    """Put the elements of `source`, in row-major order, into a tensor of any shape and layout."""
+    """Copy the elements of `source`, in row-major order, into a tensor of any shape and layout."""
     output.detach().copy_(source.detach().reshape(output.shape))
 
 
 def combine(mine: Tensor, arrived: Tensor, op: dist.ReduceOp.RedOpType, out: Tensor) -> Tensor:
-    """`mine` op `arrived`, element by element, written to `out` (which may be either)."""
+    """Write `mine` op `arrived`, element-wise, to `out` (which may be either), and return it."""
     return _COMBINE[op](mine, arrived, out=out)
 
 
 def total(op: dist.ReduceOp.RedOpType) -> dist.ReduceOp.RedOpType:
-    """The op for the levels of a collective that averages once, at its end."""
+    """Return the op for the levels of a collective that divides once, at its end."""
     return SUM if op == AVG else op
 
 
 def divide(tensor: Tensor, op: dist.ReduceOp.RedOpType, n: int) -> None:
-    """Make the average out of the sum, in place; nothing to do for the other ops."""
+    """Divide the sum by n, in place, for AVG; do nothing for the other ops."""
     if op == AVG:
         tensor.detach().div_(n)
 
 
 def check_op(tensor: Tensor, op: dist.ReduceOp.RedOpType) -> None:
-    """ValueError, before anything is sent, when the ranks could not combine such tensors."""
+    """Raise ValueError, before anything is sent, when the op cannot reduce such tensors."""
     if op not in _COMBINE:
         raise ValueError(f"{op} is not one of SUM, AVG, MAX, MIN, PRODUCT")
     if op == AVG and not (tensor.is_floating_point() or tensor.is_complex()):
@@ -116,7 +116,7 @@ def check_op(tensor: Tensor, op: dist.ReduceOp.RedOpType) -> None:
 
 
 def check_chunk(chunk: Tensor, whole: Tensor, peers: Peers) -> None:
-    """ValueError when `chunk` is not what this rank holds of `whole`."""
+    """Raise ValueError when `chunk` does not match this rank's chunk of `whole`."""
     expected = chunk_sizes(whole.numel(), peers.n)[peers.rank]
     if chunk.numel() != expected or chunk.dtype != whole.dtype:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""Ring collectives: every rank only ever sends to its right and receives from its left.
+"""Ring collectives: every rank only sends to its right and receives from its left.
 
-In each step all links carry one chunk, 1/n of the tensor, so nobody is a bottleneck: the bytes that a rank
-sends hardly grow with n. The price is the number of steps, which does (formulas.ring).
+In each step every link carries one chunk, 1/n of the tensor, so no rank is a bottleneck: the bytes sent per rank
+hardly grow with n. The price is the number of steps, which does (formulas.ring).
 
 After an all-reduce all ranks hold bit-identical results: each chunk is reduced along one path, in one order,
-and everybody else gets a copy of that one result. Data parallel lives on it: replicas are never compared
-again, so ranks that sum in different orders would step to weights that differ in the last bit, and drift.
+and all other ranks get a copy of that result. Data parallel depends on this: replicas are never compared
+again, so ranks that summed in different orders would get weights that differ in the last bit, and drift.
 """
 
 from __future__ import annotations
@@ -91,5 +91,5 @@ def ring_all_gather(
 
 
 def _turn(peers: Peers, sent: Tensor, arrived: Tensor) -> None:
-    """Turn the ring by one place: send to the right, receive from the left."""
+    """Send to the right and receive from the left."""
     peers.exchange(sent, (peers.rank + 1) % peers.n, arrived, (peers.rank - 1) % peers.n)

@@ -1,10 +1,10 @@
-"""Who sends which chunk to whom, step by step: the index arithmetic of ring, tree and two-level collectives.
+"""Which rank sends which chunk to which, step by step: index arithmetic of ring, tree and two-level collectives.
 
 Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`; `ring_steps`,
-`tree_steps` and `two_level_steps` lay the same order out as data, for a table or a picture.
+`tree_steps` and `two_level_steps` return the same order as data, for a table or a picture.
 
-A tensor of `numel` elements is cut into n chunks, chunk c being the one that rank c ends a
-reduce-scatter with. A chunk that is empty (numel < n) still travels: every rank takes the same steps.
+A tensor of `numel` elements is split into n chunks; rank c ends a reduce-scatter with chunk c. An empty chunk
+(numel < n) is still sent: every rank takes the same steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Holding = tuple[tuple[frozenset[int], ...], ...]
 
 
 class Message(NamedTuple):
-    """`src` sends `chunks` (their numbers) to `dst`."""
+    """`src` sends `chunks` (their indices) to `dst`."""
 
     src: int
     dst: int
@@ -28,12 +28,12 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Messages that travel at the same time, and what every rank holds once they have arrived.
+    """Messages sent at the same time, and what every rank holds once they have arrived.
 
     number    0, 1, ... over the whole collective
-    phase     "reduce_scatter", "all_gather", "reduce", "broadcast", "scatter", "gather", with " in node" or
-              " across nodes" after it where there are two levels
-    adds      True: the receiver combines what arrives with its own; False: it puts it in place
+    phase     "reduce_scatter", "all_gather", "reduce", "broadcast", "scatter", "gather", followed by " in node" or
+              " across nodes" where there are two levels
+    adds      True: the receiver reduces what arrives into its own; False: it overwrites its own
     holds     holds[rank][chunk] = the ranks whose parts are in that chunk of that rank now
     """
 
@@ -45,7 +45,7 @@ class Step:
 
 
 class Edge(NamedTuple):
-    """A line of the tree. Below it hang the ranks child, child + 1, ... end - 1: a range without gaps."""
+    """An edge of the tree. Below it are the ranks child, child + 1, ... end - 1: a contiguous range."""
 
     child: int
     parent: int
@@ -59,35 +59,35 @@ class _Round(NamedTuple):
 
 
 class _Ring(NamedTuple):
-    """Ranks in the order of the ring, and for each place in it the chunks that travel as one."""
+    """Ranks in the order of the ring, and per position in it the chunks that are sent as one."""
 
     ranks: tuple[int, ...]
     parts: tuple[tuple[int, ...], ...]
 
 
 def chunk_sizes(numel: int, n: int) -> list[int]:
-    """Elements in each of n chunks: as equal as can be, the longer first (as torch.tensor_split cuts)."""
+    """Return the elements in each of n chunks: as equal as possible, longer ones first (as torch.tensor_split)."""
     base, longer = divmod(numel, n)
     return [base + 1] * longer + [base] * (n - longer)
 
 
 def chunk_offsets(numel: int, n: int) -> list[int]:
-    """Where each chunk begins, and where the last one ends: n + 1 numbers."""
+    """Return where each chunk begins and where the last one ends: n + 1 numbers."""
     return [0, *accumulate(chunk_sizes(numel, n))]
 
 
 def ring_chunk(rank: int, step: int, n: int) -> int:
-    """The chunk that `rank` sends to its right in `step` of a ring all-reduce of 2(n - 1) steps.
+    """Return the chunk that `rank` sends to its right in `step` of a ring all-reduce of 2(n - 1) steps.
 
-    What a rank sends is what came from its left one step before, so the number falls by one each step.
+    A rank sends what arrived from its left one step before, so the index falls by one per step.
     The first n - 1 steps are the reduce-scatter: the last chunk to arrive is the rank's own, complete. The
-    next n - 1 are the all-gather, and it begins with just that chunk: one formula serves both.
+    next n - 1 are the all-gather, which begins with that chunk: one formula serves both.
     """
     return (rank - 1 - step) % n
 
 
 def ring_range(n: int, collective: Collective) -> range:
-    """The steps of the ring all-reduce that make up `collective`."""
+    """Return the steps of the ring all-reduce that make up `collective`."""
     _check(n, collective)
     first = n - 1 if collective == "all_gather" else 0
     last = n - 1 if collective == "reduce_scatter" else 2 * (n - 1)
@@ -95,9 +95,9 @@ def ring_range(n: int, collective: Collective) -> range:
 
 
 def tree_levels(n: int) -> list[list[Edge]]:
-    """The binomial tree of ranks 0..n-1 with root 0, leaves first: ceil(log2 n) lists of edges.
+    """Return the binomial tree of ranks 0..n-1 with root 0, leaves first: ceil(log2 n) lists of edges.
 
-    At distance 1, 2, 4, ... the ranks still in play pair up and the upper of each pair hands over to the
+    At distance 1, 2, 4, ... the remaining ranks pair up and the upper of each pair sends to the
     lower. No rank is on two edges of one level, so a level is one step.
     """
     distances = [2**level for level in range((n - 1).bit_length())]
@@ -105,19 +105,19 @@ def tree_levels(n: int) -> list[list[Edge]]:
 
 
 def by_local_rank(n: int, ranks_per_node: int) -> list[int]:
-    """Ranks 0..n-1 with all first ranks of a node in front, then all second ones: (4, 2) → [0, 2, 1, 3]."""
+    """Return ranks 0..n-1 ordered by local rank, then by node: (4, 2) -> [0, 2, 1, 3]."""
     return [rank for local in range(ranks_per_node) for rank in range(local, n, ranks_per_node)]
 
 
 def nodes_of(n: int, ranks_per_node: int) -> int:
-    """How many nodes hold n ranks. ValueError when the ranks do not fill whole nodes."""
+    """Return the number of nodes that hold n ranks. ValueError when the ranks do not fill whole nodes."""
     if ranks_per_node < 1 or n % ranks_per_node:
         raise ValueError(f"{n} ranks do not fill nodes of ranks_per_node={ranks_per_node}: take a divisor of {n}")
     return n // ranks_per_node
 
 
 def ring_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """The ring, chunk by chunk.
+    """Return the steps of the ring.
 
     >>> [tuple(m) for m in ring_steps(3)[0].messages]
     [(0, 1, (2,)), (1, 2, (0,)), (2, 0, (1,))]
@@ -129,7 +129,7 @@ def ring_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
 
 
 def tree_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """The binomial tree: up to rank 0, then down again.
+    """Return the steps of the binomial tree: up to rank 0, then down again.
 
     >>> [[(m.src, m.dst) for m in step.messages] for step in tree_steps(4)]
     [[(1, 0), (3, 2)], [(2, 0)], [(0, 2)], [(0, 1), (2, 3)]]
@@ -145,9 +145,9 @@ def tree_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
 
 
 def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Rings inside the nodes, which all turn at the same time, and rings across them.
+    """Return the steps of rings inside the nodes, which all run at the same time, and of rings across them.
 
-    In the all-reduce the shard of local rank l is `nodes` chunks in a row; in the other two it is the chunks
+    In the all-reduce the shard of local rank l is `nodes` consecutive chunks; in the other two it is the chunks
     that the l-th ranks of all nodes own.
 
     >>> [step.phase for step in two_level_steps(4, 2)]    # doctest: +NORMALIZE_WHITESPACE
@@ -178,7 +178,7 @@ def _check(n: int, collective: str) -> None:
 
 
 def _ring_rounds(rings: Sequence[_Ring], collective: Collective, where: str = "") -> Iterator[_Round]:
-    """The steps of equally long rings that turn side by side."""
+    """Yield the rounds of rings of equal length that run in parallel."""
     n = len(rings[0].ranks)
     for step in ring_range(n, collective):
         adds = step < n - 1
@@ -191,7 +191,7 @@ def _ring_rounds(rings: Sequence[_Ring], collective: Collective, where: str = ""
 
 
 def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _Round:
-    """One level: the whole tensor moves along each edge, or only the chunks of the ranks below it."""
+    """Return one level: each edge carries the whole tensor, or only the chunks of the ranks below it."""
     upwards = phase in ("reduce", "gather")
     messages = tuple(
         Message(
@@ -204,7 +204,7 @@ def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _R
 
 
 def _play(n: int, collective: Collective, rounds: Iterator[_Round] | list[_Round]) -> list[Step]:
-    """Follow what every rank holds: at first its own part of each chunk, in an all-gather of one chunk."""
+    """Track what every rank holds: at first its own part of each chunk, in an all-gather of one chunk."""
     holds: Holding = tuple(
         tuple(frozenset({r}) if collective != "all_gather" or r == c else frozenset() for c in range(n))
         for r in range(n)
@@ -217,7 +217,7 @@ def _play(n: int, collective: Collective, rounds: Iterator[_Round] | list[_Round
 
 
 def _delivered(before: Holding, messages: tuple[Message, ...], adds: bool) -> Holding:
-    """All messages of a step leave before any arrives."""
+    """Return what ranks hold after a round: all of its messages are sent before any arrives."""
     after = [list(chunks) for chunks in before]
     for src, dst, chunks in messages:
         for c in chunks:

@@ -1,7 +1,7 @@
 """Tree collectives: pairs of ranks, then pairs of pairs, up to rank 0 and down again.
 
-Few steps, 2 ceil(log2 n), but the tensor travels whole, and rank 0 sends it once in every step of the way
-down: for small tensors, where the latency of a step is what counts (formulas.tree).
+Few steps, 2 ceil(log2 n), but every message carries the whole tensor, and rank 0 sends one in every step on the way
+down: for small tensors, which are bound by the latency of a step (formulas.tree).
 
 All ranks end with bit-identical results, because rank 0 alone computes the result and the others copy it
 (why that matters: ring.py).
@@ -65,7 +65,7 @@ def tree_all_gather(output: Tensor, input: Tensor, group: dist.ProcessGroup | Pe
 
 
 def _reduce_up(flat: Tensor, op: dist.ReduceOp.RedOpType, peers: Peers) -> None:
-    """Every parent adds what its children have added: rank 0 ends with the result, the others with parts."""
+    """Add up the tree: rank 0 ends with the result, other parents with partial sums."""
     for edge in _edges(peers):
         if peers.rank == edge.child:
             peers.move(flat, edge.child, edge.parent)
@@ -78,29 +78,29 @@ def _reduce_up(flat: Tensor, op: dist.ReduceOp.RedOpType, peers: Peers) -> None:
 
 
 def _broadcast_down(flat: Tensor, peers: Peers) -> None:
-    """Every parent sends all that it has: the widest edge first, so that both halves go on at once."""
+    """Send the whole tensor from parents to children, widest edge first, so that both halves continue at once."""
     for edge in reversed(_edges(peers)):
         peers.move(flat, edge.parent, edge.child)
 
 
 def _scatter_down(flat: Tensor, peers: Peers) -> None:
-    """Every parent sends only the chunks of the ranks below the edge: half as much at every level."""
+    """Send only the chunks of the ranks below each edge: half as much at every level."""
     for edge in reversed(_edges(peers)):
         peers.move(_below(edge, flat, peers), edge.parent, edge.child)
 
 
 def _gather_up(flat: Tensor, peers: Peers) -> None:
-    """The scatter, backwards."""
+    """The scatter in reverse."""
     for edge in _edges(peers):
         peers.move(_below(edge, flat, peers), edge.child, edge.parent)
 
 
 def _edges(peers: Peers) -> list[Edge]:
-    """The edges that this rank is on, from the leaves to the root: to its children, then to its parent."""
+    """Return the edges that this rank is on, leaves first: to its children, then to its parent."""
     return [edge for level in tree_levels(peers.n) for edge in level if peers.rank in edge[:2]]
 
 
 def _below(edge: Edge, flat: Tensor, peers: Peers) -> Tensor:
-    """The chunks of the ranks below an edge: neighbours in the tensor, hence one message."""
+    """Return the chunks of the ranks below an edge: contiguous in the tensor, hence one message."""
     offsets = chunk_offsets(flat.numel(), peers.n)
     return flat[offsets[edge.child] : offsets[edge.end]]

@@ -1,10 +1,10 @@
 """Two-level (hierarchical) collectives: fast links inside a node, slow ones across.
 
 Ranks k * ranks_per_node ... (k + 1) * ranks_per_node - 1 of the group are node k. Inside the node every
-rank comes to own one shard, then the ranks with equal place in their nodes meet, and only shards cross. A
-rank sends as many bytes as in one long ring. But the ring takes a slow link in every one of its steps, and
-all that leaves a node goes through its last rank; here the steps over slow links are as few as the nodes, and
-every rank of a node carries an equal share across (formulas.two_level).
+rank first gets one shard, then ranks with equal local rank exchange shards across nodes. A rank sends as many
+bytes as in one long ring. But the ring uses a slow link in every step, and all bytes that leave a node are sent
+by its last rank; here the steps over slow links are as few as the nodes, and every rank of a node sends an equal
+share across (formulas.two_level).
 
 All ranks end with bit-identical results: each element is reduced by one ring inside each node and one across,
 and copied from there (why that matters: ring.py).
@@ -56,12 +56,12 @@ def two_level_reduce_scatter(
     op: dist.ReduceOp.RedOpType = SUM,
     group: dist.ProcessGroup | Peers | None = None,
 ) -> None:
-    """Leave chunk `rank` of the reduced `input` in `output`: inside the node first, so that less crosses."""
+    """Leave chunk `rank` of the reduced `input` in `output`: inside the node first, so that fewer bytes cross."""
     peers = Peers.of(group)
     node, across = _levels(peers, ranks_per_node)
     check_op(input, op)
     check_chunk(output, input, peers)
-    # A rank's shard is what it and the ranks with its place in other nodes end with: bring those together.
+    # A rank's shard is what it and the ranks with its local rank in other nodes end with: make those contiguous.
     chunks = chunks_of(input, peers.n)
     regrouped = torch.cat([chunks[rank] for rank in by_local_rank(peers.n, node.n)])
     shard = torch.empty_like(chunks_of(regrouped, node.n)[node.rank])
@@ -86,7 +86,7 @@ def two_level_all_gather(
 
 
 def _levels(peers: Peers, ranks_per_node: int) -> tuple[Peers, Peers]:
-    """The ranks of this rank's node, and those with its place in their nodes."""
+    """Return the ranks of this rank's node, and those with its local rank in all nodes."""
     nodes_of(peers.n, ranks_per_node)
     node, place = divmod(peers.rank, ranks_per_node)
     inside = range(node * ranks_per_node, (node + 1) * ranks_per_node)
@@ -94,7 +94,7 @@ def _levels(peers: Peers, ranks_per_node: int) -> tuple[Peers, Peers]:
 
 
 def _restore_order(chunks: tuple[Tensor, ...], regrouped: Tensor, order: list[int]) -> None:
-    """Copy pieces that lie in `order` to the chunks that they are."""
+    """Copy pieces stored in `order` to their chunks."""
     pieces = regrouped.split([chunks[rank].numel() for rank in order])
     for rank, piece in zip(order, pieces, strict=True):
         store(chunks[rank], piece)

@@ -1,4 +1,4 @@
-"""What a group of ours answers about itself: what the group that carries it answers, and one of gloo's would too."""
+"""A group's answers about itself: those of the group that carries it, and those a gloo group would give."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = {name.lower(): kind for name, kind in ProcessGroup.BackendType.__member
 
 
 class Answers(ProcessGroup):
-    """A group that is carried by another, `inner`; by none when it is `Lost`."""
+    """A group carried by another, `inner`; by none when `inner` is `Lost`."""
 
     def __init__(self, rank: int, ranks: tuple[int, ...], timeout: timedelta):
         super().__init__(rank, len(ranks))
@@ -29,9 +29,9 @@ class Answers(ProcessGroup):
         self._known_to_cpp: ProcessGroup | None = None
 
     def carry(self, inner: ProcessGroup) -> None:
-        """Let `inner` carry this group from now on.
+        """Set `inner` as the group that carries this one.
 
-        C++ asks the group itself for its backends (DDP's logger does), and keeps the first that it is told of.
+        C++ asks the group itself for its backends (DDP's logger does), and keeps the first one it gets.
         """
         self._inner, self._backend_name = inner, inner.name()
         self._known_to_cpp = self._known_to_cpp or inner
@@ -47,7 +47,7 @@ class Answers(ProcessGroup):
 
     @property
     def label(self) -> str:
-        """Name in traces: "world", or description and members. Equal on every member, since all create alike."""
+        """Name in traces: "world", or description and members. Equal on every member, since all create groups alike."""
         if self._label is None:
             members = ",".join(map(str, self._ranks))
             described = self._desc if self._desc not in ("", "undefined") else "group"
@@ -76,14 +76,14 @@ class Answers(ProcessGroup):
         self._desc = desc
         if self.connected:
             self._inner._set_group_desc(desc)
-        _ = self.label  # numbered now, in the order of creation
+        _ = self.label  # computed now, so that numbers follow the order of creation
 
     _set_group_name, _set_group_desc = setGroupName, setGroupDesc
     group_name = property(getGroupName)
     group_desc = property(getGroupDesc)
 
     def boxed(self) -> torch.ScriptObject:
-        """For ops that C++ takes to the group's backend by itself: of another than the first it does not know."""
+        """Box the group for ops that C++ dispatches to the backend itself: it knows only the first backend it got."""
         return super().boxed() if self._inner is self._known_to_cpp else self._inner.boxed()
 
     @property
@@ -95,7 +95,7 @@ class Answers(ProcessGroup):
         self._inner.set_timeout(timeout)
 
     def shutdown(self) -> None:
-        if self.connected:  # destroy_process_group() ends what there is of all groups
+        if self.connected:  # destroy_process_group() calls this on all groups
             self._inner.shutdown()
 
     def abort(self) -> None:

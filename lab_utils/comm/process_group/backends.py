@@ -1,4 +1,4 @@
-"""The backends that carry a recorded group, and the name by which torch.distributed makes one."""
+"""The backends that carry a recorded group, and the name under which torch.distributed creates one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BACKEND = "lab"
 
 
 def carriers() -> dict[str, str]:
-    """The backends that carry a group of ours, by device; programs know the group by the last one's name."""
+    """Return the backends that carry a recorded group, by device; `dist.get_backend` returns the last one's name."""
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
     return {"cpu": "gloo", "cuda": "nccl" if has_nccl else "gloo"}
 

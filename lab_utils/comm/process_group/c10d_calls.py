@@ -1,4 +1,4 @@
-"""How c10d calls a process group: its methods, what their users call them, and what they are given."""
+"""How c10d calls a process group: its methods, the names users know them by, and their arguments."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C import _distributed_c10d as c10d
 
-# What an op is called that carries another: a picture should show the collective that a program means.
-#
-# gloo carries some collectives worse than others, so a strategy may build one of another. A trace then tells the one
-# that was built, which on other hardware is what runs.
+# The name to record for an op that implements another. gloo runs some collectives worse than others, so a strategy may
+# build one from another; the trace then shows the collective that was meant, which is what other hardware runs.
 _shown_as: ContextVar[tuple[str, Tensor] | None] = ContextVar("told", default=None)
 
 
 @contextmanager
 def show_as(name: str, given: Tensor) -> Iterator[None]:
-    """Inside, collectives are told by that name, and as giving that tensor, whatever they give themselves.
+    """Record collectives inside under this name and with this input tensor, whatever they are.
 
-    >>> with told_as("reduce_scatter", whole):
+    >>> with show_as("reduce_scatter", whole):
     ...     dist.all_to_all_single(received, whole)
     """
     token = _shown_as.set((name, given))
@@ -35,20 +33,20 @@ def show_as(name: str, given: Tensor) -> Iterator[None]:
 
 
 def told(name: str, given: list[Tensor]) -> tuple[str, list[Tensor]]:
-    """What to call a collective, and what it gives: as `told_as` says, else as it is."""
+    """Return the name and input tensors to record for a collective: those of `show_as`, else its own."""
     said = _shown_as.get()
     return (name, given) if said is None else (said[0], [said[1]])
 
 
 class Called(NamedTuple):
-    """A method of a group's as c10d calls it: with so many arguments, the last of which are its options."""
+    """How c10d calls a method of a group: with this many arguments, the last of which are its options."""
 
     name: str  # what the user called
     arguments: int
     options: type
 
 
-# c10d's method → how it is called. Methods missing here are not on the wire and go straight through.
+# c10d's method -> how it is called. Methods not listed here send nothing and are forwarded directly.
 COLLECTIVES = {
     "allreduce": Called("all_reduce", 2, c10d.AllreduceOptions),
     "allreduce_coalesced": Called("all_reduce", 2, c10d.AllreduceCoalescedOptions),
@@ -74,26 +72,26 @@ _REDUCING = {
 }  # fmt: skip
 _OWN_SIZES = {"alltoall", "alltoall_base", "all_to_all_single"}
 _REDUCTIONS = {op: op.name.lower() for op in dist.ReduceOp.RedOpType.__members__.values()}
-# Their first argument is the tensors; that of all others is what the rank gets, and the second what it gives.
+# Their first argument is the tensors; for all others the first is the outputs and the second the inputs.
 _IN_PLACE = {"allreduce", "allreduce_coalesced", "broadcast", "reduce", "barrier"}
 
 
 def given_tensors(method: str, args: tuple) -> list[torch.Tensor]:
-    """The tensors that this rank gives to a collective; what it gets, where it gives none (a scatter of another's)."""
+    """Return this rank's inputs of a collective; its outputs where it has no input (a scatter from another rank)."""
     if method in _IN_PLACE:
         return _flat(args[0])
     return _flat(args[1]) or _flat(args[0])
 
 
 def what_is_compared(method: str, args: tuple, ranks: tuple[int, ...], given: str) -> str:
-    """What every one of `ranks` must bring alike: "sum float32 x 4096", "root 0 float32 x 8", "float32".
+    """Return what must match on all `ranks`: "sum float32 x 4096", "root 0 float32 x 8", "float32".
 
-    given   the elements that this rank gives, as `elements` writes them
+    given   the elements of this rank's input, as `elements` formats them
     """
     if method in _REDUCING:
         given = f"{_REDUCTIONS[args[-1].reduceOp.op]} {given}"
     if method in ROOTED:
-        if method == "scatter" and args[0]:  # only the root gives, but all get
+        if method == "scatter" and args[0]:  # only the root has inputs, but all have outputs
             given = elements(args[0][0].dtype, args[0][0].numel())
         given = f"root {ranks[args[-1].rootRank]} {given}"
     return given.partition(" ")[0] if method in _OWN_SIZES else given
@@ -101,12 +99,12 @@ def what_is_compared(method: str, args: tuple, ranks: tuple[int, ...], given: st
 
 @lru_cache(maxsize=4096)
 def elements(dtype: torch.dtype, count: int) -> str:
-    """Elements as ranks compare them: "float32 x 8". Their shape may differ: it does not go over the wire."""
+    """Format elements as ranks compare them: "float32 x 8". Shapes may differ: they are not sent."""
     return f"{str(dtype)[len('torch.') :]} x {count}"
 
 
 def _flat(given) -> list[torch.Tensor]:
-    """The tensors in what c10d passes: one tensor, a list, or a list of lists; none in its options."""
+    """Return the tensors in an argument of c10d: one tensor, a list, or a list of lists; options have none."""
     if isinstance(given, (list, tuple)):
         if len(given) == 1 and isinstance(given[0], torch.Tensor):  # nearly always
             return given

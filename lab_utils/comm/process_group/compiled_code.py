@@ -1,4 +1,4 @@
-"""While kernels are counted, code that torch.compile made is refused: it runs none that could be counted."""
+"""Rejects code compiled by torch.compile while kernels are counted: its kernels cannot be counted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 _COMPILER = "torch._dynamo"
-STANCE = "fail_on_recompile"  # while we count, compiled code is always one to be compiled anew, and that fails
+STANCE = "fail_on_recompile"  # while counting, all compiled code would have to be recompiled, and that fails
 
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """RuntimeError, with STANCE in its text, from compiled code that runs inside.
+    """Raise RuntimeError, with STANCE in its text, from compiled code that runs inside.
 
-    The compiler takes a second to import, and most programs never do: where they do, they meet the refusal then.
+    The compiler takes a second to import and most programs never use it: if imported later, its stance is set then.
     """
     with ExitStack() as stack:
         if _COMPILER in sys.modules:
@@ -29,7 +29,7 @@ def refused() -> Iterator[None]:
 
 
 class _WhenLoaded:
-    """A finder that finds the compiler where Python would, and sets its stance once it is loaded."""
+    """A meta path finder that finds the compiler where Python would, and sets its stance once it is loaded."""
 
     def __init__(self, stack: ExitStack):
         self._stack = stack

@@ -1,6 +1,6 @@
 """The sockets that a backend opened for a group, so that exactly those can be cut.
 
-gloo waits in C++ where no exception reaches it. Shutting its sockets down ends the wait at once, on this rank
+gloo waits in C++, where no exception can reach it. Shutting its sockets down ends the wait at once, on this rank
 and on its neighbours; the user's own sockets are never touched.
 """
 
@@ -17,15 +17,14 @@ from typing import Any
 
 from lab_utils.comm.process_group import spinning
 
-# Backends that no group uses any more, kept until letting them go takes no time.
-#
-# The end of a backend waits for its threads, and one of them may be in a wait that only the group's time-out ends.
+# Unused backends, kept until they can be destroyed without blocking: destroying one joins its threads, and one of those
+# may be in a wait that only the group's timeout ends.
 _AFTER_TIMEOUT_S = 5.0
 _kept: list[tuple[float, Any]] = []
 
 
 def close_later(backend: Any, timeout_s: float) -> None:
-    """Keep it until its time-out has passed, and let go of those whose time-out has."""
+    """Keep the backend until its timeout has passed, and release those whose timeout has."""
     now_s = time.monotonic()
     _kept[:] = [(until_s, kept) for until_s, kept in _kept if until_s > now_s]
     _kept.append((now_s + timeout_s + _AFTER_TIMEOUT_S, backend))
@@ -34,9 +33,9 @@ def close_later(backend: Any, timeout_s: float) -> None:
 _PROC = "/proc/self/fd"
 _lock = threading.Lock()  # the guard's thread may cut while the main thread connects
 _looking = False  # groups are connected on one thread, the main one
-_ours: dict[int, int] = {}  # descriptor → inode: a number that was closed and opened again is another socket
-_ended: dict[int, int] = {}  # those that were cut, and that gloo may not have let go of
-_NOTICE_S = 0.5  # for gloo to notice an end by itself
+_ours: dict[int, int] = {}  # descriptor -> inode: a reused descriptor is another socket
+_ended: dict[int, int] = {}  # sockets that were cut, which gloo may not have released
+_NOTICE_S = 0.5  # for gloo to notice by itself that a connection ended
 
 
 def _open_sockets() -> dict[int, int]:
@@ -44,7 +43,7 @@ def _open_sockets() -> dict[int, int]:
     for name in os.listdir(_PROC) if os.path.isdir(_PROC) else ():
         try:
             status = os.fstat(int(name))
-        except OSError:  # closed since it was listed, as the listing's own descriptor is
+        except OSError:  # closed since it was listed, like the descriptor of the listing itself
             continue
         if stat.S_ISSOCK(status.st_mode):
             found[int(name)] = status.st_ino
@@ -53,10 +52,9 @@ def _open_sockets() -> dict[int, int]:
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Sockets opened inside belong to groups. Where there is no /proc nothing is remembered, nor ever cut.
+    """Record the sockets opened inside as belonging to groups. Without /proc none are recorded, and none are ever cut.
 
-    Inside another of these it does nothing: to look through all sockets once a group would take time with the square
-    of their number.
+    Does nothing when nested: scanning all sockets once per group would take time quadratic in their number.
     """
     global _looking
     if _looking:
@@ -73,7 +71,7 @@ def remembered() -> Iterator[None]:
 
 
 def cut() -> int:
-    """Shut down every remembered socket that is still open; returns how many."""
+    """Shut down every recorded socket that is still open; return how many."""
     with _lock:
         now = _open_sockets()
         ended = {fd: inode for fd, inode in _ours.items() if now.get(fd) == inode and _shut(fd)}
@@ -83,7 +81,7 @@ def cut() -> int:
 
 
 def calm_later() -> None:
-    """After a moment, let gloo's threads no longer be busy with the sockets that were cut."""
+    """After a moment, stop gloo's threads from spinning on the sockets that were cut."""
     if _ended:
         later = threading.Timer(_NOTICE_S, _calm)
         later.daemon = True

@@ -1,9 +1,9 @@
-"""Where C++ would pass our groups and works by: pybind leads its calls to Python for some of their methods only.
+"""Calls from C++ that would bypass our groups and works: pybind forwards only some of their methods to Python.
 
-- A method of a group's that pybind leaves out is called in C++ alone, by an op of compiled code's and in the shorter
-  ways to call it: these are read here.
-- A work that Python lets go of while C++ keeps it has lost its methods: C++ is given another, which keeps ours.
-- torch.compile would compile what it meets of ours: it is told not to.
+- A method of ProcessGroup that pybind does not forward runs in C++ only, when compiled code calls it or when it is
+  called through one of the short overloads: these are handled here.
+- A Work that Python releases while C++ still holds it loses its Python methods: C++ gets one that keeps them.
+- torch.compile would compile our functions: it is told to skip them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _library = torch.library.Library("_c10d_functional", "IMPL")
 
 
 class _Thread(threading.local):
-    """read: works made since pybind was given a call to read."""
+    """read: works created since pybind began to parse the current call."""
 
     read: list[Work] | None = None
 
@@ -38,14 +38,14 @@ def made(work: Work) -> Work:
 
 
 def read_by_pybind(group: ProcessGroup, method: str, args: tuple, kwargs: dict) -> Work:
-    """A call in another of pybind's ways than with options: pybind reads it, and calls the group again with them.
+    """Let pybind parse a call that does not pass options; pybind then calls the group again with options.
 
-    Where it would not come back, it is read here. What is no call at all is left for pybind to refuse.
+    Overloads for which pybind would not call back are parsed here. Invalid calls are left for pybind to reject.
     """
     for read in _READ.get(method, ()):
         try:
             passed = read(*args, **kwargs)
-        except (TypeError, AttributeError):  # it is another way
+        except (TypeError, AttributeError):  # another overload
             continue
         return getattr(group, method)(*passed)
     before, _thread.read = _thread.read, []
@@ -129,23 +129,23 @@ _READ = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------------- an op that comes past the group's methods
+# ---------------------------------------------------------------------- an op that bypasses the group's methods
 def stand_before_ops() -> None:
-    """From now on compiled code, too, calls the group's own method: of its ops only this one would not."""
+    """Make compiled code call the group's own method too: only this op would bypass it."""
     _library.impl("all_gather_into_tensor_out", _all_gather_into_tensor_out, "CPU")
     _library.impl("all_gather_into_tensor_out", _all_gather_into_tensor_out, "CUDA")
 
 
 def _all_gather_into_tensor_out(given: Tensor, group_size: int, group_name: str, *, out: Tensor) -> Tensor:
-    """As c10d's own in C++."""
+    """Do what c10d's C++ implementation does, through the group's method."""
     work = c10d._resolve_process_group(group_name).all_gather_single(out, given.contiguous(), c10d.AllgatherOptions())
     c10d._register_work(out, work)
     return out
 
 
-# ---------------------------------------------------------------------- works that C++ keeps
+# ---------------------------------------------------------------------- works that C++ holds
 class _Keeper(ProcessGroup):
-    """What its barrier returns pybind hands to C++ inside a work of C++'s, which keeps it alive and asks it."""
+    """A group whose barrier returns `work`: pybind wraps it in a C++ Work, which keeps it alive and forwards to it."""
 
     def __init__(self, work: Work):
         super().__init__(0, 1)
@@ -156,12 +156,12 @@ class _Keeper(ProcessGroup):
 
 
 def lasting(work: Work) -> Work:
-    """A work for C++ to keep, which answers as this one does, also when Python has let go of that."""
+    """Return a Work for C++ to hold that forwards to this one, even after Python has released it."""
     return ProcessGroup.barrier(_Keeper(work))
 
 
 def give_lasting(ours: type[Work]) -> None:
-    """From now on C++ is given `lasting` works of `ours`, in the two places where it takes some from Python."""
+    """Pass `lasting` works of the types `ours` to C++, in the two places where it takes works from Python."""
 
     def for_cpp(work: Work) -> Work:
         return lasting(work) if isinstance(work, ours) else work
@@ -179,7 +179,7 @@ def give_lasting(ours: type[Work]) -> None:
 
 # ---------------------------------------------------------------------- torch.compile
 def never_compiled(*holders: ModuleType | type) -> None:
-    """torch.compile leaves the functions of these modules and classes as they are, and all that they call."""
+    """Exclude the functions of these modules and classes, and everything they call, from torch.compile."""
     skip = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.SKIP)
     for holder in holders:
         for function in _functions(holder):

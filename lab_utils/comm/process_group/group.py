@@ -1,4 +1,4 @@
-"""The recorded process group: a c10d group that hands every op to gloo (nccl on CUDA tensors) and records it."""
+"""The recorded process group: a c10d group that forwards each op to gloo (nccl for CUDA tensors) and records it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Start = Callable[[], Work]  # hands an op to the backend
 
 
 class RecordedGroup(Answers):
-    """Looks like a process group, records each op, and lets `inner` do it."""
+    """A process group that records each op and forwards it to `inner`."""
 
     def __init__(self, rank: int, ranks: tuple[int, ...], timeout: timedelta):
         super().__init__(rank, ranks, timeout)
@@ -45,7 +45,7 @@ class RecordedGroup(Answers):
         self.lost = False
 
     def connect(self, store: dist.Store) -> None:
-        """Make connections to all members, through a store that no group has used before."""
+        """Connect to all members through a store that no group has used before."""
         inner = ProcessGroup(store, self.rank(), self.size())
         made: dict[str, dist.Backend] = {}
         for device, name in carriers().items():
@@ -56,21 +56,21 @@ class RecordedGroup(Answers):
                     made[name] = backend(named, self.rank(), self.size(), timeout=self._timeout)
                 made[name]._set_sequence_number_for_group()
             inner._register_backend(torch.device(device), kind, made[name])
-            inner._set_default_backend(kind)  # that of the last one stays
+            inner._set_default_backend(kind)  # the last one wins
         inner._set_group_name(self._name)
         inner._set_group_desc(self._desc)
         self.carry(inner)
         self._coalesced = None
-        self._channels.clear()  # the ledger begins anew too
+        self._channels.clear()  # the ledger is cleared too
 
     def disconnect(self, why: str) -> None:
-        """Let go of the backend; ops then raise RuntimeError with `why` until the group is connected again."""
+        """Release the backend; until the group is connected again, ops raise RuntimeError with `why`."""
         if self.connected:
             close_later((self._inner, self), self._timeout.total_seconds())
         self._inner = Lost(why)
 
     def lose(self, why: str) -> None:
-        """`disconnect` for good: not all members have it any more."""
+        """`disconnect` for good: some members no longer have the group."""
         self.disconnect(why)
         self.lost = True
 
@@ -110,18 +110,18 @@ class RecordedGroup(Answers):
         return JoinedWork(works)
 
     def _each(self, collective: Callable[..., Work], outputs, inputs, opts) -> Work:
-        """Gloo has these for one tensor only: one op for each, waited for as one."""
+        """Run one op per tensor and return one work for all: for these, gloo supports a single tensor only."""
         around, self._coalesced = self._coalesced, []
         for output, given in zip(outputs, inputs, strict=True):
             collective(output, given, opts)
         works, self._coalesced = self._coalesced, around
-        if around is not None:  # inside a manager, which hands back one work for all of its ops
+        if around is not None:  # inside a coalescing manager, which returns one work for all of its ops
             around.extend(works)
         return works[0] if len(works) == 1 else made(JoinedWork(works))
 
-    # ------------------------------------------------------------------ not an op with a work
+    # ------------------------------------------------------------------ an op without a Work
     def monitored_barrier(self, timeout: timedelta | None = None, wait_all_ranks: bool = False) -> None:
-        """RuntimeError when a rank does not come in time: on the group's first rank it names which."""
+        """Raise RuntimeError when a rank does not arrive in time; on the group's first rank the error names it."""
         timeout = self._timeout if timeout in (None, dist.constants.default_pg_timeout) else timeout
         entry = self._collective_entry("barrier", [], asynchronous=False)
         recorder.issue(entry)
@@ -146,7 +146,7 @@ class RecordedGroup(Answers):
             size_bytes = sum(map(tensor_bytes, tensors))
         entry = PendingOp(kind, name, self.label, self._ranks, 0, size_bytes, shape)
         entry.signature = elements(tensors[0].dtype, count) if tensors else ""
-        entry.asynchronous = asynchronous or self._coalesced is not None  # several are waited for together later
+        entry.asynchronous = asynchronous or self._coalesced is not None  # coalesced ops are waited for together
         entry.on_device = bool(tensors) and tensors[0].is_cuda
         return entry
 
@@ -181,7 +181,7 @@ def _shape(shape: torch.Size) -> str:
 def _collective(method: str, called: Called):
     def collective(self: RecordedGroup, *args) -> Work:
         options = args[-1]
-        if method in ROOTED and not 0 <= options.rootRank < self.size():  # the backend says so
+        if method in ROOTED and not 0 <= options.rootRank < self.size():  # the backend raises
             return getattr(self._inner, method)(*args)
         entry = self._collective_entry(*told(called.name, given_tensors(method, args)), options.asyncOp)
         entry.signature = what_is_compared(method, args, self._ranks, entry.signature)
@@ -198,7 +198,7 @@ def _coalesced(one: str):
 
 
 def _called(method: str, arguments: int, last: type, call: Callable[..., Work]) -> None:
-    """Define the method: as c10d calls it, and in the other ways that pybind allows."""
+    """Define the method with the signature c10d uses, and with the other overloads that pybind accepts."""
 
     def called(self: RecordedGroup, *args, **kwargs) -> Work:
         if len(args) == arguments and isinstance(args[-1], last) and not kwargs:

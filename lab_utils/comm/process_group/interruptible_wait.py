@@ -1,9 +1,8 @@
 """Waits for the backend that another thread can end.
 
-gloo waits in C++, and does not always notice that its connection is gone: of a message that was half over the wire
-when the connection ended, neither side is told (transport/tcp/pair.cc, signalException, leaves out what is being
-written and read). Such a wait would last until the group's time-out. So no thread of the user's waits in there
-without looking up.
+gloo waits in C++ and may miss that its connection was closed: neither side is notified of a message that was partly
+sent when the connection ended (transport/tcp/pair.cc, signalException, skips the operations being written and read).
+Such a wait would last until the group's timeout, so user threads never block in it without checking for a cut.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ import torch
 from torch._C._distributed_c10d import Work
 
 _SLICE = timedelta(seconds=0.1)
-WAIT_IS_OVER = "Operation timed out!"  # what c10d's Work says, and only of the wait: the op goes on
+WAIT_IS_OVER = "Operation timed out!"  # the message of c10d's Work; only the wait timed out, the op goes on
 
 _lock = threading.Lock()
 _boxes: set[_Box] = set()
 _endings: set[_Ending] = set()
 _idle: list[_Waiter] = []
 _cuts = 0
-may_be_cut = False  # by the notebook's guard; a program that is recorded from outside has none
+may_be_cut = False  # set where the notebook's guard runs; a program recorded from outside has none
 
 
 class ConnectionCut(RuntimeError):
-    """The wait was ended because the group has been left."""
+    """The wait was ended because the group was left."""
 
     def __init__(self) -> None:
         super().__init__("the connections to the other ranks were cut")
 
 
 def cut() -> None:
-    """End every wait that is under way, from any thread. Those that begin later are of the connections made then."""
+    """End every pending wait, from any thread. Waits that begin later belong to the connections made then."""
     global _cuts
     with _lock:
         _cuts += 1
@@ -48,11 +47,11 @@ def cut() -> None:
         _end(ending, None)
 
 
-# ---------------------------------------------------------------------- in the thread that asks
+# ---------------------------------------------------------------------- in the calling thread
 def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
-    """`work.wait(timeout)` of an op that gloo's own threads carry out, whose wait may be given up and taken up again.
+    """Wait as `work.wait(timeout)` for an op that gloo's threads run, whose wait may be abandoned and resumed.
 
-    KeyboardInterrupt and ConnectionCut come within a tenth of a second.
+    KeyboardInterrupt and ConnectionCut are raised within a tenth of a second.
     """
     if timeout is not None:
         return work.wait(timeout)
@@ -68,7 +67,7 @@ def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
 
 
 def future_for(future: torch.futures.Future) -> torch.futures.Future:
-    """A future that is done when the given one is, or when connections are cut: DDP waits for it in C++."""
+    """Return a future that completes with the given one or when connections are cut: DDP waits for it in C++."""
     if not may_be_cut:
         return future
     ending = _Ending()
@@ -79,7 +78,7 @@ def future_for(future: torch.futures.Future) -> torch.futures.Future:
 
 
 class _Ending:
-    """A future, and the one way in which Python can end a future so that C++ sees the error: by `then`."""
+    """A future that Python can fail so that C++ sees the error, which only works through `then`."""
 
     def __init__(self) -> None:
         self.done: torch.futures.Future | None = None  # None: cut
@@ -98,16 +97,16 @@ class _Ending:
 
 def _end(ending: _Ending, done: torch.futures.Future | None) -> None:
     with _lock:
-        if ending not in _endings:  # the other of the two came first
+        if ending not in _endings:  # already completed or cut
             return
         _endings.discard(ending)
     ending.set(done)
 
 
 def losing_exceptions() -> set[CodeType]:
-    """Code that C++ calls, and of whose exceptions, KeyboardInterrupt too, it makes a RuntimeError or a line of a log.
+    """Return code objects that C++ calls and whose exceptions, even KeyboardInterrupt, it logs or makes a RuntimeError.
 
-    DDP has the tensors taken out of what a future of Python's holds.
+    DDP calls the last one to extract the tensors from the value of a Python future.
     """
     return {
         function.__code__ for function in (_end, _Ending.set, _Ending._come_to, torch._jit_internal._extract_tensors)
@@ -116,7 +115,7 @@ def losing_exceptions() -> set[CodeType]:
 
 # ---------------------------------------------------------------------- in another thread
 class _Box:
-    """What comes of one wait: from the thread that waits in C++, or from a cut, whichever is first."""
+    """The outcome of one wait: from the thread that waits in C++ or from a cut, whichever comes first."""
 
     def __init__(self) -> None:
         self._open, self._first = threading.Lock(), threading.Lock()
@@ -137,7 +136,7 @@ class _Box:
 
 
 class _Waiter:
-    """A thread that waits in C++, so that no other has to."""
+    """A thread that waits in C++ for other threads."""
 
     def __init__(self) -> None:
         self._given: queue.SimpleQueue[tuple[Callable[[], Any], _Box]] = queue.SimpleQueue()
@@ -159,10 +158,10 @@ class _Waiter:
 
 
 def wait_in_a_thread(wait: Callable[[], Any]) -> Any:
-    """`wait()`, of any op; KeyboardInterrupt and ConnectionCut come at once.
+    """Run `wait()`, for any op; KeyboardInterrupt and ConnectionCut are raised at once.
 
-    For messages and reduce-scatters: a time-out of a message's wait ends all of the group's connections, and a
-    reduce-scatter's wait has none.
+    For messages and reduce-scatters: a timeout in a message's wait closes all of the group's connections, and a
+    reduce-scatter's wait takes no timeout.
     """
     box = _Box()
     with _lock:

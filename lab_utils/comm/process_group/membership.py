@@ -1,4 +1,4 @@
-"""Which groups ranks are in, and which of them all can form again. No torch here: the notebook hears of it too."""
+"""The groups that ranks are in, and those that all can form again. No torch here: the notebook uses it too."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 
-# How a wait in c10d's file store is ended from outside: the store is made unreadable.
+# Making c10d's file store unreadable ends a wait in it from outside.
 def abort_rendezvous(store: str) -> None:
-    """Put a link to itself in the store's place.
+    """Replace the store by a symbolic link to itself.
 
-    A rank waits for a key by opening the file again and again. It goes on when there is none (another rank may be
-    about to make it), but not from a link that leads nowhere but to itself.
+    A rank waits for a key by opening the file again and again. It retries when the file does not exist (another rank
+    may be about to create it), but fails on a link that points to itself.
     """
     folder, name = os.path.split(store)
     with tempfile.TemporaryDirectory(prefix="poison-", dir=folder) as own:
@@ -23,11 +23,11 @@ def abort_rendezvous(store: str) -> None:
         os.replace(loop, store)
 
 
-labels: Counter[str] = Counter()  # on a rank: how many groups of each name it has made
+labels: Counter[str] = Counter()  # on a rank: how many groups of each name it has created
 
 
 class Lost:
-    """Stands where a group's backend was: whatever is asked of it raises RuntimeError with the reason."""
+    """Takes the place of a group's backend: every attribute access raises RuntimeError with the reason."""
 
     def __init__(self, why: str):
         self._why = why
@@ -38,7 +38,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Groups of a rank that can be formed again, {label: members}, and how far it has counted its groups."""
+    """Groups of a rank that can be formed again, {label: members}, and its counters of groups."""
 
     members: dict[str, tuple[int, ...]]
     counts: dict[str, int]  # {name: groups of that name so far}
@@ -46,7 +46,7 @@ class Groups:
 
 
 def agree(ranks: list[Groups]) -> Groups:
-    """What all ranks can do: groups that each of their members still has, counts that no rank is ahead of.
+    """Return what all ranks can form: groups that all their members still have, counts that no rank is ahead of.
 
     A rank in a new process has none: then only the world is formed again.
     """

@@ -1,9 +1,9 @@
-"""Groups of this process: made, left when something failed, and formed again as the same objects.
+"""The groups of this process: created, left after a failure, and re-formed as the same objects.
 
-`register_backend()` makes the name BACKEND known to torch.distributed; afterwards
-`dist.init_process_group(BACKEND, ...)` gives a group through which DDP, FSDP2, DTensor, DeviceMesh,
-`torch.distributed.pipelining` and plain collectives all run. Programs then find the backend that carries it:
-`dist.get_backend()` is "gloo", or "nccl" where there are GPUs, and groups that they make of that are recorded too.
+`register_backend()` registers the name BACKEND with torch.distributed; afterwards
+`dist.init_process_group(BACKEND, ...)` returns a group that DDP, FSDP2, DTensor, DeviceMesh,
+`torch.distributed.pipelining` and plain collectives all run on. `dist.get_backend()` then returns the underlying
+backend, "gloo", or "nccl" where there are GPUs, and groups created with that name are recorded too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab_utils.comm.status.rank_state import Stream
 
 WORLD = "world"
 _c10d = dist.distributed_c10d
-_world = _c10d._world  # c10d has no public list of the groups that a process is in
+_world = _c10d._world  # c10d has no public list of a process's groups
 _at: _Place | None = None
 _forming_world = False
 _left_because = "this group was left after a failure: the next call of ranks.run forms it again"
@@ -35,7 +35,7 @@ _left_because = "this group was left after a failure: the next call of ranks.run
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the groups were formed last. The store's file makes ranks find each other; epoch counts the stores."""
+    """Where the groups were last formed. Ranks find each other through the store's file; epoch counts the stores."""
 
     path: str
     epoch: int
@@ -43,7 +43,7 @@ class _Place:
 
 
 def register_backend() -> None:
-    """Make BACKEND known to torch.distributed; does nothing the second time."""
+    """Register BACKEND with torch.distributed; a second call does nothing."""
     if not hasattr(dist.Backend, BACKEND.upper()):
         dist.Backend.register_backend(BACKEND, _create, extended_api=True, devices=["cpu", "cuda"])
         _c10d._new_process_group_helper = _recorded(_c10d._new_process_group_helper)
@@ -51,14 +51,14 @@ def register_backend() -> None:
 
 
 def _recorded(form: Callable) -> Callable:
-    """c10d's function that forms a group, changed so that groups are ours and known by the backend that carries them.
+    """Wrap c10d's function that forms a group: groups are recorded, and registered under the underlying backend's name.
 
-    Programs and torch itself look at that name: `monitored_barrier` asks for gloo, DDP with ZeRO refuses it.
+    Programs and torch check that name: `monitored_barrier` requires gloo, DDP with ZeRO rejects it.
     """
 
     def form_recorded(size, rank, ranks, backend, *args, **kwargs):
         names = list(carriers().values())
-        in_our_world = ranks and type(dist.group.WORLD) is RecordedGroup  # not one that `record` has wrapped
+        in_our_world = ranks and type(dist.group.WORLD) is RecordedGroup  # not wrapped by `record`
         if backend != BACKEND and not (in_our_world and backend in names):
             return form(size, rank, ranks, backend, *args, **kwargs)
         made, store = form(size, rank, ranks, dist.Backend(BACKEND), *args, **kwargs)
@@ -79,7 +79,7 @@ def _create(options: dist.distributed_c10d._DistributedBackendOptions, _backend_
 
 
 def _timeout(asked: timedelta) -> timedelta:
-    """The world's, where nobody asked for one: c10d then says 30 minutes, and so long a group would wait for a rank."""
+    """Return the world's timeout where none was passed: c10d's default of 30 minutes is too long to wait for a rank."""
     defaults = dist.constants.default_pg_timeout, dist.constants.default_pg_nccl_timeout
     unasked = asked in defaults and not _forming_world
     return dist.group.WORLD._timeout if unasked and isinstance(dist.group.WORLD, RecordedGroup) else asked
@@ -87,7 +87,7 @@ def _timeout(asked: timedelta) -> timedelta:
 
 @contextlib.contextmanager
 def _shown(ranks: tuple[int, ...]):
-    """Whoever looks sees that this rank waits for the group's other members to make it too."""
+    """Show on the board that this rank waits for the group's other members to create it too."""
     stream = Stream("form", f"group {','.join(map(str, ranks))}")
     entry = PendingOp(
         "form", "new_group", stream.group, ranks, channel=recorder.ledger.channel(stream), asynchronous=False
@@ -99,11 +99,11 @@ def _shown(ranks: tuple[int, ...]):
 
 
 def leave() -> Groups:
-    """Cut every connection and let go of every backend, without waiting for anybody; what can be formed again."""
+    """Cut all connections and release all backends without waiting for other ranks; return the groups to form again."""
     cut()
     forget_coalescing()
     if dist.is_initialized() and not isinstance(dist.group.WORLD, RecordedGroup):
-        dist.destroy_process_group()  # one that the user formed in its place
+        dist.destroy_process_group()  # the user formed another in its place
     groups = _groups()
     for group in groups.values():
         group.disconnect(_left_because)
@@ -116,7 +116,7 @@ def _groups() -> dict[str, RecordedGroup]:
 
 
 def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
-    """Connect all agreed groups through a fresh store at `path`, the world first, and as the objects they were."""
+    """Connect all agreed groups through a fresh store at `path`, the world first, keeping the same group objects."""
     global _at
     store = dist.FileStore(path, recorder.ranks)
     _at = _Place(path, epoch, store)
@@ -147,7 +147,7 @@ def _form_world(timeout: timedelta) -> None:
             )
         finally:
             _forming_world = False
-    # From here new_group takes the store for further groups.
+    # new_group takes the store for later groups from here.
     _world.pg_map[dist.group.WORLD] = dist.get_backend(), dist.PrefixStore("later/", _at.store)
 
 
@@ -156,9 +156,9 @@ def _world_store() -> dist.Store:
 
 
 def cut(epoch: int | None = None) -> None:
-    """End every wait for other ranks, from any thread: connections are shut down and the store made unreadable.
+    """End every wait for other ranks, from any thread: shut the connections down and make the store unreadable.
 
-    epoch   do so only if the groups are still those formed on that store
+    epoch   only if the groups are still those formed on the store of this epoch
     """
     if _at is not None and epoch in (None, _at.epoch):
         connections.cut()
@@ -167,9 +167,9 @@ def cut(epoch: int | None = None) -> None:
 
 
 def forget_coalescing() -> list[str]:
-    """Close coalescing managers that an exception left open; returns the labels of their groups.
+    """Close coalescing managers that an exception left open; return the labels of their groups.
 
-    torch 2.13 closes none itself: until then it queues every all_reduce on such a group, and runs none of them.
+    torch 2.13 does not close them: it would queue every later all_reduce on such a group and run none of them.
     """
     left = _world.pg_coalesce_state
     groups = [group for group in left if isinstance(group, RecordedGroup)]

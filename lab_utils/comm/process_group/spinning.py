@@ -1,8 +1,8 @@
-"""Calms gloo's threads about sockets that were cut.
+"""Stops gloo's threads from spinning on sockets that were cut.
 
-gloo does not always let go of a connection that has ended (of a message that was half over the wire, see waiting.py).
-Its thread then asks epoll for events, is told that the other end hung up, does nothing about it and asks again: a
-core is busy until the group's time-out. Here epoll is told to tell it once.
+gloo does not always release a connection that has ended (interruptible_wait.py: a message that was partly sent).
+Its thread then polls epoll, gets the hang-up event, ignores it and polls again: one core is busy until the group's
+timeout. Here the sockets are made edge-triggered, so that epoll reports the event once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class _Event(ctypes.Structure):
 
 
 def calm(sockets: Iterable[int]) -> int:
-    """Let every epoll of this process tell of these sockets' ends once, and not for ever; returns how many it were."""
+    """Make every epoll of this process report the end of these sockets only once; return how many were changed."""
     wanted, count = set(sockets), 0
     epoll_ctl = ctypes.CDLL(None).epoll_ctl
     for epoll in _epolls():
         for watched, data in _watched(epoll):
             if watched in wanted:
                 event = _Event(_IN | _EDGE_TRIGGERED, data)
-                count += epoll_ctl(epoll, _EPOLL_CTL_MOD, watched, ctypes.byref(event)) == 0  # else gone by now
+                count += epoll_ctl(epoll, _EPOLL_CTL_MOD, watched, ctypes.byref(event)) == 0  # fails once closed
     return count
 
 
@@ -49,7 +49,7 @@ def _epolls() -> list[int]:
 
 
 def _watched(epoll: int) -> list[tuple[int, int]]:
-    """Descriptor and data of all that it watches."""
+    """Return the descriptor and data of every file that this epoll watches."""
     try:
         with open(f"{_ABOUT}/{epoll}", encoding="ascii") as file:
             return [(int(descriptor), int(data, 16)) for descriptor, data in _WATCHED.findall(file.read())]

@@ -1,4 +1,4 @@
-"""A Work that tells the recorder when a rank begins to wait for an op, and when the op is done."""
+"""A Work that reports to the recorder when a rank begins to wait for an op, and when the op is done."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _C10D = dist.distributed_c10d.__file__
 
 
 class RecordedWork(Work):
-    """Stands for one op of the backend. What is waited for, and what comes back, is the backend's own.
+    """Wraps the backend's Work for one op; waits and results are the backend's.
 
-    `on_done` is called once, after the first wait: an op may learn only then whom it was with.
+    `on_done` is called once, after the first wait: a receive from any source learns its peer only then.
     """
 
     def __init__(self, inner: Work, entry: PendingOp, on_done: Callable[[Work, PendingOp], None] | None = None):
@@ -29,8 +29,8 @@ class RecordedWork(Work):
         self._inner, self._entry, self._on_done = inner, entry, on_done
 
     def wait(self, timeout=None) -> bool:
-        # dist.send(x) waits inside c10d itself; only a wait of the caller's own is an event of its own.
-        above = sys._getframe().f_back  # None when a thread of C++ waits
+        # dist.send(x) waits inside c10d; only a wait that the caller makes is an event of its own.
+        above = sys._getframe().f_back  # None on a C++ thread
         if above is not None and above.f_code.co_filename == _C10D:
             self._entry.asynchronous = False
         wait = recorder.wait_begins(self._entry)
@@ -56,7 +56,7 @@ class RecordedWork(Work):
     def get_future(self):
         recorder.future_taken(self._entry)
         future = self._inner.get_future()
-        # DDP's hook in C++ that compresses to float16 takes the backend's own, and none that Python had a hand in.
+        # DDP's C++ hook that compresses to float16 accepts only the backend's own future, none made by Python.
         compressed = self._entry.signature.startswith("sum float16")
         return future if self._entry.on_device or compressed else interruptible_wait.future_for(future)
 
@@ -79,7 +79,7 @@ for _name in (
 
 
 class RecordedMessage(RecordedWork):
-    """A send or a receive. To let go of it unwaited is noted: gloo then loses it, and holds up all that comes after."""
+    """A send or a receive. Dropping it without waiting is recorded: gloo then loses it and blocks later messages."""
 
     _waited = False
 
@@ -93,7 +93,7 @@ class RecordedMessage(RecordedWork):
 
 
 class JoinedWork(Work):
-    """Several ops that are waited for as one: what the coalescing manager hands back."""
+    """Several ops waited for as one, as the coalescing manager returns them."""
 
     def __init__(self, works: list[Work]):
         super().__init__()

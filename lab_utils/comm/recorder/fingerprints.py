@@ -1,7 +1,7 @@
-"""Ranks compare what they bring to an op before any of it is handed to the backend.
+"""Ranks compare the signatures of an op before it is handed to the backend.
 
-gloo compares nothing: all-reducing 4 numbers on one rank and 8 on another gives wrong sums without a word, or ends the
-process. So each rank posts what it brings where the others of this machine can read it, then looks at theirs: of two
+gloo compares nothing: all-reducing 4 numbers on one rank and 8 on another silently gives wrong sums, or ends the
+process. So each rank posts its signature where the others on this machine can read it, then checks theirs: of two
 that differ, the later one sees it and raises.
 """
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from lab_utils.comm.status.rank_state import Channel
 
 RECORD_BYTES = 128
-_KEY_BYTES = 8  # which op it is: half for the stream, half for its number
-_SLOTS = 256  # ops that a rank may run ahead of another before its posts are overwritten unread
+_KEY_BYTES = 8  # identifies the op: half for the stream, half for its number
+_SLOTS = 256  # ops that a rank may be ahead of another before its posts are overwritten unread
 _HALF_WRITTEN_S = 0.01  # a record is written in far less
 
 
 class Mismatch(RuntimeError):
-    """Two ranks bring different things to the same op."""
+    """Two ranks pass different things to the same op."""
 
 
 class Fingerprints:
-    """`Signatures.create(path, ranks)` makes the file; `Signatures(path, rank, ranks)` opens it on a rank."""
+    """`Fingerprints.create(path, ranks)` makes the file; `Fingerprints(path, rank, ranks)` opens it on a rank."""
 
     def __init__(self, path: str | Path, rank: int, ranks: int):
         with open(path, "r+b") as file:
@@ -39,7 +39,7 @@ class Fingerprints:
         self._rank, self._ranks, self._epoch = rank, ranks, 0
 
     def begin(self, epoch: int) -> None:
-        """The groups are formed anew: ops are numbered from 0 again, and what was posted before is of other ops."""
+        """The groups were formed again: ops are numbered from 0, and earlier posts belong to other ops."""
         self._epoch = epoch
 
     @staticmethod
@@ -47,7 +47,7 @@ class Fingerprints:
         Path(path).write_bytes(bytes(RECORD_BYTES * _SLOTS * ranks))
 
     def compare(self, entry: PendingOp) -> None:
-        """Post what this rank brings; Mismatch when a rank that came to the same op before brings something else."""
+        """Post this rank's signature; raise Mismatch when a rank that reached the op before posted a different one."""
         channel = entry.channel
         stream = channel.number if channel.number is not None else self._number(channel)
         said = f"{entry.name} {entry.signature}"
@@ -67,7 +67,7 @@ class Fingerprints:
         return channel.number
 
     def _differs(self, start: int, record: bytes) -> bool:
-        """Whether the other's record stays different: it may be half written."""
+        """Return whether the other's record stays different: it may be half written."""
         until_s = time.perf_counter() + _HALF_WRITTEN_S
         while self._memory[start : start + RECORD_BYTES] != record:
             if time.perf_counter() > until_s:
@@ -86,7 +86,7 @@ class Fingerprints:
 
 
 def comparable(entry: PendingOp) -> bool:
-    """A receive from whoever sends first has its partner only when it is done."""
+    """Return whether the op's peer is known: that of a receive from any source is known only when it is done."""
     return ANY_SOURCE not in entry.channel.stream.peers
 
 

@@ -1,4 +1,4 @@
-"""Counts the kernels that run on a rank's thread while it is recorded: FLOPs, and bytes read and written."""
+"""Counts the kernels that run on a rank's thread during a recording: FLOPs, and bytes read and written."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from lab_utils.comm.recorder.sizes import Uncounted, flops_of, is_common, is_met
 
 aten = torch.ops.aten
 
-# Attention on the CPU is what torch's registry calls flash attention, with arguments in the same places.
+# Attention on the CPU has the FLOPs of flash attention in torch's registry, with arguments in the same positions.
 _ON_CPU = {
     aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
 }
 _NOT_COMPUTING = {"c10d", "_c10d_functional", "_c10d_functional_autograd", "_dtensor", "profiler"}  # namespaces
-# Ops that only make room, or what their schema takes for something else than it is.
+# Ops that only allocate, or whose schema is misleading.
 _NOT_KERNELS = {
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_efficientzerotensor", "_unsafe_view",
     "lift_fresh",
 }  # fmt: skip
 _OVERWRITES = {"copy_", "fill_", "zero_", "_foreach_copy_", "_foreach_zero_", "all_gather_copy_in"}
-# Ops that touch only a part of an argument: its place, and that of the argument as large as the part (-1: the result).
+# Ops that touch part of an argument: its position, and that of the argument as large as the part (-1: the result).
 _TOUCHES = {
     "embedding": (0, -1), "index": (0, -1), "index_select": (0, -1), "gather": (0, -1), "take": (0, -1),
     "index_put_": (0, 2), "_index_put_impl_": (0, 2), "index_add_": (0, 3), "index_copy_": (0, 3),
@@ -46,7 +46,7 @@ COMPILED = (
 
 
 class _Kernel(NamedTuple):
-    """How to count an op. `updated`: places of arguments that are read and written; `fresh`: its results are new."""
+    """How to count an op. `updated`: positions of arguments read and written; `fresh`: its results are new tensors."""
 
     formula: Callable[..., int] | None
     updated: tuple[int, ...]
@@ -55,12 +55,12 @@ class _Kernel(NamedTuple):
 
 
 class KernelCounter(TorchDispatchMode):
-    """While it is entered, what the thread gives to torch is counted: forward, backward, optimizer, DDP's copies.
+    """Counts the kernels of this thread while entered: forward, backward, optimizer, DDP's copies.
 
-    FLOPs are those of `torch.utils.flop_counter`, from shapes, and of attention on the CPU. Bytes are those of the
-    tensors that a kernel is given and makes: what is updated in place counts as read and as written, what is looked
-    up (embedding, index) as far as it is touched, an expanded tensor once. Views, empty tensors and collectives
-    count nothing. Of DTensors and other subclasses the local kernels count; a list of tensors is one kernel's.
+    FLOPs are computed from shapes by `torch.utils.flop_counter`, for attention on the CPU too. Bytes are those of a
+    kernel's inputs and outputs: tensors updated in place count as read and written, lookups (embedding, index) count
+    only what they touch, an expanded tensor counts once. Views, empty tensors and collectives count nothing. For
+    DTensors and other subclasses the local kernels count; an op on a list of tensors is one kernel.
     """
 
     supports_higher_order_operators = True
@@ -72,10 +72,10 @@ class KernelCounter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # compiled code is refused before it comes here, so no guard against it for each op
+        return False  # compiled code is rejected earlier, so no per-op guard is needed
 
     def cut(self) -> Counts:
-        """What was counted since the last cut."""
+        """Return what was counted since the last cut."""
         live, peak = self.live.bytes, self.live.peak()
         counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
         self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
@@ -83,9 +83,9 @@ class KernelCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None:
-            return func(*args, **(kwargs or {}))  # only shapes are worked out: DTensor and fully_shard ask for them
+            return func(*args, **(kwargs or {}))  # shapes only, as DTensor and fully_shard compute them
         if types and any(map(is_wrapper, types)):
-            return NotImplemented  # it takes itself apart, and comes again with what is inside
+            return NotImplemented  # the wrapper calls again with its inner tensors
         kernel = _kernel_of(func)
         if kernel is None:
             return func(*args, **kwargs) if kwargs else func(*args)
@@ -93,7 +93,7 @@ class KernelCounter(TorchDispatchMode):
             if all(map(is_common, tensors_in(args))):
                 with self:
                     return func._op_dk(_IMPLICIT, *args, **(kwargs or {}))
-            self._uncounted += 1  # it may have a kernel of its own for such tensors
+            self._uncounted += 1  # it may have its own kernel for such tensors
             return func(*args, **(kwargs or {}))
         out = func(*args, **kwargs) if kwargs else func(*args)
         try:
@@ -137,9 +137,9 @@ class KernelCounter(TorchDispatchMode):
 
 @contextmanager
 def counting(counter: KernelCounter) -> Iterator[None]:
-    """RuntimeError, which names the mend, when code that torch.compile made runs inside.
+    """Raise RuntimeError, with the remedy in its text, when code compiled by torch.compile runs inside.
 
-    torch would run it uncompiled under a mode like ours, and never compile it again.
+    torch would run it uncompiled under a dispatch mode like ours, and never compile it again.
     """
     try:
         with compiled_code.refused(), counter.live.followed(), counter:
@@ -152,11 +152,11 @@ def counting(counter: KernelCounter) -> Iterator[None]:
 
 # ---------------------------------------------------------------------- what an op is
 _IMPLICIT = torch._C.DispatchKey.CompositeImplicitAutograd
-# Made of other ops, which are counted. Seen in inference mode only: elsewhere autograd has taken it apart before.
+# Composed of other ops, which are counted. Seen in inference mode only: elsewhere autograd has decomposed it already.
 _COMPOSITE = _Kernel(None, (), False, None)
 
 
-_ROOM = _Kernel(None, (), True, None)  # no kernel, but tensors may come out of it that were not there before
+_ROOM = _Kernel(None, (), True, None)  # no kernel, but it may return new tensors
 
 
 def _not_known(*_: Any, **__: Any) -> int:
@@ -168,10 +168,10 @@ _UNKNOWN = _Kernel(_not_known, (), False, None)
 
 @cache
 def _kernel_of(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
-    """None when it is no kernel and makes nothing."""
+    """Return how to count the op; None when it runs no kernel and creates nothing."""
     try:
         return _as_described(func)
-    except Exception:  # no op may end the program
+    except Exception:  # counting must never end the program
         return _UNKNOWN
 
 
@@ -191,7 +191,7 @@ def _as_described(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     fresh = all(result.alias_info is None and "Tensor" in str(result.type) for result in func._schema.returns)
     fresh = fresh and bool(func._schema.returns)
     if not written and not fresh:
-        return None  # it only tells something
+        return None  # a query
     overwrites = name in _OVERWRITES or torch.Tag.nondeterministic_seeded in func.tags
     updated = [i for i in written if not func._schema.arguments[i].kwarg_only]
     packet = func._overloadpacket

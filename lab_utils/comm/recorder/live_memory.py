@@ -1,4 +1,4 @@
-"""How many bytes the live tensors of this rank hold: now, and at most since this was last asked."""
+"""Counts the bytes held by this rank's live tensors: the current value, and the peak since the last query."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from lab_utils.comm.recorder.sizes import parts
 
 
 class _Held(weakref.ref):
-    """A storage that is held by somebody, but not by us."""
+    """A weak reference to a storage that is held elsewhere."""
 
     __slots__ = ("bytes", "key")
 
 
 @cache
 def is_wrapper(kind: type) -> bool:
-    """Whether a tensor of that class takes itself apart: it holds other tensors, and no memory of its own."""
+    """Return whether this tensor class wraps other tensors (`__torch_dispatch__`) and owns no memory."""
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
 class LiveBytes:
-    """Adds up the storages of the tensors that it is shown, each for as long as some tensor holds it.
+    """Sums the bytes of the storages it is shown, each for as long as a tensor holds it.
 
-    A storage that several views share counts once. What C++ holds and Python has never seen is not known (DDP's
-    buckets, where DDP was made before), nor what a kernel needs while it runs.
+    A storage shared by several views counts once. Not included: storages that C++ holds and Python has never seen
+    (DDP's buckets, if DDP was created before), and a kernel's workspace.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class LiveBytes:
         self._held: dict[int, weakref.ref] = {}  # a storage's object lives as long as the storage itself
 
     def see(self, made: Any) -> None:
-        """A tensor, or a list of them, new or seen before."""
+        """Count a tensor, or a list of them, new or seen before."""
         if isinstance(made, Tensor):
             if not made.is_meta and not is_wrapper(type(made)):
                 for part in (made,) if made.layout is torch.strided else parts(made):
@@ -50,13 +50,13 @@ class LiveBytes:
                 self.see(part)
 
     def peak(self) -> int:
-        """The most since this was last asked."""
+        """Return the peak since the last call."""
         peak, self._peak = self._peak, self.bytes
         return peak
 
     @contextmanager
     def followed(self) -> Iterator[None]:
-        """See the tensors that there are, and what FSDP2 makes of them: it empties and fills the same storages."""
+        """Count existing tensors, and follow FSDP2, which empties and refills the same storages."""
         self._see_existing()
         resize = torch.UntypedStorage.resize_
 
@@ -75,10 +75,10 @@ class LiveBytes:
 
     def _see_existing(self) -> None:
         self.bytes = 0
-        with torch._C.DisableTorchFunctionSubclass():  # a class of the user's is not to notice
+        with torch._C.DisableTorchFunctionSubclass():  # must not call into the user's classes
             for thing in gc.get_objects():
                 if issubclass(type(thing), Tensor):
-                    with suppress(Exception):  # some have no storage, and a class of the user's may have anything
+                    with suppress(Exception):  # some have no storage, and user classes may raise anything
                         self._see_existing_one(thing)
         self.peak()
 
@@ -86,7 +86,7 @@ class LiveBytes:
         if is_wrapper(type(tensor)) or is_lazy(tensor):
             return
         self.see(tensor)
-        if tensor.is_leaf and tensor.grad is not None:  # which only C++ may have
+        if tensor.is_leaf and tensor.grad is not None:  # may be held by C++ only
             self.see(tensor.grad)
 
     def _hold(self, storage: torch.UntypedStorage) -> None:

@@ -1,4 +1,4 @@
-"""Ops as they are noted while a rank runs, and how they become the ordered ops of a trace."""
+"""Ops as recorded while a rank runs, and their conversion to the ordered ops of a trace."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from lab_utils.comm.recorder.clock import Moment
     from lab_utils.comm.status.rank_state import Channel
 
-_SHORTEST_S = 1e-6  # computing between two ops that is shorter than this is only the recording itself
+_SHORTEST_S = 1e-6  # shorter compute between two ops is only the recording itself
 
 
 class Counts(NamedTuple):
-    """What kernels did in a stretch of computing.
+    """What kernels did in a stretch of compute.
 
     bytes, other_bytes       read and written by kernels that have FLOPs, and by the others
-    live_bytes, peak_bytes   what live tensors held at its end, and at most; None when nobody counted
-    uncounted                kernels of which nobody knows
+    live_bytes, peak_bytes   held by live tensors at its end, and at most; None when not counted
+    uncounted                kernels whose work is unknown
     """
 
     flops: int = 0
@@ -37,14 +37,14 @@ NOTHING = Counts()
 
 @dataclass(slots=True, eq=False)
 class PendingOp:
-    """An op while it is under way; becomes an `Op` when the recording ends.
+    """An op being recorded; becomes an `Op` when the recording ends.
 
-    asynchronous    the caller said so, or did not say and has not waited inside c10d
-    on_device       its tensors are on a GPU, so it is done when a stream says so
-    inferred        a wait that happened inside autograd; how long it blocked its op tells, if it did
-    channel         what the op is numbered by; None for a wait
-    signature       what all that take part must bring alike
-    came_s          when the rank came to it, recorded or not
+    asynchronous    the caller asked for it, or did not say and has not waited inside c10d
+    on_device       its tensors are on a GPU, so a stream determines when it is done
+    inferred        a wait inside autograd; whether and how long it blocked is inferred from its op
+    channel         what numbers the op; None for a wait
+    signature       what must match on all participating ranks
+    came_s          when the rank reached it, recorded or not
     """
 
     kind: str
@@ -71,13 +71,13 @@ class PendingOp:
     counts: Counts = NOTHING
 
     def set_done(self, at: Moment) -> None:
-        """Whoever sees it first says when: the rank's own thread, or a thread of the backend's."""
+        """Set the completion time once: the rank's own thread or a backend thread may be first."""
         if self.done_s is None:
             self.done_s = at
 
 
 class Computing(NamedTuple):
-    """What a rank did between two ops; made once an op, so as small as can be."""
+    """The compute between two ops; created once per op, so kept small."""
 
     phase: str
     issue_s: Moment
@@ -86,7 +86,7 @@ class Computing(NamedTuple):
 
 
 def to_ops(rank: int, entries: list[PendingOp | Computing], seconds: Callable[[Moment], float]) -> list[Op]:
-    """The entries as ops of `rank`. `seconds` reads a moment of the recording's clock."""
+    """Convert entries to ops of `rank`. `seconds` converts a moment of the recording's clock."""
     entries = [_entry(entry) if isinstance(entry, Computing) else entry for entry in entries]
     for entry in entries:
         entry.issue_s = seconds(entry.issue_s)
@@ -105,16 +105,16 @@ def _entry(computing: Computing) -> PendingOp:
 
 
 def _in_turn(entries: list[PendingOp]) -> list[PendingOp]:
-    """Computing and waits one after the other, each from where the one before ended.
+    """Make compute and waits consecutive: each starts no earlier than the previous one ended.
 
-    Computing without length or kernels is left out. A wait inside autograd that did not block stays, without length:
-    had its op taken longer, it would have.
+    Compute without length or kernels is left out. A wait inside autograd that did not block stays, with zero length:
+    had its op taken longer, it would have blocked.
     """
     free_s = float("-inf")
     kept = []
     for entry in entries:
         if entry.kind not in ("compute", "wait"):
-            if entry.done_s is not None:  # two threads read the clock: never done before it was waited for or issued
+            if entry.done_s is not None:  # two threads read the clock: never done before it was issued
                 entry.done_s = max(entry.done_s, entry.issue_s)
             kept.append(entry)
             continue
@@ -130,7 +130,7 @@ def _in_turn(entries: list[PendingOp]) -> list[PendingOp]:
 
 
 def _infer(wait: PendingOp) -> None:
-    """How long a wait inside autograd lasted: until its op was done, or not at all."""
+    """Infer how long a wait inside autograd lasted: until its op was done, or not at all."""
     op = wait.of
     blocked = op.done_s is not None and op.done_s - wait.issue_s > _SHORTEST_S
     wait.done_s = op.done_s if blocked else wait.issue_s

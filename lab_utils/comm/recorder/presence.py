@@ -1,4 +1,4 @@
-"""What this rank shows of itself to whoever looks from outside: its row of the board, its state, what it brings."""
+"""What this rank shows to observers: its row of the board, its state, the signatures of its ops."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KEPT = 128
 
 
 class Ledger:
-    """What this rank has issued since its groups were formed: how many ops of each stream, and the last ones.
+    """What this rank has issued since its groups were formed: the number of ops per stream, and the last ones.
 
-    Written by the ranks' own threads; the guard's thread reads copies, each made in one step of the interpreter.
+    Written by the rank's own threads; the guard's thread reads copies, each made in one atomic step of the interpreter.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Ledger:
         return tuple(issued_op(entry) for entry in tuple(self._recent))
 
     def drop(self, entry: PendingOp) -> None:
-        """The rank lets go of the work of a message that it has not waited for."""
+        """Record that the rank released a message's work without having waited for it."""
         channel = entry.channel
-        if self._channels.get((channel.stream, channel.side)) is channel:  # else it is of groups that were left
+        if self._channels.get((channel.stream, channel.side)) is channel:  # else its groups were left
             self._dropped.append(Dropped(issued_op(entry), host_now()))
 
     def dropped(self) -> tuple[Dropped, ...]:
@@ -61,7 +61,7 @@ def issued_op(entry: PendingOp) -> IssuedOp:
 
 
 class Presence:
-    """One per process; the recorder is one."""
+    """The visible state of this process; the recorder is its one instance."""
 
     def __init__(self) -> None:
         self.rank, self.ranks = 0, 1
@@ -70,27 +70,27 @@ class Presence:
         self._board: Board | None = None
         self._fingerprints: Fingerprints | None = None
         self._moves, self._threads = 0, False
-        self.mismatch = ""  # what was found to differ in this call
-        self.broken = False  # an op failed, and took the connections of its group along
+        self.mismatch = ""  # what differed in this call
+        self.broken = False  # an op failed, and with it the connections of its group
 
     def attach(self, rank: int, ranks: int, board: Board | None, fingerprints: Fingerprints | None = None) -> None:
-        """Say which rank of how many this is, where it shows the op it is in, and where it compares what it brings."""
+        """Set this rank and the number of ranks, its board, and where it compares signatures."""
         self.rank, self.ranks, self._board, self._fingerprints = rank, ranks, board, fingerprints
 
     def begin_groups(self, epoch: int) -> None:
-        """The groups are formed anew, and their ops numbered from 0."""
+        """The groups were formed again: reset the ledger, so that ops are numbered from 0."""
         self.ledger.clear()
         self.broken = False
         if self._fingerprints is not None:
             self._fingerprints.begin(epoch)
 
     def begin_call(self) -> None:
-        """A call begins on this rank."""
+        """Record that a call begins on this rank."""
         self._threads, self.mismatch = False, ""
         self.show("computing")
 
     def show(self, state: str, entry: PendingOp | None = None) -> None:
-        """Say what this rank is doing now. An op that fails leaves its row, which then names what failed."""
+        """Show what this rank is doing now. An op that fails leaves its row, which then names the failed op."""
         self._shown = state, host_now(), entry
         self._moves += 1
         if self._board is None:
@@ -102,12 +102,12 @@ class Presence:
             self._board.put(self.rank, state, self._shown[1], *shown)
 
     def failed(self, error: RuntimeError, connected: bool = False) -> None:
-        """The backend raised this from the op that the rank is in. `connected`: it gave up the wait, and not the op."""
+        """Record this error as raised by the rank's current op. `connected`: only the wait timed out, not the op."""
         error.failed_op = self.row
         self.broken |= not connected
 
     def rank_state(self) -> RankState:
-        """Where this rank stands; asked from the guard's thread too."""
+        """Return the state of this rank; also called from the guard's thread."""
         moves, (state, since_s, entry) = self._moves, self._shown
         op = issued_op(entry) if state == "in" and entry is not None else None
         ledger = self.ledger
@@ -118,7 +118,7 @@ class Presence:
 
     @property
     def row(self) -> Row:
-        """What the board shows of this rank."""
+        """This rank's row of the board."""
         state, since_s, entry = self._shown
         if entry is None:
             return Row(state, since_s)
@@ -133,7 +133,7 @@ class Presence:
         self.ledger.note(entry)
 
     def compare(self, entry: PendingOp) -> None:
-        """Mismatch when this rank brings something else to the op than a rank that came to it before."""
+        """Raise Mismatch when this rank's op differs from that of a rank that reached it before."""
         if self._fingerprints is None or not comparable(entry):
             return
         try:

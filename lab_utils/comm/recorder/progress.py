@@ -1,6 +1,6 @@
-"""`report(step=3, loss=2.1)`: progress of a long program, to whoever listens.
+"""`report(step=3, loss=2.1)`: progress of a long program, sent to a listener.
 
-On a rank started by the lab the notebook listens; anywhere else (torchrun, a test) it goes to the log.
+On a rank started by the lab the notebook listens; elsewhere (torchrun, a test) it is logged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Collects what this rank does: ops with their times, the compute between them, named phases.
+"""Records what this rank does: ops with their times, the compute between them, named phases.
 
-One Recorder per process (a process is a rank). The recorded process group tells it of every op; without a
-`recording()` it only keeps the board, so that a stuck rank can be named.
+One Recorder per process (a process is a rank). The recorded process group reports every op to it; without a
+`recording()` it only updates the board, so that a stuck rank can be named.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lab_utils.timeline.ops import Op, Phase
 
 # Two hooks into torch: the future of a work, and the end of a backward pass.
 def future_of(work: Work) -> torch.futures.Future | None:
-    """None where the backend has no futures: gloo's messages and reduce-scatters."""
+    """Return the work's future; None where the backend has none (gloo's messages and reduce-scatters)."""
     try:
         return work.get_future()
     except RuntimeError as error:
@@ -37,12 +37,12 @@ def future_of(work: Work) -> torch.futures.Future | None:
 
 
 def in_backward() -> bool:
-    """Whether this thread is inside a backward pass."""
+    """Return whether this thread is inside a backward pass."""
     return torch._C._current_graph_task_id() >= 0
 
 
 def after_backward(callback: Callable[[], None]) -> None:
-    """Call it when the present backward pass has ended, after what was queued before. Only inside a backward pass."""
+    """Run the callback when the current backward pass ends, after those queued before. Only inside a backward pass."""
     torch.autograd.Variable._execution_engine.queue_callback(callback)
 
 
@@ -61,11 +61,11 @@ class Recording:
         return nullcontext() if self.counter is None else counting(self.counter)
 
     def counted(self) -> Counts:
-        """What kernels did since this was last asked."""
+        """Return what kernels did since the last call."""
         return NOTHING if self.counter is None else self.counter.cut()
 
     def follow(self, entry: PendingOp, future: torch.futures.Future, now: Callable[[], Moment]) -> None:
-        """Note when the op is done. A future holds the op's tensors, so it is let go then."""
+        """Record when the op is done. The future is released then, because it holds the op's tensors."""
 
         def done(_: torch.futures.Future) -> None:
             entry.set_done(now())
@@ -75,7 +75,7 @@ class Recording:
         future.add_done_callback(done)
 
     def finish(self, show: Callable[[str, PendingOp], None]) -> None:
-        """Wait until every asynchronous op is done: a hook of DDP's may leave some to the backend's threads."""
+        """Wait until every asynchronous op is done: a DDP hook may leave some to the backend's threads."""
         for entry, (future, now) in list(self.futures.items()):
             if entry.done_s is None:
                 show("in", entry)
@@ -83,16 +83,16 @@ class Recording:
                 entry.set_done(now())  # unless its own callback came first
 
 
-# gloo's thread notes when an asynchronous op is done, and holds the op up until the interpreter lets it. By
-# default a busy interpreter lets others in after 5 ms.
+# gloo's thread records when an asynchronous op is done, and delays the op until it gets the GIL. By default a busy
+# interpreter releases it after 5 ms.
 _SWITCH_S = 1e-4
 
 
 class Recorder(Presence):
-    """The process's own recorder: `recorder` below.
+    """The recorder of this process: `recorder` below.
 
-    Ops may come from any thread (autograd has one for each GPU, and the user may have some). They are kept in the
-    order in which they come, and what lies between them counts as one stream of computing.
+    Ops may come from any thread (autograd has one per GPU, and the user may start some). They are kept in the order
+    in which they arrive, and the time between them counts as one stream of compute.
     """
 
     def __init__(self) -> None:
@@ -101,15 +101,15 @@ class Recorder(Presence):
         self._phases: list[str] = []
         self._stream: StreamClock | None = None
         self._now: Callable[[], Moment] = host_now
-        self._cursor: Moment = 0.0  # until here the rank's own stream is accounted for
-        self._for_autograd: list[PendingOp] = []  # ops whose future somebody took during this backward
+        self._cursor: Moment = 0.0  # the rank's time is accounted for up to here
+        self._for_autograd: list[PendingOp] = []  # ops whose future was taken during this backward
 
     def __reduce__(self) -> str:
-        return "recorder"  # a function of the user's that travels to the ranks finds the rank's own
+        return "recorder"  # pickled by name: a user's function sent to the ranks uses the rank's own recorder
 
     # ------------------------------------------------------------------ ops
     def issue(self, entry: PendingOp) -> None:
-        """The rank comes to an op, before it is handed to the backend. Mismatch: it brings what the others do not."""
+        """Record that the rank reaches an op, before the backend gets it. Mismatch when other ranks' ops differ."""
         self.come_to(entry)
         self.compare(entry)
         if self.recording is None:
@@ -127,7 +127,7 @@ class Recorder(Presence):
         return start() if counter is None else counter.aside(start)
 
     def issued(self, entry: PendingOp, work: torch.distributed.Work) -> None:
-        """The backend has taken the op, and the rank goes on unless it waits at once."""
+        """Record that the backend has taken the op; the rank goes on unless it waits at once."""
         if entry.asynchronous:
             self.show("computing")
         if self.recording is None:
@@ -137,7 +137,7 @@ class Recorder(Presence):
             self.recording.follow(entry, future, self._now if entry.on_device else host_now)
 
     def wait_begins(self, entry: PendingOp) -> PendingOp | None:
-        """The rank blocks on the op. Returns the wait's own entry when the op is an asynchronous one."""
+        """Record that the rank blocks on the op. Return the wait's own entry if the op is asynchronous."""
         if self._shown[0] != "in":
             self.show("in", entry)
         if self.recording is None:
@@ -153,7 +153,7 @@ class Recorder(Presence):
         return wait
 
     def wait_ends(self, entry: PendingOp, wait: PendingOp | None) -> None:
-        """The rank goes on. On a GPU that is where its stream goes on: the host did not block."""
+        """Record that the rank goes on. On a GPU this is when its stream goes on: the host did not block."""
         if self.recording is not None:
             at = self._now()
             entry.set_done(at)
@@ -164,9 +164,9 @@ class Recorder(Presence):
 
     # ------------------------------------------------------------------ waits inside autograd
     def future_taken(self, entry: PendingOp) -> None:
-        """Somebody will wait for the op's future where we cannot see it: DDP does, at the end of backward.
+        """Record that the op's future will be waited for out of our sight: DDP waits for it at the end of backward.
 
-        A future that is taken outside backward is not followed: blocking on it counts as computing.
+        A future taken outside backward is not followed: blocking on it counts as compute.
         """
         if self.recording is None or not in_backward():
             return
@@ -196,11 +196,11 @@ class Recorder(Presence):
             at = self._now()
             for entry in taken:
                 entry.set_done(at)
-            self._compute_until(at)  # what the waits leave free: DDP copies the sums back into the gradients
+            self._compute_until(at)  # the time between the waits: DDP copies the sums back into the gradients
 
     # ------------------------------------------------------------------ the time between ops
     def _compute_until(self, at: Moment) -> None:
-        """Whatever the rank did since its last op was its own computing."""
+        """Record everything the rank did since its last op as its own compute."""
         self.recording.entries.append(Computing(self._phase(), self._cursor, at, self.recording.counted()))
         self._cursor = at
 
@@ -208,7 +208,7 @@ class Recorder(Presence):
         return self._phases[-1] if self._phases else ""
 
     def _read_stream(self) -> None:
-        """From now on moments are those of the GPU's stream."""
+        """Take moments from the GPU's stream from now on."""
         if self._stream is None:
             self._stream = StreamClock()
             self._now = self._stream.now
@@ -268,15 +268,15 @@ recorder = Recorder()
 
 
 def phase(name: str) -> AbstractContextManager[None]:
-    """`with phase("forward"): ...` names a stretch of this rank's time. Phases may nest; an op is of the innermost."""
+    """`with phase("forward"): ...` names a stretch of this rank's time. Phases nest; an op belongs to the innermost."""
     return recorder.phase(name)
 
 
 def recording(count: bool = True, meet: Callable[[], None] | None = None) -> AbstractContextManager[Recording]:
-    """`with recording() as recorded: ...` records this rank's ops; `recorded.ops` is there when the block ended.
+    """`with recording() as recorded: ...` records this rank's ops; `recorded.ops` is filled when the block ends.
 
-    count   count the kernels between the ops too, of which a prediction is made (some µs a kernel). Code that
-            torch.compile made cannot be counted: RuntimeError, which names count=False
+    count   also count the kernels between the ops, as predictions need (some µs per kernel). Code compiled by
+            torch.compile cannot be counted: RuntimeError, which suggests count=False
     meet    called when all is ready, and not recorded: a barrier lets all ranks begin together
     """
     return recorder.record(count, meet)

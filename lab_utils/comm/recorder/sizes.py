@@ -1,4 +1,4 @@
-"""How much tensors of any kind hold, and what a kernel does with them."""
+"""Memory of tensors of any kind, and the FLOPs of kernels on them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 class Uncounted(Exception):
-    """Nobody knows what a kernel did."""
+    """The work of a kernel is unknown."""
 
 
 def parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    """The tensors that hold the memory of one: of a sparse one its indices and values. None where nobody knows them."""
+    """Return the tensors that hold a tensor's memory: indices and values of a sparse one; () for unknown layouts."""
     layout = tensor.layout
     if layout is torch.strided:
         return (tensor,)
@@ -30,14 +30,14 @@ def parts(tensor: Tensor) -> tuple[Tensor, ...]:
 
 
 def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of all its elements; of a sparse tensor, of those that it holds."""
+    """Return the bytes of all elements; of a sparse tensor, of those it stores."""
     if tensor.layout is torch.strided:
         return tensor.numel() * tensor.element_size()
     return sum(part.numel() * part.element_size() for part in parts(tensor))
 
 
 def size_of(values: Iterable[Any]) -> int:
-    """Bytes of the tensors among the values, and in lists among them."""
+    """Return the bytes of the tensors among the values, and in lists among them."""
     size = 0
     for value in values:
         if isinstance(value, Tensor):
@@ -60,7 +60,7 @@ def is_common(tensor: Tensor) -> bool:
 
 
 def _other_size(tensor: Tensor) -> int:
-    """Dims along which the tensor was expanded hold the same elements again."""
+    """Return the bytes of a tensor that is not contiguous and strided: expanded dims hold the same elements again."""
     if tensor.layout is not torch.strided:
         if not (held := parts(tensor)):
             raise Uncounted(f"the size of a tensor of layout {tensor.layout} is not known")
@@ -71,7 +71,7 @@ def _other_size(tensor: Tensor) -> int:
 
 
 def flops_of(formula: Callable[..., int], args: tuple, kwargs: dict, out: Any) -> int:
-    if getattr(formula, "_get_raw", False):  # it looks into the tensors
+    if getattr(formula, "_get_raw", False):  # it reads the tensors themselves
         return formula(*args, **kwargs, out_val=out)
     return _flops_of(formula, _shape(args), tuple((name, _shape(value)) for name, value in kwargs.items()), _shape(out))
 
@@ -82,7 +82,7 @@ def _flops_of(formula: Callable[..., int], args: tuple, kwargs: tuple, out: Any)
 
 
 def _shape(value: Any) -> Any:
-    """The value with shapes in place of tensors, which is all that a formula looks at."""
+    """Replace tensors in the value by their shapes, which is all that a formula reads."""
     if isinstance(value, Tensor):
         if value.layout is not torch.strided:
             raise Uncounted("what a kernel does with a sparse tensor, its shape does not tell")
@@ -91,7 +91,7 @@ def _shape(value: Any) -> Any:
 
 
 def is_meta(out: Any) -> bool:
-    """Whether nothing was computed: a shape was worked out."""
+    """Return whether only shapes were computed."""
     if isinstance(out, list | tuple):
         return any(map(is_meta, out))
     return isinstance(out, Tensor) and out.is_meta

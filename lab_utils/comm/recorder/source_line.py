@@ -1,4 +1,4 @@
-"""Which line of the user's an op comes from: "train.py:41", "In [5]:3"."""
+"""The user's line that an op comes from: "train.py:41", "In [5]:3"."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import torch
 _LAB = str(Path(__file__).parents[2])
 _PLUMBING = tuple(f"{_LAB}/{room}/" for room in ("comm", "ranks", "widgets"))
 _LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(torch.__file__).parent), "<frozen")
-_INSTALLED = ("/site-packages/", "/dist-packages/")  # of any environment: the user's own, one that this one builds on
+_INSTALLED = ("/site-packages/", "/dist-packages/")  # of any environment: the user's, or a base of this one
 _names: dict[str, str] = {}
 
 
 def caller() -> str:
-    """The nearest line that belongs to the user or to a strategy of the lab, not to a library.
+    """Return the nearest line that belongs to the user or to a strategy of the lab, not to a library.
 
-    On a thread of a library's own (autograd has one for each GPU) it is the line that the main thread is in: the
-    call of backward. Empty when there is none.
+    On a library's own thread (autograd has one per GPU) it is the line that the main thread is at: the call of
+    backward. Empty when there is none.
     """
     return _nearest(sys._getframe(1)) or main_line()
 
 
 def main_line() -> str:
-    """The user's line that the main thread is in, seen from any thread."""
+    """Return the user's line that the main thread is at; may be called from any thread."""
     return _nearest(sys._current_frames().get(threading.main_thread().ident))
 
 
@@ -41,24 +41,24 @@ def _nearest(frame: FrameType | None) -> str:
 
 
 def name_files(names: dict[str, str]) -> None:
-    """Call these files by other names, as the notebook does with its cells: {path: "In [5]"}."""
+    """Register display names for files, as the notebook does for its cells: {path: "In [5]"}."""
     _names.update(names)
     _own_name.cache_clear()
 
 
 def cell_name(filename: str) -> str:
-    """Return what the notebook calls the cell that this file stands for; the file itself where it is none."""
+    """Return the notebook's name of the cell that this file stands for; the file itself if it is no cell."""
     return _names.get(filename, filename)
 
 
 def is_own(filename: str) -> bool:
-    """Whether the file is the user's or a strategy's: not Python's, an installed package's, or the lab's plumbing."""
+    """Return whether the file is the user's or a strategy's: not Python's, an installed package's, or lab plumbing."""
     return bool(_own_name(filename))
 
 
 @lru_cache(maxsize=4096)
 def _own_name(filename: str) -> str:
-    """Last part of the path; empty for files that are not the user's own."""
+    """Return the last part of the path; empty for files that are not the user's own."""
     if filename in _names:
         return _names[filename]
     in_lab = filename.startswith(_LAB) and not filename.startswith(_PLUMBING)

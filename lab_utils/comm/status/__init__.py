@@ -1,1 +1,1 @@
-"""Which op each rank is in now, in memory that all ranks and the notebook share."""
+"""Which op each rank is in now, in memory shared by all ranks and the notebook."""

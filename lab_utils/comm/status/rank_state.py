@@ -1,4 +1,4 @@
-"""Where a rank stands: the op it is in, what it has issued, the line it is at. Pure: the notebook's kernel reads it."""
+"""The state of a rank: the op it is in, what it has issued, its current line. Pure: the notebook's kernel reads it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ANY_SOURCE = -1
 
 
 class Stream(NamedTuple):
-    """What ops are counted by: the collectives of a group, its forming, or messages of one tag between two ranks.
+    """What ops are numbered by: the collectives of a group, its forming, or messages of one tag between two ranks.
 
-    kind    "collective" | "message" | "form" (making the group itself)
+    kind    "collective" | "message" | "form" (forming the group itself)
     peers   for messages (source, destination), global ranks; the source may be ANY_SOURCE. Else empty
     """
 
@@ -22,32 +22,32 @@ class Stream(NamedTuple):
 
 
 class Channel:
-    """One side of a stream: `issued` counts the ops that this rank brought to it."""
+    """One side of a stream: `issued` counts the ops that this rank issued on it."""
 
     __slots__ = ("issued", "number", "side", "stream")
 
     def __init__(self, stream: Stream, side: str):
         self.stream, self.side = stream, side
         self.issued = 0
-        self.number: int | None = None  # of the stream, where ranks compare what they bring
+        self.number: int | None = None  # of the stream, where ranks compare signatures
 
     def next(self) -> int:
-        """The number of the next op, counted alike on all that take part."""
+        """Return the number of the next op, the same on all participating ranks."""
         self.issued += 1
         return self.issued - 1
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedOp:
-    """An op as one rank issued it. `seq` counts from 0 in its stream, alike on all that take part.
+    """An op as one rank issued it. `seq` counts from 0 in its stream, the same on all participating ranks.
 
     name       what the user called: "all_reduce", "send", "recv", "new_group"
     side       "" for collectives; "send" or "recv" for messages
     ranks      members of the group, global ranks
-    signature  what all that take part must give alike: "all_reduce sum float32 x 4096", "float32 x 8"
-    shape      of the tensors this rank gives: "[64, 64]"
+    signature  what must match on all participating ranks: "all_reduce sum float32 x 4096", "float32 x 8"
+    shape      of this rank's input tensors: "[64, 64]"
     source     the line it comes from: "train.py:41", "In [5]:3"
-    came_s     when its rank came to it, on the machine's monotonic clock
+    came_s     when its rank reached it, on the machine's monotonic clock
     """
 
     stream: Stream
@@ -65,7 +65,7 @@ class IssuedOp:
 
 
 class Dropped(NamedTuple):
-    """A message whose work its rank let go of at `at_s`, and had not waited for."""
+    """A message whose work its rank released at `at_s` without having waited for it."""
 
     op: IssuedOp
     at_s: float
@@ -73,16 +73,16 @@ class Dropped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RankState:
-    """One rank, at one moment. State and op are as on the board.
+    """The state of one rank at one moment. State and op are as on the board.
 
     state    "in" an op that it blocks on, "computing", or "idle" (no call runs on it)
     op       the op it is in; None unless state is "in"
     line     the user's line that its main thread is at, "" when there is none
-    moves    grows with every change: equal in two standings of a rank means that it did not move in between
-    threads  ops came from more than one thread, so that one which blocks does not say what the others will do
-    issued   how many ops of each stream it has issued: {stream and side: count}
+    moves    grows with every change: if equal in two states of a rank, it did not move in between
+    threads  ops came from more than one thread, so a blocked one does not tell what the others will do
+    issued   number of ops it has issued per stream: {stream and side: count}
     recent   its last ops, oldest first
-    dropped  its last messages that nobody can wait for any more, and nobody has
+    dropped  its last messages that were never waited for and no longer can be
     """
 
     rank: int

@@ -1,7 +1,7 @@
-"""The board: one small shared-memory row per rank that says which op the rank is in, and since when.
+"""The board: one small shared-memory row per rank with the op that the rank is in, and since when.
 
 A rank writes its row before it enters an op; the notebook reads it while that rank is stuck inside C++ and
-could answer nothing itself. Pure: no torch, so the notebook's kernel can read it.
+cannot answer. Pure: no torch, so the notebook's kernel can read it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _TEXT_AT = _VERSION_BYTES + _HEADER.size
 _STATES = {"idle": 0, "computing": 1, "in": 2}
 _STATE_NAMES = tuple(_STATES)
 _NO_TEXT = (0, 0, 0, 0)
-_TEXT_BYTES = (256, 800, 500, 400)  # at most so much of op, group, shape and source, in UTF-8
-_READ_TIMEOUT_S = 10.0  # without a core for so long, a writer is stopped
+_TEXT_BYTES = (256, 800, 500, 400)  # maximum of op, group, shape and source, in UTF-8
+_READ_TIMEOUT_S = 10.0  # a writer that gets no core for this long counts as stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class Row:
 
     @property
     def what(self) -> str:
-        """The op, as every run names it: "all_reduce #7 [4] on world"."""
+        """The op, as every run prints it: "all_reduce #7 [4] on world"."""
         shape = f" {self.shape}" if self.shape else ""  # a barrier has none
         return f"{self.op} #{self.seq}{shape} on {self.group}"
 
 
 class Board:
-    """`Board.create(path, ranks)` makes the file; `Board(path)` opens it. `write` one's own row, `read` any."""
+    """`Board.create(path, ranks)` makes the file; `Board(path)` opens it. `write` your own row, `read` any."""
 
     def __init__(self, path: str | Path):
         with open(path, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
-        # A word is stored whole, so no reader sees half a version; struct.pack_into would first fill it with zeros.
+        # A word is stored atomically, so no reader sees half a version; struct.pack_into would zero it first.
         self._words = memoryview(self._memory).cast("Q")
         self._versions = [0] * (len(self._memory) // ROW_BYTES)
 
@@ -72,7 +72,7 @@ class Board:
         self.put(rank, row.state, row.since_s, row.op, row.group, row.seq, row.shape, row.source)
 
     def put(self, rank: int, state: str, since_s: float, op="", group="", seq=0, shape="", source="") -> None:
-        """`write` of a row that nobody has made: the recorder does this twice an op."""
+        """`write` without a Row: the recorder does this twice per op."""
         content, lengths = _packed(op, group, shape, source) if op or group or shape or source else (b"", _NO_TEXT)
         start, version = rank * ROW_BYTES, self._versions[rank]
         self._versions[rank] = version + 2
@@ -83,7 +83,7 @@ class Board:
         self._words[start // _VERSION_BYTES] = version + 2
 
     def read(self, rank: int) -> Row:
-        """The rank's row; RuntimeError if its writing does not go on (a rank killed in the middle of it)."""
+        """Return the rank's row; RuntimeError if a write never completes (a rank killed in the middle of it)."""
         start, seen, since_s = rank * ROW_BYTES, -1, 0.0
         while True:
             version = self._words[start // _VERSION_BYTES]
@@ -102,9 +102,9 @@ class Board:
         self._memory.close()
 
 
-@lru_cache(maxsize=256)  # a training loop's ops come again and again, and differ in their number only
+@lru_cache(maxsize=256)  # a training loop repeats its ops, which differ only in their number
 def _packed(*texts: str) -> tuple[bytes, tuple[int, ...]]:
-    """The texts one after the other in UTF-8, each at most as long as it may be, and their lengths in bytes."""
+    """Return the texts joined in UTF-8, each cut to its maximum length, and their lengths in bytes."""
     lengths = tuple(map(len, texts))
     content = "".join(texts)
     if content.isascii() and all(map(le, lengths, _TEXT_BYTES)):  # nearly always, and cheap
@@ -114,13 +114,13 @@ def _packed(*texts: str) -> tuple[bytes, tuple[int, ...]]:
 
 
 def _cut(text: str, most_bytes: int) -> bytes:
-    """The text in UTF-8, without its end where it is too long."""
+    """Encode the text in UTF-8, truncated where it is too long."""
     encoded = text.encode(errors="replace")
     return encoded if len(encoded) <= most_bytes else encoded[:most_bytes].decode(errors="ignore").encode()
 
 
 def _row(content: bytes) -> Row:
-    """The row in what follows its version."""
+    """Unpack the row from the bytes after its version."""
     state, since_s, seq, *lengths = _HEADER.unpack_from(content)
     starts = [_HEADER.size + sum(lengths[:i]) for i in range(4)]
     op, group, shape, source = (content[a : a + n].decode() for a, n in zip(starts, lengths, strict=True))
