@@ -1,14 +1,14 @@
-"""A GPT in plain torch: the model that the chapters train, split and pipeline.
+"""A GPT in plain torch: the model that the chapters train, shard and pipeline.
 
-Shapes on the margin:  B batch   T time, at most `block`   C channels   H heads   D = C / H   V vocabulary
+Shapes in comments:  B batch   T time, at most `block`   C channels   H heads   D = C / H   V vocabulary
 
-Pre-norm Transformer with learned positions, initialised as GPT-2 is (Radford et al. 2019, "Language Models
-are Unsupervised Multitask Learners", section 2.3): normal weights, and the two projections that write into
-the residual stream smaller by sqrt(2 * layers), so that its variance does not grow with depth. GPT-2's
-standard deviation of 0.02 belongs to its width; here it is sqrt(2 / 5C), 0.023 at GPT-2's C = 768 (Nguyen
-and Salazar 2019, "Transformers without Tears", arXiv 1910.05895), without which a narrow GPT learns slowly.
+Pre-norm Transformer with learned positions, initialised as GPT-2 (Radford et al. 2019, "Language Models are
+Unsupervised Multitask Learners", section 2.3): normal weights, and the two projections that write into the
+residual stream smaller by sqrt(2 * layers), so that its variance does not grow with depth. GPT-2's standard
+deviation of 0.02 is specific to its width; here it is sqrt(2 / 5C), 0.023 at GPT-2's C = 768 (Nguyen and
+Salazar 2019, "Transformers without Tears", arXiv 1910.05895), without which a narrow GPT learns slowly.
 Query, key and value are three linear layers: a column split of each is a split by heads (chapter 02).
-`embed`, `blocks` and `unembed` are the places where a pipeline cuts (chapter 03).
+A pipeline cuts at `embed`, `blocks` and `unembed` (chapter 03).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class GPTConfig:
-    """Sizes of a GPT. ValueError, with the numbers, where they do not fit together."""
+    """Sizes of a GPT. ValueError, with the numbers, if they are inconsistent."""
 
     vocabulary: int = 256  # V
     block: int = 64  # longest T
@@ -46,16 +46,16 @@ class GPTConfig:
 
 
 class Attention(nn.Module):
-    """Causal self-attention: position t sees positions 0..t.
+    """Causal self-attention: position t attends to positions 0..t.
 
-    The number of heads follows from the width of the three layers: to split their columns is enough.
+    The number of heads follows from the width of the three layers, so splitting their columns splits the heads.
     """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.width, self.dropout = config.channels // config.heads, config.dropout
         self.query = nn.Linear(config.channels, config.channels)
-        # No bias: softmax ignores what a key bias adds to a row, so its gradient would be rounding noise alone.
+        # No bias: softmax is invariant to a key bias, so its gradient would be only rounding noise.
         self.key = nn.Linear(config.channels, config.channels, bias=False)
         self.value = nn.Linear(config.channels, config.channels)
         self.out = nn.Linear(config.channels, config.channels)
@@ -70,7 +70,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with a GELU between them, 4 C wide inside."""
+    """Two linear layers with a GELU between them, hidden width 4 C."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention, then MLP, each on the normalised stream and added to it."""
+    """One layer: attention, then MLP, each applied to the normalised residual stream and added to it."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class GPT(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew from torch's random state; norms are 1 and 0, biases 0."""
+        """Redraw all weights from torch's random state; norms are reset to 1 and 0, biases to 0."""
         std = (2 / (5 * self.config.channels)) ** 0.5
         residual_std = std / (2 * self.config.layers) ** 0.5
         for name, parameter in self.named_parameters():  # a tied weight comes once
@@ -143,7 +143,7 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """ids, targets [B, T] int64 -> logits [B, T, V], and the mean cross entropy in nats a token."""
+        """ids, targets [B, T] int64 -> logits [B, T, V], and the mean cross entropy in nats per token."""
         x = self.embed(ids)  # [B, T, C]
         for block in self.blocks:
             x = block(x)  # [B, T, C]
@@ -171,7 +171,7 @@ class GPT(nn.Module):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean in nats a token, [B, T, V], [B, T] -> []; in float32 at least, as bfloat16 holds only 8 bits."""
+    """Mean in nats per token, [B, T, V], [B, T] -> []; at least in float32, as bfloat16 has only 8 bits."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return F.cross_entropy(logits.flatten(0, -2).to(dtype), targets.flatten())
 
@@ -185,13 +185,13 @@ def parameter_count(config: GPTConfig) -> int:
 
 
 def flops_per_token(config: GPTConfig, time: int | None = None) -> int:
-    """FLOPs to train on one token, forward and backward, at sequence length `time` (by default the block).
+    """FLOPs per training token, forward and backward, at sequence length `time` (by default the block).
 
     6 N for the N weights that a token is multiplied with: one multiplication and one addition forward, twice
     that backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). N counts the layers' matrices and the
     output layer; embedding look-ups, biases, norms and GELU are left out. Plus 12 · layers · C · T for the
     scores and the weighted values of attention (Chowdhery et al. 2022, PaLM, arXiv 2204.02311, appendix B),
-    which counts the masked half as well: a kernel that skips it does up to half of that term less.
+    which includes the masked half: a kernel that skips it saves up to half of that term.
     """
     time = config.block if time is None else time
     weights = config.layers * 12 * config.channels**2 + config.vocabulary * config.channels

@@ -1,4 +1,4 @@
-"""Real text, cut into tokens, blocks and shards. Pure: numpy arrays in and out, no torch.
+"""Text as tokens, blocks and shards. Numpy arrays in and out, no torch.
 
 >>> text = clean(load())                                  # 465,126 characters of English
 >>> tokens = ByteTokens()

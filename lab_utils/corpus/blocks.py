@@ -1,6 +1,6 @@
-"""Tokens into blocks, blocks into batches, batches into the ranks' parts.
+"""Cut tokens into blocks, blocks into batches, and batches into the ranks' parts.
 
-n blocks   block = tokens in one block
+n blocks   block = tokens per block
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .shards import Range
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Inputs x [n, block] and, at each position, the token that comes next: targets y [n, block]. int64."""
+    """Inputs x [n, block] and targets y [n, block], the next token at each position. int64."""
 
     x: NDArray[np.int64]
     y: NDArray[np.int64]
@@ -26,15 +26,15 @@ class Blocks:
         return len(self.x)
 
     def __getitem__(self, blocks: NDArray[np.int64] | slice) -> Blocks:
-        """Several of the blocks, by their numbers."""
+        """Select blocks by their numbers."""
         return Blocks(self.x[blocks], self.y[blocks])
 
 
 def cut(ids: NDArray[np.int64], block: int) -> Blocks:
-    """Cut ids [tokens] into as many whole blocks as fit; a rest shorter than a block is dropped."""
+    """Cut ids [tokens] into as many whole blocks as fit; the remainder is dropped."""
     if block < 1:
         raise ValueError(f"block={block}: a block needs at least 1 token.")
-    n = (len(ids) - 1) // block  # the last target is one token behind the last input
+    n = (len(ids) - 1) // block  # the last target is one token after the last input
     if n < 1:
         raise ValueError(
             f"The text is {len(ids)} tokens long, but one block of {block} and its last target need "
@@ -44,9 +44,9 @@ def cut(ids: NDArray[np.int64], block: int) -> Blocks:
 
 
 def split(ids: NDArray[np.int64], held_out: float = 0.1) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The front of the text for training and its last part, `held_out` of it, for judging the model.
+    """Split into the front of the text for training and its last fraction `held_out` for evaluation.
 
-    Split before cutting: cut blocks share a token with their neighbour, and a shuffle would mix the parts.
+    Split before cutting: blocks share a token with their neighbour, and a shuffle would mix the parts.
     """
     if not 0 < held_out < 1:
         raise ValueError(f"held_out={held_out} is not between 0 and 1: it is the fraction that is kept apart.")
@@ -56,11 +56,11 @@ def split(ids: NDArray[np.int64], held_out: float = 0.1) -> tuple[NDArray[np.int
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Which blocks make each step's batch, as a function of (seed, step).
+    """The blocks of each step's batch, as a function of (seed, step).
 
-    So ranks agree without talking, and a stopped run can go on at any step.
+    So ranks agree without communication, and a stopped run can resume at any step.
 
-    Every epoch is a new order of all n blocks; the n % batch that do not fill a batch wait for the next one.
+    Every epoch is a new permutation of all n blocks; its last n % batch, which do not fill a batch, are left out.
     """
 
     n: int
@@ -76,12 +76,12 @@ class Batches:
         return self.n // self.batch
 
     def __getitem__(self, step: int) -> NDArray[np.int64]:
-        """The numbers of the blocks of one step, [batch]."""
+        """Block numbers of one step, [batch]."""
         epoch, at = divmod(step, self.steps_per_epoch)
         return _epoch_order(self.n, self.seed, epoch)[at * self.batch : (at + 1) * self.batch]
 
     def part(self, step: int, rank: int, ranks: int) -> NDArray[np.int64]:
-        """One rank's share of a step's blocks; the shares in rank order are the batch, equal to within 1."""
+        """One rank's part of a step's block numbers; the parts in rank order are the batch, equal to within 1."""
         if not 0 <= rank < ranks <= self.batch:
             raise ValueError(
                 f"rank {rank} of {ranks} gets no part of a batch of {self.batch}: 0 <= rank < ranks <= batch must hold."
@@ -92,5 +92,5 @@ class Batches:
 @lru_cache(maxsize=2)
 def _epoch_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     order = permutation(n, seed, epoch)
-    order.flags.writeable = False  # it is shared by all who ask
+    order.flags.writeable = False  # the cached array is shared between callers
     return order

@@ -1,9 +1,9 @@
-"""Which rank owns which item: range, hash and random sharding behind one interface.
+"""Sharding of items over ranks: range, hash, random and rendezvous behind one interface.
 
-All of them split the data evenly. They differ in what moves when a rank is added: the items on other ranks
-have to travel, or to be read again.
+All of them split the data evenly. They differ in which items move when a rank is added: those have to be sent,
+or read again.
 
-    sharding     items a rank            moved when n ranks become n + 1
+    sharding     items per rank          moved when n ranks become n + 1
     Range        equal to within 1       about 1/2
     Hash         equal on average        about 1 - 1/(n+1): nearly everything
     Random       equal to within 1       about 1 - 1/(n+1)
@@ -22,7 +22,7 @@ from .hashing import Items, mix, permutation, stable_hash
 
 
 class Sharding(Protocol):
-    """A rule that gives every item to one rank."""
+    """A rule that assigns every item to one rank."""
 
     def assign(self, items: Items, ranks: int) -> NDArray[np.int64]:
         """The rank of each item, [n]. ValueError for ranks < 1.
@@ -32,7 +32,7 @@ class Sharding(Protocol):
 
 
 class Range:
-    """Neighbours stay together: the first n/ranks items on rank 0, the next on rank 1, in the order given."""
+    """Contiguous ranges: the first n/ranks items on rank 0, the next on rank 1, in their order."""
 
     def assign(self, items: Items, ranks: int) -> NDArray[np.int64]:
         n = _count(items, ranks)
@@ -42,7 +42,7 @@ class Range:
 
 
 class Hash:
-    """An item's rank is its hash modulo the ranks: no table, and no other item has a say in it."""
+    """An item's rank is its hash modulo the ranks: no table, and independent of all other items."""
 
     def assign(self, items: Items, ranks: int) -> NDArray[np.int64]:
         _count(items, ranks)
@@ -51,7 +51,7 @@ class Hash:
 
 @dataclass(frozen=True, slots=True)
 class Random:
-    """Shuffle the items, then deal them out in turn: even, and without the order that the text was in."""
+    """Shuffle the items, then assign them round-robin: even, and independent of the order of the text."""
 
     seed: int = 0
 
@@ -63,7 +63,7 @@ class Random:
 
 
 class Rendezvous:
-    """Every rank bids a hash of (item, rank), the highest bid wins: a new rank takes only what it wins.
+    """Every rank bids a hash of (item, rank), the highest bid wins: a new rank takes only the items that it wins.
 
     Thaler and Ravishankar 1998, "Using Name-Based Mappings to Increase Hit Rates", IEEE/ACM Transactions on
     Networking 6(1).
@@ -77,7 +77,7 @@ class Rendezvous:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """items: how many each rank holds, or their weight, [ranks]; imbalance: the fullest rank over the mean.
+    """items: number or total weight of items per rank, [ranks]; imbalance: maximum over mean.
 
     In a synchronous step all ranks wait for the fullest one: imbalance 1.25 costs a quarter more time.
     """
@@ -87,7 +87,7 @@ class Balance:
 
 
 def balance(assignment: ArrayLike, ranks: int, weights: ArrayLike | None = None) -> Balance:
-    """How even an assignment [n] is; `weights` [n] are integers, such as each item's tokens, 1 by default."""
+    """Measure how even an assignment [n] is; `weights` [n] are integers, such as tokens per item, 1 by default."""
     assignment = np.asarray(assignment, dtype=np.int64)
     weights = np.ones(len(assignment), dtype=np.int64) if weights is None else np.asarray(weights)
     items = np.zeros(ranks, dtype=np.int64)
@@ -98,7 +98,7 @@ def balance(assignment: ArrayLike, ranks: int, weights: ArrayLike | None = None)
 
 
 def moved(before: ArrayLike, after: ArrayLike) -> float:
-    """The fraction of items whose rank differs between two assignments [n] of the same items."""
+    """Return the fraction of items whose rank differs between two assignments [n] of the same items."""
     before, after = np.asarray(before), np.asarray(after)
     if before.shape != after.shape or not before.size:
         raise ValueError(f"{before.size} items before, {after.size} after: give two assignments of the same items.")

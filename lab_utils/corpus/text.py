@@ -1,4 +1,4 @@
-"""Where the text comes from: one frozen text that is the same on every machine, or the user's own."""
+"""Load the text: a frozen one that is the same on every machine, or the user's own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import unicodedata
 from os import PathLike
 from pathlib import Path
 
-# The topics of Python 3.11.7's documentation. Frozen here, because the copy in the standard library differs
-# between patch releases and the notebooks' outputs are compared to the letter. Licence: PYTHON_LICENSE.txt.
+# The topics of Python 3.11.7's documentation. Frozen, as the standard library's copy differs between patch
+# releases and the notebooks' outputs are compared to the letter. Licence: PYTHON_LICENSE.txt.
 FROZEN = Path(__file__).with_name("python_topics.txt")
 
 TEXT_SUFFIXES = frozenset(
@@ -22,14 +22,14 @@ class CorpusError(ValueError):
 
 
 def load(path: str | PathLike[str] | None = None) -> str:
-    """The text as it stands in the file: UTF-8, with newlines as "\\n".
+    """Return the text of a file or folder unchanged: UTF-8, with newlines as "\\n".
 
     >>> load()                # Python's own documentation, 465,126 characters, in this repository
     >>> load("novel.txt")     # one file, whatever its suffix
-    >>> load("~/notes")       # every text file below a folder, in the order of their paths
+    >>> load("~/notes")       # every text file below a folder, in order of their paths
 
     In a folder, text files are those with one of TEXT_SUFFIXES that are not hidden; a blank line joins them.
-    Raises CorpusError where a file or folder is missing, holds no text, or does not decode.
+    CorpusError when a file or folder is missing, has no text, or does not decode.
     """
     path = FROZEN if path is None else Path(path).expanduser()
     if not path.is_dir():
@@ -43,7 +43,7 @@ def load(path: str | PathLike[str] | None = None) -> str:
 def clean(text: str) -> str:
     """Normalise: Unicode NFC, "\\n" newlines, no blanks at line ends, at most one blank line in a row.
 
-    Step 1 of the seven training phases. Cleaning twice changes nothing more.
+    Step 1 of the seven training phases. Idempotent.
     """
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = re.sub(r"[^\S\n]+$", "", text, flags=re.MULTILINE)
@@ -51,7 +51,7 @@ def clean(text: str) -> str:
 
 
 def _text_files(folder: Path) -> list[Path]:
-    """Sorted by path parts, so that the order is the same on every system."""
+    """Text files below a folder, sorted by path parts for the same order on every system."""
 
     def wanted(file: Path) -> bool:
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)

@@ -1,4 +1,4 @@
-"""Text to integers and back. Every tokenizer here is byte-level: any text round-trips exactly."""
+"""Tokenizers. All are byte-level: any text round-trips exactly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BYTES = 256
 
 
 class Tokens(Protocol):
-    """What the chapters need from a tokenizer. Ids run from 0 to vocabulary - 1."""
+    """Interface of a tokenizer. Ids run from 0 to vocabulary - 1."""
 
     vocabulary: int
 
@@ -23,14 +23,14 @@ class Tokens(Protocol):
         """Text -> ids [n]."""
 
     def decode(self, ids: NDArray[np.int64]) -> str:
-        """Ids [n] -> text. Bytes that are no UTF-8 (an untrained model writes such) become U+FFFD.
+        """Ids [n] -> text. Bytes that are not UTF-8 (as an untrained model writes) become U+FFFD.
 
         ValueError for an id outside the vocabulary.
         """
 
 
 class ByteTokens:
-    """The bytes of the text's UTF-8 form are its ids: nothing to train, vocabulary 256."""
+    """Ids are the bytes of the text's UTF-8 encoding: no training, vocabulary 256."""
 
     vocabulary = BYTES
 
@@ -42,7 +42,7 @@ class ByteTokens:
 
 
 class BPE:
-    """Byte-pair encoding on bytes: from the 256 bytes on, merge the most frequent pair, over and over.
+    """Byte-pair encoding on bytes: start from the 256 bytes and repeatedly merge the most frequent pair.
 
     Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units" (arXiv 1508.07909),
     section 3.2; on bytes as in GPT-2 (Radford et al. 2019, section 2.2).
@@ -57,7 +57,7 @@ class BPE:
 
     @classmethod
     def train(cls, text: str, vocabulary: int = 512) -> BPE:
-        """Merge until there are `vocabulary` tokens, or fewer where the text has no pair left to merge."""
+        """Merge until there are `vocabulary` tokens, or fewer if the text has no pair left to merge."""
         if vocabulary < BYTES:
             raise ValueError(f"vocabulary={vocabulary} cannot hold the {BYTES} bytes that the merges start from.")
         tokenizer = Tokenizer(models.BPE())
@@ -78,7 +78,7 @@ class BPE:
 
 
 def _known(ids: NDArray[np.int64], vocabulary: int) -> list[int]:
-    """The ids as a list; ValueError for one outside the vocabulary, which the library would leave out."""
+    """Return the ids as a list; ValueError for one outside the vocabulary, which the library would drop."""
     ids = np.asarray(ids)
     strange = ids[(ids < 0) | (ids >= vocabulary)]
     if strange.size:
@@ -88,7 +88,7 @@ def _known(ids: NDArray[np.int64], vocabulary: int) -> list[int]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Train without the library's thread pool: a process that forks after using it is warned on stderr."""
+    """Train without the library's thread pool: it prints a warning on stderr if the process forks later."""
     name, before = "TOKENIZERS_PARALLELISM", os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ[name] = "false"
     try:

@@ -1,1 +1,1 @@
-"""How a model is trained by several ranks: plain torch code, on the lab's ranks or under torchrun."""
+"""Parallel training strategies: plain torch code, for the lab's ranks or torchrun."""

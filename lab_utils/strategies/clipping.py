@@ -1,4 +1,4 @@
-"""The norm of a gradient that lies on several ranks, and clipping by it."""
+"""The norm of a gradient sharded over ranks, and clipping by it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Strategies side by side: how soon each reaches a loss, what it sends and holds, and what that is on other hardware.
+"""Comparison of strategies: time to a loss, bytes sent, memory, and the same predicted for other hardware.
 
-Pure: made from what the ranks recorded and returned. A step's numbers come from two recordings, of a few steps and of
-none, so that getting ready does not count.
+Pure: computed from what the ranks recorded and returned. Numbers per step are the difference of two recordings, of a
+few steps and of none, so that setup does not count.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.simulator.traffic import sent_bytes
 from lab_utils.timeline.timeline import Timeline
 
-SMOOTH = 8  # steps: a batch's loss jumps, their mean does not
-NOT_TRAINING = "evaluate"  # a phase whose ops do not count for what a rank holds
+SMOOTH = 8  # steps to average over: the loss of a single batch is noisy
+NOT_TRAINING = "evaluate"  # a phase whose ops do not count towards peak memory
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What one strategy did.
+    """The runs of one strategy.
 
-    ready     recorded: no step; `few` recorded: so many steps as `few_steps` says
-    results   of a long run, one for each rank: {"losses": of each step, or None where the rank has none,
-              "at_s": when each was over, in seconds, "held_out": loss}
-    steps     of the long run; where there are several losses a step, they follow one another
+    ready     recorded without a step; `few` recorded over `few_steps` steps
+    results   of a long run, one per rank: {"losses": of each step, or None where the rank has none,
+              "at_s": when each ended, in seconds, "held_out": loss}
+    steps     of the long run; with several losses per step, they follow one another
     """
 
     ready: Trace
@@ -42,11 +42,11 @@ class Ran:
 
 @dataclass(frozen=True)
 class OnHardware:
-    """Predicted: seconds of a step, and of these, as parts: communication that a rank waits for; and useful FLOPs.
+    """Predicted seconds per step, and as fractions exposed communication and model FLOPs utilisation.
 
-    exposed   exposed communication / a step's time, mean over the ranks
-    mfu       model FLOPs utilisation: FLOPs of all ranks / (ranks × a step's time × the device's FLOP/s). Chowdhery
-              et al. 2022, "PaLM" (arXiv 2204.02311), section 4.1; activations that are computed again are counted, too
+    exposed   exposed communication / step time, mean over the ranks
+    mfu       model FLOPs utilisation: FLOPs of all ranks / (ranks * step time * device FLOP/s). Chowdhery et al. 2022,
+              "PaLM" (arXiv 2204.02311), section 4.1; recomputed activations are counted too
     """
 
     step_s: float
@@ -58,12 +58,12 @@ class OnHardware:
 class Row:
     """One strategy.
 
-    steps        until the smoothed loss was below the given one; None: it was not, in as many steps as it ran
-    measured_s   and seconds, on the ranks of this machine
+    steps        until the smoothed loss was below the threshold; None if it never was
+    measured_s   the same in seconds, on the ranks of this machine
     held_out     loss on held-out text after all steps
-    sent_bytes   by the rank that sends most, in a step, with rings
-    held_bytes   by the rank that holds most, at its highest: tensors of every kind
-    on           name of the hardware → what is predicted
+    sent_bytes   per step, by the rank that sends most, with rings
+    held_bytes   peak of the rank that holds most: tensors of every kind
+    on           hardware name -> prediction
     """
 
     name: str
@@ -77,32 +77,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row for each strategy. `repr` has what is the same on every run; `measured` what this one took and held."""
+    """One row per strategy. `repr` shows what every run reproduces; `measured` the time and memory of this run."""
 
     rows: tuple[Row, ...]
     below: float
 
     @property
     def counted(self) -> Table:
-        """Steps to the loss, the loss on held-out text, and the bytes that the busiest rank sends."""
+        """Steps to the loss, the loss on held-out text, and the bytes sent by the busiest rank."""
         head = ["strategy", f"steps to {self.below:g}", "held-out loss", "sent a step"]
         return Table(head, [self._counted(row) for row in self.rows])
 
     @property
     def predicted(self) -> Table:
-        """On each hardware: a step, the steps to the loss, exposed communication, utilisation."""
+        """Per hardware: seconds per step and to the loss, exposed communication, utilisation."""
         head = [f"{name}: {what}" for name in self.rows[0].on for what in ("a step", "to the loss", "exposed", "MFU")]
         return Table(["strategy", *head], [self._predicted(row) for row in self.rows])
 
     @property
     def measured(self) -> Table:
-        """Seconds to the loss on this machine's ranks, which share its cores; and what the fullest rank held."""
+        """Seconds to the loss on this machine's ranks, which share its cores; and peak bytes of the fullest rank."""
         took = ["-" if row.measured_s is None else time_text(row.measured_s) for row in self.rows]
         rows = [[row.name, time, bytes_text(row.held_bytes)] for row, time in zip(self.rows, took, strict=True)]
         return Table(["strategy", f"measured, to {self.below:g}", "held"], rows)
 
     def times_s(self, name: str) -> dict[str, float]:
-        """Strategy → predicted seconds to the loss on this hardware; without those that did not reach it."""
+        """Return strategy -> predicted seconds to the loss on this hardware, without those that did not reach it."""
         return {row.name: row.steps * row.on[name].step_s for row in self.rows if row.steps is not None}
 
     def _counted(self, row: Row) -> list[str]:
@@ -124,12 +124,12 @@ class Comparison:
 
 
 def compare(runs: Mapping[str, Ran], below: float, on: Mapping[str, Hardware]) -> Comparison:
-    """Compare strategies by the steps and the time until the loss, meaned over SMOOTH steps, is below `below`.
+    """Compare strategies by steps and time until the loss, averaged over SMOOTH steps, is below `below`.
 
     >>> compare({"flat": Ran(...), "buckets": Ran(...)}, below=3.0, on={"10 Gb/s": hardware})
 
-    Times to that loss are predicted steps times a predicted step. ValueError without strategies, or for hardware
-    without a device.
+    The predicted time to that loss is the number of steps times a predicted step. ValueError without strategies, or for
+    hardware without a device.
     """
     if not runs:
         raise ValueError("there is nothing to compare: give at least one strategy that ran")
@@ -153,19 +153,19 @@ def _row(name: str, ran: Ran, below: float, on: Mapping[str, Hardware]) -> Row:
 
 
 def _losses(ran: Ran) -> np.ndarray:
-    """float64[steps]: of each step's whole batch."""
+    """Return the loss of each step's whole batch: float64[steps]."""
     told = [result["losses"] for result in ran.results if result["losses"] is not None]
     return np.mean([np.reshape(losses, (ran.steps, -1)).mean(axis=1) for losses in told], axis=0)
 
 
 def _at_s(ran: Ran) -> np.ndarray:
-    """float64[steps]: when the last rank was done with each."""
+    """Return when the last rank finished each step: float64[steps]."""
     told = [result["at_s"] for result in ran.results if result["losses"] is not None]
     return np.max([np.reshape(at_s, (ran.steps, -1)).max(axis=1) for at_s in told], axis=0)
 
 
 def _reached(losses: np.ndarray, below: float) -> int | None:
-    """After how many steps the mean of the last SMOOTH losses is below."""
+    """Return after how many steps the mean of the last SMOOTH losses is below."""
     if len(losses) < SMOOTH:
         return None
     smooth = np.convolve(losses, np.full(SMOOTH, 1 / SMOOTH), mode="valid")

@@ -1,4 +1,4 @@
-"""Options that go with every strategy: compute in bfloat16, and compute activations again instead of keeping them."""
+"""Options for every strategy: compute in bfloat16, and recompute activations instead of keeping them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def compute_in_bfloat16(model: nn.Module) -> None:
-    """Matrix products in bfloat16; parameters, their gradients, what is reduced and the optimizer stay float32.
+    """Run matrix products in bfloat16; parameters, gradients, reductions and the optimizer stay float32.
 
     Micikevicius et al. 2018, "Mixed Precision Training" (ICLR), section 3.1: the float32 master weights. bfloat16 has
-    float32's range, so the loss needs no scaling. By torch.autocast: casts are part of the graph. ValueError for a
+    float32's range, so the loss needs no scaling. Uses torch.autocast: casts are part of the graph. ValueError for a
     model in another dtype.
     """
     other = {p.dtype for p in model.parameters()} - {torch.float32}
@@ -24,9 +24,9 @@ def compute_in_bfloat16(model: nn.Module) -> None:
 
 
 def recompute(modules: Iterable[nn.Module]) -> None:
-    """Keep only what goes into each of these modules; their backward computes the rest once more.
+    """Keep only the inputs of each of these modules; their backward recomputes the rest.
 
-    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), section 4; by torch's own
+    Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174), section 4; uses torch's
     checkpoint, which also repeats dropout's random numbers.
 
     >>> recompute(model.blocks)
@@ -36,7 +36,7 @@ def recompute(modules: Iterable[nn.Module]) -> None:
 
 
 def _wrap(module: nn.Module, forward: object) -> None:
-    # A method, unlike a closure, goes with the module when that is copied.
+    # A method, unlike a closure, is rebound when the module is copied.
     if "forward" in vars(module):
         raise ValueError(f"this {type(module).__name__} has a forward of its own already: wrap the modules inside it")
     module.forward = MethodType(forward, module)

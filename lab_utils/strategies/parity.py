@@ -1,7 +1,7 @@
 """Parity: does a strategy compute what serial training computes? Loss, every gradient, every parameter.
 
-Pure numpy, so the notebook's kernel compares what the ranks sent. The numbers are exact in the attributes; the
-badge shows the next power of ten above them, from ROUNDING up, so that it is the same on every machine.
+Pure numpy, so the notebook's kernel compares what the ranks sent. The attributes hold exact numbers; the
+badge shows the next power of ten above them, at least ROUNDING, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PARTS = ("loss", "gradients", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Largest difference from serial in one part, and where it is.
+    """Largest difference from serial in one part, and its location.
 
     max_abs   max |a - b| over all elements of all tensors and ranks
     max_rel   max over tensors and ranks of max |a - b| / max |b|: relative to the tensor's largest element,
               since an element near zero makes any elementwise ratio large
-    where     the first tensor and rank whose relative difference is max_rel or within a hundredth of it
+    where     the first tensor and rank whose relative difference is within a hundredth of max_rel
     """
 
     part: str
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The differences of loss, gradients and parameters; `equal` when every relative one is within tolerance."""
+    """The differences of loss, gradients and parameters; `equal` when all relative ones are within tolerance."""
 
     differences: tuple[Difference, ...]
     ranks: int
@@ -56,7 +56,7 @@ class Parity:
 
     @property
     def verdict(self) -> str:
-        """One sentence: equal, or where it is not."""
+        """One sentence: equal, or the largest difference and where it is."""
         if self.equal:
             ranks = "1 rank equals" if self.ranks == 1 else f"{self.ranks} ranks equal"
             return f"✓ parity: {ranks} serial (relative difference at most {self.tolerance:g})"
@@ -78,7 +78,7 @@ class Parity:
 
 
 def parity(serial: Snapshot, ranks: Sequence[Snapshot], tolerance: float = 1e-10) -> Parity:
-    """Compare each rank's snapshot with the serial one. ValueError when they do not hold the same tensors."""
+    """Compare each rank's snapshot with the serial one. ValueError when their tensors do not match."""
     return Parity(tuple(_difference(part, serial, ranks) for part in PARTS), len(ranks), tolerance)
 
 
@@ -90,7 +90,7 @@ def _difference(part: str, serial: Snapshot, ranks: Sequence[Snapshot]) -> Diffe
         for name, absolute, relative in _compare(expected, _tensors(snapshot, part), rank)
     ]
     max_rel = max(relative for _, relative, _ in found)
-    # Where all are off by the same factor, rounding alone would pick the largest: name the first that is as large.
+    # If all are off by the same factor, rounding alone would decide which is largest: name the first as large.
     where = next(place for _, relative, place in found if relative >= 0.99 * max_rel)
     return Difference(part, len(expected), max(absolute for absolute, _, _ in found), max_rel, where)
 
@@ -108,16 +108,16 @@ def _compare(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], 
         a, b = np.asarray(got[name], dtype=np.float64), np.asarray(b, dtype=np.float64)
         if a.shape != b.shape:
             raise ValueError(f"{name} is {list(a.shape)} on rank {rank} and {list(b.shape)} in serial")
-        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which the next line sees
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, checked in the next line
             absolute = float(np.abs(a - b).max(initial=0.0))
-        if not math.isfinite(absolute):  # nothing equals a diverged run, not even another one
+        if not math.isfinite(absolute):  # nothing equals a diverged run, not even another diverged run
             yield name, math.inf, math.inf
         else:
             yield name, absolute, absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
 
 
 def bound(value: float) -> str:
-    """The next power of ten above, 3.1e-5 is "< 1e-4"; rounding differs between machines, so none below ROUNDING."""
+    """Format the next power of ten above, "< 1e-4" for 3.1e-5; none below ROUNDING, which differs between machines."""
     if not math.isfinite(value):
         return "not a number"
     if value < ROUNDING:

@@ -24,16 +24,16 @@ from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies.data import all_reduce
 
-HELD_OUT = 0.1  # the last part of the text, to judge by
+HELD_OUT = 0.1  # the last part of the text, for evaluation
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained, and how. `batch` is of all ranks together, so that the result does not depend on their number.
+    """What is trained, and how. `batch` is the global batch, so that the result does not depend on the number of ranks.
 
-    learning_rate   peak of a warm-up over `warmup` steps and a cosine down to a tenth
-    stop_below      stop once the loss of a batch is below this, in nats a token; 0 runs all steps
+    learning_rate   peak of a warm-up over `warmup` steps, followed by a cosine decay to a tenth
+    stop_below      stop once a batch's loss is below this, in nats per token; 0 runs all steps
     text            a text file or folder instead of the lab's own text
     """
 
@@ -98,7 +98,7 @@ def train(
 
 
 def preprocess(recipe: Recipe) -> Data:
-    """Clean the text, learn a tokenizer from its training part, cut it into blocks."""
+    """Clean the text, train a tokenizer on its training part, cut it into blocks."""
     text = corpus.clean(corpus.load(recipe.text))
     tokens = corpus.BPE.train(text[: int((1 - HELD_OUT) * len(text))], recipe.vocabulary)
     front, back = corpus.split(tokens.encode(text), HELD_OUT)
@@ -106,7 +106,7 @@ def preprocess(recipe: Recipe) -> Data:
 
 
 def initialise(recipe: Recipe) -> tuple[GPT, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The same model on every rank, since every rank draws it with the same seed."""
+    """Return the same model on every rank, since all ranks use the same seed, with its optimizer and schedule."""
     torch.manual_seed(recipe.seed)
     config = GPTConfig(recipe.vocabulary, recipe.block, recipe.layers, recipe.channels)
     model = GPT(config).to(device(), recipe.dtype)
@@ -120,19 +120,19 @@ def initialise(recipe: Recipe) -> tuple[GPT, torch.optim.Optimizer, torch.optim.
 
 @torch.no_grad()
 def evaluate(model: nn.Module, blocks: corpus.Blocks) -> float:
-    """Mean loss in nats a token, on every rank alike."""
+    """Return the mean loss in nats per token, the same on every rank."""
     return model(tensor(blocks.x), tensor(blocks.y))[1].item()
 
 
 def write(model: GPT, tokens: corpus.BPE, prompt: str = "The ", length: int = 100) -> str:
-    """What the model writes after the prompt, in so many tokens; the same on every call."""
+    """Generate `length` tokens after the prompt; the same on every call."""
     draw = torch.Generator(device()).manual_seed(0)
     ids = model.generate(tensor(tokens.encode(prompt))[None], length, temperature=0.7, generator=draw)
     return tokens.decode(ids[0].cpu().numpy())
 
 
 def device() -> torch.device:
-    """This process's GPU where there are GPUs; the CPU elsewhere."""
+    """Return this process's GPU where there are GPUs, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -141,7 +141,7 @@ def tensor(array) -> Tensor:
 
 
 def main() -> None:
-    """One rank of a torchrun."""
+    """Run one rank of a torchrun."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=Recipe().steps)
     parser.add_argument("--text", help="a text file or folder; the lab's own text unless given")

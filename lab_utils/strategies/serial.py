@@ -26,7 +26,7 @@ def step(
 
 
 def snapshot(model: nn.Module, loss: Tensor) -> dict:
-    """What parity compares: the loss, every gradient and every parameter, by name, copied."""
+    """Copy what parity compares: the loss, every gradient and every parameter, by name."""
     named = {_plain(name): parameter for name, parameter in model.named_parameters()}
     return {
         "loss": loss.item(),
@@ -36,5 +36,5 @@ def snapshot(model: nn.Module, loss: Tensor) -> dict:
 
 
 def _plain(name: str) -> str:
-    """DDP and torch.compile put a wrapper's name in front."""
+    """Strip the prefix that DDP or torch.compile adds."""
     return name.removeprefix("_orig_mod.").removeprefix("module.")

@@ -1,6 +1,6 @@
-"""Pipeline parallelism: cut the layers into stages, and let micro-batches flow through them in any schedule's order.
+"""Pipeline parallelism: cut the layers into stages and run micro-batches through them in any schedule's order.
 
-Names are loaded when they are first used: what reads a trace needs no torch, so the notebook's kernel may.
+Names are loaded on first use: reading a trace needs no torch, so the notebook's kernel can do it.
 """
 
 from lab_utils.lazy import lazy

@@ -1,4 +1,4 @@
-"""Errors of a pipeline in one sentence that says where they were; the cause is chained."""
+"""Pipeline errors: one sentence that says where they occurred, with the cause chained."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lab_utils.comm.recorder.recorder import is_own
 
 
 class StageError(RuntimeError):
-    """A stage's forward or backward failed. The sentence names op, micro-batch and stage."""
+    """A stage's forward or backward failed. The message names op, micro-batch and stage."""
 
 
 class PreprocessError(RuntimeError):
-    """An item could not be preprocessed. The sentence names it."""
+    """An item could not be preprocessed. The message names it."""
 
 
 @contextmanager
 def reraise_as(kind: type[RuntimeError], what: str) -> Iterator[None]:
-    """An error inside becomes one of this kind, which says what failed; the last frame shown is the user's own."""
+    """Re-raise an error inside as `kind`, naming what failed; the last frame of its traceback is the user's own."""
     try:
         yield
     except Exception as error:
@@ -28,7 +28,7 @@ def reraise_as(kind: type[RuntimeError], what: str) -> Iterator[None]:
 
 
 def _until_own(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without the libraries' frames at its end."""
+    """Return the traceback without the library frames at its end."""
     frames = []
     while traceback is not None:
         frames.append(traceback)

@@ -1,4 +1,4 @@
-"""The order that ranks executed, read back from a recorded trace; no torch here, the notebook's kernel reads it."""
+"""The order that ranks executed, read from a recorded trace; no torch here, so the notebook's kernel can use it."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class Executed(NamedTuple):
 
 
 def label(kind: str, stage: int, microbatch: int) -> str:
-    """The name of the phase that an op is recorded as: "F3 stage 1"."""
+    """Return the phase name under which an op is recorded: "F3 stage 1"."""
     return f"{kind}{microbatch} stage {stage}"
 
 
 def _read(name: str) -> tuple[str, int, int] | None:
-    """Kind, stage and micro-batch of a phase; None of a phase that is something else."""
+    """Parse kind, stage and micro-batch from a phase name; None for other phases."""
     found = _LABEL.fullmatch(name)
     return (found[1], int(found[3]), int(found[2])) if found else None
 
 
 def ops_of(phases: tuple[Phase, ...]) -> Iterator[Executed]:
-    """The schedule's ops among the phases of one rank, in the order in which they began."""
+    """Yield the schedule's ops among the phases of one rank, in order of their start."""
     for phase in sorted(phases, key=lambda phase: phase.start_s):
         if op := _read(phase.name):
             yield Executed(*op, phase.start_s, phase.end_s)
 
 
 def executed(trace: Trace, step: int = 0) -> Schedule:
-    """The order that the ranks executed in a recorded trace's n-th step, as a schedule.
+    """Return the order that the ranks executed in the n-th step of a recorded trace, as a schedule.
 
-    ValueError when the trace has no such step, or what the ranks did is no schedule.
+    ValueError when the trace has no such step, or the ranks' ops form no schedule.
     """
     steps = [[(KINDS.index(op.kind), op.stage, op.microbatch) for op in rank] for rank in _steps(trace)[step]]
     holders = Counter(stage for rank in steps for stage in {stage for _, stage, _ in rank})
@@ -56,7 +56,7 @@ def executed(trace: Trace, step: int = 0) -> Schedule:
 
 
 def staged(trace: Trace) -> Trace:
-    """The same trace, whose computing knows its stage, its micro-batch and its kind, as pictures of schedules do."""
+    """Return the trace with stage, micro-batch and kind set on its compute, as pictures of schedules have them."""
     phases = tuple(tuple(p for p in rank if not _read(p.name)) for rank in trace.phases)
     return Trace(tuple(tuple(_staged(op) for op in rank) for rank in trace.ops), phases, trace.results)
 
@@ -70,10 +70,10 @@ def _staged(op: Op) -> Op:
 
 
 def measured_costs(trace: Trace) -> Costs:
-    """What each stage's ops took in a recorded trace, and a message: medians over micro-batches and steps.
+    """Return the durations of each stage's ops and of a message in a trace: medians over micro-batches and steps.
 
-    comm is how long after the end of an op the op on another rank began that had waited for it. A stage that ran BW
-    only has all of it as backward_input: a prediction of the same schedule needs no more.
+    comm is the time from the end of an op to the start of the op on another rank that waited for it. For a stage that
+    only ran BW, all of it counts as backward_input: enough for predicting the same schedule.
     """
     steps = _steps(trace)
     took: dict[tuple[str, int], list[float]] = {}
@@ -90,7 +90,7 @@ def measured_costs(trace: Trace) -> Costs:
 
 
 def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
-    """Seconds from an op's end to the start of the op that waited for it on another rank."""
+    """Yield the seconds from an op's end to the start of the op on another rank that waited for it."""
     ops = [op for rank in by_rank for op in rank]
     for at, needed in enumerate(schedule.needs.tolist()):
         if needed < 0 or schedule.rank[at] == schedule.rank[needed]:
@@ -101,7 +101,7 @@ def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
 
 
 def _steps(trace: Trace) -> list[list[list[Executed]]]:
-    """[step][rank]: a step of a rank ends before an op comes that it has had."""
+    """Split ops into steps, [step][rank]: a rank's step ends before an op that it already contains."""
     by_rank = [_cut(list(ops_of(phases))) for phases in trace.phases]
     if not by_rank or not all(by_rank):
         raise ValueError("no pipeline ran in this trace on every rank: record a step of Pipeline")

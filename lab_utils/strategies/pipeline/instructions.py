@@ -1,4 +1,4 @@
-"""What a schedule asks of one rank: its ops in order, where each gets its tensors from, and where they go."""
+"""A schedule's instructions for one rank: its ops in order, where each receives from and sends to."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from lab_utils.schedule import Schedule
 from lab_utils.schedule.schedule import KINDS, F, W
 
-ACTIVATIONS, GRADIENTS = 0, 1  # which way a message goes
-EVALUATE = "evaluate"  # a forward that nothing follows
+ACTIVATIONS, GRADIENTS = 0, 1  # direction of a message
+EVALUATE = "evaluate"  # a forward without a backward
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A message, from one end of it.
+    """A message, as seen from one end.
 
     peer      the rank at the other end; it may be this one
-    number    the same at both ends, and of no other message of a step
+    number    the same at both ends, unique within a step
     position  of the op at the other end, among the peer's ops
     boundary  between the stages boundary - 1 and boundary
     way       ACTIVATIONS or GRADIENTS
@@ -34,7 +34,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An op of this rank. `gets` and `puts` are None where nothing comes in or goes out."""
+    """An op of this rank. `gets` and `puts` are None where nothing is received or sent."""
 
     kind: str
     stage: int
@@ -44,19 +44,19 @@ class Task:
 
 
 def tasks(schedule: Schedule, rank: int) -> list[Task]:
-    """The ops of one rank, in their order."""
+    """Return the ops of one rank, in order."""
     places = _Places(schedule)
     at = range(int(schedule.first[rank]), int(schedule.first[rank + 1]))
     return [places.task(KINDS[schedule.kind[i]], int(schedule.stage[i]), int(schedule.microbatch[i])) for i in at]
 
 
 def forwards(tasks: Sequence[Task]) -> list[Task]:
-    """The forwards alone, in the same order: what a forward waits for is a forward, so they cannot block either."""
+    """Return the forwards only, in order: a forward depends only on forwards, so they cannot deadlock either."""
     return [replace(task, kind=EVALUATE) for task in tasks if task.kind == "F"]
 
 
 class _Places:
-    """Where the ops of a schedule are that others get their tensors from."""
+    """Positions of the ops in a schedule that others receive from."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule

@@ -1,7 +1,7 @@
-"""Messages between stages, so that no valid order of ops can block.
+"""Messages between stages, such that no valid order of ops can deadlock.
 
-A rank waits for one thing only, the tensors that its next op needs. Sends are handed over and kept until they are
-known to be done. So the first op, in time, of those that are left can always run: what it needs has been sent.
+A rank waits for one thing only, the tensors that its next op needs. Sends are posted and kept until they are known
+to be complete. So the earliest op, in time, of those left can always run: its inputs have been sent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from lab_utils.schedule import Schedule
 from lab_utils.schedule.schedule import F
 from lab_utils.strategies.pipeline.instructions import Leg
 
-# The whole batch's loss, from the ranks that have the last stage to everybody, without holding anybody up.
+# The whole batch's loss, from the ranks with the last stage to all others, without blocking any of them.
 TAG = 2**20 + 3
 
 
 def checked(loss: Tensor) -> Tensor:
-    """What loss_of gave, if it is one number; ValueError says what else it is."""
+    """Return the loss if it is a single number; else raise ValueError with what it is."""
     if isinstance(loss, Tensor) and not loss.dim():
         return loss
     given = f"a tensor [{', '.join(map(str, loss.shape))}]" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
@@ -31,9 +31,9 @@ def checked(loss: Tensor) -> Tensor:
 
 
 class LossToAll:
-    """Adds up the micro-batches' losses of one step, and tells the others as soon as the last is there.
+    """Adds up the micro-batches' losses of one step, and sends the sum to the others once the last is there.
 
-    A rank with the last stage goes on at once; the others have its message long before their own work is done.
+    A rank with the last stage goes on at once; the others receive its message long before their own work is done.
     """
 
     def __init__(self, schedule: Schedule, group: dist.ProcessGroup) -> None:
@@ -46,7 +46,7 @@ class LossToAll:
         self._leaving: list[dist.Work] = []
 
     def add(self, loss: Tensor) -> None:
-        """Of one micro-batch, [], by its share of the batch."""
+        """Add the loss of one micro-batch, [], weighted by its share of the batch."""
         rank, group = self.group.rank(), self.group
         self._parts[rank] += loss.detach()
         self._missing -= 1
@@ -55,7 +55,7 @@ class LossToAll:
             self._leaving = [dist.isend(self._parts[rank], group=group, group_dst=to, tag=TAG) for to in others]
 
     def total(self) -> Tensor:
-        """The same on every rank, [], float64."""
+        """Return the loss, the same on every rank, [], float64."""
         with phase("loss to all"):
             for work in self._arriving:
                 work.wait()
@@ -66,19 +66,19 @@ class LossToAll:
             work.wait()
 
 
-FIRST_TAG = 1  # 0 is what messages have that say nothing
+FIRST_TAG = 1  # 0 is the default tag
 
 
 class Sent(NamedTuple):
-    position: int  # of the op that takes it, at the peer
+    position: int  # of the op that receives it, at the peer
     work: dist.Work
     tensor: Tensor
 
 
 class Messages:
-    """Tensors that came or are to come, and those under way.
+    """Received tensors, posted receives and pending sends.
 
-    tensors_each   of a message at most; each goes by itself
+    tensors_each   maximum number of tensors per message; each is sent separately
     """
 
     def __init__(self, group: dist.ProcessGroup, tensors_each: int) -> None:
@@ -88,7 +88,7 @@ class Messages:
         self._sent: dict[int, list[Sent]] = {}
 
     def expect(self, leg: Leg, like: Sequence[Tensor]) -> None:
-        """Have memory for what is going to come, and let it come: `like` has its shapes."""
+        """Allocate buffers for a message and post its receives: `like` has the shapes."""
         if leg.peer == self.group.rank():
             return
         arriving = self._arriving[leg.number] = []
@@ -97,7 +97,7 @@ class Messages:
             arriving.append((dist.irecv(room, group=self.group, group_src=leg.peer, tag=tag), room))
 
     def take(self, leg: Leg) -> tuple[Tensor, ...]:
-        """What came; waits for it."""
+        """Wait for the message and return its tensors."""
         if leg.peer == self.group.rank():
             return self._here.pop(leg.number)
         arrived = self._arriving.pop(leg.number)
@@ -107,7 +107,7 @@ class Messages:
         return tuple(tensor for _, tensor in arrived)
 
     def put(self, leg: Leg, tensors: Sequence[Tensor]) -> None:
-        """Send, without waiting. On the same rank the tensors are handed over."""
+        """Send without waiting. On the same rank the tensors are handed over."""
         if leg.peer == self.group.rank():
             self._here[leg.number] = tuple(tensors)
             return
@@ -117,14 +117,14 @@ class Messages:
             self._sent.setdefault(leg.peer, []).append(Sent(leg.position, work, tensor))
 
     def finish(self) -> None:
-        """Wait until everything that was sent has been received."""
+        """Wait until all sends have been received."""
         for sent in self._sent.values():
             for each in sent:
                 each.work.wait()
         self._sent.clear()
 
     def _let_go(self, leg: Leg) -> None:
-        """Whoever sent this had taken what its ops up to this one need: those sends are done."""
+        """Complete sends to the peer: it had received the inputs of its ops up to the one that sent this message."""
         sent = self._sent.get(leg.peer, [])
         self._sent[leg.peer] = [each for each in sent if each.position > leg.position]
         for each in sent:

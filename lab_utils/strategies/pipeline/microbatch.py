@@ -1,4 +1,4 @@
-"""One micro-batch's way through one stage: forward, and later its backward, at once or in two parts."""
+"""One micro-batch's pass through one stage: forward, and later its backward, whole or split in two."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Loss = Callable[[Value], Tensor]
 
 
 class StagePass:
-    """Keeps what the backward needs. When nobody holds it any more, the memory is free.
+    """Holds what the backward needs; the memory is freed when the object is released.
 
-    given     what the stage took, each tensor as a leaf of its own
-    loss      where the stage is the last: what `loss_of` made of it, []
+    given     the stage's inputs, each detached as a leaf
+    loss      of the last stage only: the output of `loss_of`, []
     """
 
     def __init__(self, stage: Stage, given: Sequence[Tensor], wanted: Sequence[bool], loss_of: Loss | None = None):
-        """wanted: of which of the given tensors somebody needs the gradient."""
+        """wanted: which of the given tensors need a gradient."""
         self.given = tuple(t.detach().requires_grad_(w) for t, w in zip(given, wanted, strict=True))
         self._split_at: list[GradientEdge] = [get_gradient_edge(t) for t in self.given if t.requires_grad]
         self._cuts: list[Cut] | None = None
-        # Where nobody needs the input's gradient, the backward is split behind the first unit with weights. So B has
-        # the gradients inside the stage to compute there, and W those of the weights, as everywhere.
+        # If no input needs a gradient, the backward is split behind the first unit with weights: B computes the
+        # gradients inside the stage, and W those of the weights, as in other stages.
         output = stage(value(self.given)) if self._split_at else stage(value(self.given), self._split_behind)
         self.loss = None
         if loss_of is not None:
@@ -45,35 +45,35 @@ class StagePass:
             self._split_at = [get_gradient_edge(t) for t in tensors(output) if t.requires_grad]
 
     def _check(self, loss: Tensor, stage: Stage) -> None:
-        """Without it a loss that somebody detached would train nothing, and say nothing."""
+        """Raise ValueError for a detached loss: it would silently train nothing."""
         trained = any(t.requires_grad for t in (*self.given, *stage.parameters()))
         if trained and not loss.requires_grad:
             raise ValueError("the loss has no gradient: was it detached, or is torch.no_grad() on (see `evaluate`)?")
 
     def take_output(self) -> tuple[Tensor, ...]:
-        """What the stage gave. The backward needs the graph only, so this memory is the caller's."""
+        """Return the stage's output and release it: the backward needs the graph only."""
         output, self._output = self._output, ()
         return output
 
     def backward(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """BW: gradients of the output -> of the given tensors; those of the weights are added up."""
+        """BW: gradients of the output -> gradients of the given tensors; those of the weights accumulate."""
         if self._edges:
             torch.autograd.backward(self._edges, self._of_output(gradients))
         return self._of_given([t.grad for t in self.given if t.requires_grad])
 
     def backward_input(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """B: gradients of the output -> of the given tensors; the weights are left for W."""
+        """B: gradients of the output -> gradients of the given tensors; those of the weights are left for W."""
         found, self._cuts = backward_input(self._edges, self._of_output(gradients), self._split_at)
         return self._of_given(found)
 
     def backward_weight(self) -> None:
-        """W: add up the gradients of the weights."""
+        """W: accumulate the gradients of the weights."""
         cuts, self._cuts = self._cuts, None
         for cut in cuts:
             cut.run()
 
     def _of_given(self, found: Gradients) -> tuple[Tensor, ...]:
-        """Zeros for what had no part in the output: whoever waits for a gradient gets one."""
+        """Return zeros for tensors that did not contribute to the output: their rank waits for a gradient."""
         own = [t for t in self.given if t.requires_grad]
         return tuple(torch.zeros_like(t) if g is None else g for t, g in zip(own, found, strict=False))
 
@@ -82,7 +82,7 @@ class StagePass:
 
 
 def tensors(of: Value) -> tuple[Tensor, ...]:
-    """TypeError for what cannot go from stage to stage."""
+    """Return the tensors as a tuple. TypeError for values that cannot be sent from stage to stage."""
     if isinstance(of, Tensor):
         return (of,)
     if not isinstance(of, tuple | list) or not of or not all(isinstance(each, Tensor) for each in of):
@@ -96,14 +96,14 @@ def value(of: tuple[Tensor, ...]) -> Value:
     return of[0] if len(of) == 1 else of
 
 
-# What travels between stages, known before it comes: a forward on torch's meta device computes shapes only.
-Shapes = list[tuple[Tensor, ...]]  # of each boundary, tensors without memory; boundary s is what stage s takes
+# Shapes sent between stages, known before they arrive: a forward on torch's meta device computes shapes only.
+Shapes = list[tuple[Tensor, ...]]  # per boundary, meta tensors; boundary s is the input of stage s
 
 
 class Boundaries:
-    """Learns for each shape of a micro-batch what each stage takes.
+    """Infers the inputs of each stage, per shape of a micro-batch.
 
-    >>> boundaries.of(x)[1]        # what stage 1 takes of micro-batch x, as tensors without memory
+    >>> boundaries.of(x)[1]        # inputs of stage 1 for micro-batch x, as meta tensors
 
     A tensor that requires a gradient there gets one sent back.
     """
@@ -113,7 +113,7 @@ class Boundaries:
         self._known: dict[tuple[torch.Size, torch.dtype], Shapes] = {}
 
     def of(self, x: Tensor) -> Shapes:
-        """StageError when a stage cannot compute with shapes alone, or not with this one."""
+        """Return each stage's inputs. StageError when a stage cannot compute on meta tensors, or not this shape."""
         key = x.shape, x.dtype
         if key not in self._known:
             self._known[key] = self._learn(torch.empty_like(x, device="meta"))
@@ -124,7 +124,7 @@ class Boundaries:
         for number, stage in enumerate(self._stages[:-1]):
             given = tuple(t.detach().requires_grad_(t.requires_grad) for t in found[-1])
             what = f"computing stage {number} with shapes alone, for x [{', '.join(map(str, x.shape))}],"
-            # What the forward makes of its own is there, too; a tensor that a module just keeps has to be a buffer.
+            # Tensors created in the forward are on meta too; a tensor that a module keeps has to be a buffer.
             with reraise_as(StageError, what), torch.device("meta"), torch.enable_grad():
                 output = tensors(stage(value(given)))
             found.append(tuple(_plain(t) for t in output))
@@ -136,7 +136,7 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _without_memory(stage: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers have shapes only."""
+    """Return a copy whose parameters and buffers are meta tensors."""
     memo: dict[int, Tensor] = {}
     for tensor in [*stage.parameters(), *stage.buffers()]:
         empty = torch.empty_like(tensor, device="meta")

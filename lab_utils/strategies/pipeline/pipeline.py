@@ -1,7 +1,7 @@
 """Runs any valid schedule on the ranks of a process group, one op after the other.
 
-Between ranks go activations and their gradients, micro-batch by micro-batch (Huang et al. 2019, "GPipe", section 2.2);
-the schedule says in which order each rank computes, and the messages follow from it.
+Ranks exchange activations and their gradients per micro-batch (Huang et al. 2019, "GPipe", section 2.2); the schedule
+defines the order of each rank's ops, and the messages follow from it.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ class Part:
 
 
 class Pipeline:
-    """This rank's stages of a model, and a step through them.
+    """This rank's stages of a model, and training steps through them.
 
     >>> pipeline = Pipeline(model, schedules.one_f_one_b(stages=4, microbatches=8))     # on each of 4 ranks
     >>> optimizer = torch.optim.AdamW(pipeline.parameters(), lr=1e-3)
-    >>> loss = pipeline.run(x, y)          # every gradient is there, of this rank's stages
+    >>> loss = pipeline.run(x, y)          # fills every gradient of this rank's stages
     >>> optimizer.step()
 
-    model     the whole model, the same on every rank (`cut` says which); or its stages as `cut` made them. It may be
-              let go afterwards: only this rank's stages are kept. Freeze weights before.
-    schedule  any valid one. Of a weight that several ranks hold (tied, or of a stage with copies), all begin with the
-              first one's values and have the sum of the gradients
+    model     the whole model, the same on every rank (see `cut`), or its stages as returned by `cut`. It may be
+              released afterwards: only this rank's stages are kept. Freeze weights before.
+    schedule  any valid one. Copies of a weight on several ranks (tied, or of a stage with copies) start with the
+              first rank's values and get the sum of the gradients
     loss_of   (the last stage's output, y) -> mean over the samples of x, []
     group     as many ranks as the schedule has; point-to-point by tag, so gloo
-    ahead     for so many ops beyond the next one tensors are let in early: 0 takes least memory
+    ahead     how many ops beyond the next one to post receives for: 0 takes least memory
 
     ValueError when stages, ranks and schedule do not fit together. Buffers that a forward changes (running means) see
-    each micro-batch by itself, and stay this rank's own; dropout draws by each rank's own generator.
+    each micro-batch separately and stay per rank; dropout uses each rank's own generator.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Pipeline:
 
     # ------------------------------------------------------------------ a step
     def run(self, x: Tensor, y: Tensor) -> Tensor:
-        """Forward and backward of a batch x, y [B, ...], the same on every rank; its mean loss, [], on every rank.
+        """Run forward and backward of a batch x, y [B, ...], the same on every rank; return its mean loss, [], on all.
 
-        x is cut into the schedule's micro-batches as evenly as it can be. Gradients are added to what is there.
+        x is split into the schedule's micro-batches as evenly as possible. Gradients accumulate.
         """
         return self.run_parts(self._split(x, y))
 
@@ -96,9 +96,9 @@ class Pipeline:
         return self._end()
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """The mean loss of a batch x, y [B, ...], [], on every rank: forwards only, modules in eval mode (no dropout).
+        """Return the mean loss of a batch x, y [B, ...], [], on every rank: forwards only, in eval mode (no dropout).
 
-        As in `run`, B is at least the schedule's number of micro-batches. No gradient is made or changed.
+        As in `run`, B is at least the schedule's number of micro-batches. Gradients are not computed or changed.
         """
         with torch.no_grad(), evaluating(self.stages.values()):
             self._begin(self._split(x, y))
@@ -106,10 +106,10 @@ class Pipeline:
             return self._end()
 
     def clip_grad_norm_(self, max_norm: float) -> Tensor:
-        """Scale all ranks' gradients so that their norm together is at most max_norm; the norm before, [].
+        """Scale the gradients of all ranks so that their total norm is at most max_norm; return the norm before, [].
 
-        As torch.nn.utils.clip_grad_norm_ for the whole model, between `run` and the update, on every rank. A weight
-        that several ranks hold counts once. On each rank alone it would scale by the norm of that rank's stages.
+        As torch.nn.utils.clip_grad_norm_ for the whole model; call it between `run` and the update, on every rank. A
+        weight held by several ranks counts once. Clipping per rank would scale by the norm of that rank's stages.
         """
         with phase("clip"):
             return self._shared.clip(self._names, max_norm)
@@ -130,7 +130,7 @@ class Pipeline:
         self._parts = [Part(x, y, len(x) / sum(sizes)) for x, y in parts]
         self._under_way: dict[tuple[int, int], StagePass] = {}
         self._loss_to_all = LossToAll(self.schedule, self.group)
-        self._awaited = 0  # tensors for the ops before this one have been let in
+        self._awaited = 0  # receives are posted for the ops before this one
         most = max(len(shapes) for x, _ in parts for shapes in self._boundaries.of(x))
         self._messages = Messages(self.group, most)
 
@@ -146,7 +146,7 @@ class Pipeline:
         return loss
 
     def _let_in(self, tasks: Sequence[Task], last: int) -> None:
-        """Have room for what the ops up to this one need."""
+        """Post the receives that the ops up to this one need."""
         for task in tasks[self._awaited : last + 1]:
             if task.gets is not None:
                 self._messages.expect(task.gets, self._like(task.gets, task.microbatch))
@@ -161,7 +161,7 @@ class Pipeline:
             self._messages.put(task.puts, leaving)
 
     def _compute(self, task: Task, arrived: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        """Run the op on what came; what goes on."""
+        """Run the op on the received tensors; return the tensors to send."""
         key = task.stage, task.microbatch
         if task.kind == "F":
             self._under_way[key] = stage_pass = self._forward(task, arrived)
@@ -191,31 +191,31 @@ class Pipeline:
         return loss
 
     def _like(self, leg: Leg, microbatch: int) -> list[Tensor]:
-        """What comes, as tensors without memory: back come gradients, of what has one."""
+        """Return the tensors to receive, as meta tensors: gradients come back for those that require one."""
         shapes = self._boundaries.of(self._parts[microbatch].x)[leg.boundary]
         return [t for t in shapes if leg.way == ACTIVATIONS or t.requires_grad]
 
     # ------------------------------------------------------------------ the model
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Of this rank's stages, each once."""
+        """Iterate over the parameters of this rank's stages, each once."""
         return iter(self._names)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """By the names of the whole model; a tied one by its first, as there."""
+        """As in the whole model: the same names, a tied parameter under its first."""
         return ((name, parameter) for parameter, name in self._names.items())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Of this rank's stages, by the names of the whole model: all ranks' together are its state dict."""
+        """Return the state of this rank's stages, under the whole model's names; all ranks' together are its state."""
         return {name: tensor for stage in self.stages.values() for name, tensor in stage.state_dict().items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take this rank's part of the whole model's state dict. RuntimeError for a name that is missing there."""
+        """Load this rank's part of the whole model's state dict. RuntimeError for a missing name."""
         for stage in self.stages.values():
             stage.load_state_dict({name: state[name] for name in stage.state_dict() if name in state})
 
     @property
     def peak_activations(self) -> float:
-        """How many micro-batches of a full stage this rank had in memory at most in the last step (Schedule.chunks)."""
+        """Peak number of live micro-batches on this rank in the last step, counted in full stages (Schedule.chunks)."""
         return self.peak_alive / self.schedule.chunks
 
 
@@ -231,9 +231,9 @@ def _stages(model: nn.Module | Sequence[nn.Module], schedule: Schedule, group: d
     return stages
 
 
-# A step of a pipeline as that of serial training, and what parity compares of it.
+# The counterparts of serial.step and serial.snapshot.
 def step(pipeline: Pipeline, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> Tensor:
-    """One step on the whole batch x, y [B, T], as serial.step; the loss before the update, [], on every rank."""
+    """Run one step on the whole batch x, y [B, T], as serial.step; return the loss before it, [], on every rank."""
     optimizer.zero_grad()
     loss = pipeline.run(x, y)
     with phase("update"):
@@ -242,7 +242,7 @@ def step(pipeline: Pipeline, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 
 def snapshot(pipeline: Pipeline, loss: Tensor) -> dict:
-    """What parity compares, of the whole model on every rank: what others hold is fetched, what is held here is own."""
+    """Return what parity compares, of the whole model on every rank: this rank's own, the rest gathered."""
     mine = {
         "loss": loss.item(),
         "gradients": {n: p.grad.detach().clone() for n, p in pipeline.named_parameters() if p.grad is not None},

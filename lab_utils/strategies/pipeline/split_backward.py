@@ -1,13 +1,13 @@
-"""Backward in two parts: first the gradient of a stage's input (B), later that of its weights (W).
+"""Splits the backward in two: first the gradient of a stage's input (B), later that of its weights (W).
 
-Qi et al. 2024, "Zero Bubble Pipeline Parallelism" (ICLR), section 2. The graph of operations that the forward left is
-cut where weights come in. B runs only what leads to the input, and keeps at each cut the gradient that arrives there;
-W runs, from each cut, only what leads to the weights. So every product is made once:
+Qi et al. 2024, "Zero Bubble Pipeline Parallelism" (ICLR), section 2. The autograd graph left by the forward is cut
+where weights enter. B runs only the nodes that lead to the input, and keeps the gradient that arrives at each cut;
+W runs, from each cut, only the nodes that lead to the weights. So every product is computed once:
 
     y = x W       B: gradient of x = gradient of y · Wᵀ     W: gradient of W = xᵀ · gradient of y
 
-Where the split costs more: what lies on the way between two uses of one weight inside one stage is run twice, and
-torch.utils.checkpoint computes its forward anew for B and again for each layer's W.
+Where the split costs more: nodes between two uses of one weight inside one stage run twice, and
+torch.utils.checkpoint recomputes its forward for B and again for each layer's W.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Gradients = tuple[Tensor | None, ...]
 
 @dataclass(eq=False)
 class Cut:
-    """Where some weights come in, and what arrived there.
+    """A place where weights enter the graph, and the gradients that arrived there.
 
     arrived   at nodes on the way to the input
-    leaves    the weights, as the nodes that add up their gradients
+    leaves    the weights, as the nodes that accumulate their gradients
     given     at outputs that no input leads to
     """
 
@@ -37,7 +37,7 @@ class Cut:
     given: tuple[tuple[GradientEdge, Tensor], ...] = ()
 
     def run(self) -> None:
-        """Add the gradients to those of the weights."""
+        """Accumulate the gradients of the weights."""
         kept = [(GradientEdge(n, i), g) for n, arrived in self.arrived.items() for i, g in enumerate(arrived)]
         flowing = [(edge, gradient) for edge, gradient in (*kept, *self.given) if gradient is not None]
         if not flowing:
@@ -52,7 +52,7 @@ class Cut:
                 hook.remove()
 
     def _keep_to_what_arrived(self) -> list[torch.utils.hooks.RemovableHandle]:
-        """One node may lie behind another, and what comes from there has arrived already."""
+        """Fix the gradients of all nodes: one node may be behind another, whose contribution has already arrived."""
         return [node.register_prehook(lambda _, kept=arrived: kept) for node, arrived in self.arrived.items()]
 
     def joined(self, other: Cut) -> Cut:
@@ -62,7 +62,7 @@ class Cut:
 def backward_input(
     outputs: Sequence[GradientEdge], gradients: Sequence[Tensor], inputs: Sequence[GradientEdge]
 ) -> tuple[Gradients, list[Cut]]:
-    """Gradients of the inputs, None for one that does not count; and what is left to do for the weights."""
+    """Return the gradients of the inputs, None for unused ones, and the cuts left to run for the weights."""
     order = _children_first([edge.node for edge in outputs])
     leading = _leading(order, {edge.node for edge in inputs})
     leaves = _leaves(order, leading)
@@ -78,7 +78,7 @@ def backward_input(
 def _gradients(
     given: Sequence[tuple[GradientEdge, Tensor]], inputs: Sequence[GradientEdge], nodes: Collection[Node]
 ) -> tuple[Gradients, dict[Node, Gradients]]:
-    """What arrives at the inputs and at the nodes."""
+    """Return the gradients that arrive at the inputs and at the nodes."""
     widths = {node: len(node._input_metadata) for node in nodes}
     wanted = [*inputs, *(GradientEdge(node, i) for node, width in widths.items() for i in range(width))]
     if not given:
@@ -90,7 +90,7 @@ def _gradients(
 
 
 def _children_first(roots: Sequence[Node]) -> list[Node]:
-    """All nodes, each after those that it hands gradients to."""
+    """Return all nodes in topological order: each after those that it passes gradients to."""
     order, seen = [], set()
     stack = [(root, False) for root in roots]
     while stack:
@@ -105,7 +105,7 @@ def _children_first(roots: Sequence[Node]) -> list[Node]:
 
 
 def _leading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
-    """The nodes on the way to a target, targets included."""
+    """Return the nodes on the way to a target, targets included."""
     leading: set[Node] = set()
     for node in order:
         if node in targets or any(below in leading for below, _ in node.next_functions):
@@ -114,7 +114,7 @@ def _leading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
 
 
 def _leaves(order: Sequence[Node], leading: set[Node]) -> dict[Node, frozenset[Node]]:
-    """Of each node that is on no way to a target: the weights behind it."""
+    """Return the weights behind each node that leads to no target."""
     leaves: dict[Node, frozenset[Node]] = {}
     for node in order:
         if node not in leading:
@@ -124,12 +124,12 @@ def _leaves(order: Sequence[Node], leading: set[Node]) -> dict[Node, frozenset[N
 
 
 def _behind(node: Node, leaves: dict[Node, frozenset[Node]]) -> frozenset[Node]:
-    """The weights that come in at this node."""
+    """Return the weights that enter at this node."""
     return frozenset().union(*(leaves[below] for below, _ in node.next_functions if below in leaves))
 
 
 def _joined(cuts: Sequence[Cut]) -> list[Cut]:
-    """Those that share a weight as one, so that what leads from them to it is run once."""
+    """Join cuts that share a weight, so that the nodes from them to it run once."""
     joined: list[Cut] = []
     for cut in cuts:
         for other in [other for other in joined if other.leaves & cut.leaves]:

@@ -1,6 +1,6 @@
-"""Cutting a model into stages: consecutive units, each stage with about the same cost.
+"""Cuts a model into stages: consecutive units, each stage with about the same cost.
 
-A stage keeps the names of the whole model, so the stages' state dicts together are the model's.
+A stage keeps the parameter names of the whole model, so the stages' state dicts together are the model's.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from lab_utils.gpt import GPT
 
-Value = Tensor | tuple[Tensor, ...]  # what one unit gives to the next
+Value = Tensor | tuple[Tensor, ...]  # the output of a unit and input of the next
 
 
 class Unit(NamedTuple):
-    """What is never cut: some modules of the model with their names in it, and how they are called.
+    """The smallest unit of a cut: some modules of the model with their names in it, and how to call them.
 
     call   (the stage, the value) -> the value; the stage has the modules under their names
-    cost   in any unit, to share the work out
+    cost   relative, for balancing the stages
     """
 
     modules: tuple[tuple[str, nn.Module], ...]
@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 
 
 class Stage(nn.Module):
-    """Some consecutive units of a model, under the model's own names."""
+    """Consecutive units of a model, under the model's own names."""
 
     def __init__(self, units: Sequence[Unit], **attributes: object) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Stage(nn.Module):
         self._calls = [unit.call for unit in units]
 
     def forward(self, value: Value, note: Callable[[Value], object] | None = None) -> Value:
-        """note: called with what each unit gives."""
+        """note: called with the output of each unit."""
         for call in self._calls:
             value = call(self, value)
             if note is not None:
@@ -51,15 +51,15 @@ class Stage(nn.Module):
 
 
 def cut(model: nn.Module | Sequence[nn.Module], stages: int, *, costs: Sequence[float] | None = None) -> list[Stage]:
-    """Stages of a GPT, of an nn.Sequential, or of modules in a list, whose costliest stage costs as little as it can.
+    """Cut a GPT, an nn.Sequential, or a list of modules into stages, minimising the cost of the costliest one.
 
     >>> cut(GPT(GPTConfig(layers=4)), 2)                               # embedding and 2 blocks; 2 blocks and logits
     >>> cut(GPT(GPTConfig(layers=4)), 2, costs=[0.1, 1, 1, 1, 1, 2])   # 3 blocks in the first
 
-    costs   one for each unit: embedding, blocks, norm with logits; each module of a Sequential or a list. Unless
-            given, units are alike, and a GPT's two ends cost nothing
+    costs   one per unit: embedding, blocks, norm with logits; each module of a Sequential or a list. By default all
+            units cost the same, and a GPT's two ends nothing
 
-    ValueError, with the numbers, where there are fewer units than stages or another number of costs.
+    ValueError, with the numbers, for fewer units than stages or a wrong number of costs.
     """
     attributes = {"config": model.config} if isinstance(model, GPT) else {}
     units = _of_gpt(model) if isinstance(model, GPT) else _of_modules(model)
@@ -73,7 +73,7 @@ def cut(model: nn.Module | Sequence[nn.Module], stages: int, *, costs: Sequence[
 
 @contextmanager
 def evaluating(stages: Iterable[Stage]) -> Iterator[None]:
-    """Inside, every module is in eval mode; afterwards each is in its own again."""
+    """Put every module into eval mode inside; restore each module's mode afterwards."""
     trained = [module for stage in stages for module in stage.modules() if module.training]
     try:
         for module in trained:
@@ -105,7 +105,7 @@ def _of_module(name: str, module: nn.Module) -> Unit:
 
 
 def _put(stage: nn.Module, name: str, module: nn.Module) -> None:
-    """Under a name with dots, in modules that are there for the name's sake."""
+    """Add a module under a dotted name, creating empty parent modules where needed."""
     *path, last = name.split(".")
     for part in path:
         if part not in stage._modules:
@@ -115,10 +115,10 @@ def _put(stage: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def shares(costs: Sequence[float], stages: int) -> list[int]:
-    """Where each stage ends, one past its last unit: the costliest stage as cheap as can be, the others even.
+    """Return where each stage ends, one past its last unit: minimal cost of the costliest stage, the others even.
 
-    Two rounds over all cuts: the first finds what the costliest stage must cost, the second, among cuts that keep to
-    it, the least sum of squares.
+    Two passes over all cuts: the first finds the cost of the costliest stage, the second, among cuts within that
+    limit, the least sum of squares.
     """
     sums = [0.0, *accumulate(costs)]
     most, _ = _best(sums, stages, max, lambda cost: cost)
@@ -129,7 +129,7 @@ def shares(costs: Sequence[float], stages: int) -> list[int]:
 def _best(
     sums: Sequence[float], stages: int, join: Callable[[float, float], float], price: Callable[[float], float]
 ) -> tuple[float, list[int]]:
-    """(price, ends) of the cheapest cut; `join` makes one price of the stages' prices."""
+    """Return (price, ends) of the cheapest cut; `join` combines the prices of stages."""
     units = len(sums) - 1
     best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}  # units used -> cheapest way with the stages so far
     for stage in range(1, stages + 1):

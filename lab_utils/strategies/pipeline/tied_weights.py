@@ -1,4 +1,4 @@
-"""Weights that several ranks hold: one that is tied across stages, and those of a stage with copies."""
+"""Weights held by several ranks: tied across stages, or in a stage with copies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lab_utils.comm.recorder.recorder import phase
 
 
 class Shared:
-    """Sums the gradients of weights that several ranks hold, so that equal weights stay equal.
+    """Sums the gradients of weights held by several ranks, so that equal weights stay equal.
 
-    holders   of each parameter the ranks that have it, the same on all ranks, in the same order
-    Each set of ranks sends one message for all that it shares, around a ring: of two ranks each sends half.
+    holders   per parameter the ranks that hold it, the same on all ranks, in the same order
+    Each set of ranks sends one message for all its shared weights, around a ring: of two ranks each sends half.
     """
 
     def __init__(self, holders: Mapping[nn.Parameter, Sequence[int]], group: dist.ProcessGroup) -> None:
@@ -30,7 +30,7 @@ class Shared:
         self._even_out()
 
     def begin(self) -> None:
-        """Put aside the gradients of earlier steps: they are sums already."""
+        """Set aside the gradients of earlier steps: they are already summed."""
         trained = {p for parameters in self._among.values() for p in parameters if p.requires_grad}
         self._before = {p: p.grad for p in trained}
         for parameter in trained:
@@ -38,7 +38,7 @@ class Shared:
 
     @torch.no_grad()
     def sum_gradients(self) -> None:
-        """Add up what each rank's part of the work gave. A gradient that is nowhere counts as zero."""
+        """Sum the ranks' gradients of shared weights. A missing gradient counts as zero."""
         if not self._among:
             return
         with phase("sum shared"):
@@ -51,20 +51,20 @@ class Shared:
 
     @torch.no_grad()
     def clip(self, own: Collection[nn.Parameter], max_norm: float) -> Tensor:
-        """Scale the gradients of all ranks' own parameters to a norm of max_norm at most, each weight counted once."""
+        """Clip the gradients of all ranks' own parameters to a total norm of max_norm, counting each weight once."""
         gradients = [p.grad for p in own if p.grad is not None]
         counted = [p.grad.double() for p in own if p.grad is not None and p in self._counted_here]
         square = torch.nn.utils.get_total_norm(counted).double().square()
         dist.all_reduce(square, group=self.group)
         norm = square.sqrt()
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        if gradients:  # all that this rank holds may be frozen
+        if gradients:  # all weights of this rank may be frozen
             torch._foreach_mul_(gradients, scale.item())
         return norm
 
     @torch.no_grad()
     def _even_out(self) -> None:
-        """All begin with what the first of them has."""
+        """Copy the first holder's values to all holders."""
         for (ranks, _), parameters in self._among.items():
             first = self.group.rank() == ranks[0]
             given = [p.detach() if first else torch.zeros_like(p) for p in parameters]

@@ -1,1 +1,1 @@
-"""Batches that are prepared while the pipeline works."""
+"""Prepares batches while the pipeline computes."""

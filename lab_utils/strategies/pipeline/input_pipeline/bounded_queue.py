@@ -1,8 +1,8 @@
-"""A bounded queue between two ranks: so many slots, and who fills them waits until one is free.
+"""A bounded queue between two ranks: the sender blocks while all slots are full.
 
-What goes over is any object that pickle takes, in chunks as large as the first. The receiver has a receive posted for
-each free slot, so a chunk travels while both compute; for each chunk that it takes out it sends a note that the slot is
-free again. Either end may end it, and every message that was posted has found its other side by then.
+Items are any picklable objects, sent in pieces as large as the first item. The receiver has a receive posted for each
+free slot, so pieces are sent while both compute; for each piece that it takes out it sends a note that the slot is
+free again. Either end may close the queue, and every posted message is matched by then.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 CHUNKS, NOTES, SIZE = range(2**20, 2**20 + 3)  # tags
-MORE, LAST, END = range(3)  # of an item's chunks; END is no item's
+MORE, LAST, END = range(3)  # kinds of piece; END belongs to no item
 FREE, STOP = range(2)  # notes
 _HEAD_BYTES = 16
 
 
 class Sender:
-    """The filling end. `stopped` once the other end wants no more."""
+    """The sending end. `stopped` once the receiver wants no more."""
 
     def __init__(self, group: dist.ProcessGroup, to: int, slots: int) -> None:
         self.group, self.to, self.stopped = group, to, False
@@ -30,7 +30,7 @@ class Sender:
         self._sent: deque[tuple[dist.Work, Tensor]] = deque()
 
     def put(self, item: object) -> None:
-        """Send, after waiting for a free slot where there is none. Does nothing once stopped."""
+        """Send an item, waiting for a free slot. Does nothing once stopped."""
         content = bytearray(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
         self._begin(len(content))
         cuts = [*range(0, len(content), self._chunk_bytes), len(content)]
@@ -38,7 +38,7 @@ class Sender:
             self._send(LAST if end == len(content) else MORE, content[begin:end])
 
     def end(self) -> None:
-        """There are no more items; waits until the other end has taken them all."""
+        """Send that there are no more items; wait until the receiver has taken them all."""
         self._begin(1)
         self._send(END)
         while not self.stopped:
@@ -68,7 +68,7 @@ class Sender:
         dist.recv(note, group=self.group, group_src=self.to, tag=NOTES)
         if note == FREE:
             work, _ = self._sent.popleft()
-            work.wait()  # it was taken out, so it has arrived
+            work.wait()  # already received
             self._free += 1
             return
         self.stopped = True
@@ -79,7 +79,7 @@ class Sender:
 
 
 class Receiver:
-    """The end that takes out. Begin with `open`, which waits for the first item's size."""
+    """The receiving end. Begin with `open`, which waits for the first item's size."""
 
     def __init__(self, group: dist.ProcessGroup, source: int, slots: int) -> None:
         self.group, self.source, self._slots = group, source, slots
@@ -97,7 +97,7 @@ class Receiver:
             self._opened = True
 
     def take(self) -> tuple[object, ...]:
-        """Waits for the next item: it alone, or nothing when there are no more."""
+        """Wait for the next item: return (item,), or () when there are no more."""
         self.open()
         content = bytearray()
         kind = MORE
@@ -107,7 +107,7 @@ class Receiver:
         return (pickle.loads(content),) if kind == LAST else ()
 
     def close(self) -> None:
-        """Take no more, and let go of what is on its way."""
+        """Stop receiving, and discard the messages still pending."""
         self.open()
         self._note(STOP)
         for work, _ in [*self._posted, *self._notes]:
@@ -117,7 +117,7 @@ class Receiver:
     def _take_chunk(self) -> tuple[int, bytes]:
         work, chunk = self._posted.popleft()
         work.wait()
-        while len(self._notes) >= self._slots:  # the chunk could only come because these have been read
+        while len(self._notes) >= self._slots:  # the piece arrived, so these notes have been read
             self._notes.popleft()[0].wait()
         kind, size = chunk[:_HEAD_BYTES].view(torch.int64).tolist()
         part = chunk[_HEAD_BYTES : _HEAD_BYTES + size].numpy().tobytes()

@@ -1,7 +1,7 @@
-"""Preprocessing on ranks of its own, ahead of the ranks that train: a pipeline over the phases of training.
+"""Preprocessing on separate ranks, ahead of the ranks that train: a pipeline over the phases of training.
 
-While trainers compute on one item, workers make the next ones. A bounded queue between each two of them keeps workers
-from running away: memory holds at most `room` finished items for each pair (back pressure).
+While trainers compute on one item, workers preprocess the next. A bounded queue between each pair of them limits how
+far workers run ahead: memory holds at most `room` finished items per pair (back pressure).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab_utils.strategies.pipeline.input_pipeline.bounded_queue import Receiver,
 
 
 class Feed:
-    """Item n is made by worker n modulo workers and goes to trainer n modulo trainers: the same on every run.
+    """Worker n modulo workers preprocesses item n for trainer n modulo trainers: the same on every run.
 
     >>> feed = Feed(workers=[1, 2], trainers=[0])
     >>> if feed.is_worker:
@@ -32,7 +32,7 @@ class Feed:
     workers, trainers   ranks of the group, each in one of the two
     room                finished items between a worker and a trainer
 
-    A trainer sees what it would have seen had it preprocessed its items itself, in their order. ValueError when ranks
+    A trainer gets what it would get by preprocessing its items itself, in their order. ValueError when ranks
     are in both roles, or a role has none.
     """
 
@@ -60,7 +60,7 @@ class Feed:
 
     # ------------------------------------------------------------------ a worker
     def serve(self, items: Iterable[Any], preprocess: Callable[[Any], object]) -> int:
-        """Preprocess this worker's items and hand them over, until there are none or nobody wants more; how many.
+        """Preprocess this worker's items and send them until none are left or no trainer wants more; return how many.
 
         items   all of them, the same on every worker. PreprocessError, which names the item, when one fails
         """
@@ -83,11 +83,11 @@ class Feed:
     # ------------------------------------------------------------------ a trainer
     @contextmanager
     def items(self) -> Iterator[Iterator[Any]]:
-        """This trainer's items, in order. Leaving the block before the end tells the workers to stop."""
+        """Yield this trainer's items, in order. Leaving the block before the end tells the workers to stop."""
         mine = self.trainers.index(self.group.rank())
         ends = {w: Receiver(self.group, self.workers[w], self.room) for w in self._partners(mine, self.workers)}
         yield self._in_order(mine, ends)
-        for end in ends.values():  # not after an error: that ends the other ranks, too
+        for end in ends.values():  # not after an error, which ends the other ranks too
             end.close()
 
     def _in_order(self, n: int, ends: dict[int, Receiver]) -> Iterator[Any]:
@@ -96,6 +96,6 @@ class Feed:
             n += len(self.trainers)
 
     def _partners(self, mine: int, others: Sequence[int]) -> list[int]:
-        """Places of those in the other role with whom this rank ever shares an item."""
+        """Return the indices of the ranks in the other role that this rank shares items with."""
         step = gcd(len(self.workers), len(self.trainers))
         return [place for place in range(len(others)) if (place - mine) % step == 0]
