@@ -1,4 +1,4 @@
-"""Pipeline schedules: the order of F, B and W on every rank, and the timeline that follows from what they cost.
+"""Pipeline schedules: the order of F, B and W on every rank, and the timeline for given costs.
 
 >>> from lab_utils.schedule import Costs, schedules, simulate
 >>> simulate(schedules.one_f_one_b(stages=4, microbatches=8), Costs(forward=1, backward_input=0.5, backward_weight=0.5))

@@ -1,4 +1,4 @@
-"""Place a schedule op by op: which op a rank may run next, and why not another. What only such moves make, runs."""
+"""Build a schedule op by op: check whether a rank may run an op next. Orders built this way cannot deadlock."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
 
 
 def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = None) -> str:
-    """Why `rank` may not run `step` after what is placed so far, in one sentence; "" when it may.
+    """Return why `rank` may not run `step` next, in one sentence; "" when it may.
 
-    placed   a draft that may lack ops, with its final stages and micro-batches: Draft.of_steps(name, orders, p, m)
-    limit    how many micro-batches of a full stage the rank may hold
+    placed   a possibly incomplete draft, with its final stages and micro-batches: Draft.of_steps(name, orders, p, m)
+    limit    micro-batches of a full stage that the rank may hold
     """
     kind, stage, microbatch = step
     if not (0 <= rank < placed.ranks and 0 <= stage < placed.stages and 0 <= microbatch < placed.microbatches):
@@ -37,7 +37,7 @@ def _at(placed: Draft, step: Step) -> bool:
 
 
 def _again(placed: Draft, step: Step) -> str:
-    """A whole backward stands for both of its parts."""
+    """Check that the op has not run yet; BW counts as both B and W."""
     kind, stage, microbatch = step
     same = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}[kind]
     for other in same:

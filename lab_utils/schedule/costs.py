@@ -1,4 +1,4 @@
-"""What the ops of a schedule cost, and the timeline that follows."""
+"""Costs of a schedule's ops, and the timeline that they give."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ BACKWARDS = ("backward_input", "backward_weight")
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds, or any unit: of each op one number for all stages, or one for each stage.
+    """Op durations in seconds or any unit: one number for all stages, or one per stage.
 
-    activation_bytes   what one micro-batch leaves in memory on a stage from its F to its W or BW; None: not said
-    comm   from one rank's end to the start that it allows on another; it keeps neither of them busy, as in Qi et al.
-           2024, "Zero Bubble Pipeline Parallelism", T_comm
+    activation_bytes   memory of one micro-batch on a stage from its F to its W or BW; None: unknown
+    comm   latency from the end of an op to the start of one that needs it on another rank; neither rank is busy, as
+           T_comm in Qi et al. 2024, "Zero Bubble Pipeline Parallelism"
     """
 
     forward: PerStage = 1.0
@@ -35,20 +35,20 @@ class Costs:
     activation_bytes: PerStage | None = None
 
     def table(self, stages: int) -> np.ndarray:
-        """float64[kinds * stages]: what an op of a kind costs on a stage; BW is B and W together."""
+        """float64[kinds * stages]: duration per kind and stage; BW is B + W."""
         f, b, w = (self.of_stages(name, stages) for name in ("forward", *BACKWARDS))
         by_kind = {"F": f, "B": b, "W": w, "BW": b + w}
         return np.concatenate([by_kind[kind] for kind in KINDS])
 
     def of_stages(self, name: str, stages: int) -> np.ndarray:
-        """float64[stages]: one of the costs, for each stage."""
+        """float64[stages]: one of the costs per stage."""
         given = np.asarray(getattr(self, name), np.float64)
         if given.ndim and given.shape != (stages,):
             raise ValueError(f"{name} has {given.size} costs, and there are {stages} stages: one for all, or one each")
         return np.broadcast_to(given, stages)
 
     def divided(self, parts: float) -> Costs:
-        """The same with each stage cut into so many equal parts; a message takes as long as before."""
+        """Return the costs with each stage cut into `parts` equal parts; `comm` is unchanged."""
         cut = {name: np.asarray(getattr(self, name), np.float64) / parts for name in ("forward", *BACKWARDS)}
         held = None if self.activation_bytes is None else np.asarray(self.activation_bytes, np.float64) / parts
         cut["activation_bytes"] = held
@@ -57,7 +57,7 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class SchedulePrediction:
-    """What a schedule's timeline was made from."""
+    """The source of a schedule's timeline."""
 
     schedule: Schedule
     costs: Costs
@@ -68,11 +68,11 @@ class SchedulePrediction:
 
     @property
     def bubble_rate(self) -> float:
-        """(span - work) / span: of the longest span of a rank, what no rank would need for its work.
+        """(span - work) / span, with the longest span of a rank and the work of the busiest.
 
         A rank's span is from its first op's start to its last op's end, so waiting for its first micro-batch does not
-        count. Work is that of the busiest rank: all F, B and W of its chunks. Where all ranks have as much to do, that
-        is the m (F + B + W) of Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5.
+        count. Work is all F, B and W of a rank's chunks: with equal work on all ranks the m (F + B + W) of Qi et al.
+        2024, "Zero Bubble Pipeline Parallelism", table 5.
         """
         s, placed = self.schedule, self.times
         spans = placed.end_s[s.first[1:] - 1] - placed.start_s[s.first[:-1]]
@@ -81,16 +81,16 @@ class SchedulePrediction:
 
     @property
     def held_by_op(self) -> np.ndarray:
-        """float64[n]: what an op adds to what its rank holds (F, at its start) or takes from it (W, BW, at its end).
+        """float64[n]: change of its rank's memory by each op: F allocates at its start, W and BW free at their end.
 
-        Bytes where the costs say what a micro-batch leaves, micro-batches of a full stage otherwise.
+        Bytes if the costs have activation_bytes, micro-batches of a full stage otherwise.
         """
         s, counted = self.schedule, self.costs.activation_bytes is None
         each = np.full(s.stages, s.ranks / s.stages) if counted else self.costs.of_stages("activation_bytes", s.stages)
         return ((s.kind == F).astype(np.float64) - ((s.kind == W) | (s.kind == BW))) * each[s.stage]
 
     def memory(self, spans: Spans) -> tuple[Memory, ...]:
-        """What each rank holds over time, in the unit of held_by_op."""
+        """Memory per rank over time, in the unit of held_by_op."""
         s, change = self.schedule, self.held_by_op
         unit = "micro-batches" if self.costs.activation_bytes is None else "bytes"
         time_s = np.where(s.kind == F, self.times.start_s, self.times.end_s)
@@ -100,15 +100,15 @@ class SchedulePrediction:
 
 
 def simulate(schedule: Schedule, costs: Costs) -> Timeline:
-    """Timeline of the schedule: each op starts when its rank is free and what it needs has arrived.
+    """Return the timeline of a schedule: each op starts when its rank is free and its inputs have arrived.
 
-    `bubble_fraction` is idle time / (ranks x makespan), `bubble_rate` the zero-bubble papers' number;
-    `peak_activations` counts micro-batches of a full stage in memory. Costs are those of the schedule's own stages:
-    to compare schedules of one model, let each take costs.divided(schedule.chunks).
+    `bubble_fraction` is idle time / (ranks x makespan), `bubble_rate` the zero-bubble papers' metric;
+    `peak_activations` counts micro-batches of a full stage in memory. Costs are per stage of this schedule: to compare
+    schedules of one model, use costs.divided(schedule.chunks) for each.
     """
     try:
         times = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))
-    except Circle:  # a draft, which nobody has checked
+    except Circle:  # only an unchecked draft can deadlock
         raise ValueError(f"{schedule.name}: {why_not(schedule)}") from None
     spans = Spans(lambda: _columns(schedule, times), schedule.ops)
     made_from = SchedulePrediction(schedule, costs, times)
@@ -122,5 +122,5 @@ def _columns(schedule: Schedule, times: Times) -> Columns:
 
 
 def _plain(value: np.ndarray | None) -> PerStage | None:
-    """A number, or a list of them."""
+    """Convert an array to a float or a list of floats."""
     return None if value is None else value.tolist()

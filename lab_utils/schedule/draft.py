@@ -1,4 +1,4 @@
-"""An order of forwards and backwards for each rank, as somebody wrote it: it may be wrong, and can say how."""
+"""Drafts: an unchecked order of forwards and backwards per rank."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lab_utils.timeline.simulator.program import Program
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """n ops of `ranks` ranks, rank by rank in the order in which each runs them; nothing is checked.
+    """n ops of `ranks` ranks, rank by rank in execution order; not validated.
 
     first        int64[ranks + 1]: ops of rank r are first[r] .. first[r+1] - 1
-    kind         uint8[n]: a number of KINDS
-    stage        int32[n]: which stage's layers, 0 .. stages - 1
+    kind         uint8[n]: index into KINDS
+    stage        int32[n]: 0 .. stages - 1
     microbatch   int32[n]: 0 .. microbatches - 1
-    copies       how many ranks may hold the same stage: 1, but in DualPipe 2
+    copies       maximum number of ranks per stage: 1, in DualPipe 2
     """
 
     name: str
@@ -43,11 +43,11 @@ class Draft:
         microbatches: int | None = None,
         copies: int = 1,
     ) -> Self:
-        """From words, one order a rank: `Schedule.of("mine", ["F0 F1 BW0 BW1", "F0 B0 W0 F1 B1 W1"])`.
+        """Parse one order per rank: `Schedule.of("mine", ["F0 F1 BW0 BW1", "F0 B0 W0 F1 B1 W1"])`.
 
-        B is the gradient of the input, W of the weights, BW both. A number before them is the stage, and where it is
-        left out it is the rank's own: 2F0 is the forward of micro-batch 0 through stage 2. How many stages and
-        micro-batches there are follows from the ops unless it is said. ValueError when a word is no op.
+        B is the gradient of the input, W of the weights, BW both. A number before them is the stage, by default the
+        rank's number: 2F0 is the forward of micro-batch 0 through stage 2. The numbers of stages and micro-batches
+        follow from the ops unless passed. ValueError when a word is no op.
         """
         return cls.of_steps(name, read(orders), stages, microbatches, copies)
 
@@ -60,7 +60,7 @@ class Draft:
         microbatches: int | None = None,
         copies: int = 1,
     ) -> Self:
-        """From (kind, stage, micro-batch), one list a rank."""
+        """Build from (kind, stage, micro-batch) tuples, one list per rank."""
         first = np.cumsum([0, *map(len, orders)], dtype=np.int64)
         columns = np.array([step for order in orders for step in order], np.int64).reshape(-1, 3).T
         kind, stage, microbatch = columns[0].astype(np.uint8), *columns[1:].astype(np.int32)
@@ -75,9 +75,9 @@ class Draft:
 
     @property
     def chunks(self) -> float:
-        """Stages of the model a rank: 1 where each has one stage, and in DualPipe, where each stage is there twice.
+        """Stages per rank: 1 with one stage per rank, and in DualPipe, where every stage has two copies.
 
-        A full stage is what a rank would hold if the model were cut once for each: so many of these chunks.
+        A full stage is 1 / ranks of the model: this many chunks.
         """
         return self.stages / self.ranks
 
@@ -86,42 +86,42 @@ class Draft:
 
     @cached_property
     def ops(self) -> Sequence[Op]:
-        """The ops as those of a trace, each made when it is asked for."""
+        """The ops as trace ops, created lazily."""
         return ScheduleOps(self)
 
     @cached_property
     def orders(self) -> tuple[str, ...]:
-        """Each rank's order in words, as `of` reads them."""
+        """The order of each rank as text, the inverse of `of`."""
         return spelled(self.first, self.rank, self.kind, self.stage, self.microbatch)
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """int32[n]: whose op it is."""
+        """int32[n]: the rank of each op."""
         return np.repeat(np.arange(self.ranks, dtype=np.int32), np.diff(self.first))
 
     @cached_property
     def rank_of(self) -> np.ndarray:
-        """int32[stages, microbatches]: the rank that a micro-batch passes for a stage; -1 where nothing is run."""
+        """int32[stages, microbatches]: the rank that runs a micro-batch's stage; -1 if none does."""
         found = np.full((self.stages, self.microbatches), -1, np.int32)
         found[self.stage, self.microbatch] = self.rank
         return found
 
     @cached_property
     def ranks_of_stage(self) -> tuple[tuple[int, ...], ...]:
-        """For each stage the ranks that hold its layers: more than one in DualPipe, which add up their gradients."""
+        """Ranks that hold each stage: more than one in DualPipe, where they sum their gradients."""
         held = np.zeros((self.stages, self.ranks), bool)
         held[self.stage, self.rank] = True
         return tuple(tuple(np.flatnonzero(row).tolist()) for row in held)
 
     @cached_property
     def stages_of_rank(self) -> tuple[tuple[int, ...], ...]:
-        """For each rank the stages that it holds."""
+        """Stages that each rank holds."""
         holders = self.ranks_of_stage
         return tuple(tuple(s for s, ranks in enumerate(holders) if rank in ranks) for rank in range(self.ranks))
 
     @cached_property
     def program(self) -> Program:
-        """What the simulator takes: a stream for each rank; an op's class of cost is kind * stages + stage."""
+        """The simulator's program: one stream per rank; the cost class of an op is kind * stages + stage."""
         needs = self.needs
         needed = needs >= 0
         count = np.zeros(len(self) + 1, np.int32)
@@ -133,10 +133,10 @@ class Draft:
 
     @cached_property
     def needs(self) -> np.ndarray:
-        """int32[n]: the op that each op needs besides those before it on its rank; -1 for the forwards of stage 0.
+        """int32[n]: the op that each op needs besides earlier ones of its rank; -1 for the forwards of stage 0.
 
-        F of a stage needs F of the stage before; B and BW those of the stage behind, in the last stage its own F; W
-        needs its B. All of the same micro-batch.
+        F needs F of the previous stage; B and BW need that of the next stage, on the last stage their own F; W needs
+        its B. All of the same micro-batch.
         """
         done_f, done_b = self.forward_at, self.backward_at
         kind, stage, mb = self.kind, self.stage, self.microbatch
@@ -154,7 +154,7 @@ class Draft:
 
     @cached_property
     def held(self) -> np.ndarray:
-        """int64[n]: how many micro-batches of its stages a rank holds while it runs the op: from F to their W or BW."""
+        """int64[n]: micro-batches of its stages that the rank holds during each op, counted from F to W or BW."""
         starts = np.cumsum(self.kind == F)
         ends = np.cumsum((self.kind == W) | (self.kind == BW))
         alive = starts - np.concatenate(([0], ends[:-1])) if len(self) else starts
@@ -163,18 +163,18 @@ class Draft:
 
     @cached_property
     def peak_activations(self) -> tuple[float, ...]:
-        """For each rank how many micro-batches of a full stage it holds at most; one of a chunk of v counts 1/v."""
+        """Peak per rank of micro-batches of a full stage held; one on one of v chunks counts 1/v."""
         most = np.maximum.reduceat(self.held, self.first[:-1])
         return tuple((most if self.ranks == self.stages else most * self.ranks / self.stages).tolist())
 
     @cached_property
     def forward_at(self) -> np.ndarray:
-        """int32[stages, microbatches]: which op is the forward; -1 where there is none."""
+        """int32[stages, microbatches]: the index of the forward op, -1 if missing."""
         return self._where(self.kind == F)
 
     @cached_property
     def backward_at(self) -> np.ndarray:
-        """int32[stages, microbatches]: which op is the backward for the input, B or BW; -1 where there is none."""
+        """int32[stages, microbatches]: the index of the input's backward op, B or BW, -1 if missing."""
         return self._where((self.kind == B) | (self.kind == BW))
 
     def _where(self, wanted: np.ndarray) -> np.ndarray:
@@ -188,14 +188,14 @@ class Draft:
 
 
 class ScheduleOps(Sequence[Op]):
-    """Ops of a schedule as a trace would hold them: compute ops that know their stage and micro-batch."""
+    """Ops of a schedule as trace ops: compute ops with stage and micro-batch."""
 
     def __init__(self, schedule: Draft) -> None:
         self._schedule = schedule
 
     @property
     def kind(self) -> np.ndarray:
-        """uint8[n]: a number of KINDS."""
+        """uint8[n]: index into KINDS."""
         return self._schedule.kind
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The ops of a pipeline schedule, and orders of them in words: "F0 F1 BW0 BW1", or with the stage before it, "2F0"."""
+"""Ops of a pipeline schedule, and their text form: "F0 F1 BW0 BW1", or with the stage in front, "2F0"."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Forward; backward for the input's gradient; backward for the weights' gradient; both backwards at once.
+# Forward; backward for the input; backward for the weights; both backwards in one op.
 KINDS = ("F", "B", "W", "BW")
 F, B, W, BW = range(len(KINDS))
-LOCAL, BETWEEN_RANKS = 0, 1  # classes of edges: within a rank nothing travels
+LOCAL, BETWEEN_RANKS = 0, 1  # edge classes: no communication within a rank
 Step = tuple[int, int, int]  # kind, stage, micro-batch
 
 OP = re.compile(r"(\d*)(BW|F|B|W)(\d+)")
@@ -19,11 +19,11 @@ MOST = 2**31 - 1
 
 
 class Unreadable(ValueError):
-    """A word that is no op."""
+    """A word that is not an op."""
 
 
 def read(orders: Sequence[str | Sequence[str]]) -> list[list[Step]]:
-    """Steps of each rank. Unreadable, a ValueError, names the word, its place and how an op is written."""
+    """Parse the steps of each rank. Unreadable, a ValueError, names the word, its place and the syntax of an op."""
     if isinstance(orders, str):
         orders = [line for line in orders.splitlines() if line.strip()]
     return [
@@ -35,9 +35,9 @@ def read(orders: Sequence[str | Sequence[str]]) -> list[list[Step]]:
 def spelled(
     first: np.ndarray, rank: np.ndarray, kind: np.ndarray, stage: np.ndarray, microbatch: np.ndarray
 ) -> tuple[str, ...]:
-    """Each rank's order in words; the stage is left out where every rank has the stage of its own number.
+    """Format each rank's order as text; stages are left out if every rank r holds only stage r.
 
-    first is int64[ranks + 1], the others hold a number for each op: see `Draft`.
+    first is int64[ranks + 1], the others have one entry per op: see `Draft`.
     """
     own = bool((stage == rank).all())
     words = [

@@ -1,4 +1,4 @@
-"""Why a rank idles in a schedule placed in time: for each pause the op that it waits for, in a sentence."""
+"""Explain the idle time of a schedule's timeline: per pause, a sentence with the op that the rank waits for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import BW, KINDS, W
 
-ROUNDING = 1e-9  # of the makespan: sums of floating-point numbers
+ROUNDING = 1e-9  # relative to the makespan: floating-point error of the sums
 
 
 class Gap(NamedTuple):
-    """A pause of a rank, in the unit of the costs, the reason for it, and the op that ends last before it is over.
+    """A pause of a rank, in the unit of the costs, the reason for it, and the op that the rank waits for.
 
-    needs   number of that op in the draft; -1 where the rank waits for none
+    needs   index of that op in the draft; -1 if the rank waits for none
     """
 
     rank: int
@@ -27,7 +27,7 @@ class Gap(NamedTuple):
 
 
 def amount(value: float) -> str:
-    """A time in the unit of the costs: at most four digits, no exponent for what sliders give."""
+    """Format a time in the unit of the costs: at most four digits, no exponent in the range of the sliders."""
     return f"{value:.4g}"
 
 
@@ -36,9 +36,9 @@ def name_of(draft: Draft, at: int) -> str:
 
 
 def gaps(draft: Draft, start: np.ndarray, end: np.ndarray) -> list[Gap]:
-    """All pauses from 0 to the makespan, rank by rank; start, end: float64[n], when each op of the draft runs.
+    """All pauses from 0 to the makespan, rank by rank; start, end: float64[n], the times of the draft's ops.
 
-    A draft that lacks ops is told apart: behind its last op a rank has nothing placed, and not nothing to do.
+    For an incomplete draft, the pause after a rank's last op says that no op is placed, not that it is finished.
     """
     if not len(draft):
         return []
@@ -47,7 +47,7 @@ def gaps(draft: Draft, start: np.ndarray, end: np.ndarray) -> list[Gap]:
 
 
 def is_whole(draft: Draft) -> bool:
-    """Whether every stage has run both backwards of every micro-batch."""
+    """Whether every stage has run B and W of every micro-batch."""
     return int(np.isin(draft.kind, (W, BW)).sum()) == draft.stages * draft.microbatches
 
 
@@ -73,7 +73,7 @@ def _waits(draft: Draft, rank: int, at: int, end: np.ndarray, start: np.ndarray,
 
 
 def _meanwhile(draft: Draft, at: int, end: np.ndarray) -> str:
-    """The first weight gradient that the rank could have run in the pause before an op, and runs later; or ""."""
+    """Name the first weight gradient that was ready in the pause before an op but runs later; or ""."""
     later = np.arange(at + 1, draft.first[draft.rank[at] + 1])
     later = later[draft.kind[later] == W]
     ready = later[draft.needs[later] < at]  # their B is on the same rank

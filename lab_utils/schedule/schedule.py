@@ -1,4 +1,4 @@
-"""A pipeline schedule: for each rank the order of its forwards and backwards, checked."""
+"""Pipeline schedules: a validated order of forwards and backwards per rank."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["BETWEEN_RANKS", "BW", "KINDS", "LOCAL", "B", "F", "Schedule", "Sched
 class Schedule(Draft):
     """A draft that every rank can run to its end; F, B and W of a micro-batch's stage are on one rank.
 
-    ValueError, with the first thing wrong, when an op is missing or comes twice, a stage has more ranks than `copies`,
-    a rank runs an op before what it needs, or ranks wait for each other in a circle.
+    ValueError with the first error: an op is missing or duplicate, a stage has more ranks than `copies`, a rank runs
+    an op before one that it needs, or ranks wait for each other in a circle.
     """
 
     def __post_init__(self) -> None:
@@ -27,14 +27,14 @@ class Schedule(Draft):
 
     @classmethod
     def from_torch_csv(cls, path: str | Path, name: str | None = None) -> Self:
-        """Read the file of a schedule that torch.distributed.pipelining wrote; its name is the file's unless given."""
+        """Read a schedule file of torch.distributed.pipelining; the name defaults to the file's."""
         from lab_utils.schedule.torch_csv import read
 
         path = Path(path)
         return cls.of_steps(name or path.stem, read(path.read_text(encoding="utf-8")))
 
     def to_torch_csv(self, path: str | Path) -> None:
-        """Write it as torch.distributed.pipelining reads it ("compute_only")."""
+        """Write a file for torch.distributed.pipelining ("compute_only")."""
         from lab_utils.schedule.torch_csv import written
 
         Path(path).write_text(written(self), encoding="utf-8")

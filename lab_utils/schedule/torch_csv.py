@@ -1,6 +1,6 @@
-"""Schedules in the files of torch.distributed.pipelining: one line a rank, one cell an op, as `2F0`.
+"""Read and write schedules as torch.distributed.pipelining's CSV: one line per rank, one cell per op, as `2F0`.
 
-torch says B where this lab says BW (both backwards), and I where this lab says B (the input's gradient alone).
+torch's B is this lab's BW (both backwards), and torch's I is this lab's B (the input's gradient alone).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ COMPUTES = {"F": F, "I": B, "W": W, "B": BW}  # torch's letters
 SPELLED = {number: letter for letter, number in COMPUTES.items()}
 CELL = re.compile(r"(\d+)(F|B|I|W)(\d+)")
 PAIR = re.compile(r"\((.*)\)OVERLAP_F_B")
-# Which messages and gathers go between the ops follows from their order, so a file may name them.
+# Messages and gathers follow from the order of the compute ops: accepted in a file, and ignored.
 OTHERS = re.compile(r"\d+(UNSHARD|RESHARD|REDUCE_GRAD|(SEND|RECV)_[FB])\d*")
 
 
 def written(draft: Draft) -> str:
-    """The text of such a file, without messages ("compute_only"). ValueError for two copies of a stage."""
+    """Return the CSV text, without messages ("compute_only"). ValueError for two copies of a stage."""
     if draft.copies > 1:
         raise ValueError(f"{draft.name} has {draft.copies} copies of each stage, and torch's files know one")
     text = StringIO()
@@ -38,10 +38,10 @@ def written(draft: Draft) -> str:
 
 
 def read(text: str) -> list[list[Step]]:
-    """Steps of each rank, for `Schedule.of_steps`; pauses, messages and gathers are left out.
+    """Parse the steps of each rank, for `Schedule.of_steps`; pauses, messages and gathers are left out.
 
-    A forward and a backward side by side, `(7F4;0B0)OVERLAP_F_B`, follow each other. ValueError names a cell that is
-    nothing of this.
+    An overlapped forward and backward, `(7F4;0B0)OVERLAP_F_B`, become two consecutive steps. ValueError names any
+    other cell.
     """
     lines = list(csv.reader(StringIO(text)))
     return [list(_steps(line, rank)) for rank, line in enumerate(lines)]

@@ -1,4 +1,4 @@
-"""What can be wrong with a schedule, in one sentence."""
+"""Validation of schedules: the first error, in one sentence."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def why_not(
     limit: Limit = None,
     copies: int = 1,
 ) -> str:
-    """What is wrong with a draft, or with orders in words, in one sentence; "" when every rank runs its own to the end.
+    """Return the first error of a draft or of orders as text, in one sentence; "" when every rank runs to its end.
 
-    Takes what `Schedule.of` takes; `limit`: how many micro-batches of a full stage a rank may hold, for all or each.
+    Arguments as for `Schedule.of`; `limit`: micro-batches of a full stage that a rank may hold, for all or per rank.
     """
     if isinstance(orders, Draft):
         return complaint(orders, limit)
@@ -32,7 +32,7 @@ def why_not(
 
 
 def complaint(draft: Draft, limit: Limit = None) -> str:
-    """The first thing wrong, "" when every rank runs its ops to the end and holds no more than `limit`."""
+    """Return the first error; "" when every rank runs to its end and holds no more than `limit`."""
     for rule in (_sizes, _numbers, _all_ops, _ranks_of_a_stage, _order, _circle):
         if said := rule(draft):
             return said
@@ -59,13 +59,13 @@ def _numbers(s: Draft) -> str:
             wrong = values.min() if values.min() < 0 else values.max()
             return f"{name} {wrong} is not one of {most}, which are counted from 0"
     least = 2 * s.stages * s.microbatches  # a forward and a backward each
-    if least > 8 * len(s):  # the tables of the other rules would be far larger than the schedule
+    if least > 8 * len(s):  # the other rules' tables would be far larger than the schedule
         return f"{s.microbatches} micro-batches on {s.stages} stages take at least {least} ops, and there are {len(s)}"
     return ""
 
 
 def _all_ops(s: Draft) -> str:
-    """Each micro-batch has on each stage one F, and one BW or one B and one W."""
+    """Check that each micro-batch has on each stage one F, and either one BW or one B and one W."""
     shape = len(KINDS), s.stages, s.microbatches
     which = (s.kind.astype(np.int64) * s.stages + s.stage) * s.microbatches + s.microbatch
     f, b, w, bw = np.bincount(which, minlength=np.prod(shape)).reshape(shape)
@@ -79,7 +79,7 @@ def _all_ops(s: Draft) -> str:
 
 
 def _needed_by(s: Draft, kind: str, stage: int, microbatch: int) -> str:
-    """Which op cannot run without the one that is missing; for a weight gradient, how the word B is meant."""
+    """Name an op that cannot run without the missing one; for a weight gradient, explain what B means."""
     if kind == "W":
         return ": B is the gradient of the input alone, BW that of the weights too"
     forward_first = [((F,), stage + 1), ((B, BW), stage)]
@@ -91,7 +91,7 @@ def _needed_by(s: Draft, kind: str, stage: int, microbatch: int) -> str:
 
 
 def _ranks_of_a_stage(s: Draft) -> str:
-    """As many ranks hold a stage as it has copies, and each micro-batch stays with one of them."""
+    """Check that at most `copies` ranks hold a stage, and that each micro-batch stays on one of them."""
     for stage, ranks in enumerate(s.ranks_of_stage):
         if len(ranks) <= s.copies:
             continue
@@ -108,7 +108,7 @@ def _ranks_of_a_stage(s: Draft) -> str:
 
 
 def _order(s: Draft) -> str:
-    """On one rank, nothing comes before what it needs: its own forward too, which may come by way of other ranks."""
+    """Check that no op precedes, on its rank, one that it needs: also its own forward, needed through other ranks."""
     for stage, microbatch in np.argwhere(s.forward_at > s.backward_at)[:1]:  # they are on one rank
         return _early(s, s.backward_at[stage, microbatch], s.forward_at[stage, microbatch])
     (at,) = np.nonzero(s.needs >= 0)
@@ -123,7 +123,7 @@ def _early(s: Draft, at: int, needed: int) -> str:
 
 
 def _circle(s: Draft) -> str:
-    """Whether ranks wait for each other for ever; found by letting them run, in time proportional to the ops."""
+    """Check for deadlock by running the schedule; linear in the number of ops."""
     from lab_utils.timeline.simulator.program import Circle, place
 
     try:
@@ -134,7 +134,7 @@ def _circle(s: Draft) -> str:
         return ""
     seen: list[int] = []
     rank = min(waits)
-    while rank not in seen:  # what a blocked rank waits for is behind another blocked rank's op
+    while rank not in seen:  # a blocked rank's missing op comes after another rank's blocked op
         seen.append(rank)
         rank = int(s.rank[s.needs[waits[rank]]])
     links = [(rank, waits[rank], s.needs[waits[rank]]) for rank in seen[seen.index(rank) :]]

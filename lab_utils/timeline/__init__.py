@@ -1,7 +1,7 @@
-"""What the ranks did, and when: Trace and Op, placed in time as a Timeline.
+"""Traces of ops per rank, and timelines that place them in time.
 
->>> trace.timeline().bubble_fraction      # measured: by the wall clock of the ranks
->>> message_steps(trace)                  # without time: the longest chain of messages
+>>> trace.timeline().bubble_fraction      # measured, by the ranks' wall clock
+>>> message_steps(trace)                  # needs no clock: the longest chain of messages
 """
 
 from lab_utils.text import bytes_text, percent_text, time_text

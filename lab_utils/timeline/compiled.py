@@ -1,4 +1,4 @@
-"""`@compiled(signature)`: numba's njit, compiled at import, once per machine wherever that can be kept."""
+"""`@compiled(signature)`: numba's njit, compiled at import and cached on disk where possible."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ OPTIONS = {"nogil": True, "boundscheck": False}
 
 
 def compiled(signature: str) -> Callable[[Callable], Callable]:
-    """Compile a function of this signature now, or load what was compiled before.
+    """Compile a function of this signature eagerly, or load it from numba's cache.
 
-    numba keeps it in NUMBA_CACHE_DIR, beside the source or in the user's cache folder. Where it can write to none of
-    them, each process compiles for itself, which takes some seconds. A file that was cut short, by a full disk or a
-    kill, is made anew: numba alone would fail on it at every import.
+    The cache is in NUMBA_CACHE_DIR, beside the source or in the user's cache folder. If none is writable, each
+    process compiles for itself, which takes some seconds. A cache file truncated by a full disk or a kill is
+    rebuilt: numba alone would fail on it at every import.
     """
 
     def compile_or_load(function: Callable) -> Callable:
         try:
             cache = FunctionCache(function)
-        except RuntimeError:  # "no locator available": no folder can be written
+        except RuntimeError:  # "no locator available": no cache folder is writable
             return njit(signature, **OPTIONS)(function)
         try:
             return njit(signature, cache=True, **OPTIONS)(function)
-        except Exception:  # pickle and LLVM have many for a broken file; an error of the code comes again below
+        except Exception:  # pickle and LLVM raise many types for a broken file; real errors are raised again below
             cache.flush()
             return njit(signature, cache=True, **OPTIONS)(function)
 

@@ -1,4 +1,4 @@
-"""Place a recorded trace in time by the wall clock of the ranks that ran it."""
+"""Place a recorded trace in time by its ranks' wall clock."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lab_utils.timeline.timeline import Timeline
 
 
 def measured(trace: RankOps) -> Timeline:
-    """Timeline of a recorded trace.
+    """Return the timeline of a recorded trace.
 
-    A communication op holds its rank from issue until done, or, when it is asynchronous, while it is handed
-    over and again while the rank blocks on it. Of that time, all before the last member has issued the
-    collective is waiting, and the rest communication; likewise for a message and its other side. A partner
-    that came only after this rank was done held nobody up (the root of a broadcast, a buffered send). If a
-    partner's op is missing from the trace, or the op waited for was issued before the trace began, all of it
-    is waiting. An op that was never seen to complete lasts until the trace ends.
+    A synchronous communication op blocks its rank from issue until done; an asynchronous one while it is issued
+    and again while the rank waits for it. Blocked time counts as waiting until the last member has issued the
+    collective (or the other side its message), and as communication from then on. A partner that issues only
+    after this rank is done causes no waiting (the root of a broadcast, a buffered send). If a partner's op is
+    missing from the trace, or the op was issued before the trace began, all of it is waiting. An op that was
+    never recorded as done lasts until the trace ends.
 
-    ValueError when an op carries no time, or waits for something that is not a communication op of its rank.
+    ValueError when an op carries no time, or a wait refers to something that is not a communication op of its rank.
     """
     _require_times(trace)
     meeting = _Meeting(trace)
@@ -33,12 +33,12 @@ def measured(trace: RankOps) -> Timeline:
 
 
 class _Meeting:
-    """When the partners of each communication op came to it, and when it was over."""
+    """When the partners of each communication op issued it, and when it was done."""
 
     def __init__(self, trace: RankOps) -> None:
         times = (t for op in trace for t in (op.issue_s, op.wait_s, op.done_s) if t is not None)
         self.end_s = max(times, default=0.0)
-        # Key of an op → when its partners issued it, in order; ops whose partner is missing are left out.
+        # Key of an op → sorted issue times of its partners; ops with a missing partner are left out.
         self.issues_s: dict[tuple, list[float]] = {}
         for key, members in trace.collectives().items():
             present = {op.rank for op in members}
@@ -52,7 +52,7 @@ class _Meeting:
         return self.end_s if op.done_s is None else max(op.issue_s, op.done_s)
 
     def ready_s(self, op: Op) -> float:
-        """When the last partner that the op needed came; infinity when one is missing from the trace."""
+        """When the last partner that the op needed had issued its side; infinity when one is missing."""
         if op.kind == "wait":  # for an op from before the trace
             return inf
         issues_s = self.issues_s.get((op.group, op.seq) if op.kind == "collective" else message_key(op))
@@ -73,7 +73,7 @@ def _own_stream(rank: int, ops: tuple[Op, ...], meeting: _Meeting) -> Iterable[S
 
 
 def _occupied(ops: tuple[Op, ...], meeting: _Meeting) -> Iterable[tuple[float, float, Op]]:
-    """(start, end, op) of each stretch in which the rank computes, or is held by a communication op."""
+    """Yield (start, end, op) for each interval in which the rank computes or is blocked by a communication op."""
     waits = {op.of for op in ops if op.kind == "wait"}
     for index, op in enumerate(ops):
         done_s = meeting.done_s(op)
@@ -82,14 +82,14 @@ def _occupied(ops: tuple[Op, ...], meeting: _Meeting) -> Iterable[tuple[float, f
         elif op.kind == "compute" or not op.asynchronous:
             yield op.issue_s, done_s, op
         else:
-            if index + 1 < len(ops):  # handing the op over takes until the rank comes to its next one
+            if index + 1 < len(ops):  # issuing the op lasts until the rank issues its next one
                 yield op.issue_s, max(op.issue_s, min(ops[index + 1].issue_s, done_s)), op
             if op.wait_s is not None and index not in waits:
                 yield op.wait_s, max(op.wait_s, done_s), op
 
 
 def _wire(rank: int, ops: tuple[Op, ...], meeting: _Meeting) -> list[Span]:
-    """The communication ops, each on the lowest track that is free from its issue until it is done."""
+    """Spans of the communication ops, each on the lowest track that is free at its issue."""
     free_at: list[float] = []
     spans: list[Span] = []
     for op in sorted((op for op in ops if op.kind in COMMUNICATION), key=lambda op: op.issue_s):
@@ -103,7 +103,7 @@ def _wire(rank: int, ops: tuple[Op, ...], meeting: _Meeting) -> list[Span]:
 def _split(
     rank: int, lane: Lane, start_s: float, end_s: float, op: Op, meeting: _Meeting, track: int = 0
 ) -> list[Span]:
-    """Waiting until the last partner came, communication from then on; pieces without length are left out."""
+    """Split into waiting until the last partner issued, then communication; empty spans are left out."""
     ready_s = min(max(meeting.ready_s(op), start_s), end_s)
     pieces: list[tuple[Activity, float, float]] = [
         ("waiting", start_s, ready_s),
@@ -113,10 +113,9 @@ def _split(
 
 
 def _without_overlap(spans: list[Span]) -> Iterable[Span]:
-    """The spans in order of start, each cut to what the ones before it left free.
+    """Sort the spans by start and trim each to begin after the one before it.
 
-    A rank does one thing at a time; yet the end of an op and the start of the next are read by two threads
-    of that rank, and may cross by microseconds.
+    Two threads of a rank read the end of an op and the start of the next, so the times may cross by microseconds.
     """
     free_at = -inf
     for span in sorted(spans, key=lambda span: span.start_s):

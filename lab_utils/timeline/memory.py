@@ -1,4 +1,4 @@
-"""How much each rank holds, over the time of a timeline."""
+"""Memory per rank over the time of a timeline."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Unit = Literal["bytes", "micro-batches"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Memory:
-    """What one rank holds: held[i] from time_s[i] until time_s[i + 1]; nothing before the first.
+    """Memory of one rank: held[i] from time_s[i] until time_s[i + 1]; 0 before the first.
 
-    time_s   float64[n], seconds, in order
+    time_s   float64[n], seconds, sorted
     held     float64[n], in `unit`: bytes, or micro-batches whose activations wait for their backward
     """
 
@@ -28,7 +28,7 @@ class Memory:
 
     @classmethod
     def of_changes(cls, time_s: np.ndarray, change: np.ndarray, unit: Unit) -> Memory:
-        """From changes at some times, in any order; at one time what is let go comes first."""
+        """Build from changes in any order; at equal times, frees come before allocations."""
         order = np.lexsort((change, time_s))
         return cls(time_s[order], np.cumsum(change[order]), unit)
 
@@ -37,12 +37,12 @@ class Memory:
         return float(self.held.max()) if len(self.held) else 0.0
 
     def text(self, held: float) -> str:
-        """A number of `held` in words."""
+        """Format a value of `held` with its unit."""
         return bytes_text(round(held)) if self.unit == "bytes" else f"{held:g} micro-batch{'es' if held != 1 else ''}"
 
 
 def memory_of_spans(spans: Spans, world_size: int) -> tuple[Memory, ...] | None:
-    """From ops that tell: the peak while each computes, and what is left at its end. None when no op tells."""
+    """Memory per rank from ops with `live_bytes`: peak during each, then what is live at its end. None without any."""
     c = spans.columns
     computes = (c.lane == LANES.index("own")) & (c.activity == ACTIVITIES.index("compute"))
     telling = [at for at in np.flatnonzero(computes).tolist() if spans.ops[c.op[at]].live_bytes is not None]

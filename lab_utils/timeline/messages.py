@@ -1,4 +1,4 @@
-"""What a trace says without any clock: how many message steps it needs, and how many bytes it moves."""
+"""Metrics of a trace that need no clock: message steps and bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MESSAGES = ("send", "recv")
 
 
 def message_steps(trace: RankOps) -> int:
-    """Longest chain of messages that wait for one another, where a rank is in one exchange at a time.
+    """Length of the longest chain of dependent messages, with a rank in one exchange at a time.
 
-    A send leaves one step after what its rank had waited for when it issued it. Having waited for a send or
-    a receive, a rank is at least one step on from where it issued it, and not before the step of the message.
-    So what is issued before a wait is not delayed by it: exchanges issued together take one step. Ring
-    all-reduce over n ranks: 2(n - 1); binomial tree, reduce then broadcast: 2 ceil(log2 n). Collectives count
-    nothing and carry no chain, and neither does a recv whose send the trace does not hold.
+    A send leaves one step after the step that its rank had reached at issue. After waiting for a send or recv, a
+    rank is at least one step past the step at which it issued it, and at least at the step of the message. So a
+    wait does not delay what was issued before it: exchanges issued together take one step. Ring all-reduce over
+    n ranks: 2(n - 1); binomial tree, reduce then broadcast: 2 ceil(log2 n). Collectives count 0 and carry no
+    chain, nor does a recv whose send is not in the trace.
 
     ValueError when ranks receive in a circle, so that no order of the messages exists.
     """
@@ -38,7 +38,7 @@ def message_steps(trace: RankOps) -> int:
 
 
 class _Walk:
-    """One rank's way through its ops, as far as the messages it waits for have been sent."""
+    """Position of one rank in its ops, advanced as far as the messages it waits for have been sent."""
 
     def __init__(self, ops: tuple[Op, ...], sent_in_trace: set[tuple]) -> None:
         self.ops = ops
@@ -52,14 +52,14 @@ class _Walk:
         return self.position == len(self.ops)
 
     def advance(self, left_at: dict[tuple, int]) -> bool:
-        """Walk on to the next message that has not been sent yet. False when that is the very next op."""
+        """Advance to the next wait for an unsent message. Return whether the rank moved."""
         first = self.position
         while not self.finished and self._pass(self.ops[self.position], left_at):
             self.position += 1
         return self.position > first
 
     def _pass(self, op: Op, left_at: dict[tuple, int]) -> bool:
-        """Go over one op; False when it waits for a message that has not been sent yet."""
+        """Process one op; False when it waits for a message that has not been sent yet."""
         if op.kind in MESSAGES:
             self.issued_at[_end(op)] = self.step
         if op.kind == "send":
@@ -73,7 +73,7 @@ class _Walk:
         return True
 
     def _over_after(self, op: Op) -> Op | None:
-        """The send or recv that the rank has behind it after `op`; None if none that the trace knows of."""
+        """The send or recv that has completed once `op` is done; None if none, or if its send is not in the trace."""
         over = waited_for(self.ops, op) if op.kind == "wait" else op
         if over is None or over.kind not in MESSAGES or (op is over and op.asynchronous):
             return None
@@ -85,14 +85,14 @@ def _end(op: Op) -> tuple:
 
 
 def bytes_sent(trace: RankOps) -> list[int]:
-    """Bytes that each rank gave to its sends, in rank order (what collectives move is not among them)."""
+    """Bytes sent per rank with `send`, in rank order (collectives are not included)."""
     return [sum(op.bytes for op in ops if op.kind == "send") for ops in trace.ops]
 
 
 def bytes_by_collective(trace: RankOps) -> dict[str, list[int]]:
-    """Name of a collective → bytes that each rank gave to the collectives of that name, in rank order.
+    """Name of a collective → tensor bytes that each rank passed to collectives of that name, in rank order.
 
-    This is the size of the tensors, not the traffic: an all_reduce of b bytes over a ring sends 2(n-1)/n b.
+    This is tensor size, not traffic: an all_reduce of b bytes over a ring sends 2(n-1)/n b.
     """
     found: dict[str, list[int]] = {}
     for op in trace:

@@ -1,4 +1,4 @@
-"""Ops of ranks, without time and without pictures: what a trace holds, a simulator places and an exporter writes."""
+"""Ops per rank: what a trace records, the simulator places in time and exporters write."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ COMMUNICATION = ("collective", "send", "recv")
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One op of one rank, in the order in which the rank's own thread came to it.
+    """One op of one rank, in the order in which the rank's own thread issued it.
 
     kind        compute | collective | send | recv | wait
     name        what the user would call it: "all_reduce", "send", "compute"
     group       name of the process group; `ranks` are its members as global ranks
     seq         n-th collective of its group, or n-th message from `rank` to `peer` (or back) with `tag`;
                 collectives with equal (group, seq) are one collective, seen from each rank
-    bytes       size of the tensors that this rank gave to the op; what it got, where it gave none (recv, scatter);
-                of a compute op: what its kernels with FLOPs read and wrote
-    flops       of a compute op, as its kernels' shapes tell (a multiply-add is 2)
-    other_bytes of a compute op: what its kernels without FLOPs read and wrote
-    kernels     of a compute op: how many kernels ran, apart from those
-    uncounted   of which nobody knows what they did: those of some tensors cannot be counted
-    live_bytes  of a compute op: what live tensors of the rank held at its end, None when nobody counted
-    peak_bytes  and the most they held within it
-    stage       of a pipeline's compute op: which stage, and of which micro-batch
+    bytes       size of the tensors that this rank passes to the op; of what it receives where it passes none (recv,
+                scatter); compute op: bytes read and written by its kernels with FLOPs
+    flops       compute op: from the shapes of its kernels (a multiply-add is 2)
+    other_bytes compute op: bytes read and written by its kernels without FLOPs
+    kernels     compute op: number of kernels, without the uncounted
+    uncounted   compute op: number of kernels whose work is unknown: those of some tensors cannot be counted
+    live_bytes  compute op: bytes of the rank's live tensors at its end, None when not counted
+    peak_bytes  compute op: peak of those bytes during the op
+    stage       compute op of a pipeline: its stage; `microbatch` likewise
     peer, tag   the other rank (global) of a send or recv, and its tag
-    of          index, in this rank's list, of the asynchronous op that a wait waits for
+    of          wait: index, in this rank's ops, of the asynchronous op that it waits for
     source      the caller's line: "train.py:41", "In [5]:3"
-    phase       innermost named phase that the op was issued in
-    issue_s     when the rank came to the op (seconds since the trace's start)
+    phase       innermost named phase in which the op was issued
+    issue_s     when the rank issued the op (seconds since the trace's start)
     wait_s      when the rank began to block on it; None when it never did
-    done_s      when it was complete
+    done_s      when it completed
     """
 
     rank: int
@@ -65,7 +65,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A named stretch of one rank's time: "forward", "aggregate". Phases may nest."""
+    """A named interval of one rank's time: "forward", "aggregate". Phases may nest."""
 
     rank: int
     name: str
@@ -91,7 +91,7 @@ class RankOps:
             yield from rank_ops
 
     def collectives(self) -> dict[tuple[str, int], list[Op]]:
-        """(group, seq) → that collective as each of its ranks saw it."""
+        """(group, seq) → the ops of that collective, one per rank."""
         found: dict[tuple[str, int], list[Op]] = {}
         for op in self:
             if op.kind == "collective":
@@ -99,7 +99,7 @@ class RankOps:
         return found
 
     def messages(self) -> dict[tuple[int, int, int, str, int], dict[str, Op]]:
-        """`message_key` → {"send": op, "recv": op}, either may be missing."""
+        """`message_key` → {"send": op, "recv": op}; either may be missing."""
         found: dict[tuple[int, int, int, str, int], dict[str, Op]] = {}
         for op in self:
             if op.kind in ("send", "recv"):
@@ -114,9 +114,9 @@ def message_key(op: Op) -> tuple[int | None, int | None, int, str, int]:
 
 
 def waited_for(ops: Sequence[Op], wait: Op) -> Op | None:
-    """The op among its rank's `ops` that `wait` waits for; None when it was issued before the trace began.
+    """The op in the rank's `ops` that `wait` waits for; None when it was issued before the trace began.
 
-    ValueError when `of` names no communication op.
+    ValueError when `of` is not the index of a communication op.
     """
     if wait.of is None:
         return None

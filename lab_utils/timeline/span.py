@@ -1,4 +1,4 @@
-"""Spans of a timeline: one by one as people read them, and as columns of numbers for arithmetic on many."""
+"""Spans of a timeline: as single objects, and as columns for vectorised arithmetic."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LANES: tuple[Lane, ...] = ("own", "wire")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of one rank's time in which one lane does one thing, and the op that it does.
+    """A time interval of one lane of a rank, with one activity and the op that it belongs to.
 
-    lane      "own" is the rank's own stream, "wire" is what its communication ops do meanwhile
-    activity  own:  compute; communication (blocked while the wire is busy: exposed); waiting (blocked, and a
-                    partner has not come yet)
-              wire: waiting (issued, and a partner has not come yet; or, predicted, the op before it in its group
-                    is still on its way); communication (on its way)
-    track     0 on the own stream; ops that are on the wire at the same time take tracks 0, 1, 2, ...
+    lane      "own" is the rank's own stream, "wire" its communication ops in flight
+    activity  own:  compute; communication (blocked while the wire is busy: exposed); waiting (blocked until a
+                    partner issues its side)
+              wire: waiting (issued, but a partner has not issued its side; or, predicted, the previous op of its
+                    group is still in flight); communication (in flight)
+    track     0 on the own stream; ops in flight at the same time take tracks 0, 1, 2, ...
     """
 
     rank: int
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Columns:
-    """Spans as arrays of equal length: `lane` numbers LANES, `activity` ACTIVITIES, `op` the ops they belong to."""
+    """Spans as arrays of equal length: `lane` indexes LANES, `activity` ACTIVITIES, `op` the ops they belong to."""
 
     rank: np.ndarray
     lane: np.ndarray
@@ -58,17 +58,17 @@ class Columns:
 
     @classmethod
     def of(cls, rank, lane, track, activity, start_s, end_s, op) -> Columns:
-        """From anything that numpy takes."""
+        """Build from array-likes, converted to the dtype of each column."""
         types = (np.int32, np.uint8, np.int32, np.uint8, np.float64, np.float64, np.int64)
         given = (rank, lane, track, activity, start_s, end_s, op)
         return cls(*(np.asarray(column, dtype) for column, dtype in zip(given, types, strict=True)))
 
     def take(self, which: np.ndarray) -> Columns:
-        """The spans at these positions, or where this mask is true."""
+        """Select spans by index array, mask or slice."""
         return Columns(*(getattr(self, name)[which] for name in self.__slots__))
 
     def in_order(self) -> Columns:
-        """By rank, lane, track and start."""
+        """Sort by rank, lane, track and start."""
         return self.take(np.lexsort((self.start_s, self.track, self.lane, self.rank)))
 
     @classmethod
@@ -77,7 +77,7 @@ class Columns:
 
 
 class Spans(Sequence[Span]):
-    """The spans that columns tell of, each made when it is asked for; `columns` may be a call that makes them then."""
+    """A lazy sequence of Span over Columns; `columns` may be a callable, called on first access."""
 
     def __init__(self, columns: Columns | Callable[[], Columns], ops: Sequence[Op]) -> None:
         self._made, self.ops = columns, ops

@@ -1,4 +1,4 @@
-"""A trace placed in time: for each rank what its own stream and the wire did, and the numbers that follow."""
+"""A trace placed in time: spans of each rank's own stream and of the wire, and the metrics computed from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Predicted(Protocol):
-    """What a predicted timeline was made from."""
+    """The source of a predicted timeline."""
 
     times: Times
 
@@ -31,15 +31,15 @@ class Predicted(Protocol):
 
 
 SVG = "image/svg+xml"
-LIVE = "application/vnd.jupyter.widget-view+json"  # what a notebook shows in place of the SVG while its kernel lives
+LIVE = "application/vnd.jupyter.widget-view+json"  # replaces the SVG in a notebook while its kernel runs
 
 
 @dataclass(frozen=True, repr=False)
 class Timeline:
-    """Spans of every rank, in order of rank, lane, track and start; time that no span covers is idle.
+    """Spans of every rank, sorted by rank, lane, track and start; time without a span is idle.
 
-    The four times of a rank (compute, communication, waiting, idle) are those of its own stream and add up to
-    the makespan. ValueError when spans are out of order, run backwards or overlap on one track.
+    Compute, exposed communication, waiting and idle time of a rank refer to its own stream and add up to the
+    makespan. ValueError when spans are out of order, end before they start or overlap on a track.
     """
 
     world_size: int
@@ -56,22 +56,22 @@ class Timeline:
 
     @property
     def columns(self) -> Columns:
-        """The spans as arrays, for arithmetic on many."""
+        """The spans as arrays."""
         return self.spans.columns
 
     @property
     def ops(self) -> Sequence[Op]:
-        """What `columns.op` numbers."""
+        """The ops that `columns.op` indexes."""
         return self.spans.ops
 
     @cached_property
     def start_s(self) -> float:
-        """When the first rank began: the earliest start of a span or phase."""
+        """Earliest start of a span or phase, over all ranks."""
         return self._extent[0]
 
     @cached_property
     def makespan_s(self) -> float:
-        """From the earliest start of a span or phase to the latest end, over all ranks."""
+        """Time from the earliest start of a span or phase to the latest end, over all ranks."""
         return self._extent[1] - self._extent[0]
 
     @cached_property
@@ -80,38 +80,38 @@ class Timeline:
 
     @cached_property
     def exposed_comm_by_rank_s(self) -> tuple[float, ...]:
-        """Time for which each rank's own stream is blocked while the wire is busy."""
+        """Time per rank that its own stream is blocked while the wire is busy."""
         return self._own_time_s("communication")
 
     @cached_property
     def waiting_by_rank_s(self) -> tuple[float, ...]:
-        """Time for which each rank's own stream is blocked because a partner has not come yet."""
+        """Time per rank that its own stream is blocked because a partner has not issued its side yet."""
         return self._own_time_s("waiting")
 
     @cached_property
     def idle_by_rank_s(self) -> tuple[float, ...]:
-        """Time that no span of a rank's own stream covers: before its first op, after its last, between."""
+        """Time per rank without a span on its own stream: before its first op, after its last, between ops."""
         busy = zip(self.compute_by_rank_s, self.exposed_comm_by_rank_s, self.waiting_by_rank_s, strict=True)
         return tuple(max(0.0, self.makespan_s - fsum(parts)) for parts in busy)
 
     @property
     def exposed_comm_s(self) -> float:
-        """Exposed communication of a rank, mean over ranks."""
+        """Exposed communication, mean over ranks."""
         return fsum(self.exposed_comm_by_rank_s) / self.world_size if self.world_size else 0.0
 
     @property
     def bubble_fraction(self) -> float:
-        """Idle time / (ranks × makespan), where all that is not compute on a rank's own stream is idle.
+        """1 - compute time / (ranks × makespan).
 
-        So exposed communication and waiting are in it. The zero-bubble papers' `bubble_rate` is another number.
+        Exposed communication and waiting count as bubble. The zero-bubble papers' `bubble_rate` is a different metric.
         """
         return 1.0 - self.utilisation if self.makespan_s else 0.0
 
     @property
     def bubble_rate(self) -> float:
-        """(longest span of a rank - work) / span, as the zero-bubble papers count. ValueError unless of a schedule.
+        """(longest span of a rank - work) / span, as in the zero-bubble papers. ValueError unless of a schedule.
 
-        The span is from a rank's first op to its last: what a rank waits before and after does not count.
+        The span runs from a rank's first op to its last: waiting before and after does not count.
         """
         rate = getattr(self.prediction, "bubble_rate", None)
         if rate is None:
@@ -126,15 +126,15 @@ class Timeline:
 
     @cached_property
     def memory(self) -> tuple[Memory, ...] | None:
-        """What each rank holds over time; None where that is not known."""
+        """Memory per rank over time; None when the ops do not carry it."""
         made_from = self.prediction
         return memory_of_spans(self.spans, self.world_size) if made_from is None else made_from.memory(self.spans)
 
     @property
     def critical_path(self) -> tuple[Op, ...]:
-        """The ops that decide the makespan, from first to last: they follow each other without a gap.
+        """The ops on the critical path, in order: they follow each other without a gap and determine the makespan.
 
-        ValueError when the timeline was measured: its ops waited for more than it knows.
+        ValueError when the timeline was measured: it does not know everything that its ops waited for.
         """
         if self.prediction is None:
             raise ValueError("only a predicted timeline knows what each op waited for: trace.timeline(hardware)")
@@ -142,28 +142,28 @@ class Timeline:
 
     @property
     def peak_activations(self) -> tuple[float, ...]:
-        """For each rank how many micro-batches of a full stage it holds at most. ValueError unless of a schedule."""
+        """Peak per rank of micro-batches of a full stage held. ValueError unless of a schedule."""
         schedule = getattr(self.prediction, "schedule", None)
         if schedule is None:
             raise ValueError("peak_activations counts micro-batches of a schedule, and this timeline is of a trace")
         return schedule.peak_activations
 
     def lane(self, rank: int, lane: Lane) -> Spans:
-        """Spans of one rank's lane, in order of track and start."""
+        """Spans of one lane of a rank, sorted by track and start."""
         return self._lanes.get((rank, lane), self.spans[:0])
 
     def to_svg(self) -> str:
-        """The picture, as text of an SVG file: same timeline, same bytes. Its marks tell their op on hover."""
+        """Render as the text of an SVG file, deterministic to the byte, with the ops shown on hover."""
         return _rendered(self, SVG, hover=True)
 
     def to_perfetto(self, path: str | Path) -> None:
-        """Write it as a Chrome trace, which ui.perfetto.dev opens."""
+        """Write a Chrome trace, which ui.perfetto.dev opens."""
         from lab_utils.timeline.export.perfetto import to_perfetto
 
         to_perfetto(self, path)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a line for each span."""
+        """Write a CSV file with one line per span."""
         from lab_utils.timeline.export.csv_table import to_csv
 
         to_csv(self, path)
@@ -219,12 +219,12 @@ def _require_order(spans: Spans, world_size: int) -> None:
         raise ValueError(f"{spans[at + 1]} overlaps {spans[at]}, or stands in the wrong order after it")
 
 
-# A timeline can show itself, yet this room may not import the one that draws: that room registers here.
+# `render` imports this package, so it registers its renderers here instead of being imported.
 _renderers: dict[str, Callable[[Timeline, bool], Any]] = {}
 
 
 def register_renderer(mime_type: str, render: Callable[[Timeline, bool], Any]) -> None:
-    """Let `render(timeline, hover)` draw timelines as `mime_type` from now on: SVG, or LIVE (None: not here)."""
+    """Register `render(timeline, hover)` for `mime_type`: SVG, or LIVE (may return None: not available here)."""
     _renderers[mime_type] = render
 
 

@@ -1,7 +1,6 @@
-"""What the ranks did: for each rank an ordered list of ops, and which ops of other ranks each depends on.
+"""Traces: the ordered ops of every rank, and which ops of other ranks each depends on.
 
-A Trace carries no picture and needs no torch. Recorded ops also carry the wall clock of the ranks that
-ran them; `Trace.timeline()` places them in time with it.
+Needs no torch. Recorded ops also carry their rank's wall clock, by which `Trace.timeline()` places them in time.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ class Trace(RankOps):
         return trace_summary(self)
 
     def timeline(self, hardware: Hardware | None = None) -> Timeline:
-        """This trace placed in time: by the wall clock of the ranks that ran it, or as it would be on some hardware.
+        """Place this trace in time: by the wall clock of its ranks, or predicted for `hardware`.
 
-        ValueError when an op carries no time and no hardware is given; when hardware is given and an op's partner
-        is not in the trace, or ranks wait for each other in a circle.
+        ValueError without hardware when an op carries no time; with hardware when an op's partner is not in the
+        trace, or ranks wait for each other in a circle.
         """
-        # What places it is loaded when it is first asked for: each rank loads this file at its start.
+        # Imported lazily: every rank loads this file at its start.
         from lab_utils.timeline.measured import measured
         from lab_utils.timeline.simulator.simulate import simulate
 
@@ -45,13 +44,13 @@ class Trace(RankOps):
 
     @cached_property
     def lowered(self) -> Lowered:
-        """This trace as the simulator takes it."""
+        """This trace as the simulator's program, cached."""
         from lab_utils.timeline.simulator.from_trace import lower
 
         return lower(self)
 
     def save(self, path: str | Path) -> None:
-        """Write everything but the results as JSON."""
+        """Write ops and phases, not the results, as JSON."""
         content = {
             "format": FORMAT,
             "ops": [[asdict(op) for op in rank_ops] for rank_ops in self.ops],
@@ -61,7 +60,7 @@ class Trace(RankOps):
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:
-        """Read what `save` wrote. ValueError when the file is something else, OSError when there is none to read."""
+        """Read a file that `save` wrote. ValueError when it holds something else, OSError when it cannot be read."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -87,7 +86,7 @@ class Trace(RankOps):
 
     @classmethod
     def from_ranks(cls, ops: Iterable[Sequence[Op]], phases: Iterable[Sequence[Phase]], results: list[Any]) -> Trace:
-        """Join what each rank recorded; times become seconds since the first rank began."""
+        """Join the records of all ranks; times become seconds since the first rank began."""
         ops, phases = [list(o) for o in ops], [list(p) for p in phases]
         times = [op.issue_s for rank_ops in ops for op in rank_ops if op.issue_s is not None]
         times += [phase.start_s for rank_phases in phases for phase in rank_phases]

@@ -1,4 +1,4 @@
-"""Micro-batches from both ends: DualPipe, and DualPipeV, the half of it that does the same work."""
+"""Bidirectional schedules: DualPipe, and DualPipeV, which does the same with half of the ranks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections import deque
 from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W
 from lab_utils.schedule.schedules.tables import check
 
-NEAR, FAR = 0, 1  # a rank's chunk that comes early in a micro-batch's way, and the one that comes late
+NEAR, FAR = 0, 1  # a rank's chunk that a micro-batch passes first, and the one it passes second
 
 
 def dualpipe(ranks: int, microbatches: int) -> Schedule:
-    """Half of the micro-batches enter at rank 0, half at the last: rank r has stages r and p - 1 - r, each there twice.
+    """DualPipe: micro-batches enter at both ends; rank r holds stages r and p - 1 - r, so every stage has two copies.
 
-    DeepSeek-AI 2024, "DeepSeek-V3 Technical Report", section 3.2.1. As many stages as ranks, and an even number. Held:
-    p + 1 micro-batches, and twice the weights. DeepSeek runs a forward and a backward side by side that end together,
-    F&B, and says that a rank then idles for (p/2 - 1)(F&B + BW - 3W). Here they follow each other: what doing both at
-    once saves in time is not seen, and a rank idles for half as long, p/2 - 1, if F, B and W take 1. All this for even
-    m of at least 2p; others wait longer. The first half of the micro-batches (rounded up) enters at rank 0.
+    DeepSeek-AI 2024, "DeepSeek-V3 Technical Report", section 3.2.1. As many stages as ranks, an even number. A rank
+    holds p + 1 micro-batches, and twice the weights. DeepSeek overlaps a forward and a backward that end together,
+    F&B, and gives a rank's bubble as (p/2 - 1)(F&B + BW - 3W). Here they run one after the other: the time saved by
+    the overlap is not modelled, and a rank's bubble is half as long, p/2 - 1, if F, B and W take 1. This holds for
+    even m >= 2p; others wait longer. The first half of the micro-batches (rounded up) enters at rank 0.
     """
     check(microbatches, ranks=ranks)
     if ranks % 2:
@@ -27,7 +27,7 @@ def dualpipe(ranks: int, microbatches: int) -> Schedule:
     for rank in range(ranks):
         mirrored = rank >= ranks // 2
         near = ranks - 1 - rank if mirrored else rank
-        entered = (ahead, microbatches - ahead), (0, ahead)  # how many micro-batches in each direction, and from which
+        entered = (ahead, microbatches - ahead), (0, ahead)  # per direction: number of micro-batches, and the first
         count, start = (side[::-1] if mirrored else side for side in entered)
         stages = near, ranks - 1 - near
         steps = _steps(ranks // 2, near, max(ranks, ahead))
@@ -36,7 +36,7 @@ def dualpipe(ranks: int, microbatches: int) -> Schedule:
 
 
 def dualpipe_v(ranks: int, microbatches: int) -> Schedule:
-    """Half of DualPipe's ranks: rank r has stages r and 2p - 1 - r, and each micro-batch passes both.
+    """DualPipeV, on half of DualPipe's ranks: rank r holds stages r and 2p - 1 - r; micro-batches pass both.
 
     Sea AI Lab 2025, "DualPipe could be better without the Dual", and the README of DeepSeek's DualPipe. 2 x ranks
     stages of the model; as DualPipe on twice the ranks, with stages half as long. A rank holds p + 1/2 micro-batches.
@@ -51,10 +51,10 @@ def dualpipe_v(ranks: int, microbatches: int) -> Schedule:
 
 
 def _steps(half: int, near: int, count: int) -> list[Step]:
-    """(kind, NEAR or FAR, micro-batch): `count` of them, at least 2 x half, pass each chunk of the near-th rank.
+    """Steps (kind, NEAR or FAR, micro-batch) of rank `near`; `count` >= 2 x half micro-batches pass each chunk.
 
-    What depends on how far the rank is from the middle: the number of forwards that the far chunk's first one leaves
-    time for, and of weight gradients that fill the pauses at the beginning and the end.
+    The distance from the middle determines how many forwards run before the far chunk's first one, and how many
+    weight gradients fill the pauses at the beginning and the end.
     """
     out, rank = half - 1 - near, _Rank()  # ranks between this one and the middle
     for _ in range(2 * out):
@@ -77,7 +77,7 @@ def _steps(half: int, near: int, count: int) -> list[Step]:
 
 
 class _Rank:
-    """Counts the micro-batches of each kind and chunk, and keeps weight gradients until they are run."""
+    """One rank's steps, with counters of micro-batches per kind and chunk and a queue of pending weight gradients."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []

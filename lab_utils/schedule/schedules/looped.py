@@ -1,4 +1,4 @@
-"""Several chunks a rank, dealt out in turn: rank r of p has stages r, p + r, 2p + r and so on."""
+"""Looped schedules, with several chunks per rank: rank r of p holds stages r, p + r, 2p + r and so on."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from lab_utils.schedule.schedules.tables import check, schedule_of_rows
 
 
 def interleaved(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
-    """1F1B with `chunks` smaller stages a rank: ranks x chunks stages of the model.
+    """1F1B with `chunks` smaller stages per rank: ranks x chunks stages of the model.
 
     Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM", section
-    2.2. Each rank takes a group of p micro-batches through one of its chunks, then through the next; (chunks - 1) p +
-    2 (p - 1 - rank) forwards warm it up. For v equal chunks, m >= p and no communication the bubble fraction is
-    (p-1)/(vm+p-1); rank 0 holds 1 + (p-1)/(pv) times as many activations as in 1F1B where p divides m. Elsewhere the
-    groups are as equal as can be and none is below p, so that the bubble stays and memory grows a little.
+    2.2. Each rank runs a group of p micro-batches through one of its chunks, then through the next, after a warm-up of
+    (chunks - 1) p + 2 (p - 1 - rank) forwards. For v equal chunks, m >= p and no communication the bubble fraction is
+    (p-1)/(vm+p-1); rank 0 holds 1 + (p-1)/(pv) times the activations of 1F1B if p divides m. Otherwise group sizes
+    differ by at most 1 and are at least p, so that the bubble is the same and memory grows a little.
 
-    Where p divides m, short messages make it m T + (p-1) T/v + (2vp - 2) T_comm long, T being F + B + W of a rank's
-    micro-batch. Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5, is p messages below that, as its program
-    lets only the first micro-batch of each group wait at the way to the next chunk.
+    If p divides m, its length with short messages is m T + (p-1) T/v + (2vp - 2) T_comm, with T = F + B + W of a
+    rank's micro-batch. Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5, has p messages less, as its
+    program lets only the first micro-batch of each group wait for the message to the next chunk.
     """
     check(microbatches, ranks=ranks, chunks=chunks)
     p, v, m = ranks, chunks, microbatches
@@ -30,7 +30,7 @@ def interleaved(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
     chunk, place = np.divmod(rest, size)
     rank = np.arange(p)[:, None]
     warm_up = (v - 1) * size + 2 * (p - 1 - rank)
-    # A backward runs at 2 * number + 1; the forward that goes before it is warm_up further.
+    # Backward `number` runs at 2 * number + 1, right after forward number + warm_up.
     when = np.concatenate((2 * (number - warm_up), np.broadcast_to(2 * number + 1, (p, len(number)))), axis=1)
     order = np.argsort(when, axis=1, kind="stable")
     kind = np.repeat(np.array([F, BW], np.uint8), len(number))
@@ -41,7 +41,7 @@ def interleaved(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
 
 
 def _numbered(groups: int, size: int, m: int) -> np.ndarray:
-    """int[groups, size]: micro-batches 0 .. m - 1, group by group; m in the last place of groups with one fewer."""
+    """int[groups, size]: micro-batches 0 .. m - 1, group by group; smaller groups are padded with m."""
     full = groups - (groups * size - m)
     there = np.ones((groups, size), bool)
     there[full:, -1] = False
@@ -51,10 +51,10 @@ def _numbered(groups: int, size: int, m: int) -> np.ndarray:
 
 
 def looped_bfs(ranks: int, microbatches: int, chunks: int = 2) -> Schedule:
-    """All micro-batches through a chunk before the next: ranks x chunks stages of the model.
+    """Breadth-first: all micro-batches through a chunk before the next; ranks x chunks stages of the model.
 
     Lamy-Poirier 2023, "Breadth-First Pipeline Parallelism", section 4.1. Bubble fraction as interleaved 1F1B, for
-    any m of at least p; every rank holds all m micro-batches, as in GPipe.
+    any m >= p; every rank holds all m micro-batches, as in GPipe.
     """
     check(microbatches, ranks=ranks, chunks=chunks)
     p, m = ranks, microbatches

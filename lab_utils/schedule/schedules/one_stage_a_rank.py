@@ -1,4 +1,4 @@
-"""One stage a rank, both backwards at once: GPipe and 1F1B."""
+"""Schedules with one stage per rank: GPipe, 1F1B, ZB-H1 and ZB-H2."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from lab_utils.schedule.schedule import BW, B, F, Schedule, W
 from lab_utils.schedule.schedules.tables import check, one_stage_a_rank
 
 
-# One stage a rank, backwards split into B and W: ZB-H1 and ZB-H2.
+# Backwards split into B and W.
 def zb_h1(stages: int, microbatches: int) -> Schedule:
-    """1F1B's memory and a third of its bubble, if F, B and W take as long: one stage a rank.
+    """ZB-H1: 1F1B's memory and a third of its bubble, if F, B and W take equally long; one stage per rank.
 
-    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1. Rank r runs p - r forwards to warm up and keeps
-    r weight gradients back, which fill the pauses at the end. Every rank holds p micro-batches (1F1B: p - r).
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.1. Rank r runs p - r warm-up forwards and delays r
+    weight gradients, which fill the pauses at the end. Every rank holds p micro-batches (1F1B: p - r).
     """
     rank = np.arange(stages)[:, None]
     return _split("ZB-H1", stages, microbatches, stages - rank, rank)
 
 
 def zb_h2(stages: int, microbatches: int) -> Schedule:
-    """No bubble, if F, B and W take as long and m >= 2p - 1, for twice the memory: one stage a rank.
+    """ZB-H2: no bubble for twice the memory, if F, B and W take equally long and m >= 2p - 1; one stage per rank.
 
-    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.2. Rank r runs 2 (p - r) - 1 forwards to warm up
-    and keeps 2r weight gradients back; every rank holds 2p - 1 micro-batches. Ranks start one after the other and end
-    so too: the bubble rate is 0, the bubble fraction is not.
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 2.2. Rank r runs 2 (p - r) - 1 warm-up forwards and
+    delays 2r weight gradients; every rank holds 2p - 1 micro-batches. Ranks start and end one after the other, so the
+    bubble rate is 0 and the bubble fraction is not.
     """
     rank = np.arange(stages)[:, None]
     return _split("ZB-H2", stages, microbatches, 2 * (stages - rank) - 1, 2 * rank)
 
 
 def _split(name: str, p: int, m: int, warm_up: np.ndarray, kept_back: np.ndarray) -> Schedule:
-    """B, W, F in turn; each rank's forwards come `warm_up` turns before, its weight gradients `kept_back` turns later.
+    """B, W, F in turn; each rank's forwards run `warm_up` turns earlier, its weight gradients `kept_back` turns later.
 
     warm_up, kept_back   int[p, 1]
     """
@@ -46,7 +46,7 @@ def _split(name: str, p: int, m: int, warm_up: np.ndarray, kept_back: np.ndarray
 
 
 def gpipe(stages: int, microbatches: int) -> Schedule:
-    """All forwards, then all backwards: one stage a rank (Huang et al. 2019, "GPipe").
+    """All forwards, then all backwards; one stage per rank (Huang et al. 2019, "GPipe").
 
     Bubble fraction (p-1)/(m+p-1) for equal stages without communication; every rank holds all m micro-batches.
     """
@@ -57,9 +57,9 @@ def gpipe(stages: int, microbatches: int) -> Schedule:
 
 
 def one_f_one_b(stages: int, microbatches: int) -> Schedule:
-    """One forward, one backward, after p - 1 - rank forwards to warm up: one stage a rank.
+    """One forward, one backward, after p - 1 - rank warm-up forwards; one stage per rank.
 
-    Narayanan et al. 2019, "PipeDream", section 3.2; with a flush each step: Narayanan et al. 2021, "Memory-Efficient
+    Narayanan et al. 2019, "PipeDream", section 3.2; with a flush per step: Narayanan et al. 2021, "Memory-Efficient
     Pipeline-Parallel DNN Training", section 3. Same bubble as GPipe; rank r holds at most p - r micro-batches.
     """
     check(microbatches, stages=stages)
@@ -68,7 +68,7 @@ def one_f_one_b(stages: int, microbatches: int) -> Schedule:
     number = np.arange(m, dtype=np.int32)[None]
     forward_at = np.where(number < warm_up, number, 2 * number - warm_up)
     backward_at = np.where(number < m - warm_up, 2 * number + 1 + warm_up, m + number)
-    row = 2 * m * np.arange(p)[:, None]  # where a rank's ops begin
+    row = 2 * m * np.arange(p)[:, None]  # offset of each rank's ops
     kind, microbatch = np.full(2 * m * p, BW, np.uint8), np.empty(2 * m * p, np.int32)
     kind[forward_at + row] = F
     microbatch[forward_at + row] = microbatch[backward_at + row] = number

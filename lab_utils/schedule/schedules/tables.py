@@ -1,4 +1,4 @@
-"""What the families share: schedules from tables, and the check of their sizes."""
+"""Shared by the schedules: building from tables, and checking of sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lab_utils.schedule.schedule import Schedule
 
 
 def check(microbatches: int, **sizes: int) -> None:
-    """ValueError, in a sentence, for what is no whole number of at least 1."""
+    """Raise ValueError unless all sizes are whole numbers of at least 1."""
     sizes |= {"microbatches": microbatches}
     given = ", ".join(f"{name}={size!r}" for name, size in sizes.items())
     if not all(isinstance(size, int | np.integer) for size in sizes.values()):
@@ -18,7 +18,7 @@ def check(microbatches: int, **sizes: int) -> None:
 
 
 def one_stage_a_rank(name: str, m: int, kind: np.ndarray, microbatch: np.ndarray) -> Schedule:
-    """kind and microbatch: [ranks, ops of a rank]."""
+    """Build a schedule with stage r on rank r. kind and microbatch: [ranks, ops per rank]."""
     p, each = kind.shape
     stage = np.repeat(np.arange(p, dtype=np.int32), each)
     return schedule_of_rows(name, p, m, kind, stage.reshape(p, each), microbatch)
@@ -27,10 +27,10 @@ def one_stage_a_rank(name: str, m: int, kind: np.ndarray, microbatch: np.ndarray
 def schedule_of_rows(
     name: str, stages: int, m: int, kind: np.ndarray, stage: np.ndarray, microbatch: np.ndarray, copies: int = 1
 ) -> Schedule:
-    """kind, stage and microbatch: [ranks, ops of a rank]. Micro-batches beyond the m-th are left out.
+    """Build a schedule from kind, stage and microbatch: [ranks, ops per rank]. Micro-batches >= m are dropped.
 
-    What is left still runs to the end: an op needs ops of its own micro-batch alone, and they keep their order. So a
-    rule for, say, multiples of p serves every m.
+    The rest still runs to the end: an op needs only ops of its own micro-batch, and their order is kept. So a rule
+    for, say, multiples of p works for every m.
     """
     there = microbatch < m
     first = np.concatenate(([0], np.cumsum(there.sum(1)))).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Two chunks a rank in the shape of a V: rank r of p has stages r and 2p - 1 - r, so it has the first and the last.
+"""V-shaped schedules, with two chunks per rank: rank r of p holds stages r and 2p - 1 - r, rank 0 the first and last.
 
-Qi et al. 2024, "Pipeline Parallelism with Controllable Memory": a schedule is one micro-batch's ops, placed in time,
-and repeated for each of them; how long a micro-batch stays on a rank decides how many of them are held.
+Qi et al. 2024, "Pipeline Parallelism with Controllable Memory": a schedule is one micro-batch's ops placed in time,
+repeated per micro-batch; the lifetime of a micro-batch on a rank determines how many it holds.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from lab_utils.schedule.schedule import B, F, Schedule, Step, W
 from lab_utils.schedule.schedules.tables import check
 
 
-# Weight gradients for a given order of forwards and backwards: wherever a rank would wait, or holds too much.
 def filled(orders: list[list[Step]], stages: int, limit: int, early: bool) -> list[list[Step]]:
-    """The orders with a W for each B, as they come about when each op takes one unit of time.
+    """Return the orders with a W inserted for each B, by simulating ops of one time unit each.
 
-    A rank takes the next op of its order as soon as that can run and, if it is a forward, leaves at most `limit`
-    micro-batches of chunks held; or else the oldest W; or else it waits. `early`: before its first backward it rather
-    takes a forward of its own first chunk ahead of its turn, and keeps one place free for the order's next one.
+    A rank runs the next op of its order if that is ready and, for a forward, leaves at most `limit` micro-batches of
+    chunks held; else the oldest W; else it waits. `early`: before its first backward, instead of waiting it runs a
+    forward of its first chunk ahead of its turn, if one place stays free for the order's next one.
     """
     run = _Run(orders, stages, limit, early)
     while run.left:
@@ -30,12 +29,12 @@ def filled(orders: list[list[Step]], stages: int, limit: int, early: bool) -> li
 
 
 class _Run:
-    """All ranks, from one unit of time to the next."""
+    """State of all ranks, advanced one time unit at a time."""
 
     def __init__(self, orders: list[list[Step]], stages: int, limit: int, early: bool) -> None:
         self.queues = [deque(order) for order in orders]
         self.orders: list[list[Step]] = [[] for _ in orders]
-        self.late: list[deque[Step]] = [deque() for _ in orders]  # weight gradients that can run
+        self.late: list[deque[Step]] = [deque() for _ in orders]  # weight gradients that are ready
         self.held = [0] * len(orders)
         self.begun = [False] * len(orders)  # whether it has run a backward
         self.ended: dict[tuple[bool, int, int], int] = {}  # (is it a forward, stage, micro-batch) → end
@@ -60,7 +59,7 @@ class _Run:
             self._take(rank, ahead)
 
     def _can(self, rank: int, step: Step, limit: int) -> bool:
-        """What it needs has ended, and there is room."""
+        """Whether the step's inputs are done and memory is below the limit."""
         kind, stage, microbatch = step
         if kind == F:
             needed = (True, stage - 1, microbatch) if stage else None
@@ -85,22 +84,22 @@ class _Run:
             self.late[rank].append((W, stage, microbatch))
 
 
-PERIOD = 6  # each rank runs six ops of a micro-batch: F, B and W of two chunks, each of them one unit of time
+PERIOD = 6  # time units per micro-batch on a rank: F, B and W of two chunks, one unit each
 
 
 def zb_v(ranks: int, microbatches: int) -> Schedule:
-    """No bubble with 1F1B's memory, if F, B and W take as long and m >= 2p - 1; 2 x ranks stages of the model.
+    """No bubble with 1F1B's memory, if F, B and W take equally long and m >= 2p - 1; 2 x ranks stages of the model.
 
-    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 6 (there found by a search; here the rule of the
-    module's paper, and forwards that fill the pauses before a rank's first backward). Each rank holds p micro-batches.
-    Twice as many messages as in 1F1B.
+    Qi et al. 2024, "Zero Bubble Pipeline Parallelism", section 6 (found there by a search; here built by the rule of
+    this module's paper, with forwards that fill the pauses before a rank's first backward). Each rank holds p
+    micro-batches. Twice as many messages as 1F1B.
     """
     limit = 2 * ranks
     return _v("ZB-V", ranks, microbatches, steps=(3, 3, 3, 3), pauses=(1, 1, 1), limit=limit, early=True)
 
 
 def v_half(ranks: int, microbatches: int) -> Schedule:
-    """Half of 1F1B's bubble and half of its memory, if F, B and W take as long; 2 x ranks stages of the model.
+    """Half of 1F1B's bubble and half of its memory, if F, B and W take equally long; 2 x ranks stages of the model.
 
     Qi et al. 2024, "Pipeline Parallelism with Controllable Memory", section 3. Each rank holds (p + 2) // 2
     micro-batches.
@@ -110,21 +109,21 @@ def v_half(ranks: int, microbatches: int) -> Schedule:
 
 
 def v_min(ranks: int, microbatches: int) -> Schedule:
-    """Two thirds of 1F1B's bubble, a third of its memory, if F, B and W take as long; 2 x ranks stages of the model.
+    """2/3 of 1F1B's bubble, 1/3 of its memory, if F, B and W take equally long; 2 x ranks stages of the model.
 
     Qi et al. 2024, "Pipeline Parallelism with Controllable Memory", section 3. Each rank holds (p + 4) // 3
-    micro-batches. Where 3 divides p it waits a little longer, as two of its ops would fall on one moment.
+    micro-batches. If 3 divides p, one pause is longer, as two ops of a rank would collide otherwise.
     """
     pauses = (1, 1 if ranks % 3 else 3, 1)
     return _v("V-Min", ranks, microbatches, steps=(1, 1, 1, 1), pauses=pauses, limit=2 * ((ranks + 4) // 3))
 
 
 def _v(name: str, p: int, m: int, steps: tuple, pauses: tuple, limit: int, early: bool = False) -> Schedule:
-    """Repeat one micro-batch's forwards and backwards each PERIOD; weight gradients go where a rank would wait.
+    """Repeat one micro-batch's forwards and backwards every PERIOD; weight gradients run where a rank would wait.
 
     steps    time from rank to rank: forwards down the V and up again, backwards down and up again
-    pauses   time from one of these four ways to the next. No two ops of a rank may fall on one moment of the period
-    limit    how many micro-batches of chunks a rank holds at most
+    pauses   time between these four passes. No two ops of a rank may fall on the same time modulo PERIOD
+    limit    maximum of micro-batches of chunks that a rank holds
     """
     check(m, ranks=p)
     offsets = _offsets(p, steps, pauses)
@@ -142,7 +141,7 @@ def _v(name: str, p: int, m: int, steps: tuple, pauses: tuple, limit: int, early
 
 
 def _offsets(p: int, steps: tuple, pauses: tuple) -> list[tuple[int, int, int, int]]:
-    """For each rank when micro-batch 0 comes by: forward down, forward up, backward down, backward up."""
+    """Per rank, the times of micro-batch 0: forward down, forward up, backward down, backward up."""
     turn = p - 1
     down, up, back, home = steps
     at_turn = down * turn

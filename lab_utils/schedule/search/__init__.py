@@ -1,1 +1,1 @@
-"""Search for schedules, with a bound that says how far from the best one they can be."""
+"""Search for schedules, with a lower bound on their length."""

@@ -1,22 +1,22 @@
-"""What no order can be shorter than, and why: lower bounds with a memory limit, for one stage a rank or several.
+"""Lower bounds on the length of a schedule under a memory limit, for one stage per rank or several.
 
-They hold for ops of any length, and for orders that take micro-batches out of turn. Derived here, for rank r with low
-and high the first and last of its stages, L its limit, a micro-batch taking a of it on a stage:
+They hold for ops of any length, and for orders that run micro-batches out of turn. Derived here, for rank r, low and
+high its first and last stage, L its limit, a the memory of a micro-batch on a stage:
 
-busy     A rank begins no sooner than the first micro-batch reaches it, and then has m (F + B + W) to do.
-last     From the rank's first F to the end of its last B it runs all F, all B, and all W but those that may wait. As
-         the rank's last F starts, what it holds fits in L, and no F comes after: so those that may wait are that
-         micro-batch's own, and others for (L - a). Behind the last B come the B of all stages before, and a W. With
-         one stage a rank, equal stages, r = p - 1 and nothing freed before W: m (F+B+W) + (p-1)(F+B+2 comm) - (L-1) W.
-pauses   Before the rank's first B it can run F alone, as many as fit in L. Between the end of its last F and that
-         micro-batch's last B it can run B and W alone, of what it held. Both times are known to last at least the
-         way of a micro-batch through the stages behind: what they are longer than the work that fits is idle. With
-         one stage a rank, equal stages, L = p, r = 0: m (F+B+W) + (p-1)(F+B-W+4 comm), which is ZB-H1's length where
-         comm is small. So nothing is shorter than ZB-H1 at its own memory and layout of stages.
-warm-up  The same for all ranks together, one stage a rank: the time before a rank's first B is that of the rank behind
-         it and F + B + 2 comm, a whole number of F fits in, and the rest is idle unless it waits until one more F ends.
-memory   A rank has L x its time of memory. A micro-batch takes a for as long as it is under way to the stages behind
-         and back, and what stays after B for a W; the limit cannot be used up while the first F and last W run.
+busy     A rank starts when the first micro-batch can reach it, and then has m (F + B + W) of work.
+last     From the rank's first F to the end of its last B it runs all F, all B, and all W but those that can be delayed.
+         When the rank's last F starts, what it holds fits in L, and no F follows: so the W that can be delayed are that
+         micro-batch's own, and others worth (L - a). After the last B follow the B of all earlier stages, and a W. With
+         one stage per rank, equal stages, r = p - 1, nothing freed before W: m (F+B+W) + (p-1)(F+B+2 comm) - (L-1) W.
+pauses   Before the rank's first B it can only run F, as many as fit in L. Between the end of its last F and that
+         micro-batch's last B it can only run B and W of what it holds. Both intervals last at least as long as a
+         micro-batch's way through the later stages: what exceeds the work that fits is idle. With one stage per rank,
+         equal stages, L = p, r = 0: m (F+B+W) + (p-1)(F+B-W+4 comm), which is ZB-H1's length if comm is small. So
+         ZB-H1 is optimal at its own memory and stage layout.
+warm-up  The same for all ranks together, one stage per rank: the time before a rank's first B is that of the next rank
+         plus F + B + 2 comm; a whole number of F fits in it, and the rest is idle unless the rank runs one more F.
+memory   A rank has memory x time of L x length. A micro-batch takes a while it passes the later stages and back, and
+         what is kept after B for a W; the limit cannot be filled during the first F and the last W.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ F, B, W = 0, 1, 2
 
 @dataclass(frozen=True)
 class Bound:
-    """No order is shorter than `length`, in the unit of the costs, because of what the words say."""
+    """A lower bound `length` on every order, in the unit of the costs, and its reason in words."""
 
     length: float
     because: str
@@ -42,11 +42,11 @@ class Bound:
 class _Idle:
     before: float  # before a rank's first B
     after: float  # after its last F
-    fits: float  # how many F its memory takes
+    fits: float  # number of F that fit in its memory
 
 
 def least(problem: Problem) -> Bound:
-    """The largest of the bounds of this module."""
+    """Return the largest of this module's bounds."""
     found = [bound for rank in range(problem.ranks) for bound in _of_rank(problem, rank)]
     if problem.chunks == 1:
         found.append(_warm_up(problem))
@@ -73,7 +73,7 @@ def _of_rank(q: Problem, rank: int) -> list[Bound]:
 
 
 def _way_back(q: Problem, stage: int) -> float:
-    """From the end of a B of a stage to the end of the last rank's W that follows from it, minus that rank's offset."""
+    """Longest time from the end of a stage's B to the end of a W that follows from it, minus the offset of its rank."""
     longest, passed = -np.inf, 0.0
     for at in range(stage, -1, -1):
         if at < stage:
@@ -96,18 +96,18 @@ def _last(q: Problem, rank: int) -> Bound:
 
 
 def _most(room: float, takes: np.ndarray, lasts: np.ndarray) -> float:
-    """The longest that ops can last which take so much room each."""
+    """Longest total duration of ops that fit in `room`, each taking `takes` and lasting `lasts`."""
     count = np.floor(room / takes.min() + 1e-6)
     return float(max(0.0, min(count * lasts.max(), room * (1 + 1e-6) * (lasts / takes).max())))
 
 
 def _is_full(q: Problem, rank: int) -> bool:
-    """The rank cannot run all F before its first B."""
+    """Whether memory keeps the rank from running all F before its first B."""
     return q.microbatches * q.weight[q.stages_of[rank]].sum() > q.limit[rank] * (1 + 1e-6)
 
 
 def _behind(q: Problem, rank: int, f_from: int, b_to: int) -> float:
-    """F of stages from f_from to the last, B of stages back to b_to, and the ways between, into and out of them."""
+    """Duration of F from stage f_from to the last and B back to b_to, with messages between, into and out of them."""
     enters = q.hop[f_from - 1] if f_from else 0.0
     leaves = q.hop[b_to - 1] if b_to and b_to < q.stages else 0.0
     ways = q.hop[f_from:].sum() + q.hop[b_to:].sum()
@@ -119,7 +119,7 @@ def _pauses(q: Problem, rank: int) -> _Idle:
     own, m, limit = q.stages_of[rank], q.microbatches, q.limit[rank]
     low, high, weight, cost = own[0], own[-1], q.weight[own], q.cost[:, own]
     forwards = min(m * cost[F].sum(), _most(limit, weight, cost[F]))
-    enters = q.hop[low - 1] if low else 0.0  # the way into the low stage is not part of it
+    enters = q.hop[low - 1] if low else 0.0  # the message into the low stage does not count
     before = _behind(q, rank, low, high + 1) - enters
     back = cost[B] + cost[W]
     others = (m - 1) * back.sum()
@@ -131,7 +131,7 @@ def _pauses(q: Problem, rank: int) -> _Idle:
 
 
 def _warm_up(q: Problem) -> Bound:
-    """By halving: the shortest length that leaves each rank the idle time it needs before its first backward."""
+    """Bisect for the shortest length that leaves each rank the idle time it needs before its first backward."""
     short, long = 0.0, float(q.microbatches * (q.cost.sum() + q.hop.sum()) * 4)
     while long - short > 1e-9 * long:
         middle = (short + long) / 2
@@ -141,9 +141,9 @@ def _warm_up(q: Problem) -> Bound:
 
 
 def forwards_first(q: Problem, length: float) -> list[int]:
-    """How many forwards each rank runs before its first backward, so that none idles for too long; [] if one must.
+    """Forwards per rank before its first backward such that none idles too long for `length`; [] if one must.
 
-    One stage a rank. What a rank has of idle time is what its work leaves of `length`.
+    One stage per rank. A rank may idle for `length` minus its work.
     """
     counts, wait = [], float(q.cost[F, -1])
     for rank in range(q.ranks - 1, -1, -1):
@@ -180,6 +180,6 @@ def _memory(q: Problem, rank: int) -> Bound:
 
 
 def _ramp(height: float, rates: np.ndarray) -> tuple[float, float]:
-    """Memory x time that is lost, and the time, until a rank can hold all that it may."""
+    """(memory x time lost, time) until a rank can have filled its memory."""
     time = max(0.0, height) / rates.max()
     return max(0.0, height) * time / 2, time

@@ -1,8 +1,7 @@
-"""The search's inner loop, compiled: an order built by rules, from event to event.
+"""The search's inner loop, compiled: an event-driven simulation that builds an order by rules.
 
-An order is int64[ranks, ops] of codes kind * chunks + chunk: F is 0, B is 1, W is 2. Which micro-batch an op is of
-follows, as each kind of a chunk takes micro-batches in turn. A chunk's stage is stages_of[rank, chunk], chunks from
-the model's front to its end.
+An order is int64[ranks, ops] of codes kind * chunks + chunk, with F = 0, B = 1, W = 2. The micro-batch is implicit, as
+each kind of a chunk runs micro-batches in turn. A chunk's stage is stages_of[rank, chunk], with chunks in model order.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from lab_utils.timeline.compiled import OPTIONS, compiled
 
 F, B, W = 0, 1, 2
 NEVER = np.inf
-HIGH, LOW, EARLIEST, OLDEST = range(4)  # which of a rank's chunks goes first
+HIGH, LOW, EARLIEST, OLDEST = range(4)  # priority among a rank's chunks
 
 MODEL = "int64[:, ::1], int64[::1], float64[:, ::1], float64"  # stages_of, owner, cost, comm
 ROOM = "float64[::1], float64, float64[::1]"  # weight, kept, limit
@@ -22,7 +21,7 @@ ROOM = "float64[::1], float64, float64[::1]"  # weight, kept, limit
 
 @njit("float64(int64, float64, int64, int64)", inline="always", **OPTIONS)
 def _urgency(rule, came, number, chunk):
-    """Smaller goes first."""
+    """Priority of a chunk's op; the smallest runs first."""
     if rule == EARLIEST:
         return came
     if rule == OLDEST:
@@ -32,7 +31,7 @@ def _urgency(rule, came, number, chunk):
 
 @njit(**OPTIONS)
 def _choice(stages, cost, room, limit, live, m, counts, patience, rule, ready, done, now):
-    """A rank's next op: (kind, chunk, 0), or (-1, 0, when to look again)."""
+    """Choose a rank's next op: (kind, chunk, 0), or (-1, 0, time of the next attempt)."""
     head, ahead, wait, late = counts
     b_at, f_at, w_at = -1, -1, -1
     b_first, f_first, next_b, next_f = NEVER, NEVER, NEVER, NEVER
@@ -70,16 +69,16 @@ def _choice(stages, cost, room, limit, live, m, counts, patience, rule, ready, d
 
 @compiled(f"boolean({MODEL}, {ROOM}, int64, int64[:, ::1], float64[::1], int64[::1], int64[:, ::1], float64[::1])")
 def build(stages_of, owner, cost, comm, weight, kept, limit, microbatches, counts, patience, rule, orders, ends):
-    """Let ranks run from event to event; fill orders and when each rank ends. False when it came to a halt.
+    """Simulate the ranks event by event; fill orders and ends[ranks]. False on deadlock.
 
     counts     [4, stages]: forwards before the first backward; forwards ahead of backwards after that; weight gradients
-               that may wait; how many of the last micro-batches let any number of them wait
-    patience   what part of a forward, of a weight gradient, a rank waits for a more urgent op that is on its way
-    rule       which chunk's B goes first, which chunk's F, and whether F goes before B
+               that may be pending; number of the last micro-batches for which any number may be pending
+    patience   fraction of a forward, of a weight gradient, that a rank waits for a more urgent op in flight
+    rule       priority among B, priority among F, and whether F goes before B
     """
     p, v = stages_of.shape
     stages, m = p * v, microbatches
-    room = np.zeros(stages)  # a chunk leaves place for one micro-batch of the chunks behind it: nobody is locked out
+    room = np.zeros(stages)  # a chunk leaves room for one micro-batch on the chunks after it: none is starved
     for r in range(p):
         behind = 0.0
         for j in range(v - 1, -1, -1):

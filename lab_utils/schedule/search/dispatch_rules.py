@@ -1,4 +1,4 @@
-"""Orders built by rules: which numbers the rules take, and the search for good ones."""
+"""Parameters of the rules that build orders, and random draws of them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from lab_utils.schedule.search.problem import Problem
 
-# What is searched: slopes over a rank's distance to the end, or over its stage; and a constant of each count.
+# Search space: slopes over the distance to the last stage, or over the stage; and a constant per count.
 #          ahead       wait        late        patience    head
 SLOPES = ((0.4, 2.6), (0.0, 2.0), (0.0, 2.0), (0.0, 0.4), (0.4, 2.6))
 CONSTANTS = ((0.0, 3.0), (0.0, 3.0), (0.0, 1.3), (0.0, 1.5), (0.0, 3.0))
 LEAST, MOST = np.array([SLOPES, CONSTANTS]).transpose(2, 1, 0).reshape(2, -1)
 STEP = np.array([0.3, 0.7, 0.3, 0.7, 0.4, 0.15, 0.07, 0.15, 0.3, 0.7])
-AT_NOTHING = np.array([0, 0, 0.3, 0, 0.3, 0, 0.3, 0.3, 0, 0])  # how often a number is 0, which is often best
-RULES = (4, 4, 2, 2)  # which B first, which F first, whether F before B; whether warm-ups are those of the bound
+AT_NOTHING = np.array([0, 0, 0.3, 0, 0.3, 0, 0.3, 0.3, 0, 0])  # probability that a number is 0, which is often best
+RULES = (4, 4, 2, 2)  # choices: priority of B, of F, whether F before B, whether to use the bound's warm-up
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What search_kernel.build needs besides the problem, from ten numbers that are the same for all ranks."""
+    """Arguments of compiled.build besides the problem, derived from ten numbers that hold for all ranks."""
 
     counts: np.ndarray
     patience: np.ndarray
@@ -29,9 +29,9 @@ class Rules:
 
     @classmethod
     def of(cls, problem: Problem, numbers: np.ndarray, rule: np.ndarray, warm_up: np.ndarray | None) -> Rules:
-        """counts[1] and [0] grow with the distance to the model's end, in ranks: further from it, more is under way.
+        """counts[0] and [1] grow with the distance to the last stage: further from it, more is in flight.
 
-        warm_up   int64[S]: forwards before the first backward, for rules that take those
+        warm_up   int64[S]: forwards before the first backward, for rules that use them
         """
         stage = np.arange(problem.stages)
         behind = stage[::-1]
@@ -46,7 +46,7 @@ class Rules:
 
 
 class Draws:
-    """Numbers for the rules: at first anywhere, then near the best so far. The same every time."""
+    """Random parameters of the rules: uniform, or near given ones. Deterministic for a seed."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.Generator(np.random.PCG64(seed)).random
@@ -57,7 +57,7 @@ class Draws:
         return numbers, (self._random(len(RULES)) * RULES).astype(np.int64)
 
     def near(self, numbers: np.ndarray, rule: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """About three of the numbers changed, now and then a rule."""
+        """Change about three of the numbers, and each choice with probability 0.05."""
         changes = self._random(len(STEP)) < 0.3
         by = STEP * (self._random((3, len(STEP))).sum(0) * 2 - 3)  # about as a normal distribution of 1 would
         other = (self._random(len(RULES)) * RULES).astype(np.int64)
@@ -65,7 +65,7 @@ class Draws:
 
 
 def textbook(problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Where to begin: as many forwards ahead as in ZB-H1, ZB-H2 and between, weight gradients late or at once."""
+    """Initial parameters: forwards ahead as in ZB-H1, ZB-H2 and between, weight gradients late or at once."""
     rule = np.array([0, 0, 1, 1])
     for slope in (1.0, 1.5, 2.0):
         for wait in (0.0, 1.0, 2.0):

@@ -1,4 +1,4 @@
-"""The search's inner loops, compiled: an order placed in time, an order improved by moves (orders: search_kernel)."""
+"""The search's inner loops, compiled: placing orders in time and improving them by moves (codes: compiled.py)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lab_utils.timeline.compiled import OPTIONS, compiled
 
 @compiled(f"boolean(int64[:, ::1], {MODEL}, int64, float64[:, :, ::1], float64[::1])")
 def placed(orders, stages_of, owner, cost, comm, microbatches, came, ends):
-    """Each op as early as it can; fill ends[ranks]. False when ranks wait for each other in a circle.
+    """Place each op as early as possible; fill ends[ranks]. False when ranks wait for each other in a circle.
 
-    came   float64[2, stages, microbatches]: room for when each F and B ends
+    came   float64[2, stages, microbatches]: buffer for the ends of F and B
     """
     p, v = stages_of.shape
     last, n = p * v - 1, orders.shape[1]
@@ -52,7 +52,7 @@ def placed(orders, stages_of, owner, cost, comm, microbatches, came, ends):
 
 @compiled("float64(int64[::1], int64[::1], float64[::1], float64)")
 def peak(order, stages, weight, kept):
-    """The most that a rank holds in this order of its ops; infinite when a B comes before its F or a W before its B."""
+    """Peak memory of a rank with this order of ops; infinite when a B precedes its F or a W its B."""
     v = len(stages)
     done = np.zeros(3 * v, np.int64)
     live, most = 0.0, 0.0
@@ -68,14 +68,14 @@ def peak(order, stages, weight, kept):
 
 @njit("int64(uint64[::1], int64)", inline="always", **OPTIONS)
 def _random(state, below):
-    """0 .. below - 1, the same on every machine (a linear congruential generator; Knuth's constants)."""
+    """Random integer in 0 .. below - 1, portable (a linear congruential generator; Knuth's constants)."""
     state[0] = state[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
     return np.int64(state[0] >> np.uint64(33)) % below
 
 
 @compiled("void(int64[::1], int64[::1], uint64[::1])")
 def _move(order, old, state):
-    """One op to another place nearby; or all of one kind in a stretch one place to the front or to the back."""
+    """Move one op a few places, or all ops of one code within an interval one place earlier or later."""
     n = len(order)
     i = _random(state, n)
     code = old[i]
@@ -103,14 +103,14 @@ def _move(order, old, state):
 
 @compiled("float64(float64[::1], float64[::1])")
 def score(ends, offset):
-    """What the search makes small: the longest rank, and a little of all others, so that there is a way down."""
+    """The search's objective: the longest rank, plus a small weight on the mean, so that there is a descent."""
     length = ends - offset
     return length.max() + 0.02 * length.mean()
 
 
 @compiled(f"float64(int64[:, ::1], {MODEL}, {ROOM}, int64, float64[::1], int64, float64, uint64[::1])")
 def climb(orders, stages_of, owner, cost, comm, weight, kept, limit, microbatches, offset, steps, goal, state):
-    """Try moves and keep those that do no harm, until `goal` is reached; the longest end - offset that is left."""
+    """Try moves and keep those that are not worse, until `goal` is reached. Return the longest end - offset."""
     p, v = stages_of.shape
     came, ends = np.empty((2, p * v, microbatches)), np.empty(p)
     placed(orders, stages_of, owner, cost, comm, microbatches, came, ends)

@@ -1,4 +1,4 @@
-"""What the search is asked, as its compiled loops take it: who has which stages, costs, memory, what to shorten."""
+"""The search problem as arrays for the compiled loops: stage layout, costs, memory and objective."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OBJECTIVES = ("makespan", "bubble_rate")
 class Problem:
     """p ranks with v chunks each, S = p v stages of the model, m micro-batches.
 
-    stages_of   int64[p, v]: each rank's stages, from the model's front to its end
-    owner       int64[S]: each stage's rank
+    stages_of   int64[p, v]: stages of each rank, in model order
+    owner       int64[S]: rank of each stage
     cost        float64[3, S]: of F, B, W
-    comm        from one rank to another
-    weight      float64[S]: what a micro-batch takes of its rank's memory from F to the end of W
-    kept        the part of that which stays from the end of B to the end of W
-    limit       float64[p]: the most of it at once
-    offset      float64[p]: the search shortens the largest of each rank's end - offset
+    comm        latency between ranks
+    weight      float64[S]: memory of a micro-batch on its rank from F to the end of W
+    kept        fraction of weight that stays from the end of B to the end of W
+    limit       float64[p]: memory limit per rank
+    offset      float64[p]: the search minimises the maximum over ranks of end - offset
     """
 
     stage_layout: str
@@ -53,23 +53,23 @@ class Problem:
 
     @cached_property
     def hop(self) -> np.ndarray:
-        """float64[S]: from a stage to the next one, 0 on the same rank and behind the last."""
+        """float64[S]: latency from a stage to the next, 0 on the same rank and after the last."""
         return np.append(np.where(np.diff(self.owner), self.comm, 0.0), 0.0)
 
     @cached_property
     def arrives(self) -> np.ndarray:
-        """float64[S]: when the first micro-batch can be at a stage."""
+        """float64[S]: earliest time at which a micro-batch can reach each stage."""
         return np.concatenate(([0.0], np.cumsum(self.cost[0] + self.hop)[:-1]))
 
     @cached_property
     def offset(self) -> np.ndarray:
-        """float64[p]: nothing for the makespan; when a rank begins, for its span."""
+        """float64[p]: 0 for the makespan; a rank's earliest start for the bubble rate."""
         begins = self.arrives[self.stages_of[:, 0]]
         return begins if self.objective == "bubble_rate" else np.zeros(self.ranks)
 
     @cached_property
     def work(self) -> np.ndarray:
-        """float64[p]: what one micro-batch takes of a rank's time."""
+        """float64[p]: time of one micro-batch's F, B and W on each rank."""
         return self.cost.sum(0)[self.stages_of].sum(1)
 
     @property
@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def room(self) -> tuple:
-        """What the compiled loops compare with: a hair above the limits, for sums of floating-point numbers."""
+        """Memory arguments of the compiled loops, with slack on the limits for floating-point error."""
         return self.weight, self.kept, self.limit * (1 + 1e-9)
 
     @classmethod
@@ -93,7 +93,7 @@ class Problem:
         limit,
         kept: float,
     ) -> Problem:
-        """ValueError, in one sentence, for what cannot be."""
+        """Build from the arguments of `search`. ValueError, in one sentence, for impossible ones."""
         stages_of = placed_stages(ranks, stage_layout, chunks)
         stages = stages_of.size
         owner = np.empty(stages, np.int64)
@@ -117,7 +117,7 @@ class Problem:
         return cls(stage_layout, objective, microbatches, stages_of, owner, cost, costs.comm, weight, kept, limit)
 
     def codes(self, schedule: Schedule) -> np.ndarray:
-        """int64[p, 3 v m]: a schedule's order as the compiled loops take it; BW becomes B and W."""
+        """int64[p, 3 v m]: a schedule's order as codes of the compiled loops; BW becomes B and W."""
         chunk = np.empty(self.stages, np.int64)
         chunk[self.stages_of] = np.arange(self.chunks)
         both = schedule.kind == BW
@@ -128,7 +128,7 @@ class Problem:
         return np.ascontiguousarray((kind * self.chunks + chunk).reshape(self.ranks, -1))
 
     def schedule(self, name: str, orders: np.ndarray) -> Schedule:
-        """The order as a schedule: micro-batches in turn."""
+        """Convert codes to a schedule, with micro-batches in turn."""
         p, n = orders.shape
         kind, chunk = np.divmod(orders, self.chunks)
         stage = np.take_along_axis(self.stages_of, chunk, 1)
@@ -142,7 +142,7 @@ class Problem:
 
 
 def placed_stages(ranks: int, stage_layout: str, chunks: int) -> np.ndarray:
-    """int64[ranks, chunks]: one stage a rank in a line; two in a V; several dealt out in a loop."""
+    """int64[ranks, chunks]: stages per rank: one in a line, two in a V, `chunks` round-robin in a loop."""
     rank = np.arange(ranks, dtype=np.int64)
     if stage_layout == "line":
         return rank[:, None].copy()
@@ -152,7 +152,7 @@ def placed_stages(ranks: int, stage_layout: str, chunks: int) -> np.ndarray:
 
 
 def _numbers(values: np.ndarray, name: str, above: bool = False) -> np.ndarray:
-    """The values, all of them numbers of at least 0, or above it."""
+    """Return the values as float64. ValueError unless all are finite and >= 0, or > 0 if `above`."""
     for at in np.flatnonzero(~(np.isfinite(values) & (values >= 0)) | (above & (values == 0)))[:1]:
         raise ValueError(f"{name} {at} is {values[at]:g}: it must be a number {'above 0' if above else 'of 0 or more'}")
     return values.astype(np.float64)

@@ -1,4 +1,4 @@
-"""A schedule for given costs and memory: shorter than the named ones where that is possible, and how far it may be off.
+"""Search for the shortest schedule under given costs and memory, with a lower bound.
 
 >>> from lab_utils.schedule import Costs
 >>> found = search(ranks=4, microbatches=8, costs=Costs(2, 2, 1), limit=4)
@@ -26,15 +26,15 @@ NAMED = {
     "v": ("zb_v", "v_half", "v_min", "dualpipe_v"),
     "loop": ("interleaved", "looped_bfs"),
 }
-OPS = 2_000_000  # that are placed while looking for rules; a core does about 6 million a second
-TRIES = 400, 10_000  # the least and the most of them
-MOVES = 4  # times as many moves, each of which takes a quarter as long
-PIECE_OPS = 300_000  # between two reports of progress: about a twentieth of a second
-CLOSE = 1e-6  # of the bound: the bounds leave that much for rounding
+OPS = 2_000_000  # budget of ops to place in the search over rules; a core does about 6 million per second
+TRIES = 400, 10_000  # minimum and maximum of tries over rules
+MOVES = 4  # moves per try over rules; a move takes a quarter as long
+PIECE_OPS = 300_000  # ops between two progress reports: about a twentieth of a second
+CLOSE = 1e-6  # relative to the bound: its slack for rounding
 
 
 class Progress(NamedTuple):
-    """How far a search is, 0 to 1, and the best length so far."""
+    """Progress of a search, 0 to 1, and the best length so far."""
 
     part: float
     length: float
@@ -42,15 +42,15 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The best order found, and what no order can beat.
+    """The best schedule found, and a lower bound.
 
-    schedule    the order; its ops are F, B and W
-    objective   "makespan" or "bubble_rate": what was made small
+    schedule    the schedule; its ops are F, B and W
+    objective   "makespan" or "bubble_rate": what was minimised
     length      the makespan, or the longest span of a rank, in the unit of the costs
-    bound       no order within the limit is shorter, and why
+    bound       lower bound on the length of any order within the limit, and its reason
     named       length of each named schedule of this layout that fits the limit
-    peaks       for each rank what it holds at most, in the unit of the limit
-    tries       how many orders were looked at
+    peaks       peak memory per rank, in the unit of the limit
+    tries       number of orders evaluated
     """
 
     schedule: Schedule
@@ -64,17 +64,17 @@ class Found:
 
     @property
     def gap(self) -> float:
-        """How much longer than the bound it is, as a part of the bound: 0 is proven best."""
+        """Excess over the bound, relative to it: 0 is proven optimal."""
         return max(0.0, self.length / self.bound.length - 1) if self.bound.length else 0.0
 
     @property
     def bubble_rate(self) -> float:
-        """1 - work / length, with the work of the busiest rank: the zero-bubble papers' number, or of the makespan."""
+        """1 - work of the busiest rank / length: the zero-bubble papers' bubble rate, or the same of the makespan."""
         return self._rate(self.length)
 
     @property
     def least_bubble_rate(self) -> float:
-        """The same of the bound."""
+        """The bubble rate at the bound's length."""
         return self._rate(self.bound.length)
 
     def _rate(self, length: float) -> float:
@@ -96,20 +96,20 @@ def search(
     seed: int = 0,
     progress: Callable[[Progress], object] | None = None,
 ) -> Found:
-    """The shortest order of F, B and W that was found, never longer than a named schedule that fits the limit.
+    """Return the shortest order of F, B and W found, never longer than a named schedule that fits the limit.
 
-    costs       of each stage; where ranks have several, those of a chunk: Costs(...).divided(2) for a V
-    limit       what a rank may hold: micro-batches of a full stage, or bytes where costs.activation_bytes says what one
-                takes; one number for all ranks or one each; None: no limit
-    stage_layout   "line": one stage a rank; "v": rank r has stages r and 2p-1-r; "loop": `chunks` stages dealt out
+    costs       per stage; with several per rank, those of a chunk: Costs(...).divided(2) for a V
+    limit       memory per rank: micro-batches of a full stage, or bytes if costs.activation_bytes is set; one number
+                for all ranks or one per rank; None: no limit
+    stage_layout   "line": one stage per rank; "v": rank r holds stages r and 2p-1-r; "loop": `chunks` round-robin
     objective   "makespan", or "bubble_rate" for the longest span of a rank, from its first op to its last
-    kept        what part of an activation stays after B for W: 1 holds all of it, as Schedule.peak_activations counts;
+    kept        fraction of an activation that stays after B for W: 1 keeps all, as Schedule.peak_activations counts;
                 Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 1, has 32 / (34 + 5 a s / h)
-    effort      how long to look, 1.0 as long as a slider can wait; it ends earlier when the bound is reached
-    progress    called now and then; an exception that it raises ends the search
+    effort      search time, 1.0 is short enough for a slider; the search ends early when the bound is reached
+    progress    called periodically; an exception that it raises ends the search
 
-    First the named schedules, then orders that simple rules build with numbers that are searched, then moves of single
-    ops in the best one. The same arguments give the same order on any machine. ValueError for what cannot be.
+    Tries the named schedules, then orders built by parametrised rules, then moves of ops in the best order.
+    Deterministic: the same arguments give the same order on any machine. ValueError for impossible arguments.
     """
     _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort)
     problem = Problem.of(ranks, microbatches, costs, stage_layout, chunks, objective, limit, kept)
@@ -126,7 +126,7 @@ def _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort) -
 
 
 class _Search:
-    """The best order so far, and the ways to a better one."""
+    """The best order so far, and the search for a better one."""
 
     def __init__(self, problem: Problem, effort: float, seed: int, progress: Callable | None) -> None:
         from lab_utils.schedule.search.compiled import build  # numba takes a third of a second to load
@@ -160,9 +160,9 @@ class _Search:
             self.named[name] = self._offer(orders, self._ends(orders))
 
     def _try_one_at_a_time(self) -> None:
-        """Each micro-batch forward and back before the next: it fits any limit that anything fits."""
+        """Try one micro-batch at a time: it fits every limit that any order fits."""
         front = np.arange(self.problem.chunks)
-        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B and W of each chunk
+        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B, W per chunk
         orders = np.tile(np.append(front, back), (self.problem.ranks, self.problem.microbatches))
         self._offer(orders, self._ends(orders))
 
@@ -198,7 +198,7 @@ class _Search:
             self.tries += steps - 1
 
     def _offer(self, orders: np.ndarray, ends: np.ndarray) -> float:
-        """Keep it if it is shorter; its length."""
+        """Keep the orders if they are better than the best so far. Return their length."""
         length, worth = float((ends - self.problem.offset).max()), self.score(ends, self.problem.offset)
         self.tries += 1
         if (length, worth) < (self.length, self.worth):

@@ -1,1 +1,1 @@
-"""Timelines as Perfetto traces, tables and words."""
+"""Export of timelines as Perfetto traces, CSV tables and text."""

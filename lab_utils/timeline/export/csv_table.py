@@ -1,4 +1,4 @@
-"""A timeline as a table of comma-separated values, one line a span: for a spreadsheet, pandas, R."""
+"""Export a timeline as CSV, one line per span: for a spreadsheet, pandas, R."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COLUMNS = ("rank", "lane", "track", "activity", "start_s", "end_s", "duration_s"
 
 
 def to_csv(timeline: Placed, path: str | Path) -> None:
-    """Write COLUMNS, then a line a span in the timeline's order; units stand in the names.
+    """Write COLUMNS, then one line per span in the timeline's order; units are in the column names.
 
-    Times are seconds since the timeline's start. op_number tells which spans are of one op, counted over all ranks. A
-    cell is empty where an op has no such thing (the peer of a collective).
+    Times are seconds since the timeline's start. Spans of one op share an op_number, counted over all ranks. A cell is
+    empty where the op has no such value (the peer of a collective).
     """
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

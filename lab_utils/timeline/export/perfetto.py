@@ -1,4 +1,4 @@
-"""A timeline as a file of trace events, which ui.perfetto.dev and chrome://tracing open.
+"""Export a timeline as trace events, which ui.perfetto.dev and chrome://tracing open.
 
 The format is Google's "Trace Event Format" (JSON object form): complete events ("X") for spans and phases, flow
 events ("s", "t", "f") for arrows, counters ("C"), and metadata ("M") with the names. Times are in µs, to the ns.
@@ -22,21 +22,20 @@ from lab_utils.timeline.memory import Memory
 from lab_utils.timeline.ops import Op, Phase, message_key
 from lab_utils.timeline.span import ACTIVITIES, LANES
 
-PHASES, OWN, WIRE = range(3)  # threads of a process, top to bottom; tracks of the wire go on from WIRE
-COUNTERS = {"bytes": "memory", "micro-batches": "activations"}  # a viewer adds the unit
+PHASES, OWN, WIRE = range(3)  # threads of a process, top to bottom; wire tracks are numbered from WIRE
+COUNTERS = {"bytes": "memory", "micro-batches": "activations"}  # the viewer adds the unit
 _WIRE_LANE, _COMMUNICATES = LANES.index("wire"), ACTIVITIES.index("communication")
 _WAITS = ACTIVITIES.index("waiting")
-_AT_ONCE = 10_000  # events that are joined before they are written
+_AT_ONCE = 10_000  # events per write
 _text = lru_cache(maxsize=1 << 16)(json.dumps)
 
 
 def to_perfetto(timeline: Placed, path: str | Path) -> None:
     """Write the timeline as trace events; a path that ends in .gz is compressed, which Perfetto opens too.
 
-    A rank is a process (its id is rank + 1, as 0 is the idle process there) whose threads are its phases, its own
-    stream and each track of the wire. Arrows lead from a send to its recv, and from member to member of a collective
-    in the order in which they came. Where it is known what ranks hold, each has a counter of that. Same timeline, same
-    events.
+    A rank is a process (id rank + 1, as 0 is Perfetto's idle process) whose threads are its phases, its own stream and
+    each wire track. Arrows lead from a send to its recv, and from member to member of a collective in order of issue.
+    If the timeline has memory, each rank has a counter of it. Deterministic: same timeline, same events.
     """
     about = {"kind": timeline.kind, "ranks": timeline.world_size, "made_by": "lab_utils"}
     with _opened(Path(path)) as file:
@@ -66,13 +65,13 @@ def _events(timeline: Placed) -> Iterator[str]:
 
 
 class _Spans:
-    """The columns of a timeline as lists; times in whole ns since the timeline began, threads as their ids."""
+    """The columns of a timeline as rows; times in whole ns since the timeline's start, threads as ids."""
 
     def __init__(self, timeline: Placed) -> None:
         c = timeline.columns
         self.zero_s, self.ops = timeline.start_s, timeline.ops
         tracks = int(c.track[c.lane == _WIRE_LANE].max(initial=-1)) + 1
-        # Ids of threads are unique in the whole file, and none is the id of a process: Perfetto joins what is equal.
+        # Thread ids are unique in the file and differ from all process ids: Perfetto merges equal ids.
         self.base, self.stride = timeline.world_size + 1, WIRE + max(tracks, 1)
         thread = np.where(c.lane == _WIRE_LANE, WIRE + c.track, OWN)
         columns = (
@@ -87,7 +86,7 @@ class _Spans:
         return self.base + rank * self.stride + number
 
     def on_the_wire(self) -> Iterator[tuple[Op, int, _Point]]:
-        """Op, activity, and where it begins, of each span on the wire."""
+        """Yield (op, activity, start point) of each span on the wire."""
         for pid, tid, lane, activity, start_ns, _, op in self.rows:
             if lane == _WIRE_LANE:
                 yield self.ops[op], activity, _Point(start_ns, pid, tid)
@@ -126,7 +125,7 @@ def _metadata(what: str, pid: int, tid: int, key: str, value: str | int) -> str:
 
 # ---------------------------------------------------------------------- spans
 def _phases(spans: _Spans, rank: int, phases: Sequence[Phase]) -> Iterator[str]:
-    """Phases nest, and the viewer wants the outer one first."""
+    """Complete events of a rank's phases, outer before inner, as the viewer requires."""
     tid = spans.thread(rank, PHASES)
     for phase in sorted(phases, key=lambda phase: (phase.start_s, -phase.end_s)):
         start_ns, end_ns = spans.ns([phase.start_s, phase.end_s]).tolist()
@@ -145,7 +144,7 @@ def _complete(spans: _Spans) -> Iterator[str]:
 
 
 def _arguments(op: Op) -> str:
-    """What is known of the op; numbers that are 0 and texts that are empty are left out."""
+    """The fields of an op as JSON members; zeros and empty strings are left out."""
     texts = (("kind", op.kind), ("group", op.group), ("source", op.source), ("phase", op.phase))
     numbers = (
         ("bytes", op.bytes), ("flops", op.flops), ("other_bytes", op.other_bytes), ("kernels", op.kernels),
@@ -164,7 +163,7 @@ def _arguments(op: Op) -> str:
 
 # ---------------------------------------------------------------------- arrows
 def _arrows(spans: _Spans) -> Iterator[str]:
-    """An arrow binds to the span of its thread that it starts in, so every point is where a span begins."""
+    """Flow events. An arrow binds to the span of its thread at that time, so every point is the start of a span."""
     collectives: dict[tuple, list[_Point]] = {}
     messages: dict[tuple, dict[str, _Point]] = {}
     names: dict[tuple, str] = {}
@@ -172,7 +171,7 @@ def _arrows(spans: _Spans) -> Iterator[str]:
     for op, activity, point in spans.on_the_wire():
         if op.kind == "collective":
             key = (op.group, op.seq)
-            if (key, op.rank) not in seen:  # where this member came to it
+            if (key, op.rank) not in seen:  # where this member issued it
                 collectives.setdefault(key, []).append(point)
             seen.add((key, op.rank))
             names[key] = op.name

@@ -1,4 +1,4 @@
-"""What exporters read of a timeline."""
+"""The interface of a timeline that exporters read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab_utils.timeline.span import Columns
 
 
 class Placed(Protocol):
-    """A Timeline, which stands above its exporters and calls them."""
+    """A Timeline, as a protocol: Timeline imports its exporters, not the reverse."""
 
     world_size: int
     kind: str

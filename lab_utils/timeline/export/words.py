@@ -1,4 +1,4 @@
-"""A trace and a timeline in words, for terminals, screen readers and text outputs."""
+"""Text summaries of traces and timelines, for terminals, screen readers and text outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RANKS_SHOWN = 32
 
 
 def headline(timeline: Placed) -> str:
-    """One sentence with the three numbers."""
+    """One sentence with makespan, bubble fraction and exposed communication."""
     ranks = "1 rank" if timeline.world_size == 1 else f"{timeline.world_size} ranks"
     return (
         f"Timeline of {ranks} ({timeline.kind}): makespan {time_text(timeline.makespan_s)}, "
@@ -21,7 +21,7 @@ def headline(timeline: Placed) -> str:
 
 
 def summary(timeline: Placed) -> str:
-    """The headline, and a table with a line a rank; bubble is the share of its time without compute."""
+    """The headline and a table with one line per rank; bubble is the fraction of its time without compute."""
     table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
     more = timeline.world_size - RANKS_SHOWN
     said = [f"and {more} more ranks"] if more > 0 else []
@@ -43,7 +43,7 @@ def _row(timeline: Placed, rank: int) -> tuple[str, ...]:
 
 
 def trace_summary(trace: RankOps) -> str:
-    """Which ops the ranks came to, how often, and the bytes that each rank gave to them. The same on every run."""
+    """Table of the ops, with count and tensor bytes per rank. Deterministic."""
     ranks = "1 rank" if trace.world_size == 1 else f"{trace.world_size} ranks"
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
@@ -60,7 +60,7 @@ def _per_rank(trace: RankOps, name: str) -> tuple[str, str]:
 
 
 def _spread(values: list[str]) -> str:
-    """One value where all ranks have it, all of them in rank order otherwise."""
+    """One value if all ranks have the same, otherwise all of them in rank order."""
     return values[0] if len(set(values)) == 1 else ", ".join(values)
 
 

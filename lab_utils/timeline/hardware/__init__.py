@@ -1,7 +1,7 @@
-"""Hardware to place a trace in time on: devices, links, and the time that kernels and ops on the wire take there.
+"""Hardware models for predictions: devices, links, and the time that kernels and ops on the wire take.
 
->>> trace.timeline(catalogue["H100 node"])                                               # looked up, with sources
->>> trace.timeline(Hardware(Device("mine", 1e13, 1e12), Link("wire", 5e-6, 25e9)))       # made up
+>>> trace.timeline(catalogue["H100 node"])                                               # sourced
+>>> trace.timeline(Hardware(Device("mine", 1e13, 1e12), Link("wire", 5e-6, 25e9)))       # invented
 >>> trace.timeline(this_machine(ranks).hardware)                                         # measured
 """
 

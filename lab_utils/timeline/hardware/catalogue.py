@@ -1,4 +1,4 @@
-"""Devices, links and hardware made of them that anybody can look up, with where each number comes from."""
+"""Catalogue of devices, links and hardware, with the source of each number."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _ML = "S. Bekman, Machine Learning Engineering, github.com/stas00/ml-engineering
 _NCCL = "NCCL's cost model, github.com/NVIDIA/nccl src/graph/tuning.cc, hwLatencies of Simple in a ring"
 _LAUNCH = "launch: NVIDIA, Getting Started with CUDA Graphs (2019), 3.8 µs for each kernel of 2.9 µs, on a V100"
 
-# What ranks of a GPU are held up by a launch: the host runs ahead of the stream, so little more than the gap between
-# kernels. Handing an op over costs the stream nothing.
+# Cost of a launch on a GPU: the host runs ahead of the stream, so little more than the gap between kernels. Issuing
+# an op costs the stream nothing.
 _LAUNCH_S = 0.9e-6
 
-# name: bf16 FLOP/s that the best matrix product reached (MAMF, not the data sheet's peak), bytes/s of memory and bytes
-# of memory as the data sheet says
+# name: bf16 FLOP/s of the best matrix product (MAMF, not the data sheet's peak); bytes/s and GB of memory from the
+# data sheet
 _DEVICES = {
     "A100-SXM-80GB": (271.2e12, 2.00e12, 80),
     "H100-SXM-80GB": (794.5e12, 3.35e12, 80),
@@ -25,7 +25,7 @@ _DEVICES = {
 }
 
 # Fitted on the all-reduces of 2, 4 and 8 A100s, 1 MiB to 1 GiB (33 of the 77 rows of vTrain's tables), as rings.
-# Of the other 44 (3, 5, 6 and 7 A100s) half come out within 9 %: tests/timeline/hardware fits again and prints it.
+# Half of the other 44 (3, 5, 6 and 7 A100s) are within 9 %: tests/timeline/hardware repeats the fit and prints it.
 _A100_LATENCY_S, _A100_BYTES_PER_S = 6.38e-6, 200.7e9
 _VTRAIN = "github.com/VIA-Research/vTrain at f8dda8473a, trace/a100/AR_GPU*_1M_1024M_LUT"
 
@@ -45,7 +45,7 @@ _LINKS = (
     Link("Ethernet 10 Gb/s", 14e-6, 1.25e9, f"nominal, all of it for one rank; latency: {_NCCL}"),
 )  # fmt: skip
 
-# name: device, link, ranks of a node and the link between nodes. NCCL's rings inside a node, the best between nodes.
+# name: device, link, ranks per node and link between nodes. Rings, as NCCL, within a node; "best" across nodes.
 _READY = {
     "A100 node": ("A100-SXM-80GB", "NVLink 3", None, None),
     "H100 node": ("H100-SXM-80GB", "NVLink 4", None, None),
@@ -61,7 +61,7 @@ _READY = {
 
 
 class Catalogue(Mapping[str, Device | Link | Hardware]):
-    """Names → devices, links, and hardware that is ready to be predicted on.
+    """Names → devices, links, and complete hardware.
 
     >>> trace.timeline(catalogue["A100 node"])
     >>> Hardware(catalogue["H100-SXM-80GB"], catalogue["NVLink 4"])
@@ -71,7 +71,7 @@ class Catalogue(Mapping[str, Device | Link | Hardware]):
         self._entries = dict(entries)
 
     def __getitem__(self, name: str) -> Device | Link | Hardware:
-        """UnknownName, a KeyError, which names what may have been meant, or all there is."""
+        """Look up an entry. UnknownName, a KeyError, suggests close names or lists all."""
         if name not in self._entries:
             raise UnknownName(f"nothing in the catalogue is named {name!r}: {meant(name, self._entries)}")
         return self._entries[name]
@@ -83,11 +83,11 @@ class Catalogue(Mapping[str, Device | Link | Hardware]):
         return len(self._entries)
 
     def of(self, kind: type) -> dict[str, Device | Link | Hardware]:
-        """The entries that are a Device, a Link, or Hardware."""
+        """The entries of one kind: Device, Link or Hardware."""
         return {name: entry for name, entry in self.items() if isinstance(entry, kind)}
 
     def __repr__(self) -> str:
-        """A line an entry: its name, and its numbers or what it is made of."""
+        """One line per entry: its name, and its numbers or parts."""
         width = max(map(len, self))
         return "\n".join(f"{name:{width}}  {_told(entry)}" for name, entry in self.items())
 

@@ -1,4 +1,4 @@
-"""Steps and bytes of ops on the wire under each algorithm: what latency and bandwidth are multiplied with.
+"""Steps and bytes of ops on the wire per algorithm: the factors of latency and inverse bandwidth.
 
 B: bytes of the whole tensor (the input of a reduce-scatter, the output of an all-gather); n ranks; N nodes of m ranks,
 n = N m. Bytes are those of the busiest rank.
@@ -13,12 +13,12 @@ n = N m. Bytes are those of the busiest rank.
 | barrier                     |                            | 2 ceil(log2 n) steps         |                            |
 | message                     | 1 step, B                  |                              |                            |
 
-gloo, torch's backend for CPUs, is a ring but for two: it reduces and scatters by an all-reduce of the whole tensor
-(torch 2.13, ProcessGroupGloo.cpp), and broadcasts by a tree.
+gloo, torch's backend for CPUs, uses rings with two exceptions: reduce_scatter is an all-reduce of the whole tensor
+(torch 2.13, ProcessGroupGloo.cpp), and broadcast is a tree.
 
 Ring and two-level: Patarasuk and Yuan 2009; Mikami et al. 2018 (2D-torus). Trees, and broadcast as a scatter and an
-all-gather: Thakur, Rabenseifner and Gropp 2005. An op of ranks on several nodes steps across nodes in every step,
-unless it is two-level.
+all-gather: Thakur, Rabenseifner and Gropp 2005. An op that spans several nodes crosses nodes in every step, unless it
+is two-level.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from typing import NamedTuple
 import numpy as np
 
 ALGORITHMS = ("ring", "tree", "gloo", "two_level")
-_NONE = (0.0, np.inf, 0.0, 0.0)  # for ever, on any link
+_NONE = (0.0, np.inf, 0.0, 0.0)  # infinite time on any link
 _Shape = tuple[float, float]  # steps, bytes
 
 
 class Wire(NamedTuple):
-    """What an op on the wire costs by: its name, the bytes of the whole tensor, and its members (global ranks).
+    """What determines the cost of an op on the wire: name, bytes of the whole tensor, members (global ranks).
 
-    A message is ("message", bytes, (from, to)).
+    A message is ("message", bytes, (source, destination)).
     """
 
     name: str
@@ -47,7 +47,7 @@ class Wire(NamedTuple):
 def wire_rows(wires: Iterable[Wire], ranks_per_node: int | None) -> np.ndarray:
     """float64[w, algorithms, 4]: steps and bytes within a node, steps and bytes across nodes.
 
-    Infinite where the algorithm is none for the op. ValueError for an op that nothing is known of.
+    Infinite where the algorithm does not support the op. ValueError for an unknown op.
     """
     rows = [_row(wire, ranks_per_node) for wire in wires]
     return np.array(rows, np.float64).reshape(-1, len(ALGORITHMS), 4)
@@ -72,7 +72,7 @@ def _flat_row(shape: Callable[[int, int], _Shape] | None, n: int, size_bytes: in
 
 
 def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
-    """Inside each node and across: only where every node has as many of the members, and there are several."""
+    """Rings inside each node, then across; requires several nodes with equally many members, more than one."""
     m, count = next(iter(nodes.values())), len(nodes)
     if wire.name not in _TIMES or count == 1 or m == 1 or set(nodes.values()) != {m}:
         return _NONE
@@ -82,7 +82,7 @@ def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, flo
 
 
 def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]:
-    """Node → how many of the ranks are on it."""
+    """Node → number of the ranks on it."""
     found: dict[int, int] = {}
     for rank in ranks:
         node = 0 if ranks_per_node is None else rank // ranks_per_node
@@ -91,17 +91,17 @@ def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]
 
 
 def _around(times: int) -> Callable[[int, int], _Shape]:
-    """So many times around a ring of chunks."""
+    """`times` passes around a ring, n - 1 steps of one chunk each."""
     return lambda n, size_bytes: (times * (n - 1), times * (n - 1) / n * size_bytes)
 
 
 def _levels(times: int) -> Callable[[int, int], _Shape]:
-    """So many times along the levels of a binomial tree, whole tensors in each step."""
+    """`times` passes over the levels of a binomial tree, one whole tensor per step."""
     return lambda n, size_bytes: (times * (n - 1).bit_length(), times * (n - 1).bit_length() * size_bytes)
 
 
 _TIMES = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}
-# name → its shapes as ring, as tree, and as gloo has it
+# name → its shapes as ring, tree and gloo
 _FLAT: dict[str, tuple] = {
     "all_reduce": (_around(2), _levels(2), _around(2)),
     "reduce_scatter": (_around(1), None, _around(2)),

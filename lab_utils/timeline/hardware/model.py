@@ -1,4 +1,4 @@
-"""Devices, links, and the hardware made of them: how long a kernel and an op on the wire take."""
+"""Devices, links and hardware: the cost model of kernels and ops on the wire."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Algorithm = Literal["best", "ring", "tree", "gloo", "two_level"]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What one rank computes on.
+    """The accelerator or CPU of one rank.
 
-    flops_per_s         that large matrix products reach, not the data sheet's peak
-    memory_bytes_per_s  that kernels without FLOPs reach
-    launch_s            each kernel takes so much longer
-    issue_s             a rank takes so long to hand an op to the wire
-    memory_bytes        how much it holds; None: not said
+    flops_per_s         reached by large matrix products, not the data sheet's peak
+    memory_bytes_per_s  reached by kernels without FLOPs
+    launch_s            overhead per kernel
+    issue_s             time to issue an op to the wire
+    memory_bytes        capacity; None: unknown
     """
 
     name: str
@@ -38,7 +38,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a message travels on: it takes latency_s + bytes / bytes_per_s (one direction, one rank)."""
+    """A link: a message takes latency_s + bytes / bytes_per_s (one direction, one rank)."""
 
     name: str
     latency_s: float
@@ -51,15 +51,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """A device for each rank and the links between them.
+    """One device per rank and the links between ranks.
 
-    device          None: all computing takes as long as it was measured
+    device          None: compute takes as long as measured
     link            between ranks of one node
-    ranks_per_node  ranks r with equal r // ranks_per_node are one node; None: all are
-    across          link between nodes, as one rank sees it; needed when there are several
-    algorithm       of collectives: "ring", "tree", "gloo" (what that backend does), "two_level", or "best", the fastest
-                    of them for each op
-    compute_scale   all computing takes so many times as long
+    ranks_per_node  ranks r with equal r // ranks_per_node share a node; None: all do
+    across          link between nodes, per rank; required with ranks_per_node
+    algorithm       of collectives: "ring", "tree", "gloo" (as that backend does it), "two_level", or "best", the
+                    fastest of them per op
+    compute_scale   factor on all compute times
     """
 
     device: Device | None
@@ -89,11 +89,11 @@ class Hardware:
         return f"{'computing as measured' if self.device is None else self.device.name}, {self.link.name}{across}"
 
     def with_link(self, **changes: float | str) -> Hardware:
-        """The same with another link within nodes: latency_s, bytes_per_s."""
+        """Return a copy with changes to the link within nodes: latency_s, bytes_per_s."""
         return replace(self, link=replace(self.link, **changes))
 
     def with_device(self, **changes: float | str) -> Hardware:
-        """The same with another device: flops_per_s, launch_s, ... ValueError when it has none."""
+        """Return a copy with changes to the device: flops_per_s, launch_s, ... ValueError when it has none."""
         if self.device is None:
             raise ValueError(f"{self.name}: no device to change, give one")
         return replace(self, device=replace(self.device, **changes))
@@ -103,7 +103,7 @@ class Hardware:
         return 0.0 if self.device is None else self.device.issue_s
 
     def compute_s(self, rows: np.ndarray) -> np.ndarray:
-        """Seconds of computing, float64[c]; rows float64[c, 5]: what `Lowered.compute` holds.
+        """Compute seconds, float64[c], from rows float64[c, 5] as in `Lowered.compute`.
 
         Kernels with FLOPs by the roofline (Williams, Waterman and Patterson 2009), the others by the bytes they move.
         """
@@ -115,9 +115,9 @@ class Hardware:
         return (roofline_s + other_bytes / device.memory_bytes_per_s + kernels * device.launch_s) * self.compute_scale
 
     def wire_s(self, rows: np.ndarray) -> np.ndarray:
-        """Seconds of ops on the wire, float64[w]; rows float64[w, algorithms, 4] from `wire_rows`.
+        """Seconds of ops on the wire, float64[w], from rows float64[w, algorithms, 4] of `wire_rows`.
 
-        alpha-beta: latency for each step, bandwidth for each byte of the busiest rank (Hockney 1994).
+        alpha-beta: latency per step, bandwidth per byte of the busiest rank (Hockney 1994).
         """
         across = self.across or self.link
         steps, size_bytes, steps_across, bytes_across = np.moveaxis(rows, 2, 0)
@@ -132,7 +132,7 @@ class Hardware:
         return self._chosen(by_algorithm_s)
 
     def _chosen(self, by_algorithm_s: np.ndarray) -> np.ndarray:
-        """The algorithm asked for; where it is none for an op (a broadcast by two_level), the fastest there is."""
+        """The chosen algorithm; where it does not support an op (a broadcast by two_level), the fastest that does."""
         chosen_s = by_algorithm_s[:, ALGORITHMS.index(self.algorithm)]
         return np.where(np.isfinite(chosen_s), chosen_s, by_algorithm_s.min(axis=1))
 

@@ -1,1 +1,1 @@
-"""The one simulator: programs of ops placed in time on given hardware."""
+"""The simulator: places programs of ops in time on given hardware."""

@@ -1,4 +1,4 @@
-"""The simulator's inner loop, compiled: as many as 4 million ops in a tenth of a second."""
+"""The simulator's inner loop, compiled: 4 million ops take a tenth of a second."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _TIMES = "float64[::1], float64[::1], float64[::1], float64[::1]"
 
 @compiled(f"int64[::1]({_PROGRAM}, {_TIMES})")
 def run(first, cost_class, edge_first, edge_from, edge_class, cost, lag, start_s, end_s):
-    """Fill start_s and end_s; returns int64[S], the node that each stream came to: its end, unless it is blocked.
+    """Fill start_s and end_s; return int64[S], the node that each stream reached: its end, unless it is blocked.
 
-    Each stream goes on until a node that its next one needs has not been placed, and is woken when that one is: so
-    every node is looked at as often as it has edges, and once more. Which stream goes first changes nothing: ends
-    are maxima of the same sums. Until a node is placed its end says who waits for it: -1 nobody, -2 - s stream s,
-    behind which `following` names the next.
+    A stream runs until its next node needs one that is not placed yet, and resumes when that one is: every node is
+    visited at most once per edge, and once more. The order of the streams does not change the result: ends are maxima
+    of the same sums. Until a node is placed, its end_s heads the list of streams that wait for it: -1 none, -2 - s
+    stream s, linked on by `following`.
     """
     streams = len(first) - 1
     end_s[:] = -1.0

@@ -1,4 +1,4 @@
-"""A recorded trace as a Program: what runs on which stream, what it waits for, and what decides how long it takes."""
+"""Lower a recorded trace to a Program: streams, nodes, dependencies and cost classes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lab_utils.timeline.hardware import Wire, wire_rows
 from lab_utils.timeline.ops import Op, Phase, RankOps, message_key, waited_for
 from lab_utils.timeline.simulator.program import Circle, Program, Times, place
 
-FREE, ISSUE, FIRST_COMPUTE = 0, 1, 2  # classes of cost: nothing, handing an op over, then the computes and the wires
+FREE, ISSUE, FIRST_COMPUTE = 0, 1, 2  # cost classes: nothing, issuing an op, then the computes and the wires
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A program, and how to read it. Classes of cost: FREE, ISSUE, one for each row of `compute`, one for each wire.
+    """A program and its index into the trace. Cost classes: FREE, ISSUE, one per row of `compute`, one per wire.
 
     compute   float64[c, 5]: FLOPs, bytes of kernels with FLOPs, bytes of the other kernels, kernels, measured seconds
-    own       int64[o, 4]: rank, node, node on the wire that it waits for (-1: none), op (of a wait: what it waits for);
-              in order of the streams
-    turn      int64[o]: the op at whose turn it runs (of a wait: the wait)
-    wire      int64[w, 4]: rank, node that issues it, node on the wire, op
-    uncounted_s  seconds of computing in a trace without kernels, if nobody counted them
-    An op is counted over the whole trace, rank by rank.
+    own       int64[o, 4]: rank, node, wire node that it waits for (-1: none), op (for a wait: the op it waits for);
+              in stream order
+    turn      int64[o]: the op during which the node runs (for a wait: the wait itself)
+    wire      int64[w, 4]: rank, issuing node, wire node, op
+    uncounted_s  compute seconds of a trace recorded without counting kernels
+    Op numbers run over the whole trace, rank by rank.
     """
 
     program: Program
@@ -35,16 +35,16 @@ class Lowered:
     turn: np.ndarray
     wire: np.ndarray
     uncounted_s: float = 0.0
-    _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # made once for each layout of nodes
+    _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # cached per ranks_per_node
 
     def rows(self, ranks_per_node: int | None) -> np.ndarray:
-        """float64[w, algorithms, 4]: steps and bytes of each wire, as `Hardware.wire_s` takes them."""
+        """float64[w, algorithms, 4]: steps and bytes per wire, the input of `Hardware.wire_s`."""
         if ranks_per_node not in self._rows:
             self._rows[ranks_per_node] = wire_rows(self.wires, ranks_per_node)
         return self._rows[ranks_per_node]
 
     def place(self, cost: np.ndarray) -> Times:
-        """ValueError, which names the ranks, when they wait for each other in a circle."""
+        """Place the program in time. ValueError naming the ranks that deadlock in a circle of waits."""
         try:
             return place(self.program, cost)
         except Circle as circle:
@@ -54,7 +54,7 @@ class Lowered:
 
 
 class WithProgram(Protocol):
-    """A Trace, which keeps its program."""
+    """A Trace that caches its lowered program."""
 
     ops: tuple[tuple[Op, ...], ...]
     phases: tuple[tuple[Phase, ...], ...]
@@ -66,7 +66,7 @@ class WithProgram(Protocol):
 
 
 def lower(trace: RankOps) -> Lowered:
-    """The trace's program. ValueError when an op's partner is missing, or a wait is for an op from before the trace."""
+    """Lower a trace. ValueError when an op's partner is missing, or a wait is for an op issued before the trace."""
     lowering = _Lowering(trace)
     for rank, ops in enumerate(trace.ops):
         lowering.own_stream(rank, ops)
@@ -75,7 +75,7 @@ def lower(trace: RankOps) -> Lowered:
 
 
 class _Classes(dict):
-    """Numbers what it has not seen yet."""
+    """Number distinct keys in order of first use."""
 
     def of(self, what: object) -> int:
         return self.setdefault(what, len(self))
@@ -83,7 +83,7 @@ class _Classes(dict):
 
 @dataclass(slots=True)
 class _Stream:
-    """Nodes as (kind of class, number within its kind), and for each the (stream, position) that it waits for."""
+    """Nodes as (kind of class, number within the kind), and per node the (stream, position) pairs that it needs."""
 
     nodes: list[tuple[str, int]] = field(default_factory=list)
     needs: list[list[tuple[object, int]]] = field(default_factory=list)
@@ -100,8 +100,8 @@ class _Lowering:
         self.streams: dict[object, _Stream] = {rank: _Stream() for rank in range(trace.world_size)}
         self.computes, self.wires = _Classes(), _Classes()
         self.own: list[tuple[int, int, Op | None, int, int]] = []  # rank, position, what it waits for, op, turn
-        self.wire: list[tuple[Op, int, int]] = []  # op, position of its issue, op's number
-        self.meets: dict[tuple, list[tuple[Op, int]]] = {}  # an op on the wire → its sides and where they issue it
+        self.wire: list[tuple[Op, int, int]] = []  # op, position of its issuing node, op number
+        self.meets: dict[tuple, list[tuple[Op, int]]] = {}  # wire op → sides and positions of their issuing nodes
         self.number = 0
 
     # ------------------------------------------------------------------ the rank's own stream
@@ -139,7 +139,7 @@ class _Lowering:
 
     # ------------------------------------------------------------------ the wire
     def on_the_wire(self) -> None:
-        """One node for each op on the wire, on the stream of its group or of its messages, in their order."""
+        """Add one node per wire op, in order, to the stream of its group or of its messages."""
         for meeting in sorted(self.meets, key=_turn):
             sides = self.meets[meeting]
             _require_all(sides)
@@ -203,12 +203,12 @@ def _table(rows: Iterable[tuple], columns: int, dtype: type = np.float64) -> np.
 
 
 def _meeting(op: Op) -> tuple:
-    """Equal for all sides of one op on the wire."""
+    """Key of a wire op, equal for all of its sides."""
     return ("collective", op.group, op.seq) if op.kind == "collective" else ("message", *message_key(op))
 
 
 def _stream_of(meeting: tuple) -> tuple:
-    """Collectives of a group are one stream; so are messages with one tag from one rank to another."""
+    """One stream per group for collectives; one per (source, destination, tag, group) for messages."""
     return meeting[:-1]
 
 
@@ -222,7 +222,7 @@ def _wire(sides: list[tuple[Op, int]]) -> Wire:
     if op.kind != "collective":
         source, destination = message_key(op)[:2]
         return Wire("message", max(sizes), (source, destination))
-    together = op.name in ("all_gather", "gather")  # each rank gives a part
+    together = op.name in ("all_gather", "gather")  # each rank contributes a part
     return Wire(op.name, sum(sizes) if together else max(sizes), op.ranks)
 
 

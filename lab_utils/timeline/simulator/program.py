@@ -1,4 +1,4 @@
-"""A trace as the simulator takes it: nodes on streams, the edges between them, and when each node runs."""
+"""The simulator's program: nodes on streams, edges between them, and the time at which each node runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """n nodes on S streams and k edges between nodes of different streams; what a node or an edge costs stands apart.
+    """n nodes on S streams and k edges between nodes of different streams; costs and lags are kept separately.
 
-    A stream runs its nodes one after the other, in order. A node starts when the node before it on its stream has
-    ended, and every edge into it has arrived: the end of the node it comes from, and its lag.
+    A stream runs its nodes in order. A node starts when the previous node of its stream has ended and every edge into
+    it has arrived: at the end of its source node plus its lag.
 
     first        int64[S+1]   nodes of stream s are first[s] .. first[s+1] - 1
     cost_class   int32[n]     node i lasts cost[cost_class[i]] seconds
     edge_first   int32[n+1]   edges into node i are edge_first[i] .. edge_first[i+1] - 1
-    edge_from    int32[k]     the node that the edge comes from
+    edge_from    int32[k]     source node of the edge
     edge_class   uint8[k]     the edge takes lag[edge_class[e]] seconds
     """
 
@@ -43,7 +43,7 @@ class Program:
 
 
 class Circle(ValueError):
-    """Nodes wait for one another, so that no order exists. `blocked` holds the first waiting node of each stream."""
+    """Deadlock: nodes wait for each other in a circle. `blocked`: the first waiting node of each blocked stream."""
 
     def __init__(self, blocked: np.ndarray) -> None:
         super().__init__(f"{len(blocked)} streams wait for each other in a circle: no order exists")
@@ -52,7 +52,7 @@ class Circle(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """When each node of a program runs: start_s and end_s, float64[n] seconds."""
+    """Start and end of each node of a program: start_s and end_s, float64[n] seconds."""
 
     program: Program
     cost: np.ndarray
@@ -62,14 +62,14 @@ class Times:
 
     @cached_property
     def makespan_s(self) -> float:
-        """The latest end; the first node starts at 0."""
+        """The latest end; time starts at 0."""
         return float(self.end_s.max()) if self.program.nodes else 0.0
 
     @cached_property
     def critical_path(self) -> tuple[int, ...]:
-        """Nodes that follow one another without a gap and end last, from first to last.
+        """The chain of nodes without a gap that ends last, in order.
 
-        What they and the edges between them take adds up to the makespan: shorten any other node and nothing changes.
+        Their costs and lags add up to the makespan: shortening any other node does not change it.
         """
         if not self.program.nodes:
             return ()
@@ -80,7 +80,7 @@ class Times:
         return tuple(reversed(path))
 
     def _decided_by(self, node: int) -> int:
-        """The node whose end let this one start, -1 for one that waited for nothing; the stream's own counts first."""
+        """The node whose end determined this start, -1 if none; prefers the previous node of the stream."""
         p, start_s = self.program, self.start_s[node]
         if node > p.first[p.stream[node]] and self.end_s[node - 1] == start_s:
             return node - 1
@@ -95,8 +95,8 @@ def place(program: Program, cost: np.ndarray, lag: np.ndarray | None = None) -> 
 
     cost   float64[classes], seconds; lag float64[edge classes], seconds, all 0 when None
 
-    Takes time and memory in proportion to nodes and edges. Circle, a ValueError, when nodes wait for one another;
-    ValueError when a cost or a lag is not a number of at least 0, or one is missing.
+    Linear in nodes and edges, in time and memory. Circle, a ValueError, when nodes wait for each other in a circle;
+    ValueError when a cost or lag is missing, negative or not finite.
     """
     from lab_utils.timeline.simulator.compiled import run  # numba takes a third of a second to load
 

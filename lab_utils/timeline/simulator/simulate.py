@@ -1,4 +1,4 @@
-"""Place a trace in time as it would run on some hardware: same trace, same hardware, same numbers on any machine."""
+"""Predict the timeline of a trace on given hardware: deterministic, with the same numbers on any machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPUTE, COMMUNICATION, WAITING = range(len(ACTIVITIES))
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a predicted timeline was made from."""
+    """The source of a predicted timeline."""
 
     trace: RankOps
     lowered: Lowered
@@ -33,23 +33,22 @@ class Prediction:
         return memory_of_spans(spans, self.trace.world_size)
 
     def critical_ops(self) -> list[int]:
-        """Numbers of the ops on the critical path, in order, each once."""
+        """Op numbers on the critical path, in order, without repeats."""
         op_of = dict(zip(self.lowered.own[:, 1].tolist(), self.lowered.own[:, 3].tolist(), strict=True))
         op_of.update(zip(self.lowered.wire[:, 2].tolist(), self.lowered.wire[:, 3].tolist(), strict=True))
         return list(dict.fromkeys(op_of[node] for node in self.times.critical_path))
 
 
 def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
-    """Timeline of a trace on this hardware; the trace's own clock counts for nothing.
+    """Return the timeline of a trace on this hardware; the trace's own clock is ignored.
 
-    A rank computes, hands ops over and blocks on them, one after the other. A collective starts when its last member
-    has issued it and the one before it in its group is over; a message when both sides have issued it and the one
-    before it with its tag is over. How long they last is the hardware's word (`Hardware.compute_s`, `Hardware.wire_s`).
-    An asynchronous op holds its rank only at its wait. Left out: ops on the wire at the same time do not slow each
-    other down.
+    A rank computes, issues ops and blocks on them, one after the other. A collective starts when its last member has
+    issued it and the previous one of its group is done; a message when both sides have issued it and the previous one
+    with its tag is done. The hardware gives their durations (`Hardware.compute_s`, `Hardware.wire_s`). An asynchronous
+    op blocks its rank only at its wait. Not modelled: contention between ops on the wire at the same time.
 
     ValueError when an op's partner is not in the trace, ranks wait for each other in a circle, or the hardware has a
-    device and nobody counted kernels.
+    device and the kernels were not counted.
     """
     if not isinstance(hardware, Hardware):
         mend = f"catalogue[{hardware!r}]" if isinstance(hardware, str) else 'such as catalogue["H100 node"]'
@@ -62,7 +61,7 @@ def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
 
 
 def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
-    """float64[classes]: seconds that each class of nodes takes on this hardware."""
+    """float64[classes]: seconds per cost class on this hardware."""
     if hardware.device is not None and lowered.uncounted_s:
         raise ValueError(
             f"{lowered.uncounted_s:.3g} s of computing were recorded without counting kernels: what they take on "
@@ -74,12 +73,12 @@ def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:
 
 
 def ready_s(lowered: Lowered, times: Times) -> np.ndarray:
-    """float64[n]: when the last rank that a node on the wire needs had issued it; 0 for other nodes."""
+    """float64[n]: when the last rank issued a wire node; 0 for other nodes."""
     p, ready = lowered.program, np.zeros(lowered.program.nodes)
     met = np.unique(lowered.wire[:, 2])
     if len(met):
         starts = p.edge_first[met]
-        ready[met] = np.maximum.reduceat(times.end_s[p.edge_from], starts)  # edges of a node lie together
+        ready[met] = np.maximum.reduceat(times.end_s[p.edge_from], starts)  # the edges of a node are contiguous
     return ready
 
 
@@ -114,7 +113,7 @@ def _wire(lowered: Lowered, times: Times) -> Iterator[Columns]:
 
 
 def _tracks(rank: np.ndarray, issued_s: np.ndarray, ends_s: np.ndarray) -> np.ndarray:
-    """Each op on the lowest track of its rank that is free when it is issued."""
+    """Assign each op the lowest track of its rank that is free at its issue."""
     tracks = np.zeros(len(rank), np.int32)
     free_at: dict[int, list[float]] = {}
     order = np.lexsort((issued_s, rank))
@@ -135,16 +134,16 @@ def _made(rank, lane: int, track, activity, start_s, end_s, op) -> Columns:
 
 
 def _phases(trace: RankOps, rank: int, lowered: Lowered, times: Times) -> Iterator[Phase]:
-    """The recorded phases of a rank, from the start of the first op in each to the end of the last."""
+    """The recorded phases of a rank, each from the start of its first op to the end of its last."""
     for name, first, last in phase_nodes(trace, rank, lowered):
         start_s = times.end_s[first - 1] if first > lowered.program.first[rank] else 0.0
         yield Phase(rank, name, float(start_s), float(times.end_s[last]))
 
 
 def phase_nodes(trace: RankOps, rank: int, lowered: Lowered) -> Iterator[tuple[str, int, int]]:
-    """(name, first node, last node) of each recorded phase of a rank in which it came to any op.
+    """(name, first node, last node) of each non-empty recorded phase of a rank.
 
-    Which ops are in a phase their own clock tells; where they carry none, nothing does.
+    Ops are assigned to phases by their issue times; without those there are no phases.
     """
     issued_s = [op.issue_s for op in trace.ops[rank]]
     if len(trace.phases) <= rank or None in issued_s:

@@ -1,4 +1,4 @@
-"""How many bytes each rank of a trace puts on the wire."""
+"""Bytes that each rank of a trace sends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RING, _TREE = (ALGORITHMS.index(name) for name in ("ring", "tree"))
 
 
 def sent_bytes(trace: WithProgram) -> np.ndarray:
-    """float64[ranks]: what each rank sends, collectives as rings (an op that is none, such as a barrier, as a tree).
+    """float64[ranks]: bytes sent per rank, with collectives as rings (as trees where there is no ring: a barrier).
 
-    A rank counts for a collective what its busiest rank sends (hardware/wires.py has the table), for a message what it
-    gave. ValueError for a trace that lacks a side of an op.
+    For a collective every rank counts what the busiest rank sends (table: hardware/collective_costs.py), for a message
+    the bytes of its send. ValueError for a trace that lacks a side of an op.
     """
     lowered = trace.lowered
     rows = lowered.rows(None)

@@ -1,1 +1,1 @@
-"""What this machine computes and sends, measured on its ranks."""
+"""Calibration: compute and communication of this machine, measured on its ranks."""

@@ -1,6 +1,6 @@
-"""What `this_machine` computes on every rank: the kernels of a training step one by one, each timed and counted.
+"""Compute benchmarks of `this_machine`, run on every rank: the kernels of a training step, each timed and counted.
 
-A rank has torch loaded, and this room never loads it: the functions below take the one that is there.
+This package does not import torch; the functions below take it from sys.modules, as a rank has it loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Tensors = list  # of torch.Tensor
 
 
 class Shape(NamedTuple):
-    """A transformer: batch × sequence tokens of so many channels, so many layers and words."""
+    """Sizes of a transformer step: batch × sequence tokens, channels, layers, vocabulary (words)."""
 
     batch: int
     sequence: int
@@ -25,7 +25,7 @@ class Shape(NamedTuple):
 
 
 class Took(NamedTuple):
-    """What kernels of one kind did in a step, counted as a recording counts them, and how long they took."""
+    """Totals of one kind of kernel in a step, counted as recordings count, and their seconds."""
 
     flops: int
     bytes: int
@@ -34,16 +34,16 @@ class Took(NamedTuple):
 
 
 def compute_seconds(shape: Shape, rounds: int) -> list[dict[str, Took]]:
-    """For each round the kernels with FLOPs ("products") and the others, of a step; all ranks start it together."""
+    """Per round, the totals of a step for kernels with FLOPs ("products") and "others"; all ranks start together."""
     torch = sys.modules["torch"]
     with torch.no_grad():
         step = Step(torch, shape)
-        step.run()  # takes memory from the system
+        step.run()  # warm-up: allocates memory from the system
         return [step.after_a_barrier() for _ in range(rounds)]
 
 
 def launch_seconds(rounds: int, often: int = 200) -> list[float]:
-    """Seconds that a kernel with next to nothing to do takes, called by autograd's machinery, for each round."""
+    """Seconds per round of an almost empty kernel, called through autograd."""
     torch = sys.modules["torch"]
     x, weight = torch.ones(1), torch.ones(1, requires_grad=True)
     taken = []
@@ -59,7 +59,7 @@ def launch_seconds(rounds: int, often: int = 200) -> list[float]:
 
 
 class Step:
-    """Forward, backward and AdamW of a transformer without autograd, on tensors of its own for every layer."""
+    """Forward, backward and AdamW of a transformer without autograd, with separate tensors per layer."""
 
     def __init__(self, torch: Any, shape: Shape) -> None:
         self.torch, self.shape, c = torch, shape, shape.channels
@@ -90,7 +90,7 @@ class Step:
 
     # ------------------------------------------------------------------ kernels
     def _kernel(self, call: Callable, *args: Any, flops: int = 0, updates: int = 0, **kwargs: Any) -> Any:
-        """Call it, and add up its time, and the bytes of what it is given and makes or updates."""
+        """Call a kernel and add up its time and the bytes of its inputs and of its outputs or updates."""
         began_s = time.perf_counter()
         out = call(*args, **kwargs)
         took_s = time.perf_counter() - began_s
@@ -117,7 +117,7 @@ class Step:
         return self._kernel(call, grad, x, x.shape[1:], norm[1], norm[2], self.scale, self.scale, mask)[0]
 
     def _heads(self, x: Any) -> Any:
-        """[batch × sequence, channels] → [batch, heads, sequence, channels of a head]"""
+        """[batch × sequence, channels] → [batch, heads, sequence, channels per head]"""
         s = self.shape
         return x.view(s.batch, s.sequence, s.heads, -1).transpose(1, 2)
 
@@ -141,7 +141,7 @@ class Step:
         return self._add(middle, self._product(active, down))
 
     def _loss(self, x: Any) -> tuple[Any, Tensors]:
-        """Gradients of the last layer's output, and of the head."""
+        """Gradients of the last layer's output and of the head."""
         logs = self._kernel(self.torch.log_softmax, self._product(x, self.head), 1)
         grad = self._kernel(self.torch.exp, logs)
         return self._product(grad, self.head.t()), [self._product(x.t(), grad)]
@@ -165,7 +165,7 @@ class Step:
         return self._add(grad, inner)
 
     def _update(self, grads: Tensors) -> None:
-        """AdamW, with a rate of 0: the same numbers in every round."""
+        """AdamW with a learning rate of 0, so that every round computes the same numbers."""
         for weight, grad, (first, second) in zip(self._weights(), grads, self.state, strict=True):
             self._in_place(weight.mul_, 1.0)
             self._in_place(first.lerp_, grad, 0.1)
@@ -179,7 +179,7 @@ class Step:
         self._kernel(call, *args, updates=2 * call.__self__.nbytes, **kwargs)
 
     def _weights(self) -> Tensors:
-        """In the order in which backward comes to them."""
+        """The weights in backward order."""
         return [self.head, *(weight for layer in reversed(self.layers) for weight in reversed(layer))]
 
 

@@ -1,6 +1,6 @@
-"""What `this_machine` sends between the ranks: ops on the wire, timed on each of them.
+"""Communication benchmarks of `this_machine`: ops on the wire, timed on every rank.
 
-A rank has torch loaded, and this room never loads it: the functions below take the one that is there.
+This package does not import torch; the functions below take it from sys.modules, as a rank has it loaded.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-BETWEEN_CHANNELS, BETWEEN_PRODUCTS = 512, 2  # about 6 ms, and 3 MB of other numbers in the caches
+BETWEEN_CHANNELS, BETWEEN_PRODUCTS = 512, 2  # about 6 ms, and 3 MB of other data in the caches
 
 
 def wire_seconds(names: Sequence[str], sizes_bytes: Sequence[int], rounds: int) -> list[list[float]]:
-    """[round][name × size]: seconds that each op took on this rank; the sizes are those of whole tensors.
+    """[round][name × size]: seconds of each op on this rank; sizes are those of whole tensors.
 
-    The ranks compute before each op, as in a training step: straight after another op one takes half as long.
+    The ranks compute before each op, as in a training step: right after another op, an op takes half as long.
     """
     torch = sys.modules["torch"]
     between = _computing_between(torch)
     calls = [_op(torch, name, size) for name in names for size in sizes_bytes]
     taken = [[_after(between, lambda c=call: c().wait()) for call in calls] for _ in range(rounds + 1)]
-    return taken[1:]  # the first connects
+    return taken[1:]  # the first round connects
 
 
 def _computing_between(torch: Any) -> Callable[[], None]:
-    """As between the ops of a training step: what the wire's threads had in their caches is gone."""
+    """Compute as between the ops of a training step, which evicts the communication threads' data from the caches."""
     a = torch.ones(BETWEEN_CHANNELS, BETWEEN_CHANNELS)
 
     def between() -> None:
@@ -38,7 +38,7 @@ def _computing_between(torch: Any) -> Callable[[], None]:
 
 
 def issue_seconds(rounds: int) -> list[float]:
-    """Seconds until an asynchronous all-reduce of one float has been handed over."""
+    """Seconds to issue an asynchronous all-reduce of one float."""
     torch = sys.modules["torch"]
     tensor, taken = torch.zeros(1), []
     for _ in range(rounds):
@@ -51,7 +51,7 @@ def issue_seconds(rounds: int) -> list[float]:
 
 
 def overlap_seconds(size_bytes: int, channels: int, rounds: int) -> list[tuple[float, float, float]]:
-    """Seconds of an all-reduce alone, of matrix products that take about as long, and of both at once."""
+    """Seconds of an all-reduce alone, of matrix products that take about as long, and of both overlapped."""
     torch = sys.modules["torch"]
     dist, tensor, a = torch.distributed, torch.zeros(size_bytes // 4), torch.ones(channels, channels)
     products = _as_long_as(torch, lambda: dist.all_reduce(tensor), lambda: torch.mm(a, a))
@@ -66,7 +66,7 @@ def overlap_seconds(size_bytes: int, channels: int, rounds: int) -> list[tuple[f
 
 
 def _as_long_as(torch: Any, op: Callable[[], object], product: Callable[[], object]) -> Callable[[], None]:
-    """So many products as take as long as the op; as many on all ranks."""
+    """Return a call of as many products as take as long as the op; the same number on all ranks."""
     op(), product()
     op_s = min(_after_a_barrier(torch, op) for _ in range(3))
     product_s = min(_after_a_barrier(torch, product) for _ in range(3))
@@ -92,9 +92,9 @@ def _after(before: Callable[[], object], call: Callable[[], object]) -> float:
 
 
 def _op(torch: Any, name: str, size_bytes: int) -> Callable[[], object]:
-    """Hands the op over, on float32; the bytes are those of what is reduced, scattered or gathered.
+    """Return a call that issues the op on float32; size_bytes is that of the tensor reduced, scattered or gathered.
 
-    What an op makes goes into new memory, as FSDP2 has it; gradients are reduced where they lie, as DDP does.
+    Outputs go into new memory, as in FSDP2; an all-reduce is in place, as for DDP's gradients.
     """
     dist, whole = torch.distributed, torch.zeros(size_bytes // 4)
     part = torch.zeros(len(whole) // dist.get_world_size())

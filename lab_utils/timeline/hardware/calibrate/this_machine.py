@@ -1,4 +1,4 @@
-"""This machine as hardware: what its ranks compute and send, measured while all of them do so at once."""
+"""This machine as Hardware: its compute and communication, measured on all ranks at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from lab_utils.timeline.hardware.collective_costs import ALGORITHMS, Wire, wire_
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
 
 
-# Numbers fitted on measured times by least squares.
 def fitted(amounts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """float64[k]: seconds for one of each amount, so that amounts @ them comes closest to the times; none below 0.
+    """Fit non-negative coefficients float64[k], seconds per amount, with amounts @ coefficients ~ seconds.
 
-    amounts float64[t, k], seconds float64[t]. Errors count relative to the time, so that a short one weighs as much as
-    a long one. What would come out below 0 is taken for 0, and the rest fitted again. ValueError when there are fewer
-    times than numbers to be fitted, or a time is not above 0.
+    amounts float64[t, k], seconds float64[t]. Least squares of the relative errors, so that short times weigh as much
+    as long ones. The most negative coefficient is set to 0 and the others are fitted again. ValueError when there are
+    fewer times than coefficients, or a time is not above 0.
     """
     amounts, seconds = np.asarray(amounts, np.float64), np.asarray(seconds, np.float64)
     if len(seconds) < amounts.shape[1] or not (seconds > 0).all():
@@ -40,22 +39,22 @@ def fitted(amounts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def errors(amounts: np.ndarray, seconds: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """float64[t]: how far each fitted time is from the measured one, relative to it."""
+    """float64[t]: relative error of each fitted time."""
     return np.abs(np.asarray(amounts) @ found / np.asarray(seconds) - 1.0)
 
 
 SHAPES = (Shape(8, 64, 128, 2), Shape(4, 64, 256, 2), Shape(16, 32, 192, 2))
 OPS = ("all_reduce", "all_gather", "reduce_scatter")
 SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
-SMALL = 30  # rounds of what takes no time
-MOST_ROUNDS = 16  # times as many as asked for, on a machine too busy to tell the link's bandwidth
+SMALL = 30  # rounds of the cheap measurements
+MOST_ROUNDS = 16  # times `rounds`, on a machine too busy to measure the link's bandwidth
 OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
 NOISY = 0.25
 TINY_S = 1e-15  # a byte at a petabyte a second: faster than any link
 
 
 class Ranks(Protocol):
-    """What is needed of ranks: how many, and to run a function on all of them."""
+    """The interface needed of ranks: their number, and running a function on all of them."""
 
     size: int
 
@@ -64,7 +63,7 @@ class Ranks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number as measured: its median, and between which values the middle half of the samples lies."""
+    """A measured number: median and quartiles of its samples."""
 
     name: str
     median: float
@@ -79,7 +78,7 @@ class Figure:
 
     @property
     def spread(self) -> float:
-        """How far the middle half reaches, relative to the median."""
+        """Interquartile range relative to the median."""
         return (self.high - self.low) / self.median if self.median else 0.0
 
     def __str__(self) -> str:
@@ -89,10 +88,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Measured:
-    """Hardware, and the figures that it was made of.
+    """Hardware, and the figures that it was built from.
 
-    hidden    of communication that computing could hide, how much it did: 1 all of it, 0 none, as where both need the
-              same cores. A prediction takes it for 1
+    hidden    fraction of the overlappable communication that compute hid: 1 all, 0 none, as where both need the same
+              cores. Predictions assume 1
     """
 
     hardware: Hardware
@@ -111,15 +110,15 @@ def this_machine(
     shapes: Sequence[Shape] = SHAPES,
     ops: Sequence[str] = OPS,
 ) -> Measured:
-    """Measure the machine that these ranks run on.
+    """Measure the machine on which these ranks run.
 
     >>> measured = this_machine(ranks)
     >>> trace.timeline(measured.hardware)
     >>> measured                              # how noisy each figure was
 
-    rounds   of each measurement; the medians count
+    rounds   number of measurements; medians are reported
     shapes   of the transformer steps whose kernels are timed
-    ops      on the wire that the link is fitted on, as gloo does them: name those that the predicted trace has
+    ops      to fit the link on, with gloo's algorithms: name those of the trace to predict
 
     ValueError for fewer than 2 ranks, which have no link.
     """
@@ -161,9 +160,9 @@ def _compute(ranks: Ranks, shapes: Sequence[Shape], rounds: int) -> tuple[Figure
 
 
 def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure, Figure]:
-    """Latency and bandwidth fitted on the means, with their spread over rounds, and how far from the means the fit is.
+    """Latency and bandwidth fitted on the means, with their spread over rounds, and the error of the fit.
 
-    Means, as a step adds up many ops, some of which meet a core that is taken: a sum of medians would leave that out.
+    Means, as a step is a sum of many ops, some of which find a core busy: a sum of medians would leave that out.
     """
     wires = [Wire(name, size, tuple(range(ranks.size))) for name in ops for size in SIZES_BYTES]
     amounts = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2]
@@ -176,7 +175,7 @@ def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure
                 "measured, try again"
             )
         by_rank = ranks.run(wire_seconds, ops, SIZES_BYTES, rounds)
-        seconds.extend(np.min(by_rank, axis=0))  # the rank that came last waited for nobody
+        seconds.extend(np.min(by_rank, axis=0))  # the last rank to issue did not wait
         mean_s = np.mean(seconds, axis=0)
         found = fitted(amounts, mean_s)
     latency_s, per_byte_s = np.array([fitted(amounts, each) for each in seconds]).T
@@ -189,7 +188,7 @@ def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure
 
 
 def _about(name: str, samples: np.ndarray, value: float, text: Callable[[float], str]) -> Figure:
-    """The value of all samples together, with their spread around it."""
+    """A figure with the value of all samples together and the quartiles of the single ones."""
     low, high = np.quantile(samples, (0.25, 0.75))
     return Figure(name, float(value), float(min(low, value)), float(max(high, value)), text)
 
