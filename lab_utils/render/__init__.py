@@ -1,13 +1,13 @@
-"""Deterministic SVG pictures in one colour-blind-safe palette; importing it lets a Timeline draw itself.
+"""Deterministic SVG pictures in a colour-blind-safe palette; importing it registers the Timeline renderer.
 
 >>> to_svg(trace.timeline())                        # or timeline.to_svg(), or the timeline as the last line of a cell
->>> before_after("all_reduce", ranks.run(demo))     # one collective, from what the ranks returned
->>> step_by_step("ring all-reduce", ring_steps(4))  # who sends which chunk to whom
+>>> before_after("all_reduce", ranks.run(demo))     # one collective, from the ranks' return values
+>>> step_by_step("ring all-reduce", ring_steps(4))  # which rank sends which chunk to which
 >>> loss_curve({"serial": losses})
 >>> bars("Bytes sent", ...)
 >>> source("lab_utils.comm.algorithms.ring", "ring_all_reduce")  # code, where the code is the lesson
 
-Each is loaded when it is first used: the first thing a notebook does is to start ranks, and that is not to wait.
+Each is imported on first use, so that starting the ranks, the first thing a notebook does, is not delayed.
 """
 
 from __future__ import annotations

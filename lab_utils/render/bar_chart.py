@@ -1,4 +1,4 @@
-"""Counted numbers as horizontal bars, each beside the value that a formula gives."""
+"""Measured numbers as horizontal bars, with the values of a formula."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILL, FORMULA = "#0072b2", "#d55e00"
 
 
 class Bar(NamedTuple):
-    """One bar: its name, the counted value, and what a formula says it should be."""
+    """A bar: its name, the measured value, and the value of a formula."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Bar(NamedTuple):
 def bars(
     title: str, rows: Sequence[Bar | tuple], *, say: Callable[[float], str] = bytes_text, subtitle: str = ""
 ) -> Picture:
-    """Bars in the order given, on one scale from 0; `say` turns a value into words, bytes by default.
+    """Draw bars in order on one scale from 0; `say` formats a value, as bytes by default.
 
     >>> bars("Bytes sent by each rank", [("ring, rank 0", 6000, 6000), ("tree, rank 0", 8000, 8000)])
 
@@ -81,6 +81,6 @@ class _Drawing:
 
 
 def _tick(x: float, y: float, height: float) -> str:
-    """A light edge keeps it visible on the bar."""
+    """Draw the formula's tick, with a light edge to be visible on the bar."""
     edge = element("rect", x=x - 2.5, y=y, width=5, height=height, fill=palette.CARD)
     return edge + element("rect", x=x - 1.25, y=y, width=2.5, height=height, fill=FORMULA)

@@ -1,4 +1,4 @@
-"""One collective as before and after: what every rank held, and what it holds once the call has returned."""
+"""A collective before and after: what every rank held, and what it holds when the call has returned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Table = list[list[str]]
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A number as shown; `source` is the rank it came from, None when reduced, -1 when several ranks had it."""
+    """A formatted number; `source` is the rank it came from, None if reduced, -1 if several ranks had it."""
 
     shown: str
     source: int | None
@@ -27,10 +27,10 @@ class _Cell:
 def before_after(name: str, results: Sequence[tuple[Held, Held]]) -> Picture:
     """Draw one collective; results[rank] = (before, after), small arrays [columns] or [rows, columns], or None.
 
-    >>> before_after("all_gather", ranks.run(demo))     # demo returns (what it had, what it has now)
+    >>> before_after("all_gather", ranks.run(demo))     # demo returns (before, after)
 
-    A number that one rank alone held before is tinted by that rank and marked "r0", "r1", ...; a number that
-    nobody held is a reduction and striped. So give every rank numbers of its own, whose sum is none of them.
+    A number that exactly one rank held before has that rank's tint and the mark "r0", "r1", ...; a number that no rank
+    held is a reduction and striped. So give every rank distinct numbers, and none equal to a sum of others.
     ValueError for arrays of more than 2 dims or more columns than fit.
     """
     tables = [(_table(before), _table(after)) for before, after in results]
@@ -40,7 +40,7 @@ def before_after(name: str, results: Sequence[tuple[Held, Held]]) -> Picture:
 
 
 def _table(held: Held) -> Table:
-    """The array's numbers as shown, [rows][columns]; nothing is no row."""
+    """Return the array's formatted numbers, [rows][columns]; no rows for None."""
     if held is None:
         return []
     array = np.atleast_2d(np.asarray(held))
@@ -160,7 +160,7 @@ def _shown(line: list[_Cell]) -> str:
 
 
 def _with_source(line: list[_Cell]) -> str:
-    """The numbers, then where they came from, once each and in order."""
+    """Return the numbers, then their distinct sources in order."""
     sources = list(dict.fromkeys(cell.source for cell in line))
     one = [source for source in sources if source is not None and source >= 0]
     said = [f"from rank{'s' if len(one) > 1 else ''} {', '.join(map(str, one))}"] if one else []

@@ -1,4 +1,4 @@
-"""Loss curves: several named series over the steps, told apart by dashes and mark as well as by colour."""
+"""Loss curves: named series over the steps, distinct in dashes and marks as well as colour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab_utils.render.palette import SERIES, Series
 
 WIDTH, HEIGHT = 720, 340
 LEFT, RIGHT, TOP, BOTTOM = 70, 690, 82, 284
-MOST_POINTS = 600  # a drawn line; one point a user unit is as fine as can be seen
+MOST_POINTS = 600  # per drawn line: about one point per user unit, the finest visible
 Points = Sequence[tuple[float, float]]
 
 
@@ -27,9 +27,9 @@ def loss_curve(
 
     >>> loss_curve({"serial": serial_losses, "4 ranks": losses})
 
-    along   what goes along the picture: "step", "epoch", "second"
+    along   unit of the x axis: "step", "epoch", "second"
 
-    Losses that are not numbers leave a gap and are counted in the words. ValueError with nothing to draw.
+    Losses that are not finite leave a gap and are counted in the text. ValueError if there is nothing to draw.
     """
     lines = {name: _points(values) for name, values in series.items()}
     finite = [point for points in lines.values() for point in points if isfinite(point[1])]
@@ -41,7 +41,7 @@ def loss_curve(
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values, 1, 2 or 5 × 10^k apart, of which the first is at most `low` and the last at least `high`."""
+    """Return round values, 1, 2 or 5 × 10^k apart, from at most `low` to at least `high`."""
     power = floor(log10(high - low)) - 1
     sizes = (factor * 10.0**exponent for exponent in range(power, power + 4) for factor in (1, 2, 5))
     size = next(size for size in sizes if (high - low) / size <= most - 1)
@@ -115,7 +115,7 @@ def _stroke(look: Series) -> dict[str, str | float]:
 
 
 def _stretches(points: Points) -> Iterator[list[tuple[float, float]]]:
-    """Runs of points whose loss is a number."""
+    """Yield runs of points with finite loss."""
     run: list[tuple[float, float]] = []
     for step, loss in points:
         if isfinite(loss):
@@ -128,7 +128,7 @@ def _stretches(points: Points) -> Iterator[list[tuple[float, float]]]:
 
 
 def _thinned(points: Points) -> Points:
-    """At most MOST_POINTS of them, evenly taken, the last one always."""
+    """Return at most about MOST_POINTS evenly spaced points, always with the last."""
     stride = -(-len(points) // MOST_POINTS)
     taken = list(points[::stride])
     return taken if taken[-1] == points[-1] else [*taken, points[-1]]

@@ -1,4 +1,4 @@
-"""What every small picture shares: a light card with a title, words for who cannot see it, both ways of showing."""
+"""Shared by all pictures: SVG as text, a light card with a title, a description for screen readers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from lab_utils.render.palette import Look
 from lab_utils.text import time_unit
 
 
-# Round ticks on a time axis.
 @dataclass(frozen=True)
 class Axis:
-    """Ticks as (seconds, words), and the unit that the words are in."""
+    """A time axis: ticks as (seconds, label), and the unit of the labels."""
 
     unit: str
     ticks: tuple[tuple[float, str], ...]
 
 
 def time_axis(makespan_s: float, most: int = 9) -> Axis:
-    """Ticks at 0, step, 2 step, ... up to the makespan; at most `most`; step is 1, 2 or 5 × 10^k."""
+    """Return at most `most` ticks at 0, step, 2 step, ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     size_s, unit = time_unit(makespan_s)
     length = makespan_s / size_s
     if not length:
@@ -39,28 +38,27 @@ def time_axis(makespan_s: float, most: int = 9) -> Axis:
     return Axis(unit, tuple((value * size_s, text) for value, text in zip(values, texts, strict=True)))
 
 
-# SVG as text: elements, numbers that are rounded the same way everywhere, and words that are safe in XML.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# Begins every id inside a picture until `frame` has all that is drawn; of Unicode's private use, so in nobody's words.
+# Prefix of ids until `frame` replaces it; from Unicode's private use area, so it occurs in no text.
 NAME = "\ue000"
 
 NARROW, WIDE = frozenset("fijlrtI.,:;'|!·()[] "), frozenset("mwMW@%")
 
 
 def number(value: float) -> str:
-    """At most two decimals, no trailing zeros, no minus zero."""
+    """Format with at most two decimals, no trailing zeros, no minus zero."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
 def words(text: str) -> str:
-    """`text` as XML content or attribute; characters that XML cannot hold become U+FFFD."""
+    """Escape `text` as XML content or attribute; characters not allowed in XML become U+FFFD."""
     return escape(NOT_XML.sub("\ufffd", text), quote=True)
 
 
 def element(tag: str, *children: str, **attributes: str | float) -> str:
-    """One element. Children are SVG already; `stroke_width=1` becomes stroke-width="1", `class_` class."""
+    """Return an SVG element. Children are SVG; `stroke_width=1` becomes stroke-width="1", `class_` class."""
     head = tag
     for name, value in attributes.items():
         text = words(value) if isinstance(value, str) else number(value)
@@ -69,17 +67,17 @@ def element(tag: str, *children: str, **attributes: str | float) -> str:
 
 
 def text(content: str, x: float, y: float, **attributes: str | float) -> str:
-    """Words with their baseline's start (or `text_anchor`) at x, y."""
+    """Return a text element with the start of its baseline (or its `text_anchor`) at x, y."""
     return element("text", words(content), x=x, y=y, **attributes)
 
 
 def tip(said: str, hover: bool = True) -> list[str]:
-    """What a mark says when a pointer rests on it, as children for its element; none without `hover`."""
+    """Return a mark's tooltip, as children for its element; none without `hover`."""
     return [element("title", words(said))] if hover else []
 
 
 def pattern(name: str, look: Look) -> str:
-    """Stripes, rules or dots on the look's ground, to be painted with `url(#name)`."""
+    """Return a pattern of stripes, rules or dots on the look's ground, to be used as `url(#name)`."""
     if look.pattern == "stripes":
         size, path = 8, "M-1 9 9 -1M-1 1 1 -1M7 9 9 7"
         over = [element("path", d=path, stroke=look.pattern_ink, stroke_width=1.6)]
@@ -95,7 +93,7 @@ def pattern(name: str, look: Look) -> str:
 
 
 def text_width(content: str, size: float) -> float:
-    """Generous estimate, in user units: the fonts of whoever shows the picture are not known here."""
+    """Return a generous estimate in user units: the viewer's fonts are unknown."""
     return size * sum(_character_width(character) for character in content)
 
 
@@ -107,12 +105,12 @@ def _character_width(character: str) -> float:
 
 MARGIN = 24
 TITLE = 52  # below the title and the line under it
-ARROW = 4.0  # half the width of an arrow's head
+ARROW = 4.0  # half the width of an arrow head
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing and the same in words; as the last line of a cell it is drawn, in a terminal it is read."""
+    """A drawing and its text: notebooks show the drawing, terminals the text."""
 
     svg: str
     words: str
@@ -128,7 +126,7 @@ def card(
     title: str, subtitle: str, body: Iterable[str], width: float, height: float, *, described: str,
     definitions: Sequence[str] = (),
 ) -> Picture:  # fmt: skip
-    """`body` on a card of width × height user units, under its title; `described` is the picture in words."""
+    """Return `body` on a card of width × height user units, below its title; `described` is the picture as text."""
     head = [text(title, MARGIN, 28, font_size=15, font_weight=600)]
     if subtitle:
         head.append(text(subtitle, MARGIN, 45, fill=palette.QUIET_INK))
@@ -137,7 +135,7 @@ def card(
 
 
 def arrow(points: Sequence[tuple[float, float]], **look: str | float) -> str:
-    """A line through the points with a head at the last; the last stretch must be level or upright."""
+    """Draw a line through the points with a head at the last; its last segment must be horizontal or vertical."""
     *_, (x0, y0), (x1, y1) = points
     along, across = ((x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0))
     base = (x1 - along * 2 * ARROW, y1 - across * 2 * ARROW)
@@ -148,21 +146,20 @@ def arrow(points: Sequence[tuple[float, float]], **look: str | float) -> str:
 
 
 def path(points: Iterable[tuple[float, float]]) -> str:
-    """Straight lines through the points, as a path's d."""
+    """Return straight lines through the points, as a path's d."""
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
 
 
-# The light card that every picture stands on: its size, its words for screen readers, its ground.
-# JupyterLab shows a picture in a cell as an image, and cuts off what is wider than the cell. Without a size of its
-# own it fits itself to the cell; small pictures keep theirs, for they would be blown up.
+# JupyterLab shows a picture in a cell as an image and crops what is wider than the cell. Without a fixed size it
+# is scaled to the cell; small pictures keep theirs, otherwise they would be enlarged.
 WIDEST_OF_FIXED_SIZE = 560
 
 
 def frame(width: float, height: float, about: str, described: str, *inside: str) -> str:
-    """`inside` on a card of width × height user units. `about` is its name in words, `described` all of it.
+    """Return `inside` on a card of width × height user units, with title `about` and description `described`.
 
-    NAME, which begins the ids in it, becomes a digest of all that is drawn: several pictures can share a page, and
-    what no one sees, such as the last digits of a float, changes no id.
+    NAME, the prefix of its ids, becomes a digest of the drawing: several pictures can share a page, and what is not
+    drawn, such as the last digits of a float, changes no id.
     """
     sized = {"width": width, "height": height} if width <= WIDEST_OF_FIXED_SIZE else {}
     ground = element(

@@ -1,8 +1,8 @@
-"""All colours of all pictures. What is told by colour is told by a pattern too.
+"""All colours of all pictures. What colour distinguishes, a pattern distinguishes too.
 
-Hues of compute, communication and waiting are Okabe and Ito's (Color Universal Design, 2008), which stay
-apart under every common colour blindness; communication carries stripes and waiting carries dots. Pictures
-stand on a light card of their own, so they look the same in JupyterLab's light and dark theme.
+Hues of compute, communication and waiting are Okabe and Ito's (Color Universal Design, 2008), which remain distinct
+under every common colour blindness; communication has stripes and waiting has dots. Pictures have their own light
+card, so they look the same in JupyterLab's light and dark themes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Literal
 CARD, CARD_EDGE = "#fcfcfa", "#d8d8d3"
 LANE = "#f1f1ed"
 GRID = "#dcdcd6"
-MEMORY = "#b7a6d6"  # lilac: no activity wears it
+MEMORY = "#b7a6d6"  # lilac: not the colour of any activity
 INK, QUIET_INK = "#1f2328", "#57606a"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Noto Sans', Arial, sans-serif"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one activity is painted: ground, ink of its pattern, ink of the words on it."""
+    """The paint of an activity: ground, pattern, ink of the pattern, ink of text on it."""
 
     fill: str
     pattern: Literal["plain", "stripes", "dots", "rules"]
@@ -34,7 +34,7 @@ ACTIVITIES = {
     "waiting": Look("#f3dbe8", "dots", "#b0568a", INK),
 }
 
-# What a pipeline computes, by kind of op. BW, both backwards at once, wears the colours of both.
+# Pipeline ops by kind. BW, both backwards at once, has the colours of both.
 COMPUTES = {
     "F": ACTIVITIES["compute"],
     "B": Look("#009e73", "plain", "#009e73", "#ffffff"),
@@ -43,19 +43,17 @@ COMPUTES = {
 }
 PAINTS = ACTIVITIES | COMPUTES
 
-# Phases have many names: quiet tints, told apart by the name that stands in them or in the legend.
+# Phases: quiet tints, distinguished by the name inside or in the legend.
 PHASES = ("#d7e3ee", "#ece3c8", "#d9e8d6", "#eadcd6", "#dedaea", "#d3e8e6", "#e6e4dc", "#efdbe4")
 
 
 def phase_fill(position: int) -> str:
-    """Tint of the phase whose name is the `position`-th to appear."""
+    """Return the tint of the `position`-th phase name to appear."""
     return PHASES[position % len(PHASES)]
 
 
-# How ranks, reductions and series are painted: each by colour and by something besides colour.
-#
-# Tints are light forms of Okabe and Ito's hues (palette.py), all light enough for dark words on them; a cell also
-# names its rank, a reduction is striped, a series has its own dashes and mark.
+# Ranks, reductions and series. Tints are light forms of Okabe and Ito's hues, light enough for dark text; besides
+# colour a cell names its rank, a reduction is striped, a series has its own dashes and mark.
 RANKS = ("#a9d3f0", "#f8d48a", "#9fd9c3", "#f4b899", "#e5b8d3", "#f1e98c", "#b9c3ea", "#cfcfc8")
 REDUCED = Look("#e8e8f4", "stripes", "#b9b9dd", "#1f2328")
 UNKNOWN = "#ffffff"
@@ -63,13 +61,13 @@ STRONG = "#d55e00"  # the one thing to look at
 
 
 def rank_fill(rank: int) -> str:
-    """Tint of a rank; ranks eight apart share one, and are told apart by the number that stands beside."""
+    """Return the tint of a rank; ranks eight apart share one and are distinguished by their number."""
     return RANKS[rank % len(RANKS)]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a curve: its colour, its dashes ("" is solid) and the mark at its end."""
+    """The style of a curve: its colour, its dashes ("" is solid) and the mark at its end."""
 
     stroke: str
     dashes: str

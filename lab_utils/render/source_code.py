@@ -1,4 +1,4 @@
-"""Source code shown where it is the lesson, read from its file: nothing is imported, so torch is not either."""
+"""Show source code in notebooks, read from its file: no module is imported, so neither is torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
 class Source:
-    """Functions of a module as a notebook's output, as Markdown so that JupyterLab and GitHub both colour it."""
+    """Functions of a module as notebook output, in Markdown so that JupyterLab and GitHub highlight it."""
 
     def __init__(self, module: str, *names: str):
         self.text = "\n\n\n".join(_find(module, names))
@@ -25,9 +25,9 @@ class Source:
 
 
 def source(module: str, *names: str) -> Source:
-    """Functions, classes, methods or tables of a module by name: source("lab_utils.gpt", "GPT").
+    """Return functions, classes, methods or tables of a module by name: source("lab_utils.gpt", "GPT").
 
-    A method is named with its class, "Buckets._fill". All functions and classes where no name is given. ValueError for
+    A method is named with its class, "Buckets._fill". Without names, returns all functions and classes. ValueError for
     a name that the module does not have.
     """
     return Source(module, *names)
@@ -47,7 +47,7 @@ def _find(module: str, names: tuple[str, ...]) -> list[str]:
 
 
 def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
-    """What has a name in the file itself, and the methods of its classes."""
+    """Yield the top-level definitions and assignments by name, and the methods of classes."""
     for node in tree.body:
         if isinstance(node, DEFINITIONS):
             yield node.name, node
@@ -60,5 +60,5 @@ def _named(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
 
 
 def _text(text: str, node: ast.stmt) -> str:
-    """Without decorators, at the left margin."""
+    """Return its source without decorators, dedented."""
     return dedent(" " * node.col_offset + ast.get_source_segment(text, node))

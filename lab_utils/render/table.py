@@ -1,4 +1,4 @@
-"""A table of words: text in terminals, HTML with a header row in notebooks."""
+"""A table: text in terminals, HTML with a header row in notebooks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are to be read. The first column is named by words, the others hold numbers.
+    """A table of formatted cells: row names in the first column, numbers in the others.
 
     >>> Table(["strategy", "bytes"], [["ring", "6 kB"], ["tree", "8 kB"]])
 
-    ValueError for a row of another length than the header.
+    ValueError if a row and the header differ in length.
     """
 
     header: Sequence[str]
@@ -48,7 +48,7 @@ class Table:
 
 
 def _cell(tag: str, text: str, column: int, style: str = "") -> str:
-    """Row names and the header say which row or column they are of."""
+    """Return a cell; row names and the header have a scope."""
     align = "left" if column == 0 else "right"
     scope = "" if tag == "td" else f' scope="{"row" if column == 0 and not style else "col"}"'
     look = f"padding:3px 10px;text-align:{align};background:{CARD};color:{INK};font-weight:normal;{style}"

@@ -1,4 +1,4 @@
-"""What a person sees and touches in the notebook while the ranks work; each is loaded when it is first used."""
+"""Interactive notebook widgets; each is imported on first use."""
 
 from __future__ import annotations
 

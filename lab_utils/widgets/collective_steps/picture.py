@@ -1,4 +1,4 @@
-"""A recorded collective step by step: one panel a step for places without a kernel, one large panel to play."""
+"""Draw a recorded collective: a panel per step for use without a kernel, one large panel to play."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEGEND = "slots and numbers: whose parts are in it · arrow: a recorded message 
 
 
 def collective_panels(title: str, steps: ChunkSteps, hover: bool = True) -> Picture:
-    """Before the first step and after each: what every rank holds of every chunk, and the messages that brought it.
+    """Draw what every rank holds of every chunk, before the first step and after each, with the messages.
 
     >>> collective_panels("my ring", ChunkSteps.of(trace, trace.results))
     """
@@ -68,7 +68,7 @@ def _below(steps: ChunkSteps) -> Iterator[tuple[str, str]]:
 
 
 class Stage:
-    """One large panel as it is before the first step, with all slots in it and the arrows of all steps, hidden."""
+    """One large panel in the state before the first step, with all slots and the hidden arrows of all steps."""
 
     def __init__(self, title: str, steps: ChunkSteps) -> None:
         self.title, self.steps = title, steps

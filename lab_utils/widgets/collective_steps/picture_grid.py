@@ -1,4 +1,4 @@
-"""Ranks × chunks: one row a rank, one cell a chunk with a slot for each part, and arrows for what is sent."""
+"""Ranks × chunks: a row per rank, a cell per chunk with a slot for each part, and arrows for messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lab_utils.text import bytes_text
 from lab_utils.widgets.collective_steps.steps import ChunkSteps, Sent
 from lab_utils.widgets.collective_steps.words import chunk_said, message_said, said, shown
 
-TRACK, MOST_TRACKS = 7.0, 3  # width that an arrow needs beside a column; more arrows than that share
+TRACK, MOST_TRACKS = 7.0, 3  # width of an arrow beside a column; further arrows share tracks
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Lengths of a grid, in user units; `cell` is what a cell may be wide at most."""
+    """Lengths of a grid, in user units; `cell` is the maximum width of a cell."""
 
     label: float
     cell: float
@@ -31,7 +31,7 @@ LARGE, LARGE_MANY = Size(62, 190, 50, 36, 13), Size(62, 150, 34, 25, 11.5)
 
 
 class Grid:
-    """Where the cells of one state lie, and how they are drawn; `width` is what it may take at most."""
+    """Lays out and draws the cells of one state, within `width`."""
 
     def __init__(self, steps: ChunkSteps, size: Size, left: float, top: float, width: float) -> None:
         self.steps, self.size, self.left, self.top = steps, size, left, top
@@ -53,7 +53,7 @@ class Grid:
 
     # ------------------------------------------------------------------ names
     def names(self) -> Iterator[str]:
-        """The ranks beside the rows, the chunks above the columns."""
+        """Draw rank names beside the rows, chunk names above the columns."""
         for rank in range(self.steps.world_size):
             middle = self.y(rank) + self.size.height / 2
             yield text(f"rank {rank}", self.left, middle + self.size.font * 0.36, font_size=self.size.font + 0.5)
@@ -66,7 +66,7 @@ class Grid:
 
     # ------------------------------------------------------------------ cells
     def cells(self, step: int, hover: bool) -> Iterator[str]:
-        """All cells as they are after so many steps: what they share is drawn as one path, for there are many."""
+        """Draw all cells after `step` steps, with one path for equal marks to keep the picture small."""
         arrived = {(m.dst, c) for m in (self.steps.sent[step - 1] if step else ()) for c in m.chunks}
         places = [(rank, chunk) for rank in range(self.steps.world_size) for chunk in range(len(self.steps.chunks))]
         yield element("path", d="".join(self._box(*at) for at in places), fill=palette.LANE)
@@ -85,7 +85,7 @@ class Grid:
         yield from (self._label(step, at) for at in places if self.steps.holds[step][at[0]][at[1]])
 
     def every_cell(self) -> Iterator[str]:
-        """The cells before the first step, a group each: with all slots, hidden where nothing is in them yet."""
+        """Draw the cells before the first step, one group per cell, with all slots; empty ones are hidden."""
         for rank in range(self.steps.world_size):
             for column, chunk in enumerate(self.steps.chunks):
                 at, x, y = (rank, column), self.x(column), self.y(rank)
@@ -128,15 +128,15 @@ class Grid:
         return text(label, x, y, **look)
 
     def fitting(self, label: str) -> str:
-        """The label, or its first sign, or nothing, where cells are narrow."""
+        """Return the label, or only its ✓ or ✕, or "" where cells are too narrow."""
         tries = (label, label[:1] if label[:1] in "✓✕" else "")
         return next((part for part in tries if text_width(part, self.size.font) <= self.cell + 4), "")
 
     # ------------------------------------------------------------------ messages
     def arrows(self, step: int, hover: bool, reach: float = 0.0) -> Iterator[str]:
-        """One for each chunk of each message of the step; what carries no chunk has none.
+        """Draw an arrow per chunk of each message of the step; messages without chunks have none.
 
-        reach   how wide an arrow is for a pointer, for which it is thin
+        reach   width of the arrow's invisible hover area
         """
         sent = self.steps.sent[step - 1] if step else ()
         tracks = _tracks(sent)
@@ -155,18 +155,18 @@ class Grid:
                 yield element("g", *tip(message_said(message, self.steps), hover), *drawn, data_message=str(at))
 
     def _line(self, message: Sent, chunk: int, track: int) -> list[tuple[float, float]]:
-        """From the sender's cell, out to the lane left of it, to the receiver's cell."""
+        """Return the line from the sender's cell through the lane on its left to the receiver's cell."""
         edge = self.x(chunk)
         lane = edge - 8 - TRACK * track
-        nudge = self.size.height * (0.2 if message.dst > message.src else -0.2)  # in and out of a row stay apart
+        nudge = self.size.height * (0.2 if message.dst > message.src else -0.2)  # separates incoming from outgoing
         start, end = (self.y(rank) + self.size.height / 2 for rank in (message.src, message.dst))
         return [(edge, start + nudge), (lane, start + nudge), (lane, end - nudge), (edge, end - nudge)]
 
 
 def _tracks(sent: Sequence[Sent]) -> dict[tuple[int, int], int]:
-    """(message, chunk) → its track beside the column: those that would lie on one another are kept apart.
+    """Map (message, chunk) to a track beside the column, such that arrows do not overlap.
 
-    Arrows from one sender lie together, and so do those to one receiver: they read as one line that branches.
+    Arrows from one sender, or to one receiver, may share a track: they read as one branching line.
     """
     placed: dict[tuple[int, int], int] = {}
     for at, message in enumerate(sent):

@@ -1,4 +1,4 @@
-"""A collective step by step: one panel a step, ranks × chunks, who sends what to whom and what has come together."""
+"""A collective step by step: a panel per step, ranks × chunks, with messages and the parts reduced so far."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lab_utils.render.kit import MARGIN, TITLE, Picture, arrow, card, element, t
 from lab_utils.render.palette import STRONG, rank_fill
 
 WIDTH, ROW, GAP = 900, 28, 18
-MOST_NAMED = 4  # ranks: up to here a chunk names its parts, "0+1+2"; beyond, their number
-LANE = 12  # left part of a chunk's column, where its arrows run
+MOST_NAMED = 4  # up to this many ranks a chunk names its parts, "0+1+2"; beyond, their number
+LANE = 12  # left part of a chunk's column, for its arrows
 PANEL_HEAD, SECTION_HEAD = 34, 26
 
 
@@ -25,7 +25,7 @@ class Message(Protocol):
 
 
 class Step(Protocol):
-    """One step; holds[rank][chunk] = the ranks whose parts are in that chunk of that rank after it."""
+    """One step; holds[rank][chunk] = ranks whose parts are in that rank's chunk after the step."""
 
     number: int
     phase: str
@@ -35,12 +35,12 @@ class Step(Protocol):
 
 
 def step_by_step(name: str, steps: Sequence[Step]) -> Picture:
-    """Draw the steps that `lab_utils.comm.algorithms.steps` lists; one section a phase, one panel a step.
+    """Draw the steps that `lab_utils.comm.algorithms.steps` lists, with a section per phase and a panel per step.
 
     >>> step_by_step("ring all-reduce", ring_steps(4))
 
-    A chunk is a box with one slot for each rank, filled where that rank's part has been added; a thick edge
-    marks what has just arrived. ValueError when there is no step (a group of one rank sends nothing).
+    A chunk is a box with one slot per rank, filled once that rank's part has been added; a thick edge marks what
+    has just arrived. ValueError if there are no steps (a group of one rank sends nothing).
     """
     if not steps:
         raise ValueError("there is no step to draw: a group of one rank sends nothing")
@@ -117,9 +117,9 @@ class _Drawing:
         )
 
     def _arrow(self, message: Message, chunk: int, x: float, top: float) -> str:
-        """From the sender's chunk, out to the lane left of it, to the receiver's chunk."""
+        """Draw an arrow from the sender's chunk through the lane on its left to the receiver's chunk."""
         lane, edge = x + 3.5, x + LANE
-        nudge = 4 if message.dst > message.src else -4  # what comes and what goes in one row stay apart
+        nudge = 4 if message.dst > message.src else -4  # separates incoming from outgoing
         start, end = ((top + rank * ROW + (ROW - 6) / 2) for rank in (message.src, message.dst))
         return arrow(
             [(edge, start + nudge), (lane, start + nudge), (lane, end - nudge), (edge, end - nudge)], stroke=STRONG
@@ -141,7 +141,7 @@ class _Drawing:
 
 
 def _parts(parts: frozenset[int], ranks: int) -> str:
-    """"0+1+2" for up to four ranks, beyond that how many; "all" when complete."""  # fmt: skip
+    """"0+1+2" for up to four ranks, beyond that their number; "all" when complete."""  # fmt: skip
     if len(parts) == ranks:
         return "all"
     if ranks <= MOST_NAMED:

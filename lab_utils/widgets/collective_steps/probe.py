@@ -1,7 +1,7 @@
-"""`with chunk_flow(x) as flow: ring_all_reduce(x)`: whose parts of x go where, from memory to memory.
+"""`with chunk_flow(x) as flow: ring_all_reduce(x)`: track whose parts of x move where, from memory to memory.
 
-It watches the kernels that run on the rank and the messages that the recording counts; nothing else goes over the
-wire, and numbers are not looked at. So it works for any collective that is written with send and receive.
+It observes the kernels on the rank and the recorded messages, adds no communication and reads no values, so it works
+for any collective that is written with send and receive.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _MESSAGES = ("send", "recv_", "recv_any_source_")
 
 @contextmanager
 def chunk_flow(part: Tensor) -> Iterator[ChunkFlow]:
-    """Follow this rank's `part` through the collective inside the block, in a function that is recorded.
+    """Track this rank's `part` through the collective inside the block, in a recorded function.
 
     >>> with chunk_flow(x) as flow:
     ...     ring_all_reduce(x)
-    >>> flow.result(x)                # optional: the picture then tells whether all of it is there, and in order
+    >>> flow.result(x)                # optional: the picture then shows if it is complete and in order
     >>> return flow.record()          # to the notebook: CollectiveSteps(trace, trace.results)
 
-    RuntimeError outside of a recording. ValueError for more elements than can be followed one by one; when a
-    collective of the backend's takes the part, whose messages nobody sees.
+    RuntimeError outside of a recording. ValueError for more elements than can be tracked individually, or if a
+    backend collective uses the part, whose messages are not visible.
     """
     if recorder.recording is None:
         raise RuntimeError("nothing is recorded here: call ranks.record(...) with the function that has this block")
@@ -54,7 +54,7 @@ def chunk_flow(part: Tensor) -> Iterator[ChunkFlow]:
 
 
 class ChunkFlow(TorchDispatchMode):
-    """What `chunk_flow` notes. `record()` is what the notebook needs, picklable."""
+    """The tracker of `chunk_flow`. `record()` returns its log for the notebook, picklable."""
 
     def __init__(self, part: Tensor) -> None:
         super().__init__()
@@ -68,19 +68,19 @@ class ChunkFlow(TorchDispatchMode):
         self._itemsize, self._result = part.element_size(), None
 
     def result(self, tensor: Tensor) -> None:
-        """Say where the collective's result is; also after the block."""
+        """Set the tensor that holds the collective's result; may be called after the block."""
         with _disable_current_modes():
             self._result = as_places(self._memory.places(tensor.detach()).numpy())
 
     def record(self) -> ChunkLog:
-        """The notes of this rank, for CollectiveSteps in the notebook. Call it after the block."""
+        """Return this rank's log, for CollectiveSteps in the notebook. Call it after the block."""
         events = tuple(event if isinstance(event, Wrote) else event.event() for event in self._events)
         return ChunkLog(recorder.rank, self._itemsize, self._memory.size, self._given, events, self._result)
 
     # ------------------------------------------------------------------ inside
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if types and any(map(is_wrapper, types)):
-            return NotImplemented  # it takes itself apart, and comes again with what is inside
+            return NotImplemented  # it unwraps itself and dispatches again with the inner tensors
         kwargs = kwargs or {}
         self._catch_up()
         if func.namespace == "c10d":
@@ -93,7 +93,7 @@ class ChunkFlow(TorchDispatchMode):
         return out
 
     def _note(self, move: Move) -> None:
-        """Only what comes from a part, or lies where one was."""
+        """Record a move only if it reads a part or writes tracked memory."""
         comes = any(bool((source >= 0).any()) for source in move.sources)
         if not comes and not self._memory.knows(move.target):
             return
@@ -118,7 +118,7 @@ class ChunkFlow(TorchDispatchMode):
             )
 
     def _catch_up(self, at_end: bool = False) -> None:
-        """Note what the rank has waited for since; a message that nobody waits for is over at the end."""
+        """Record messages waited for since the last call; those never waited for complete at the end."""
         new = self._entries[self._seen :]
         self._seen += len(new)
         waited = {id(e.of) for e in new if not isinstance(e, Computing) and e.kind == "wait" and e.done_s is not None}
@@ -133,20 +133,20 @@ class ChunkFlow(TorchDispatchMode):
 
 
 class _Memory:
-    """Gives each storage that is followed its places, one storage after the other."""
+    """Assigns consecutive places to each tracked storage."""
 
     def __init__(self) -> None:
         self.size = 0
-        self._followed: dict[int, tuple[weakref.ref, int, int]] = {}  # the storage, its first place, bytes of a place
+        self._followed: dict[int, tuple[weakref.ref, int, int]] = {}  # storage, its first place, bytes per place
 
     def knows(self, tensor: Tensor) -> bool:
         return tensor.untyped_storage()._cdata in self._followed
 
     def follow(self, tensor: Tensor) -> Tensor:
-        """The places of a tensor, which has some from now on."""
+        """Track the tensor's storage and return the tensor's places."""
         storage = tensor.untyped_storage()
         if (key := storage._cdata) not in self._followed:
-            gone = weakref.ref(storage, lambda _: self._followed.pop(key, None))  # its address will be another's
+            gone = weakref.ref(storage, lambda _: self._followed.pop(key, None))  # its address may be reused
             self._followed[key] = gone, self.size, tensor.element_size()
             self.size += storage.nbytes() // tensor.element_size()
         return self.places(tensor)
@@ -164,13 +164,13 @@ class _Memory:
 
 
 def _key(entry: PendingOp) -> Key:
-    """As trace.message_key of the op that the entry becomes."""
+    """Return trace.message_key of the op that the entry becomes."""
     source, destination = (recorder.rank, entry.peer) if entry.kind == "send" else (entry.peer, recorder.rank)
     return source, destination, entry.tag, entry.group, entry.seq
 
 
 class _Posted(NamedTuple):
-    """Whom a receive from anybody was from is known when it is over, so its key is made at the end."""
+    """A posted message. The key is built at the end: the source of a receive from any rank is known only then."""
 
     entry: PendingOp
     places: Places

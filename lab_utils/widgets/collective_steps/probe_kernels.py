@@ -1,4 +1,4 @@
-"""Which elements a kernel of torch's makes of which: found by letting kernels that move numbers move places."""
+"""Which input elements each output element of a torch kernel comes from: data-moving kernels run on places."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-PlacesOf = Callable[
-    [Tensor], Tensor
-]  # a tensor → int64 of its shape: where each of its elements lies, or chunk_log.NOTHING
+PlacesOf = Callable[[Tensor], Tensor]  # tensor → int64 of its shape: the place of each element, or chunk_log.NOTHING
 
 _MOVES = {
     "cat", "stack", "index", "index_select", "gather", "take", "take_along_dim", "flip", "roll", "repeat",
@@ -26,9 +24,9 @@ _CLEARS = {"fill_", "zero_"}
 
 
 class Move(NamedTuple):
-    """Element i of `target` is made of what lies at place i of each of `sources`; see chunk_log.Wrote.
+    """A write: element i of `target` is computed from the i-th place of each of `sources`; see chunk_log.Wrote.
 
-    at   the elements of `target` that are written, counted in its own order; None for all
+    at   flat indices of the elements of `target` that are written; None for all
     """
 
     target: Tensor
@@ -38,7 +36,7 @@ class Move(NamedTuple):
 
 
 def moves(func: OpOverload, args: tuple, kwargs: dict[str, Any], out: Any, places_of: PlacesOf) -> Iterator[Move]:
-    """What the kernel wrote, places as `places_of` tells of them. Views write nothing."""
+    """Yield what the kernel wrote, with places from `places_of`. Views write nothing."""
     name = func._schema.name.partition("::")[2]
     written = list(_written(func, args, kwargs))
     if func.is_view or _only_makes_room(name) or torch.Tag.inplace_view in func.tags:
@@ -51,7 +49,7 @@ def moves(func: OpOverload, args: tuple, kwargs: dict[str, Any], out: Any, place
         targets = written or [made for made in tensors_in(out) if not _shares(made, args)]
         if targets:
             yield _move(func, name, args, kwargs, targets[0], places_of)
-            # A second result tells where something was found, not the thing: it is nobody's part.
+            # A second result, such as the index of max, is not a rank's part.
 
 
 def _move(func: OpOverload, name: str, args: tuple, kwargs: dict, target: Tensor, places_of: PlacesOf) -> Move:
@@ -74,7 +72,7 @@ def _move(func: OpOverload, name: str, args: tuple, kwargs: dict, target: Tensor
 
 
 def _put(target: Tensor, args: tuple, places_of: PlacesOf) -> Move:
-    """`x[indices] = values`: only what is indexed is written."""
+    """`x[indices] = values`: only the indexed elements are written."""
     _, indices, values, *accumulate = args
     at = torch.ops.aten.index(torch.arange(target.numel()).view(target.shape), indices)
     sources = (places_of(values).expand(at.shape),)
@@ -84,7 +82,7 @@ def _put(target: Tensor, args: tuple, places_of: PlacesOf) -> Move:
 
 
 def _foreach(name: str, args: tuple, targets: list[Tensor], places_of: PlacesOf) -> Iterator[Move]:
-    """One kernel for a list of tensors: each from those with its place in the other lists."""
+    """Yield the moves of a kernel for lists of tensors: each target from the tensors at its index."""
     lists = [arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor)]
     if name == "_foreach_copy_":
         lists = lists[1:]
@@ -94,7 +92,7 @@ def _foreach(name: str, args: tuple, targets: list[Tensor], places_of: PlacesOf)
 
 
 def _layers(places: Tensor, rest: tuple) -> Iterator[Tensor]:
-    """What a reduction reduces: for each of its results the elements, one layer after the other."""
+    """Yield the inputs of a reduction in layers, each with one element per result."""
     dims = rest[0] if rest and rest[0] is not None and rest[0] != [] else list(range(places.dim()))
     dims = [dims] if isinstance(dims, int) else list(dims)
     kept = [dim for dim in range(places.dim()) if dim not in {d % places.dim() for d in dims}]
@@ -117,13 +115,13 @@ def _only_makes_room(name: str) -> bool:
 
 
 def _shares(made: Tensor, args: tuple) -> bool:
-    """Whether it is an argument's memory under another name."""
+    """Return whether it shares memory with an argument."""
     storage = made.untyped_storage()._cdata
     return any(tensor.untyped_storage()._cdata == storage for tensor in tensors_in(args))
 
 
 def tensors_in(values: Any) -> list[Tensor]:
-    """The tensors among the values, and in lists among them."""
+    """Return the tensors among the values and in nested lists."""
     if isinstance(values, Tensor):
         return [values]
     if not isinstance(values, list | tuple):

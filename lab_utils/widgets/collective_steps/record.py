@@ -1,6 +1,6 @@
-"""What one rank notes while it works on a collective: where numbers went in its memory, and which were sent.
+"""One rank's log of a collective: where numbers moved in its memory, and which were sent.
 
-Made by lab_utils.widgets.collective_steps.probe on the ranks, put together by collective_steps in the notebook.
+Recorded by lab_utils.widgets.collective_steps.probe on the ranks, joined by collective_steps in the notebook.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-NOTHING = -1  # the place of a number that comes from no rank's part: a constant, fresh memory
+NOTHING = -1  # place of a number from no rank's part: a constant, fresh memory
 
-# Places in the rank's memory, one for each element, in the order of a tensor. All storages lie in one space, one
-# after the other; a range where the tensor is contiguous.
+# Places in the rank's memory, one per element, in the order of a tensor; a range if the tensor is contiguous.
+# All storages share one address space, one after the other.
 Places = range | np.ndarray
 Key = tuple[int | None, int | None, int, str, int]  # as trace.message_key
 
 
 class Wrote(NamedTuple):
-    """Element i of `target` is made of element i of each of `sources`; of nothing when there is none.
+    """A write: element i of `target` is computed from element i of each of `sources`, or of none.
 
-    how   "adds"    what a source holds twice is in it twice: add, copy
-          "keeps"   it is not: maximum, minimum
-          "mixes"   nobody knows which elements went where, a matrix product say
+    how   "adds"    parts in several sources count several times: add, copy
+          "keeps"   they count once: maximum, minimum
+          "mixes"   which elements went where is unknown, as in a matrix product
     """
 
     target: Places
@@ -33,7 +33,7 @@ class Wrote(NamedTuple):
 
 
 class Posted(NamedTuple):
-    """The rank hands over one end of a message: what is sent, or where it is to arrive."""
+    """The rank posted a send or receive, with the places to send from or receive into."""
 
     end: Literal["send", "recv"]
     key: Key
@@ -41,7 +41,7 @@ class Posted(NamedTuple):
 
 
 class Over(NamedTuple):
-    """The rank has waited for its end of that message."""
+    """The rank has waited for its send or receive of that message."""
 
     end: Literal["send", "recv"]
     key: Key
@@ -49,12 +49,12 @@ class Over(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkLog:
-    """One rank's notes, in the order in which it did things.
+    """One rank's log, in the order of execution.
 
-    places      how many there are in its memory
-    itemsize    bytes of an element
-    given       where its part lies: element i is the part's i-th
-    result      where the result lies at the end, None when nobody said
+    places      number of places in its memory
+    itemsize    bytes per element
+    given       places of its part, element by element
+    result      places of the result at the end, None if not set
     """
 
     rank: int
@@ -66,7 +66,7 @@ class ChunkLog:
 
 
 def as_places(found: Sequence[int] | np.ndarray) -> Places:
-    """A range, where they follow one another: logs are sent to the notebook."""
+    """Return consecutive places as a range, to keep logs small: they are sent to the notebook."""
     found = np.asarray(found, dtype=np.int64).reshape(-1)
     if len(found) and found[0] >= 0 and (np.diff(found) == 1).all():
         return range(int(found[0]), int(found[-1]) + 1)
@@ -74,5 +74,5 @@ def as_places(found: Sequence[int] | np.ndarray) -> Places:
 
 
 def index_of(places: Places) -> slice | np.ndarray:
-    """What numpy is indexed with to read those places."""
+    """Return the numpy index of those places."""
     return slice(places.start, places.stop) if isinstance(places, range) else places

@@ -1,7 +1,7 @@
-"""Puts the ranks' notes together: whose parts are where in whose memory, after every message.
+"""Replay the ranks' logs together: whose parts are where in each rank's memory, after every message.
 
-A number in memory is (label, index): the label says whose parts are in it and how often, the index which element of
-those parts. All ranks share one table of labels.
+A number in memory is (label, index): the label gives the ranks whose parts are in it and how often, the index the
+element of those parts. All ranks share one table of labels.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 from lab_utils.widgets.collective_steps.record import ChunkLog, Key, Over, Places, Posted, Wrote, index_of
 
-EMPTY = 0  # the label of what holds nobody's part
-NO_INDEX, MIXED = -1, -2  # indices: of what is empty; of what was made of unlike elements
+EMPTY = 0  # label of memory that holds no rank's part
+NO_INDEX, MIXED = -1, -2  # indices of empty memory, and of results of different elements
 _HALF = 2**32 - 1
-Parts = tuple[int, ...]  # ranks, as often as their part is in it: (0, 1, 1) has rank 1's twice
+Parts = tuple[int, ...]  # ranks with multiplicity: (0, 1, 1) contains rank 1's part twice
 
 
 class Labels:
-    """parts[label] = whose parts are in it."""
+    """Table of labels: parts[label] = ranks whose parts are in it."""
 
     def __init__(self) -> None:
         self.parts: list[Parts] = [()]
@@ -34,7 +34,7 @@ class Labels:
         return self._known[parts]
 
     def joined(self, first: np.ndarray, second: np.ndarray, how: str) -> np.ndarray:
-        """The labels of what is made of both, element by element."""
+        """Return the labels of the elementwise combination of both."""
         pairs, place = np.unique(_pair(first, second), return_inverse=True)
         halves = zip((pairs >> 32).tolist(), (pairs & _HALF).tolist(), strict=True)
         made = [self.label(_join(self.parts[a], self.parts[b], how)) for a, b in halves]
@@ -42,7 +42,7 @@ class Labels:
 
 
 def _pair(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Both in one number: numpy is slow to find the unlike pairs among many."""
+    """Pack pairs into one number each: np.unique is slow on pairs."""
     return high.astype(np.int64) << 32 | low
 
 
@@ -54,7 +54,7 @@ def _join(first: Parts, second: Parts, how: str) -> Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Content:
-    """What a piece of memory or a message holds: labels[i] and indices[i] of its i-th element."""
+    """The content of memory or of a message: labels[i] and indices[i] of its i-th element."""
 
     labels: np.ndarray
     indices: np.ndarray
@@ -62,7 +62,7 @@ class Content:
 
 @dataclass(slots=True, eq=False)
 class Carried:
-    """A message as it was sent. `step` is 1, 2, ...: when it could leave, and then when the receiver took it."""
+    """A sent message. `step` is 1, 2, ...: the step at which it could be sent, later that of its receive."""
 
     key: Key
     step: int
@@ -70,7 +70,7 @@ class Carried:
 
 
 class Memory:
-    """All that a rank has held: what it has let go of stays as it was last."""
+    """All that a rank has held; freed memory keeps its last content."""
 
     def __init__(self, log: ChunkLog, labels: Labels) -> None:
         self.table = labels
@@ -104,14 +104,14 @@ class Memory:
         self.write(event.target, made)
 
     def _made_of(self, first: Content, second: Content, how: str) -> Content:
-        """Elements made of unlike elements are mixed, and nobody's part any more."""
+        """Combine contents; elements computed from different elements become MIXED, with an empty label."""
         a, b = first.indices, second.indices
         indices = np.where(a == NO_INDEX, b, np.where((b == NO_INDEX) | (a == b), a, MIXED)).astype(np.int32)
         labels = self.table.joined(first.labels, second.labels, how)
         return Content(np.where(indices == MIXED, EMPTY, labels).astype(np.int32), indices)
 
     def held(self) -> Content:
-        """What there is, each kind once."""
+        """Return the distinct (label, index) pairs in memory."""
         kinds = np.unique(_pair(self.labels, self.indices - MIXED))
         return Content(kinds >> 32, (kinds & _HALF) + MIXED)
 
@@ -120,13 +120,13 @@ class Memory:
 
 
 class Walk:
-    """One rank's way through its notes, as far as the messages it waits for have been sent."""
+    """One rank's progress through its log, as far as the messages that it waits for have been sent."""
 
     def __init__(self, log: ChunkLog, labels: Labels) -> None:
         self.log, self.memory = log, Memory(log, labels)
         self.position = self.step = 0
         self.posted: dict[tuple[str, Key], tuple[int, Places]] = {}
-        self.held = [self.memory.held()]  # before all, then after each step
+        self.held = [self.memory.held()]  # before the first step, then after each step
         self.mixed = [0]
 
     @property
@@ -134,7 +134,7 @@ class Walk:
         return self.position == len(self.log.events)
 
     def advance(self, sent: dict[Key, Carried], expected: set[Key]) -> bool:
-        """Go on to the first message that is still to be sent; whether there was anything to do before."""
+        """Replay up to the first awaited message not sent yet; return whether there was any progress."""
         first = self.position
         while not self.finished and self._pass(self.log.events[self.position], sent, expected):
             self.position += 1
@@ -154,7 +154,7 @@ class Walk:
         return True
 
     def _over(self, event: Over, carried: Carried | None) -> None:
-        """Steps are counted as by messages.message_steps. A message from outside of the notes brings nothing."""
+        """Complete a message, counting steps as messages.message_steps does. Without a log of its send, it is empty."""
         posted_at, places = self.posted[event[:2]]
         if carried is None:
             if event.end == "recv":
@@ -167,7 +167,7 @@ class Walk:
         self.memory.write(places, carried.content)
 
     def _rise(self, step: int) -> None:
-        """What the rank holds now is what it held after all steps before `step`."""
+        """Advance to `step`, recording the current content for all steps before it."""
         if step > self.step:
             self.note_until(step - 1)
             self.step = step
@@ -181,9 +181,9 @@ class Walk:
 
 
 def replay(logs: Sequence[ChunkLog]) -> tuple[list[Walk], list[Carried], Labels]:
-    """Every rank's walk with what it held after each step, and the messages in the order of their steps.
+    """Return every rank's walk with what it held after each step, the messages ordered by step, and the labels.
 
-    ValueError when ranks wait for each other's messages in a circle.
+    ValueError if ranks wait for each other's messages in a cycle.
     """
     labels = Labels()
     walks = [Walk(log, labels) for log in logs]

@@ -1,4 +1,4 @@
-"""A collective chunk by chunk, step by step, as the ranks' recorded messages and notes tell it."""
+"""A collective by chunks and steps, reconstructed from the ranks' recorded messages and logs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lab_utils.widgets.collective_steps.record import ChunkLog
 from lab_utils.widgets.collective_steps.replay import EMPTY, MIXED, Carried, Content, Labels, Parts, Walk, replay
 
 Effect = Literal["adds", "keeps", "mixes"]
-Holding = tuple[Parts, ...]  # ((0, 1), (2,)): 0 and 1 added up, and beside them 2; fullest first
+Holding = tuple[Parts, ...]  # ((0, 1), (2,)): 0 and 1 reduced, and 2 separately; fullest first
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Elements start .. stop - 1 of the parts of `ranks`, which are combined (one rank: copied), and go together."""
+    """Elements start .. stop - 1 of the parts of `ranks`, which travel together and are reduced (one rank: copied)."""
 
     ranks: tuple[int, ...]
     start: int
@@ -30,10 +30,10 @@ class Chunk:
 class Sent:
     """One recorded message of a step.
 
-    chunks    which are in it, and parts[i]: whose parts were in chunks[i] when it left
-    effect    the receiver "adds" it to what it has, or "keeps" what arrives, or "mixes" elements that are not the same
-    other     elements in it that are of no chunk
-    source    the sender's line
+    chunks    the chunks in it; parts[i] are the ranks whose parts were in chunks[i] when it was sent
+    effect    the receiver "adds" it to what it has, "keeps" what arrives, or "mixes" different elements
+    other     number of its elements that belong to no chunk
+    source    the sender's source line
     """
 
     step: int
@@ -50,7 +50,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out on a rank: chunks that are complete, and all that is wrong, in words."""
+    """The result on a rank: complete chunks, and errors as text."""
 
     complete: tuple[int, ...]
     wrong: tuple[str, ...]
@@ -58,14 +58,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSteps:
-    """What every rank held of every chunk before the first step and after each.
+    """What every rank held of every chunk before the first step and after each step.
 
-    chunks    runs of elements that had the same fate: nobody said where to cut
+    chunks    inferred: runs of elements that were sent and reduced alike
     sent      sent[k] = the messages of step k + 1
-    holds     holds[k][rank][chunk] = whose parts had come together on that rank after k steps, a rank twice where its
-              part was added twice. What is in something fuller is left out
-    mixed     mixed[k][rank] = elements that were made of unlike elements
-    results   for each rank what `flow.result` showed, None where nobody called it
+    holds     holds[k][rank][chunk] = ranks whose parts were reduced on that rank after k steps, a rank twice if its
+              part was added twice; subsets of a fuller set are left out
+    mixed     mixed[k][rank] = number of elements computed from different elements
+    results   per rank, from `flow.result`; None if it was not called
     """
 
     chunks: tuple[Chunk, ...]
@@ -76,15 +76,15 @@ class ChunkSteps:
 
     @classmethod
     def of(cls, trace: Trace, logs: Sequence[ChunkLog]) -> ChunkSteps:
-        """ValueError unless there is one log of each rank, recorded in that trace; when no part was sent, or the
-        parts fall into more chunks than can be drawn."""
+        """Build it. ValueError unless there is one log per rank, recorded in that trace; if no part was sent, or there
+        are more chunks than can be drawn."""
         ranks = [getattr(log, "rank", None) for log in logs]
         if ranks != list(range(trace.world_size)):
             raise ValueError(
                 f"the trace has ranks 0 to {trace.world_size - 1}, and the logs are of {ranks}: every rank's function "
                 "returns flow.record(), and trace.results goes here as it is"
             )
-        from lab_utils.widgets.collective_steps.steps import Joined  # it makes what is defined here, so not at the top
+        from lab_utils.widgets.collective_steps.steps import Joined
 
         return Joined(trace, logs).steps()
 
@@ -94,25 +94,25 @@ class ChunkSteps:
 
     @property
     def bytes_sent(self) -> list[int]:
-        """By each rank, over all steps."""
+        """Bytes sent per rank, over all steps."""
         totals = [0] * self.world_size
         for sent in (sent for step in self.sent for sent in step):
             totals[sent.src] += sent.bytes
         return totals
 
     def complete(self, step: int, rank: int, chunk: int) -> bool:
-        """Whether the chunk was all there on that rank after so many steps, each part once."""
+        """Return whether the rank held the complete chunk after `step` steps, with each part once."""
         return self.chunks[chunk].ranks in self.holds[step][rank][chunk]
 
 
-# From the ranks' notes, element by element, to chunks: runs of elements that had the same fate.
 MOST_CHUNKS = 64
 
 
 class Joined:
-    """The replayed notes, element by element, on their way to chunks.
+    """Builds ChunkSteps from the replayed logs: groups elements that were sent and reduced alike into chunks.
 
-    A column is an element that ranks combine: `of` tells which ranks, `index` which element of their parts.
+    A column is an element that ranks combine, numbered family * span + index: `family` is the first of those ranks,
+    index the element of their parts.
     """
 
     def __init__(self, trace: Trace, logs: Sequence[ChunkLog]) -> None:
@@ -130,7 +130,7 @@ class Joined:
         self.starts = self._starts()
 
     def _columns(self) -> np.ndarray:
-        """All elements of families that travel, in the order of their first rank."""
+        """Return all elements of families that are sent, in the order of their first rank."""
         travels = {int(family) for m in self.carried for family in np.unique(self.family[m.content.labels])}
         travels.discard(-1)
         found = [self._column(walk.held[0]) for walk in self.walks]
@@ -138,12 +138,12 @@ class Joined:
         return every[np.isin(every // self.span, sorted(travels))] if len(every) else every
 
     def _column(self, content: Content) -> np.ndarray:
-        """Of each element its column, -1 for what is nobody's part."""
+        """Return the column of each element, -1 if it comes from no rank's part."""
         column = self.family[content.labels].astype(np.int64) * self.span + content.indices
         return np.where((content.indices >= 0) & (content.labels != EMPTY), column, -1)
 
     def _row(self, content: Content) -> np.ndarray:
-        """For each column the number, in `holdings`, of what the content holds of it."""
+        """Return for each column the index in `holdings` of what the content holds of it."""
         column = self._column(content)
         at = np.minimum(np.searchsorted(self.columns, column), len(self.columns) - 1)
         of_column = self.columns[at] == column
@@ -156,7 +156,7 @@ class Joined:
         return row
 
     def _with(self, held: int, parts: Parts) -> int:
-        """The number of that holding and these parts beside it, unless something in it has them all."""
+        """Return the index of the holding extended by these parts, unless one in it already contains them."""
         holding = list(self.holdings)[held]
         if not any(_within(parts, fuller) for fuller in holding):
             holding = (*holding, parts)
@@ -168,7 +168,7 @@ class Joined:
         yield from (message.content for message in self.carried)
 
     def _starts(self) -> np.ndarray:
-        """Where a new chunk begins: elements next to each other had another fate somewhere."""
+        """Return where chunks begin: at columns that somewhere differ from the one before."""
         breaks = np.diff(self.columns) != 1
         for content in self._contents():
             breaks |= np.diff(self._row(content)) != 0
@@ -254,7 +254,7 @@ def _within(parts: Parts, fuller: Parts) -> bool:
 
 
 def _grew(arrived: Holding, then: Holding) -> bool:
-    """Whether what arrived is in something fuller by now."""
+    """Return whether what arrived is now part of a fuller set."""
     return any(len(fuller) > len(parts) and _within(parts, fuller) for parts in arrived for fuller in then)
 
 
@@ -263,7 +263,7 @@ def _named(chunks: list[int]) -> str:
 
 
 def _families(labels: Labels, ranks: int) -> np.ndarray:
-    """For each label the first of the ranks whose parts are ever combined with those in it; -1 for nobody's."""
+    """Return for each label the first of the ranks whose parts are ever combined with its own; -1 for empty."""
     first = list(range(ranks))
     for parts in labels.parts:
         joined = {first[rank] for rank in parts}

@@ -1,4 +1,4 @@
-"""A collective chunk by chunk, step by step, from the recorded messages: to play, scrub and look into."""
+"""Interactive picture of a recorded collective: play and scrub its steps, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FOLDER = Path(__file__).parent
 
 
 class CollectiveSteps(anywidget.AnyWidget):
-    """Which rank sent which chunk to whom at which step, and what every rank then holds of each chunk.
+    """Which rank sent which chunk to which rank at each step, and what every rank then holds of each chunk.
 
-    >>> trace = ranks.record(my_ring)                    # it ends with `return flow.record()`, see comm.chunks
+    >>> trace = ranks.record(my_ring)                    # ends with `return flow.record()`, see comm.chunks
     >>> CollectiveSteps(trace, trace.results, "my ring")
-    >>> _.step                                           # how many steps are shown as done; can be set
+    >>> _.step                                           # number of steps shown as done; can be set
 
-    Works for any collective that is written with send and receive. `to_svg()` has one panel a step, `words()` says the
-    same; `steps` holds it as data. ValueError unless there is one log of each rank, recorded in that trace.
+    Works for any collective that is written with send and receive. `to_svg()` has a panel per step, `words()` the same
+    as text; `steps` holds the data. ValueError unless there is one log per rank, recorded in that trace.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
@@ -54,11 +54,11 @@ class CollectiveSteps(anywidget.AnyWidget):
         super().__init__(svg=stage.picture().svg, data=_Data(stage).content())
 
     def to_svg(self) -> str:
-        """All steps as panels, as text of an SVG file: same messages, same bytes. Its cells tell more on hover."""
+        """Return all steps as panels, as SVG text with tooltips: same messages, same bytes."""
         return collective_panels(self.title, self.steps).svg
 
     def words(self) -> str:
-        """All steps in words, a line a step."""
+        """Return all steps as text, a line per step."""
         return collective_panels(self.title, self.steps, hover=False).words
 
     @traitlets.validate("step")
@@ -72,7 +72,7 @@ class CollectiveSteps(anywidget.AnyWidget):
         return f"{self.title}: {headline(self.steps)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
-        """The widget's view, and all steps as panels for places without a kernel."""
+        """Return the widget's view, and all steps as panels for use without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None:
             bundle[0][SVG] = collective_panels(self.title, self.steps, hover=False).svg
@@ -80,7 +80,7 @@ class CollectiveSteps(anywidget.AnyWidget):
 
 
 class _Data:
-    """The steps as collective_steps.js takes them; each label once, since most cells are alike."""
+    """The steps as input of collective_steps.js; labels are deduplicated, since most cells are alike."""
 
     def __init__(self, stage: Stage) -> None:
         self.steps, self.grid = stage.steps, stage.grid

@@ -1,4 +1,4 @@
-"""What a picture of a collective's steps says: in its cells, on hover, to a screen reader."""
+"""Text of a picture of a collective's steps: in cells, in tooltips, for screen readers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from lab_utils.text import bytes_text
 from lab_utils.widgets.collective_steps.replay import Parts
 from lab_utils.widgets.collective_steps.steps import Chunk, ChunkSteps, Holding, Sent
 
-MOST_NAMED = 4  # ranks: up to here a cell names its parts, "0+1+2"; beyond, their number
+MOST_NAMED = 4  # up to this many ranks a cell names its parts, "0+1+2"; beyond, their number
 WRONG = "✕"
 _EFFECTS = {"adds": "add it", "keeps": "keep it", "mixes": f"mix {WRONG}"}
 
 
 def shown(holding: Holding, chunk: Chunk) -> str:
-    """As short as it fits into a cell: "0+1" added up, "0, 1" side by side."""
+    """Return the holding as short text for a cell: "0+1" reduced, "0, 1" separate."""
     if any(len(parts) > len(set(parts)) for parts in holding):
         return f"{WRONG} twice"
     if not holding or len(chunk.ranks) == 1:
@@ -25,7 +25,7 @@ def shown(holding: Holding, chunk: Chunk) -> str:
 
 
 def said(holding: Holding, chunk: Chunk) -> str:
-    """What a rank holds of a chunk, as a clause."""
+    """Return what a rank holds of a chunk, as a clause."""
     if not holding:
         return "nothing"
     if len(holding) > 1:
@@ -45,7 +45,7 @@ def _said(parts: Parts, chunk: Chunk) -> str:
 
 
 def _inside(holding: Holding, chunk: Chunk) -> str:
-    """Of a chunk in a message only what is in it: "0+1"."""  # fmt: skip
+    """Return the parts of a chunk in a message, without those missing: "0+1"."""  # fmt: skip
     return said(holding, chunk).partition(", without")[0]
 
 
@@ -57,7 +57,7 @@ def chunk_said(number: int, chunk: Chunk) -> str:
 
 
 def message_said(sent: Sent, steps: ChunkSteps) -> str:
-    """One message: who sends what to whom, what the receiver has then, and the line of the sender's code."""
+    """Return one message: sender, receiver, chunks, bytes, tag, and the sender's source line."""
     carried = "; ".join(
         f"chunk {c} ({_inside(parts, steps.chunks[c])})" for c, parts in zip(sent.chunks, sent.parts, strict=True)
     )
@@ -87,13 +87,13 @@ def step_said(steps: ChunkSteps, number: int) -> str:
 
 
 def effect_said(steps: ChunkSteps, number: int) -> str:
-    """What the receivers do with what arrives in that step."""
+    """Return what the receivers do with what arrives in that step."""
     effects = sorted({message.effect for message in steps.sent[number - 1]})
     return f"receivers {_EFFECTS[effects[0]]}" if len(effects) == 1 else "some receivers add, some keep"
 
 
 def wrong_said(steps: ChunkSteps, number: int) -> list[str]:
-    """What is wrong after so many steps, a line for ranks that are alike; at the end what the results show too."""
+    """Return the errors after `number` steps, a line per group of ranks; at the end also those of the results."""
     found: dict[str, list[int]] = {}
     for rank, count in enumerate(steps.mixed[number]):
         if count:
@@ -106,20 +106,20 @@ def wrong_said(steps: ChunkSteps, number: int) -> list[str]:
 
 
 def results_said(steps: ChunkSteps) -> str:
-    """One sentence on all results that were shown."""
+    """Return a sentence if all recorded results are correct, otherwise ""."""
     known = [rank for rank, result in enumerate(steps.results) if result is not None]
     wrong = [rank for rank in known if steps.results[rank].wrong]
     if not known:
         return ""
     if wrong:
-        return ""  # `wrong_said` tells it
+        return ""  # `wrong_said` reports it
     return (
         f"✓ the result of {_ranks(known) if len(known) < steps.world_size else 'every rank'} is complete and in order"
     )
 
 
 def headline(steps: ChunkSteps) -> str:
-    """Sizes of the collective, without anything that changes from run to run."""
+    """Return the sizes of the collective, the same on every run."""
     messages, chunks = sum(map(len, steps.sent)), len(steps.chunks)
     return (
         f"{steps.world_size} ranks, {chunks} chunk{'s' if chunks > 1 else ''}, {len(steps.sent)} "
@@ -129,7 +129,7 @@ def headline(steps: ChunkSteps) -> str:
 
 
 def described(title: str, steps: ChunkSteps) -> str:
-    """The whole picture in words, a line a step."""
+    """Return the whole picture as text, a line per step."""
     lines = [f"{title}: {headline(steps)}"]
     lines += [chunk_said(c, chunk) for c, chunk in enumerate(steps.chunks)]
     for number, sent in enumerate(steps.sent, start=1):

@@ -1,4 +1,4 @@
-"""Gradient flow: what the ranks recorded of a backward, put beside the ops of the trace on one clock."""
+"""Gradient flow: the gradients that ranks recorded in a backward and the ops of the trace, on one clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("layer", "ready", "bucket", "sent", "back", "norm", "disagreement", "
 
 @dataclass(frozen=True, slots=True)
 class OnWire:
-    """An op of one rank on the wire: issued, all that take part are there, done. Seconds since the flow's start."""
+    """One rank's communication op: issued, issued by all its ranks, done; in seconds since the flow began."""
 
     rank: int
     issue_s: float
@@ -30,9 +30,9 @@ class OnWire:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Ops that share a row of the picture, in order of rank and issue: a bucket's, or others of the same kind.
+    """Ops that share a row of the picture, ordered by rank and issue time: a bucket's, or others of the same kind.
 
-    `at_s` is where messages stand between the layers: when the last one had both its ranks; None for others.
+    at_s   places messages between the layers: when both ranks had issued the last one; None for other ops
     """
 
     name: str
@@ -45,29 +45,29 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One parameter, or several shown as one, on all ranks: `held[rank]` has each rank's gradients, maybe none."""
+    """One parameter, or several shown as one, on all ranks: `held[rank]` are that rank's gradients, possibly none."""
 
     name: str
     held: tuple[tuple[Gradient, ...], ...]
     bucket: int | None
 
     def norm(self, rank: int, when: str = "before") -> float | None:
-        """Of what this rank computed itself, all parameters together; "after": of what it kept."""
+        """Return the norm, over all its parameters, of the gradient that this rank computed, or kept ("after")."""
         return _together(getattr(gradient, f"norm_{when}") for gradient in self.held[rank])
 
     def disagreement(self, rank: int, when: str) -> float | None:
-        """`when` is "before" or "after" the reduction; None where no other rank holds the same."""
+        """Return the disagreement "before" or "after" the reduction, None if no other rank holds the same."""
         pairs = [(getattr(g, f"spread_{when}"), getattr(g, f"mean_{when}")) for g in self.held[rank]]
         known = [pair for pair in pairs if None not in pair]
         return ratio(_together(s for s, _ in known), _together(m for _, m in known)) if known else None
 
     def worst(self, when: str) -> float | None:
-        """The largest disagreement of any rank; NaN counts as larger than any."""
+        """Return the largest disagreement of any rank; NaN counts as the largest."""
         found = [d for rank in range(len(self.held)) if (d := self.disagreement(rank, when)) is not None]
         return max(found, key=lambda d: (math.isnan(d), d), default=None)
 
     def share(self, rank: int) -> float | None:
-        """The part of it that the rank keeps the gradient of; None where it has none."""
+        """Return the fraction whose gradient the rank keeps; None if it has none."""
         whole = [math.prod(gradient.shape) for gradient in self.held[rank]]
         kept = [gradient.share * size for gradient, size in zip(self.held[rank], whole, strict=True)]
         return sum(kept) / sum(whole) if sum(whole) else None
@@ -75,12 +75,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class FlowPicture:
-    """All that a picture of gradient flow shows. Times are seconds since the first rank began its backward.
+    """The content of a gradient flow picture. Times are seconds since the first rank began its backward.
 
-    layers    in the order in which their gradients became ready; those of a bucket stand together
-    buckets   of all ranks: a bucket is one op, or one set of names where no op was recorded
+    layers    in the order in which their gradients became ready, grouped by bucket
+    buckets   of all ranks: one op each, or one set of names if no op was recorded
     others    the other communication during the backward: messages between stages, tensor-parallel reductions
-    came_s    [rank][layer] when the layer's gradients were ready, once for each backward (micro-batch) in the block
+    came_s    [rank][layer] times at which the layer's gradients were ready, one per backward (micro-batch) in the block
     """
 
     world_size: int
@@ -93,25 +93,25 @@ class FlowPicture:
 
     @classmethod
     def of(cls, trace: Trace, records: Sequence[FlowRecord], most_layers: int = MOST_LAYERS) -> FlowPicture:
-        """Join them. ValueError unless there is one record of each rank of the trace, recorded with it."""
-        from lab_utils.widgets.gradient_flow.flow import Join  # which makes these, so not at the top
+        """Join a trace and its records. ValueError unless there is one record per rank, recorded with the trace."""
+        from lab_utils.widgets.gradient_flow.flow import Join
 
         return Join(trace, records, most_layers).picture()
 
     @cached_property
     def ready_s(self) -> tuple[tuple[float | None, ...], ...]:
-        """[rank][layer] when the layer's last gradient was ready, None where none was."""
+        """[rank][layer] time at which the layer's last gradient was ready, None if none was."""
         return tuple(tuple(times[-1] if times else None for times in row) for row in self.came_s)
 
     @cached_property
     def title(self) -> str:
-        """The picture's name."""
+        """The title of the picture."""
         return f"Gradient flow on {_counted(self.world_size, 'rank')}"
 
     def headline(self, timed: bool = True) -> str:
-        """How many gradients and buckets, how long it took, and whether the ranks agree in the end.
+        """Return the number of gradients and buckets, the duration, and whether the ranks agree in the end.
 
-        Not timed, it is the same on every run.
+        With timed=False it is the same on every run.
         """
         gradients = (g for layer in self.layers for held in layer.held for g in held)
         count = len({gradient.name for gradient in gradients if gradient.kind == "parameter"})
@@ -120,9 +120,9 @@ class FlowPicture:
         return f"{_counted(count, 'gradient')}{buckets}{took}; {self.agreement()}"
 
     def agreement(self) -> str:
-        """Whether what the ranks have after the reduction is equal, where it is not, and what is not finite."""
+        """Return whether the ranks agree after the reduction, the layers where they do not, and those not finite."""
         worst = [(layer, layer.worst("after")) for layer in self.layers]
-        differ = [layer.name for layer, value in worst if value]  # NaN counts, but is said for itself
+        differ = [layer.name for layer, value in worst if value]  # NaN counts, but is reported separately
         odd = [layer.name for layer in self.layers if not all(map(math.isfinite, self._norms(layer)))]
         said = [f"not finite: {_listed(odd)}"] if odd else []
         if differ := [name for name in differ if name not in odd]:
@@ -138,7 +138,7 @@ class FlowPicture:
         return [norm for rank in range(self.world_size) if (norm := layer.norm(rank)) is not None]
 
     def table(self) -> list[tuple[str, ...]]:
-        """Rows of words for who cannot see the picture; the first row is the heads."""
+        """Return the picture as rows of text, for screen readers; the first row is the header."""
         return [COLUMNS, *(self.row(at) for at in range(len(self.layers)))]
 
     def row(self, at: int) -> tuple[str, ...]:
@@ -175,12 +175,12 @@ def _said(value: float | None) -> str:
 
 
 def number_text(value: float) -> str:
-    """Three digits: 0.0341, 1.2e-05, 0, NaN."""
+    """Format with three significant digits: 0.0341, 1.2e-05, 0, NaN."""
     return "NaN" if math.isnan(value) else f"{value:.3g}"
 
 
 def spread(values: Iterable[float | None], say: Callable[[float], str]) -> str:
-    """One text where all are alike, the least and the largest otherwise."""
+    """Return one text if all values read alike, else "least to largest"."""
     known = [value for value in values if value is not None]
     if not known:
         return "-"
@@ -189,9 +189,8 @@ def spread(values: Iterable[float | None], say: Callable[[float], str]) -> str:
     return " to ".join(dict.fromkeys(texts))
 
 
-# Puts what ranks recorded of a backward beside the ops of their trace, on one clock: makes a FlowPicture.
 class Join:
-    """One picture to be: `picture()`."""
+    """Joins the ranks' records with the ops of their trace on one clock: `picture()` builds the FlowPicture."""
 
     def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int) -> None:
         if any(not isinstance(record, FlowRecord) for record in records):
@@ -204,7 +203,7 @@ class Join:
             )
         if late := [r.rank for r in self.records if r.origin_s is None]:
             raise ValueError(f"ranks {late} were not recorded during the backward: call the program with ranks.record")
-        # The trace's clock begins when the first rank's recording did.
+        # The trace's clock starts with the first rank's recording.
         self.zero_s = min(record.began_s for record in self.records)
         self.shift_s = self.zero_s - min(record.origin_s for record in self.records)
         self.collectives = trace.collectives()
@@ -228,9 +227,9 @@ class Join:
 
     # ------------------------------------------------------------------ gradients and their buckets
     def _all_buckets(self) -> list[dict[int, Bucket]]:
-        """Each bucket, as every rank has it that does, in the order in which they leave.
+        """Return each bucket by rank, for the ranks that have it, in the order in which buckets are sent.
 
-        Ranks that hold pieces of the same gradients (a mesh of several axes) have their ops in groups of their own.
+        Ranks that hold pieces of the same gradients (a mesh of several axes) have ops in separate process groups.
         """
         found: dict[tuple[str, ...], dict[int, Bucket]] = {}
         for record in self.records:
@@ -252,7 +251,7 @@ class Join:
         return layers
 
     def _ready_s(self, layer: Layer, rank: int) -> tuple[float, ...]:
-        """Of the layer's parameters together, one for each backward that all of them took part in."""
+        """Return when all the layer's parameters were ready, once per backward in which all of them took part."""
         times_s = [gradient.ready_s for gradient in layer.held[rank] if gradient.ready_s]
         rounds = min(map(len, times_s), default=0)
         return tuple(max(times[at] for times in times_s) - self.zero_s for at in range(-rounds, 0))
@@ -271,18 +270,18 @@ class Join:
         return OnWire(op.rank, *(t - self.shift_s for t in times), op)
 
     def _others(self) -> list[Line]:
-        """Communication inside the block that carries no bucket, a line for each kind of group or pair of ranks."""
+        """Return communication inside the block that carries no bucket: a line per kind of group or pair of ranks."""
         carried = {key for own in self.buckets for bucket in own.values() for key in bucket.ops}
         found: dict[str, list[OnWire]] = {}
         for op in self._inside():
             if op.kind == "collective" and (op.group, op.seq) not in carried:
                 members = ",".join(map(str, op.ranks))
-                group = re.sub(rf" {members}( \(\d+\))?$", r"\1", op.group)  # alike groups share a line
+                group = re.sub(rf" {members}( \(\d+\))?$", r"\1", op.group)  # groups of the same kind share a line
                 found.setdefault(f"{op.name}, {group}", []).append(self._on_wire(op))
         return [*self._messages(), *(Line(name, tuple(ops)) for name, ops in found.items())]
 
     def _messages(self) -> list[Line]:
-        """A line for each pair of ranks; it stands where its last message was sent."""
+        """Return a line per pair of ranks, placed where its last message was sent."""
         carriers, inside = self._carriers(), {id(op) for op in self._inside()}
         found: dict[str, list[OnWire]] = {}
         for pair in self.trace.messages().values():
@@ -307,7 +306,7 @@ class Join:
                     yield op
 
     def _carriers(self) -> set[int]:
-        """ids of the sends that take the gradient of a stage's input: the first of its size once it is there."""
+        """Return ids of the sends of a stage's input gradient: the first send of its size once it is ready."""
         carriers: set[int] = set()
         for record, ops in zip(self.records, self.trace.ops, strict=True):
             for edge in (g for g in record.gradients if g.kind == "input"):
@@ -322,7 +321,7 @@ class Join:
 
 
 def merged(names: Sequence[str], most: int) -> dict[str, list[str]]:
-    """The names, taken together by what stands before a dot where there are more than `most`, as little as will do.
+    """Group names by their prefix up to a dot if there are more than `most`, as deep a prefix as fits.
 
     >>> merged(["0.up.weight", "0.up.bias", "1.up.weight"], 2)
     {"0.up": ["0.up.weight", "0.up.bias"], "1.up": ["1.up.weight"]}
@@ -338,10 +337,10 @@ def merged(names: Sequence[str], most: int) -> dict[str, list[str]]:
 
 
 def _seen(own: dict[int, Bucket]) -> Bucket:
-    """Any rank's, rather one whose op was recorded."""
+    """Return the bucket of any rank, preferably one whose op was recorded."""
     return next((bucket for bucket in own.values() if bucket.op), next(iter(own.values())))
 
 
 def _order(layer: Layer, ready_s: Sequence[tuple[float, ...]]) -> tuple:
-    """By bucket, those of none last; then as they became ready on the ranks."""
+    """Sort key: by bucket, layers without one last; then by the time at which they became ready."""
     return layer.bucket is None, layer.bucket or 0, min((times[-1] for times in ready_s if times), default=math.inf)

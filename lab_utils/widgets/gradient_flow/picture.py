@@ -1,4 +1,4 @@
-"""Gradient flow as a picture: a row a layer from the output backwards, a lane a rank, each bucket with its wire."""
+"""Draw gradient flow: a row per layer from the output backwards, a lane per rank, each bucket with its ops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lab_utils.widgets.gradient_flow.flow import FlowPicture, Line, OnWire
 from lab_utils.widgets.gradient_flow.picture_columns import Side, side_columns
 from lab_utils.widgets.gradient_flow.words import layer_tip, wire_tip
 
-# Which rows of a gradient flow stand together: a bucket's gradients and its wire, a stage's and what it sends on.
+# Rows drawn together: a bucket's gradients and its ops, a stage's gradients and what it sends on.
 Block = tuple[
     int, list[tuple[Line, int | None]]
-]  # so many layers, the next of the flow's; (line, its bucket) under them
+]  # the number of layers, taken in the flow's order; (line, its bucket) below them
 
 
 def blocks(flow: FlowPicture) -> Iterator[Block]:
-    """From the output backwards; messages stand where the last of them was sent, other lines come last."""
+    """Yield blocks from the output backwards; messages go where the last was sent, other lines come last."""
     messages = sorted((line for line in flow.others if line.at_s is not None), key=lambda line: line.at_s)
     layers, lines = 0, []
     for at_s, bucket, members in _anchors(flow):
@@ -39,7 +39,7 @@ def blocks(flow: FlowPicture) -> Iterator[Block]:
 
 
 def _anchors(flow: FlowPicture) -> Iterator[tuple[float, int | None, int]]:
-    """When, which bucket, how many layers: each bucket, then each layer that is in none, in the flow's order."""
+    """Yield (time, bucket, number of layers) per bucket, then per layer without a bucket, in the flow's order."""
     for bucket, line in enumerate(flow.lines):
         at_s = min((wire.met_s for wire in line.ops), default=math.inf)
         yield at_s, bucket, sum(layer.bucket == bucket for layer in flow.layers)
@@ -57,12 +57,12 @@ QUIET = {"fill": palette.QUIET_INK}
 
 
 def gradient_flow(flow: FlowPicture, hover: bool = True) -> Picture:
-    """The picture of `FlowPicture.of(trace, records)`; the same flow gives the same bytes."""
+    """Draw `FlowPicture.of(trace, records)`; the same flow gives the same bytes."""
     return Drawing(flow, hover).picture()
 
 
 class Drawing:
-    """Lays the rows out; `rows` says where each layer is and `right` where time ends, for whoever moves over it."""
+    """Row layout; `rows` (top of each layer) and `right` (end of the time axis) serve the widget's pointer."""
 
     def __init__(self, flow: FlowPicture, hover: bool = True) -> None:
         self.flow, self.hover = flow, hover
@@ -75,7 +75,7 @@ class Drawing:
         self.layout()
 
     def layout(self) -> None:
-        """`rows`: top of each layer; `bands`: (line, bucket or None, top); `blocks`: (top, bottom) of each bucket."""
+        """Set `rows`: top of each layer; `bands`: (line, bucket or None, top); `blocks`: their (top, bottom)."""
         self.rows: list[float] = []
         self.bands: list[tuple[Line, int | None, float]] = []
         self.blocks: list[tuple[float, float]] = []
@@ -107,7 +107,7 @@ class Drawing:
             self.flow.title, self.flow.headline(), body, WIDTH, height, described=described, definitions=patterns
         )
 
-    # ------------------------------------------------------------------ what stands still
+    # ------------------------------------------------------------------ fixed marks
     def _blocks(self) -> Iterator[str]:
         for top, bottom in self.blocks:
             yield element(
@@ -154,13 +154,13 @@ class Drawing:
             x += side.width
 
     def lanes(self, top: float, height: float) -> list[tuple[float, float]]:
-        """(top, height) of each rank's lane in a row."""
+        """Return (top, height) of each rank's lane in a row."""
         ranks = self.flow.world_size
         lane = self.lane if height == self.row else self.lane + 1.5
         first = top + (height - ranks * lane) / 2
         return [(first + rank * lane, lane) for rank in range(ranks)]
 
-    # ------------------------------------------------------------------ what happens in time
+    # ------------------------------------------------------------------ marks in time
     def _ready(self) -> Iterator[str]:
         for at, layer in enumerate(self.flow.layers):
             for rank, (top, height) in enumerate(self.lanes(self.rows[at], self.row)):
@@ -179,7 +179,7 @@ class Drawing:
         return element("circle", cx=self.x(at_s), cy=y, r=size, **look, **named)
 
     def _in_bucket(self, y: float, height: float, ready_s: float, wires: list[OnWire]) -> Iterator[str]:
-        """A line while the gradient waits in its bucket, a stroke where its sum is back."""
+        """Draw a line while the gradient waits in its bucket, and a tick when the reduced gradient is back."""
         ink, sent_s = {"stroke": "#8c959f", "pointer_events": "none"}, wires[0].issue_s
         if sent_s > ready_s:
             yield element("line", x1=self.x(ready_s), x2=self.x(sent_s), y1=y, y2=y, stroke_width=1, **ink)
@@ -187,7 +187,7 @@ class Drawing:
         yield element("line", x1=x, x2=x, y1=y - half, y2=y + half, **(ink | {"stroke": palette.INK}), stroke_width=1.6)
 
     def _wire(self, line: Line, bucket: int | None, top: float) -> Iterator[str]:
-        """Bars of a line: dots while a partner has not come, stripes while the wire is busy."""
+        """Draw a line's bars: dotted while waiting for another rank, striped while communicating."""
         marks = []
         for rank, (y, height) in enumerate(self.lanes(top, self.band)):
             for wire in line.of(rank):
@@ -246,7 +246,7 @@ def _dot(rank: int) -> str:
 
 
 def _short(words: str, room: float, size: float) -> str:
-    """The words, cut in the middle where they are longer than the room."""
+    """Return the words, cut in the middle if longer than the room."""
     if 0.9 * text_width(words, size) <= room:
         return words
     keep = math.floor(len(words) * room / (0.9 * text_width(words, size))) - 1

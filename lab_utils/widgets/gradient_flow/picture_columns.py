@@ -1,4 +1,4 @@
-"""The columns beside a gradient flow: norms, disagreement before and after, and the piece that each rank keeps."""
+"""Columns beside a gradient flow: norms, disagreement before and after, and the piece that each rank keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EDGE = {"stroke": palette.INK, "stroke_width": 0.5}
 
 
 class Side(Protocol):
-    """A column: its head, how wide it is with the room to its left, and what it draws for a layer."""
+    """A column: its head, its width including the padding on its left, and what it draws for a layer."""
 
     head: str
     width: float
@@ -27,7 +27,7 @@ class Side(Protocol):
 
 
 def side_columns(flow: FlowPicture) -> list[Side]:
-    """Those that have something to show."""
+    """Return the columns that have something to show."""
     columns: list[Side] = [_Norms(flow)]
     if any(layer.worst(when) is not None for layer in flow.layers for when in ("before", "after")):
         columns.append(_Disagreement(flow))
@@ -38,7 +38,7 @@ def side_columns(flow: FlowPicture) -> list[Side]:
 
 
 class _Norms:
-    """A bar a rank, on a logarithmic scale of whole decades; what is no finite number is named instead."""
+    """A bar per rank on a logarithmic scale of whole decades; NaN and infinity are written out instead."""
 
     width, pad, room = 118.0, 18.0, 92.0
 
@@ -77,7 +77,7 @@ class _Norms:
 
 
 class _Disagreement:
-    """Before: hollow bars; after: solid ones over them, and a word whether the ranks agree."""
+    """Hollow bars before the reduction, solid bars over them after it, and whether the ranks agree."""
 
     head, width, pad, room = "disagreement before, after", 176.0, 12.0, 84.0
 
@@ -115,7 +115,7 @@ class _Disagreement:
 
 
 class _Kept:
-    """Along the dim that is split: which part of it each rank keeps; all of it where a rank updates it for all."""
+    """The part that each rank keeps along the split dim; all of it if one rank updates it for all."""
 
     width, pad, room = 84.0, 16.0, 60.0
 
@@ -143,7 +143,7 @@ class _Kept:
 
 
 def _split(shape, kept) -> tuple[float, float]:
-    """The kept part along the first dim that is split, as fractions of it."""
+    """Return (start, end) of the kept part along the first split dim, as fractions."""
     if kept is None:
         return 0.0, 1.0
     for start, size, whole in zip(kept.offset, kept.shape, shape, strict=True):
@@ -153,7 +153,7 @@ def _split(shape, kept) -> tuple[float, float]:
 
 
 def _changed(layer: Layer, rank: int) -> float | None:
-    """The norm of what the rank has after the reduction, where it has all of it, a finite one, and another."""
+    """Return the norm after the reduction if the rank has all of it and the norm is finite and has changed."""
     before, after = layer.norm(rank), layer.norm(rank, "after")
     if not before or not after or not math.isfinite(after) or layer.share(rank) != 1:
         return None
@@ -166,7 +166,7 @@ def _bar(x: float, y: float, width: float, height: float, fill: str) -> str:
 
 
 def _cross(x: float, y: float) -> str:
-    """The mark of what is wrong."""
+    """Draw the error mark."""
     lines = "M-3.5 -3.5L3.5 3.5M-3.5 3.5L3.5 -3.5"
     return element("path", d=lines, stroke=STRONG, stroke_width=2.4, fill="none", transform=f"translate({x:g} {y:g})")
 

@@ -1,7 +1,7 @@
-"""`with gradient_flow(model) as flow: loss.backward()`: what one backward did to this rank's gradients.
+"""`with gradient_flow(model) as flow: loss.backward()`: record what one backward does to this rank's gradients.
 
-For each parameter when its gradient was ready, its norm, how far the ranks disagree about it before and after the
-reduction, the bucket it joined and the piece that the rank keeps. Works with plain modules, DDP, FSDP2 and DTensors.
+Per parameter: when its gradient was ready, its norm, how far the ranks disagree about it before and after the
+reduction, its bucket and the piece that the rank keeps. Works with plain modules, DDP, FSDP2 and DTensors.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ from lab_utils.widgets.gradient_flow.probe_compare import Key, deviations, dista
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Kind, Piece
 
 
-# Gradients that go from stage to stage: of what a stage was given, which it sends back, and of what it gave.
 class Edges:
-    """Watches the tensors that go into and come out of `model` in forwards from now on; `remove()` ends it."""
+    """Records gradients of a stage's inputs (which it sends back) and outputs, from now until `remove()`."""
 
     def __init__(self, model: nn.Module, stage: str, now: Callable[[], Moment]) -> None:
         self._stage, self._now = stage, now
@@ -47,10 +46,10 @@ class Edges:
         self._hook.remove()
 
     def gradients(self, seconds: Callable[[Moment], float], rounds: int) -> list[Gradient]:
-        """Those of the last `rounds` micro-batches together, 0 for all: "stage 1 output", "stage 1 input".
+        """Return the gradients over the last `rounds` micro-batches, 0 for all: "stage 1 output", "stage 1 input".
 
-        The parameters' gradients came in so many backwards. PyTorch's pipelining tries a stage out before its first
-        step, for shapes, with what happens to lie in memory: no parameter takes a gradient then.
+        `rounds` is the number of backwards that reached parameters: before its first step PyTorch's pipelining runs
+        a stage on uninitialised memory to infer shapes, and no parameter takes a gradient then.
         """
         return [edge.gradient(name, seconds, rounds) for name, edge in self._found.items() if edge.came]
 
@@ -67,15 +66,15 @@ class Edges:
 
 
 class _Edge:
-    """One such tensor, a gradient for each micro-batch."""
+    """One input or output of a stage, with a gradient per micro-batch."""
 
     def __init__(self, kind: Kind, shape: tuple[int, ...]) -> None:
         self.kind, self.shape = kind, shape
-        self.came: list[tuple[Moment, int, Tensor]] = []  # when, bytes, the sum of squares
+        self.came: list[tuple[Moment, int, Tensor]] = []  # time, bytes, sum of squares
 
     def note(self, now: Callable[[], Moment], gradient: Tensor) -> None:
         at = now()
-        with torch.no_grad(), _disable_current_modes():  # no kernel of the program's
+        with torch.no_grad(), _disable_current_modes():  # not recorded: not the program's kernels
             own = local(gradient)
             self.came.append((at, own.nbytes, own.double().square().sum()))
 
@@ -98,20 +97,20 @@ def gradient_flow(
     prefix: str = "",
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Iterator[Flow]:
-    """Record the backward inside; on the way out the ranks compare their gradients. All ranks of the group take part.
+    """Record the backward inside; on exit all ranks of the group compare their gradients.
 
     >>> with gradient_flow(model) as flow:
     ...     loss.backward()                  # and what reduces the gradients, where DDP or FSDP does not
     >>> return flow.record()                 # to the notebook: GradientFlow(trace, trace.results)
 
-    group       ranks that are compared; DDP's own group, or all ranks
-    prefix      what to put before the names, where ranks hold unlike models ("stage 1." in a pipeline): gradients of
-                equal names are compared. With one, the gradients of what the stage was given and gave are recorded,
-                too, where its forward runs inside the block
-    optimizer   a ZeroRedundancyOptimizer, to note which rank updates which parameter
+    group       ranks to compare; default DDP's own process group, or all ranks
+    prefix      prepended to names where ranks hold different models ("stage 1." in a pipeline): gradients of equal
+                names are compared. With a prefix, gradients of the stage's inputs and outputs are recorded too, if
+                its forward runs inside the block
+    optimizer   a ZeroRedundancyOptimizer, to record which rank updates which parameter
 
-    The program's results stay as they are: gradients are copied when they are ready (memory for one more set of
-    them), and the comparing is in no recording's ops or times. With an exception inside, nothing is compared.
+    The program's results do not change: gradients are copied when ready (memory for one more set of gradients), and
+    the comparison is in no recording's ops or times. After an exception inside, nothing is compared.
     """
     flow = Flow(model, prefix, _group_of(model) if group is None else group)
     with flow._watching():
@@ -121,7 +120,7 @@ def gradient_flow(
 
 
 class Flow:
-    """One backward under way; `record()` is there once the block has ended."""
+    """One backward being recorded; `record()` is available once the block has ended."""
 
     def __init__(self, model: nn.Module, prefix: str, group: dist.ProcessGroup | None) -> None:
         self._model, self._prefix, self._group = model, prefix, group
@@ -130,13 +129,13 @@ class Flow:
         sharded = (p.sharded_param for group in fsdp_parameters(model) for p in group)
         self._sharded = {self._names[id(parameter)] for parameter in sharded if id(parameter) in self._names}
         self._own: dict[str, Tensor] = {}  # copies of what this rank computed
-        self._keys: dict[str, Key] = {}  # and what of the whole they are
+        self._keys: dict[str, Key] = {}  # the piece of the whole in each copy
         self._ready: dict[str, list[Moment]] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._record: FlowRecord | None = None
 
     def record(self) -> FlowRecord:
-        """What was recorded, without tensors: return it to the notebook. RuntimeError inside the block."""
+        """Return the record, without tensors, to send to the notebook. RuntimeError inside the block."""
         if self._record is None:
             raise RuntimeError("the gradients are compared when the `with gradient_flow(...)` block ends: ask after it")
         return self._record
@@ -161,7 +160,7 @@ class Flow:
                 hook.remove()
 
     def _watch(self) -> None:
-        """A hook on each parameter. FSDP2 computes with others, which it makes in its first forward."""
+        """Hook each parameter. FSDP2 computes with unsharded parameters, which it creates in its first forward."""
         for name, parameter in self._parameters.items():
             if name not in self._sharded:
                 self._hook(name, parameter)
@@ -177,17 +176,17 @@ class Flow:
                 self._hook(name, parameter._unsharded_param)
 
     def _hook(self, name: str, parameter: Tensor) -> None:
-        """Before all other hooks: one of them may begin to reduce the gradient in place."""
+        """Hook in before all other hooks: one of them may start to reduce the gradient in place."""
         self._ready[name] = []
         others = dict(parameter._post_accumulate_grad_hooks or {})
         if others:
-            parameter._post_accumulate_grad_hooks.clear()  # autograd calls them in the order in which they were put in
+            parameter._post_accumulate_grad_hooks.clear()  # autograd calls them in order of registration
         self._hooks.append(parameter.register_post_accumulate_grad_hook(lambda held: self._is_ready(name, held.grad)))
         parameter._post_accumulate_grad_hooks.update(others)
 
     def _is_ready(self, name: str, gradient: Tensor) -> None:
         self._ready[name].append(self._now())
-        with _disable_current_modes():  # the copy is no kernel of the program's
+        with _disable_current_modes():  # not recorded: the copy is not the program's kernel
             self._keys[name] = key_of(name, gradient)
             self._own[name] = local(gradient).clone()
 
@@ -221,7 +220,7 @@ class Flow:
         return replace(made, norm_after=local(parameter.grad).double().norm().item(), kept=kept)
 
     def _compare(self, gradients: dict[str, Gradient]) -> None:
-        """Fill in means and distances from them."""
+        """Fill in the means over ranks and the distances from them."""
         after = {name: parameter.grad for name, parameter in self._parameters.items() if parameter.grad is not None}
         kept = {key_of(name, gradient): local(gradient) for name, gradient in after.items()}
         for key, from_mean, mean, holders in deviations(self._had(after), self._group):
@@ -241,7 +240,7 @@ class Flow:
         return [] if self._edges is None else self._edges.gradients(seconds, rounds)
 
     def _had(self, after: dict[str, Tensor]) -> dict[Key, Tensor]:
-        """What this rank brought to the reduction: its own gradients, zeros for one that only others computed."""
+        """Return this rank's input to the reduction: its gradients, zeros for those that only others computed."""
         had = {self._keys[name]: own for name, own in self._own.items()}
         for name in after.keys() - self._own.keys() - self._sharded:
             had[key_of(name, after[name])] = torch.zeros_like(local(after[name]))
@@ -256,5 +255,5 @@ class Flow:
 
 
 def _group_of(model: nn.Module) -> dist.ProcessGroup | None:
-    """DDP's own; None, which is all ranks, elsewhere."""
+    """Return DDP's own process group, otherwise None for all ranks."""
     return model.process_group if isinstance(model, DistributedDataParallel) else None

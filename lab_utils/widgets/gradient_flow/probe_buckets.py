@@ -1,4 +1,4 @@
-"""Which gradients go on the wire together, and which recorded op carried them."""
+"""Which gradients are reduced together, and which recorded op carried them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REDUCTIONS = ("all_reduce", "reduce_scatter", "reduce")
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Gradients that a library puts on the wire together, as one op of that name with so many bytes.
+    """Gradients that a library reduces together, as one op with this name and number of bytes.
 
-    `then_bytes` are those of an all-reduce over replicas that follows it.
+    `then_bytes` is the size of the all-reduce over replicas that follows it.
     """
 
     names: tuple[str, ...]
@@ -31,11 +31,11 @@ class Planned:
     then_bytes: int | None = None
 
 
-Parts = Iterable[tuple[Sequence[nn.Parameter], int, str]]  # of each bucket: its parameters, bytes, and the op's name
+Parts = Iterable[tuple[Sequence[nn.Parameter], int, str]]  # per bucket: parameters, bytes, name of the op
 
 
 def fsdp_parameters(model: nn.Module) -> Iterator[list]:
-    """For each group of parameters that FSDP2 gathers and reduces together, FSDP's own notes on each of them."""
+    """Yield the FSDPParams of each group of parameters that FSDP2 gathers and reduces together."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             for group in module._get_fsdp_state()._fsdp_param_groups:
@@ -44,9 +44,9 @@ def fsdp_parameters(model: nn.Module) -> Iterator[list]:
 
 
 def planned_buckets(model: nn.Module, names: Mapping[int, str]) -> list[Planned]:
-    """The buckets of every DDP and FSDP2 module inside `model`, and those announced. names: id of a parameter → name.
+    """Return buckets of every DDP and FSDP2 module in `model`, and announced ones. names: id of a parameter → name.
 
-    DDP's are asked of its reducer, in the order in which it sends them; it makes them anew before its second forward.
+    DDP's come from its reducer, in the order in which it sends them; it rebuilds them before its second forward.
     """
     found = []
     for module in model.modules():
@@ -65,17 +65,17 @@ def planned_buckets(model: nn.Module, names: Mapping[int, str]) -> list[Planned]
 
 
 def _padded_bytes(parameter) -> int:
-    """FSDP2 pads the first dim to a multiple of its ranks, and reduces in a dtype that may be another."""
+    """Return the reduced bytes: FSDP2 pads the first dim to a multiple of its ranks and may reduce in another dtype."""
     dtype = parameter.reduce_dtype or parameter.param_dtype or parameter.orig_dtype
     return parameter.padded_sharded_param_size.numel() * parameter.mesh_info.shard_mesh_size * dtype.itemsize
 
 
 def on_wire(planned: Sequence[Planned], ready_s: Mapping[str, float], ops: Sequence[PendingOp]) -> list[Bucket]:
-    """Each bucket with the op that carried it; `ready_s` and the ops' `issue_s` are of one clock.
+    """Return each bucket with the op that carried it; `ready_s` and the ops' `issue_s` share one clock.
 
-    A bucket leaves when its last gradient is ready, and not before the bucket ahead of it, but for FSDP's: its op is
-    the first one of its name and size after that. With a hook that changes the size (compression), it is the first one
-    that is issued before any other gradient is ready. Else no op is named.
+    A bucket is sent when its last gradient is ready and (except FSDP's) after the bucket ahead of it: its op is the
+    first of its name and size after that. With a hook that changes the size (compression), it is the first
+    asynchronous op issued before any other gradient is ready. Otherwise the bucket has no op.
     """
     names = {*_REDUCTIONS, *(bucket.op for bucket in planned)}
     free = [op for op in ops if op.kind == "collective" and op.name in names]
@@ -96,7 +96,7 @@ def on_wire(planned: Sequence[Planned], ready_s: Mapping[str, float], ops: Seque
 
 
 def _follower_of(op: PendingOp, bucket: Planned, free: list[PendingOp]) -> PendingOp | None:
-    """The all-reduce over replicas, which is taken out of those that are free."""
+    """Remove the all-reduce over replicas from the free ops and return it."""
     wanted = (later for later in free if later.issue_s >= op.issue_s and later.group != op.group)
     found = next((o for o in wanted if (o.name, o.bytes) == ("all_reduce", bucket.then_bytes)), None)
     if found is not None:
@@ -115,18 +115,18 @@ def _op_of(
 
 
 def fitting(sizes: Mapping[str, int], ready_s: Mapping[str, float], ops: Iterable[PendingOp]) -> list[Bucket]:
-    """Buckets of a program's own making: each reduction takes as many gradients, in their order, as its bytes hold.
+    """Infer a program's own buckets by size: each reduction takes consecutive gradients that add up to its bytes.
 
     sizes   bytes of each gradient, in the order of the model's parameters
 
-    Tried in the order of the parameters, the other way round, and as they became ready; the order in which most bytes
-    find their place in an op that is issued after they were ready. Less than half of them: no buckets.
+    Tries the order of the parameters, its reverse, and the order of readiness, and returns the one that matches most
+    bytes to ops issued after they were ready; no buckets if that is less than half of all bytes.
     """
     reductions = [op for op in ops if op.kind == "collective" and op.name in _REDUCTIONS]
     names = [name for name in sizes if name in ready_s]
     orders = (names, names[::-1], sorted(names, key=ready_s.__getitem__))
     found = [_fitted(order, sizes, ready_s, reductions) for order in orders]
-    best = max(found, key=_placed)  # the first of equals
+    best = max(found, key=_placed)  # the first in case of a tie
     return best if 2 * _placed(best) >= sum(sizes.values()) else []
 
 
@@ -137,7 +137,7 @@ def _placed(buckets: Sequence[Bucket]) -> int:
 def _fitted(
     order: Sequence[str], sizes: Mapping[str, int], ready_s: Mapping[str, float], ops: Sequence[PendingOp]
 ) -> list[Bucket]:
-    """Each op takes the next run of gradients that has its bytes and is ready; some gradients may be left out."""
+    """Match each op to the next run of ready gradients with its number of bytes; gradients may be left out."""
     buckets, at = [], 0
     for op in ops:
         for start in range(at, len(order)):
@@ -153,7 +153,7 @@ def _fitted(
 
 
 def by_identity(model: nn.Module) -> dict[int, tuple[str, Tensor]]:
-    """id of each parameter that takes a gradient → its name without the wrapper's "module.", and itself."""
+    """Map id of each parameter that requires a gradient to (name without the wrapper's "module.", parameter)."""
     wrappers = [
         f"{name}." if name else "" for name, m in model.named_modules() if isinstance(m, DistributedDataParallel)
     ]

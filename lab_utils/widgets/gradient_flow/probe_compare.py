@@ -1,4 +1,4 @@
-"""How far the gradients of ranks are from their mean, with collectives that no recording sees."""
+"""Compare the ranks' gradients with their mean, using collectives that no recording contains."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from lab_utils.comm.recorder.recorder import Recording, phase, recorder
 
-_AT_ONCE = 1 << 22  # elements that are compared in one go: 32 MB
+_AT_ONCE = 1 << 22  # elements compared at once: 32 MB
 
 
 class Key(NamedTuple):
-    """Tensors with equal keys ought to be equal on all ranks: a parameter's name, and the piece of it."""
+    """A parameter's name and a piece of it: tensors with equal keys should be equal on all ranks."""
 
     name: str
     offset: tuple[int, ...]
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 class Deviation(NamedTuple):
-    """`from_mean` and `mean` are float64, of the key's shape. `holders` ranks hold it."""
+    """Distance from the mean over `holders` ranks; `from_mean` and `mean` are float64, of the key's shape."""
 
     key: Key
     from_mean: Tensor
@@ -37,7 +37,7 @@ class Deviation(NamedTuple):
 
 
 def key_of(name: str, tensor: Tensor) -> Key:
-    """What of the whole tensor this rank holds. A sum that ranks still have to add up (Partial) is held whole."""
+    """Return which piece of the whole tensor this rank holds. A Partial placement counts as whole."""
     if isinstance(tensor, DTensor):
         shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
         return Key(name, tuple(offset), tuple(shape))
@@ -45,7 +45,7 @@ def key_of(name: str, tensor: Tensor) -> Key:
 
 
 def distance(key: Key, tensor: Tensor, around: Key, mean: Tensor) -> float | None:
-    """Of what is kept from the same box of the mean; None where that lies outside of what the mean is known of."""
+    """Return the distance of a kept piece from its box of the mean; None if the box is outside the known mean."""
     starts = [mine - other for mine, other in zip(key.offset, around.offset, strict=True)]
     ends = [start + size for start, size in zip(starts, key.shape, strict=True)]
     if any(start < 0 or end > size for start, end, size in zip(starts, ends, around.shape, strict=True)):
@@ -55,17 +55,17 @@ def distance(key: Key, tensor: Tensor, around: Key, mean: Tensor) -> float | Non
 
 
 def local(tensor: Tensor) -> Tensor:
-    """What of it lies on this rank."""
+    """Return this rank's local tensor, detached."""
     tensor = tensor.detach()
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """Ops, kernels and time inside are in no recording: the one under way goes on where it was.
+    """Keep the ops, kernels and time inside out of the current recording, which then continues.
 
-    A phase begins while the recording still listens, which accounts for the time until now, and ends while another
-    listens, which is thrown away.
+    The phase begins in the current recording, to account for the time until now, and ends in a second one that is
+    discarded.
     """
     kept = recorder.recording
     with _disable_current_modes():
@@ -82,11 +82,11 @@ def unrecorded() -> Iterator[None]:
 
 @torch.no_grad()
 def deviations(held: dict[Key, Tensor], group: dist.ProcessGroup | None) -> Iterator[Deviation]:
-    """For each tensor that this rank holds, how far it is from the mean over the ranks that hold its key.
+    """Yield the deviation of each tensor that this rank holds from the mean over the ranks that hold its key.
 
     A collective: every rank of the group must exhaust it. Differences are taken from the first holder's values, so
-    that equal tensors differ by exactly 0. A piece without elements (a shard of what is too small for all ranks) has
-    no other holder: there is nothing to agree about.
+    that equal tensors differ by exactly 0. An empty piece (a shard of a tensor too small for all ranks) counts as
+    having one holder.
     """
     everyone: list[list[Key] | None] = [None] * dist.get_world_size(group)
     dist.all_gather_object(everyone, list(held), group=group)
@@ -102,7 +102,7 @@ def deviations(held: dict[Key, Tensor], group: dist.ProcessGroup | None) -> Iter
 
 
 def _batches(keys: list[Key]) -> Iterator[list[Key]]:
-    """The keys in the order of their names, which is equal on all ranks, in lots of a bounded size."""
+    """Yield the keys sorted by name, an order equal on all ranks, in batches of at most _AT_ONCE elements."""
     batch, size = [], 0
     for key in sorted(keys):
         if batch and size + prod(key.shape) > _AT_ONCE:
@@ -140,5 +140,5 @@ def _sum(tensors: list[Tensor], group: dist.ProcessGroup | None) -> list[Tensor]
 
 
 def _device() -> torch.device:
-    """Where collectives take their tensors."""
+    """Return the device of the collectives' tensors."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""What was recorded of one backward: each rank's gradients, the buckets they joined, and who keeps which piece."""
+"""The record of one backward: each rank's gradients, their buckets, and which rank keeps which piece."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-OpKey = tuple[str, int]  # group and seq of a collective, as `Trace.collectives()` has them
+OpKey = tuple[str, int]  # group and seq of a collective, as in `Trace.collectives()`
 Kind = Literal["parameter", "input", "output"]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The box of a tensor that a rank holds: where it begins in each dim, and its size in each."""
+    """The box of a tensor that a rank holds: its offset and size in each dim."""
 
     offset: tuple[int, ...]
     shape: tuple[int, ...]
@@ -21,18 +21,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """A gradient on one rank. What a rank could not know, or nobody else holds, is None.
+    """A gradient on one rank. A field is None if the rank could not know it or no other rank holds the piece.
 
-    kind          of a parameter; or of what a stage of a pipeline was given (input), or gave (output)
-    shape         of the whole parameter, over all ranks; of an input or output: of one micro-batch
-    bytes         of the gradient that this rank computed, before any reduction; of all micro-batches
-    ready_s       when it was accumulated, once for each backward in the block (`origin_s`' clock)
+    kind          of a parameter, or of a pipeline stage's input or output
+    shape         of the whole parameter over all ranks; of an input or output: of one micro-batch
+    bytes         of the gradient that this rank computed, before any reduction; over all micro-batches
+    ready_s       when it was accumulated, once per backward in the block (`origin_s`' clock)
     norm_before   Euclidean norm of this rank's own gradient, before any reduction; `norm_after` of what it kept
     mean_before   norm of the mean over the ranks that hold the same piece; `spread_before` this rank's distance from it
-    mean_after    the same of what the ranks have after the reduction, where several keep the same piece
-    error_after   distance of what this rank kept from the mean of what the ranks had: 0 when the reduction is a mean
-    kept          the piece of it that this rank keeps (ZeRO, FSDP, tensor parallel); all of it otherwise
-    owner         the rank whose optimizer updates it, where one rank does it for all (ZeRO 1)
+    mean_after    the same after the reduction, if several ranks keep the same piece
+    error_after   distance of what this rank kept from the mean before the reduction: 0 when the reduction is a mean
+    kept          the piece that this rank keeps (ZeRO, FSDP, tensor parallel); None if it keeps all
+    owner         the rank whose optimizer updates it, if one rank does so for all (ZeRO 1)
     """
 
     name: str
@@ -52,34 +52,34 @@ class Gradient:
 
     @property
     def disagreement_before(self) -> float | None:
-        """‖own − mean‖ / ‖mean‖, over the ranks that hold the same piece; None where no other does."""
+        """‖own − mean‖ / ‖mean‖ over the ranks that hold the same piece; None if no other rank does."""
         return ratio(self.spread_before, self.mean_before)
 
     @property
     def disagreement_after(self) -> float | None:
-        """The same, of what the ranks have after the reduction: 0 where they agree."""
+        """The same after the reduction: 0 where the ranks agree."""
         return ratio(self.spread_after, self.mean_after)
 
     @property
     def error(self) -> float | None:
-        """‖kept − mean of what the ranks had‖ / ‖that mean‖."""
+        """‖kept − mean before the reduction‖ / ‖that mean‖."""
         return ratio(self.error_after, self.mean_before)
 
     @property
     def share(self) -> float:
-        """The part of the parameter that this rank keeps the gradient of."""
+        """The fraction of the parameter whose gradient this rank keeps."""
         whole = math.prod(self.shape)
         return 1.0 if self.kept is None or not whole else math.prod(self.kept.shape) / whole
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Gradients that go on the wire as one op, in the order of the buckets.
+    """Gradients that are reduced as one op.
 
-    bytes   that a rank gives to the op
-    how     how its gradients are known: "DDP", "FSDP", "announced" by who reduces them, or "sizes" (the op's fit these)
-    op      the op in the trace; None when it was not recorded
-    then    and the all-reduce over the replicas of what came of it (hybrid sharding), where there is one
+    bytes   that a rank passes to the op
+    how     source of its gradients: "DDP", "FSDP", "announced" by the code that reduces them, or "sizes" (by bytes)
+    op      the op in the trace; None if it was not recorded
+    then    the all-reduce of its result over the replicas (hybrid sharding), if there is one
     """
 
     names: tuple[str, ...]
@@ -90,13 +90,13 @@ class Bucket:
 
     @property
     def ops(self) -> tuple[OpKey, ...]:
-        """Those that were recorded."""
+        """The ops that were recorded."""
         return tuple(key for key in (self.op, self.then) if key is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class FlowRecord:
-    """One rank's backward. Times are the rank's own clock; `origin_s` is when its recording began, if it was recorded.
+    """One rank's backward. Times are on the rank's own clock; `origin_s` is the start of its recording, if any.
 
     `gradients` are in the order of the model's parameters.
     """
@@ -109,12 +109,12 @@ class FlowRecord:
     buckets: tuple[Bucket, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return it as a JSON-compatible dict."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> FlowRecord:
-        """What `to_dict` gave, also after it went through JSON."""
+        """Build it from the output of `to_dict`, also after a round trip through JSON."""
         gradients = tuple(_gradient(gradient) for gradient in content["gradients"])
         buckets = tuple(
             Bucket(tuple(b["names"]), b["bytes"], b["how"], b["op"] and tuple(b["op"]), b["then"] and tuple(b["then"]))
@@ -130,7 +130,7 @@ def _gradient(content: Mapping[str, Any]) -> Gradient:
 
 
 def ratio(spread: float | None, mean: float | None) -> float | None:
-    """0 where nothing differs, also from a mean of 0."""
+    """Return spread / mean, and 0 for a spread of 0 even if the mean is 0."""
     if spread is None or mean is None:
         return None
     if spread == 0:

@@ -1,4 +1,4 @@
-"""Gradient flow to play, scrub and look into: from the output's gradient to the last bucket that comes back."""
+"""Interactive gradient flow: play and scrub from the output's gradient to the last reduced bucket."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FOLDER = Path(__file__).parent
 
 
 class GradientFlow(anywidget.AnyWidget):
-    """What happened to the gradients in one backward: ready on each rank, in a bucket, on the wire, back.
+    """The gradients of one backward: ready on each rank, in a bucket, on the wire, reduced.
 
     >>> trace = ranks.record(step)                  # step ends with `return flow.record()`, see comm.gradient_flow
     >>> GradientFlow(trace, trace.results)          # last line of a cell: play, scrub, hover, select a layer
     >>> _.selected                                  # the layer that was selected, "" for none
 
-    most_layers   more parameters than these are shown together by the module that holds them
+    most_layers   more parameters than this are grouped by the module that holds them
 
-    `to_svg()` is the same picture without a kernel, `words()` the same as a table. ValueError unless there is one
-    record of each rank, recorded in that trace.
+    `to_svg()` returns the same picture for use without a kernel, `words()` a table. ValueError unless there is one
+    record per rank, recorded in that trace.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
@@ -48,11 +48,11 @@ class GradientFlow(anywidget.AnyWidget):
         super().__init__(svg=self._picture.svg, data=_data(self.flow, drawing))
 
     def to_svg(self) -> str:
-        """The picture as text of an SVG file: same flow, same bytes. Its marks tell what they are on hover."""
+        """Return the picture as SVG text with tooltips: same flow, same bytes."""
         return self.svg
 
     def words(self) -> str:
-        """The picture in words: a line a layer, with what is least and largest over the ranks."""
+        """Return the picture as text: a line per layer, with the least and largest values over the ranks."""
         return self._picture.words
 
     @traitlets.validate("selected")
@@ -67,7 +67,7 @@ class GradientFlow(anywidget.AnyWidget):
         return f"{self.flow.title}: {self.flow.headline(timed=False)}"  # nbval compares it: no times in it
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
-        """The widget's view, and the picture for places without a kernel."""
+        """Return the widget's view, and the picture for use without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None:
             bundle[0][SVG] = Drawing(self.flow, hover=False).picture().svg

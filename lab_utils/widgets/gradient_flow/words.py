@@ -1,4 +1,4 @@
-"""What the marks of a gradient flow say when a pointer or the keyboard is on them."""
+"""Tooltips of the marks of a gradient flow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ STAGE = {"input": "was given", "output": "gave"}
 
 
 def layer_tip(flow: FlowPicture, at: int) -> str:
-    """The layer, its bucket, and a line a rank."""
+    """Return the layer, its bucket, and a line per rank."""
     layer = flow.layers[at]
     return "\n".join([layer_head(flow, layer), *(rank_line(flow, at, rank) for rank in range(flow.world_size))])
 
 
 def layer_head(flow: FlowPicture, layer: Layer) -> str:
-    """Name, shape or number of parameters, bytes, bucket."""
+    """Return name, shape or number of parameters, bytes, bucket."""
     first = next(held for held in layer.held if held)
     shape = " × ".join(map(str, first[0].shape)) or "1" if len(first) == 1 else f"{len(first)} parameters"
     joined = "in no bucket" if layer.bucket is None else f"bucket {layer.bucket}"
@@ -27,7 +27,7 @@ def layer_head(flow: FlowPicture, layer: Layer) -> str:
 
 
 def rank_line(flow: FlowPicture, at: int, rank: int) -> str:
-    """One rank's gradient: ready, sent, back, norm, disagreement, what it keeps."""
+    """Return one rank's gradient: times ready, sent, back, norm, disagreement, kept piece."""
     layer, ready_s = flow.layers[at], flow.ready_s[rank][at]
     if not layer.held[rank]:
         return f"rank {rank}: is not on this rank"
@@ -48,7 +48,7 @@ def rank_line(flow: FlowPicture, at: int, rank: int) -> str:
 
 
 def piece_text(gradient: Gradient) -> str:
-    """Which piece the rank keeps: "keeps [0:8, 0:16], 50.0 %"; or whose optimizer updates it."""
+    """Return the piece that the rank keeps, "keeps [0:8, 0:16], 50.0 %", or whose optimizer updates it."""
     if gradient.kept is None:
         return f"rank {gradient.owner} updates it"
     ends = zip(gradient.kept.offset, gradient.kept.shape, strict=True)
@@ -57,7 +57,7 @@ def piece_text(gradient: Gradient) -> str:
 
 
 def wire_tip(wire: OnWire) -> str:
-    """The op on the wire, as the timeline says it."""
+    """Return the communication op, worded as in the timeline."""
     op = wire.op
     whom = f"group {op.group}, number {op.seq}" if op.peer is None else f"{op.kind} with rank {op.peer}"
     waited = f", {time_text(wire.met_s - wire.issue_s)} until all were there" if wire.met_s > wire.issue_s else ""

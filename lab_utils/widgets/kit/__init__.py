@@ -1,1 +1,1 @@
-"""What all widgets share: scripts and styles, the cell that a widget is shown by, work in the background."""
+"""Shared by all widgets: scripts and styles, lifetime with the cell's output, background work."""

@@ -1,4 +1,4 @@
-"""One ES module out of several files: anywidget takes one, and nobody wants to read a thousand lines in one file."""
+"""Join several files into the one ES module that anywidget takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ FOLDER = Path(__file__).parent
 
 
 def joined(folder: Path, *names: str) -> str:
-    """The files `folder`/`name`.js one after the other: they share one scope, and only the last exports.
+    """Concatenate the files `folder`/`name`.js: they share one scope, and only the last exports.
 
-    The order is the caller's: a class stands before the one that extends it.
+    The caller orders them: a class before the one that extends it.
     """
     return _read([folder / name for name in names], ".js")
 
 
 def script_and_styles(own: Path, *parts: str) -> tuple[str, str]:
-    """A widget's `_esm` and `_css`: `own`.js and `own`.css, behind those of the parts of it in this folder.
+    """Return a widget's `_esm` and `_css`: `own`.js and `own`.css, after those of the shared parts in this folder.
 
-    They are text: with a path anywidget watches the file, and would hold every view for ever.
+    As text: given a path, anywidget watches the file and never frees a view.
     """
     files = [*(FOLDER / part for part in parts), own]
     return _read(files, ".js"), _read(files, ".css")

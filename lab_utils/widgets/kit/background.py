@@ -1,4 +1,4 @@
-"""Long work that a widget has in a thread of its own, so that the kernel goes on and the work can be stopped."""
+"""Run a widget's long work in a thread, so that it does not block the kernel and can be stopped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 class Stopped(Exception):
-    """Nobody wants the result any more."""
+    """The work was stopped: its result is no longer needed."""
 
 
 class Beside:
-    """Begins at once; to be made where an event loop runs, as in what a browser's message calls.
+    """A thread that starts at once; create it in a running event loop, as in a handler of browser messages.
 
-    work   (tell) -> result; tell(...) raises Stopped once it is to stop
-    tell   takes what the work tells, and
-    end    its result and no error, or no result and the error: the event loop calls both, in turn with all else
+    work   (tell) -> result; tell(...) raises Stopped after stop()
+    tell   receives the work's progress
+    end    receives (result, None) or (None, error); both callbacks run in the event loop
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Beside:
         threading.Thread(target=self._run, daemon=True, name="beside the kernel").start()
 
     def stop(self) -> None:
-        """Ask it to stop; nothing more is told, and it ends with Stopped when it next wants to tell something."""
+        """Request a stop: no more progress is reported, and the work ends with Stopped at its next tell()."""
         self._stopped.set()
 
     def _run(self) -> None:
         result, error = None, None
         try:
             result = self._work(self._told)
-        except Exception as raised:  # whatever it is, `end` is to know
+        except Exception as raised:  # passed on to `end`
             error = raised
         self._soon(self._end, result, error)
 
@@ -52,7 +52,7 @@ class Beside:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            if not self._loop.is_closed():  # else the kernel has ended, and nobody is there to be told
+            if not self._loop.is_closed():  # else the kernel has ended
                 raise
 
     def _tell_unless_stopped(self, *now: object) -> None:

@@ -1,4 +1,4 @@
-"""Widgets that belong to a cell's output: closed when the cell runs again or is gone, as nobody sees them any more."""
+"""Widgets in a cell's output: closed when the cell runs again or is deleted, since they are no longer visible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import ipywidgets
 from IPython import get_ipython
 
-# Something to do once, when the cell that runs now has ended.
+# Actions for the end of the running cell.
 _waiting: set[Hashable] = set()
 
 
 def at_cell_end(name: Hashable, action: Callable[[], None]) -> None:
-    """Call `action` when the cell ends, also when it fails; once, however often it is asked for under that name.
+    """Call `action` when the cell ends, also if it fails; once per name, however often it is requested.
 
-    Does nothing without a notebook: there is nobody who waits for a cell.
+    Does nothing outside IPython.
     """
     shell = get_ipython()
     if shell is None or name in _waiting:
@@ -30,13 +30,13 @@ def at_cell_end(name: Hashable, action: Callable[[], None]) -> None:
     _waiting.add(name)
 
 
-MOST_OUTSIDE = 20  # widgets that a slider's callback showed, say: no cell runs again, so the oldest are closed
+MOST_OUTSIDE = 20  # widgets shown outside cells, as by a slider's callback: the oldest are closed
 OUTSIDE = ""
 _shown: dict[str, list[ipywidgets.DOMWidget]] = {}
 
 
 def close_with_output(widget: ipywidgets.DOMWidget) -> None:
-    """Close the widget once the cell that runs now runs again or has been deleted. Only in a notebook's kernel."""
+    """Close the widget when the running cell runs again or is deleted. Only in a notebook's kernel."""
     shell = get_ipython()
     if not _shown:
         shell.events.register("pre_run_cell", _close_old)
@@ -56,11 +56,11 @@ def _close_old(*_: object) -> None:
 
 
 def _close(widget: ipywidgets.DOMWidget) -> None:
-    """With its layout, a widget of its own, which it leaves behind."""
+    """Close the widget and its layout, a separate widget that it does not close."""
     widget.close()
     widget.layout.close()
 
 
 def _request() -> Mapping[str, Any]:
-    """What the notebook says of the cell that it asks to run: its id, and which cells were deleted since the last."""
+    """Return the metadata of the execute request: the cell's id, and cells deleted since the last."""
     return get_ipython().get_parent().get("metadata", {})

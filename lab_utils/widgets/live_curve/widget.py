@@ -16,21 +16,21 @@ from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.kit.cells import at_cell_end
 
 REDRAWS_PER_S = 20.0
-MOST_DRAWN = 500  # points sent at most: a longer curve is thinned on its way, and kept whole here
+MOST_DRAWN = 500  # limit of points sent to the browser; `points` keeps all
 FOLDER = Path(__file__).parent
 
 
 class LiveCurve(anywidget.AnyWidget):
-    """Progress and loss of a training of `steps` steps, drawn while it runs.
+    """Progress and loss of a training run of `steps` steps, drawn while it runs.
 
     >>> live = LiveCurve(steps=300)
     >>> live                                              # shows it, empty
     >>> ranks.run(train, on_report=live.on_report)        # train calls report(step=step, loss=loss)
-    >>> live.picture()                                    # the same curve as a picture that stays
+    >>> live.picture()                                    # the same curve as a static picture
 
-    Rank 0's reports count, steps from 0 to steps - 1; a step that is not beyond the last one begins a new curve.
-    At most 20 redraws a second are sent, the last when the cell ends, so no point is lost. Without a notebook,
-    or without widgets in it, the points are collected all the same.
+    Only rank 0's reports count, steps from 0 to steps - 1; a step not beyond the last one starts a new curve. At most
+    20 redraws per second are sent, the last when the cell ends, so no point is lost. Without a notebook or widget
+    support the points are still collected.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card")
@@ -47,27 +47,27 @@ class LiveCurve(anywidget.AnyWidget):
         super().__init__(steps=steps, title=title)
 
     def on_report(self, rank: int, values: Mapping[str, float]) -> None:
-        """Take a report of step and loss; those of other ranks and of other things are left alone."""
+        """Record a report of step and loss; ignore other ranks and other reports."""
         if rank != 0 or not {"step", "loss"} <= values.keys():
             return
         now_s, step = time.monotonic(), int(values["step"])
         if not self.points or step <= self.points[-1][0]:
             self.points, self._began_s, self._drawn_s = [], now_s, 0.0
         self.points.append((step, float(values["loss"])))
-        # Points that the limit on redraws held back must come, also when the cell fails.
+        # Draw points held back by the redraw limit, also if the cell fails.
         at_cell_end(self.model_id, lambda: self._draw(time.monotonic(), running=False))
         if step + 1 >= self.steps or now_s - self._drawn_s >= 1 / REDRAWS_PER_S:
             self._draw(now_s, running=step + 1 < self.steps)
 
     def picture(self) -> Picture:
-        """The curve of all points as a still picture. ValueError before the first report."""
+        """Return the curve of all points as a static picture. ValueError before the first report."""
         return loss_curve({"loss": self.points}, self.title)
 
     def _draw(self, now_s: float, running: bool) -> None:
-        """Everything the view needs in one message."""
+        """Send everything the view needs in one message."""
         self._drawn_s = now_s
         elapsed_s, done = now_s - self._began_s, self.points[-1][0] + 1
-        timed = self.points[-1][0] - self.points[0][0]  # the clock began with the first report
+        timed = self.points[-1][0] - self.points[0][0]  # the clock started with the first report
         left_s = elapsed_s / timed * (self.steps - done) if timed else None
         shown = [[step, loss] for step, loss in self.points if isfinite(loss)]  # JSON knows no NaN
         self.state = {
@@ -84,6 +84,6 @@ class LiveCurve(anywidget.AnyWidget):
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:
-    """About MOST_DRAWN of them, evenly taken, the last one always."""
+    """Return about MOST_DRAWN evenly spaced points, always with the last."""
     stride = len(points) // MOST_DRAWN + 1
     return [*points[:-1:stride], *points[-1:]]

@@ -1,4 +1,4 @@
-"""Norms of gradients over the steps of a training, and what is wrong with them: vanishing, exploding, not finite."""
+"""Gradient norms over training steps, and which are vanishing, exploding or not finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 VANISHING, EXPLODING = 1e-2, 1e2  # times the median over the layers of the same step
-PAST, LEAST_PAST = 32, 3  # steps whose median is what a layer is used to, and how many of them it takes
+PAST, LEAST_PAST = 32, 3  # steps in a layer's running median, and the minimum number of them
 FINE, VANISHES, EXPLODES, INFINITE, NAN = range(5)
 WORDS = ("fine", "vanishing", "exploding", "infinite", "NaN")
 
@@ -18,9 +18,9 @@ WORDS = ("fine", "vanishing", "exploding", "infinite", "NaN")
 class Norms:
     """`values` [layers, steps]: the norm of each layer's gradient at each step; NaN also where `known` is False.
 
-    vanishing, exploding    below and above so many times the median over the layers of that step; it also explodes
-                            above so many times what it was used to, so that all layers can. A layer whose norm is 0
-                            vanishes where another's is not
+    vanishing, exploding    factors of the median over layers at that step, below and above which a norm is marked;
+                            exploding also applies to the layer's own past (`used_to`), to catch all layers at once.
+                            A norm of 0 vanishes if the median is not 0
     """
 
     layers: tuple[str, ...]
@@ -37,7 +37,7 @@ class Norms:
     def of(
         cls, rows: Sequence[tuple[int, Mapping[str, float]]], vanishing: float = VANISHING, exploding: float = EXPLODING
     ) -> Norms:
-        """From [(step, {layer: norm}), ...], layers in the order in which they first come. ValueError for none."""
+        """Build it from [(step, {layer: norm}), ...], layers in order of appearance. ValueError without any."""
         layers = tuple(dict.fromkeys(name for _, norms in rows for name in norms))
         if not layers:
             raise ValueError("there is no norm of a gradient to show")
@@ -47,14 +47,14 @@ class Norms:
 
     @cached_property
     def median(self) -> np.ndarray:
-        """float64[steps]: of the finite norms of the layers at that step; 0 where there is none."""
+        """float64[steps]: median of the layers' finite norms at each step; 0 if there is none."""
         return _medians(self.values)
 
     @cached_property
     def used_to(self) -> np.ndarray:
-        """float64[layers, steps]: median of a layer's finite norms in the PAST steps before; inf for too few of them.
+        """float64[layers, steps]: median of a layer's finite norms in the PAST steps before; inf if there are too few.
 
-        At least the median of that over the layers: one that had vanished does not explode when it comes back.
+        At least the median of that over the layers: a layer that recovers from vanishing does not count as exploding.
         """
         padded = np.pad(self.values, ((0, 0), (PAST, 0)), constant_values=np.nan)
         windows = np.lib.stride_tricks.sliding_window_view(padded, PAST, axis=1)[:, :-1]
@@ -67,9 +67,9 @@ class Norms:
 
     @cached_property
     def states(self) -> np.ndarray:
-        """uint8[layers, steps]: FINE, VANISHES, EXPLODES, INFINITE or NAN; FINE where nothing is known."""
+        """uint8[layers, steps]: FINE, VANISHES, EXPLODES, INFINITE or NAN; FINE where unknown."""
         found = np.full(self.values.shape, FINE, np.uint8)
-        with np.errstate(invalid="ignore"):  # comparing with NaN is False, which is what is wanted
+        with np.errstate(invalid="ignore"):  # comparisons with NaN are False, as intended
             found[self.values < self.vanishing * self.median] = VANISHES
             found[self.values > self.exploding * np.minimum(self.median, self.used_to)] = EXPLODES
         found[np.isinf(self.values)] = INFINITE
@@ -77,7 +77,7 @@ class Norms:
         return found
 
     def words(self) -> list[str]:
-        """A line for each layer with something wrong: what, at how many steps, and the first of them."""
+        """Return a line per layer and problem: which, at how many steps, and the first of them."""
         lines = []
         for layer, row in zip(self.layers, self.states, strict=True):
             for state in np.unique(row[row != FINE]):
@@ -88,13 +88,13 @@ class Norms:
 
 
 def _medians(values: np.ndarray) -> np.ndarray:
-    """float64[columns]: of the finite values; 0 where there is none."""
+    """Return float64[columns]: the median of the finite values, 0 if there is none."""
     columns = (column[np.isfinite(column)] for column in values.T)
     return np.array([np.median(column) if len(column) else 0.0 for column in columns])
 
 
 def check_thresholds(vanishing: float, exploding: float) -> None:
-    """ValueError unless they stand on either side of the median."""
+    """Raise ValueError unless vanishing < 1 < exploding."""
     if not 0 <= vanishing < 1 < exploding:
         raise ValueError(
             f"vanishing={vanishing:g} and exploding={exploding:g} are times the median of the layers: the first must "

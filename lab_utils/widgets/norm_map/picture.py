@@ -1,4 +1,4 @@
-"""Norms of gradients as a heat map, layer × step; what vanishes, explodes or is no number has a shape of its own."""
+"""Gradient norms as a heat map, layer × step; vanishing, exploding and non-finite norms have their own patterns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lab_utils.render.palette import STRONG, Look
 from lab_utils.widgets.norm_map.norms import EXPLODES, EXPLODING, FINE, INFINITE, NAN, VANISHES, VANISHING, Norms
 
 WIDTH, TOP = 960, 66
-MOST_COLUMNS = 160  # steps beyond these share columns
-# One hue from light to dark, so that lightness alone tells the order: Okabe and Ito's blue, mixed with the card.
+MOST_COLUMNS = 160  # more steps than this share columns
+# One hue from light to dark, so that lightness alone shows the order: Okabe and Ito's blue, mixed with the card.
 SHADES = ("#eaf1f6", "#cfe2ee", "#b3d2e6", "#95c1dd", "#74afd3", "#519dc8", "#2b8abd", "#0072b2", "#005f95", "#004b78")
 LOOKS = {
     VANISHES: ("vanishing", Look("#ffffff", "dots", "#b0568a", palette.INK), "▽"),
@@ -33,11 +33,11 @@ def norm_map(
 
     >>> norm_map({"head": norms_of_head, "blocks.1": norms_of_block})
 
-    vanishing, exploding    below and above so many times the median over the layers of the step, and above so many
-                            times what the layer was used to; of `Norms` its own
+    vanishing, exploding    factors of the median over layers at a step, below and above which a norm is marked, and
+                            above the layer's past median; ignored for `Norms`, which has its own
 
-    More steps than columns: a column has the geometric mean of its steps, and the worst mark of any. ValueError when
-    there is nothing to draw, or layers have unequal numbers of steps.
+    With more steps than columns, a column shows the geometric mean of its steps and the worst mark of any. ValueError
+    if there is nothing to draw, or layers have different numbers of steps.
     """
     if not isinstance(norms, Norms):
         lengths = {len(values) for values in norms.values()}
@@ -49,7 +49,7 @@ def norm_map(
 
 
 class NormDrawing:
-    """`column(at)` is where a step is drawn; `left`, `row` and `width` are the grid that hovering needs."""
+    """Draws a norm map; `left`, `row`, `width` and `count` are its grid, which hovering needs."""
 
     def __init__(self, norms: Norms, title: str) -> None:
         self.norms, self.title = norms, title
@@ -62,7 +62,7 @@ class NormDrawing:
         edges = np.linspace(0, len(norms.steps), self.count + 1).round().astype(int)
         self.states = np.maximum.reduceat(norms.states, edges[:-1], axis=1)
         self.logs = _mean_logs(norms.values, edges)
-        finite = self.logs[np.isfinite(self.logs) & (self.states == FINE)]  # what is wrong does not stretch the scale
+        finite = self.logs[np.isfinite(self.logs) & (self.states == FINE)]  # marked norms do not stretch the scale
         self.low, self.high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         self.bottom = TOP + len(norms.layers) * self.row
 
@@ -87,7 +87,7 @@ class NormDrawing:
                 yield text(layer[-40:], self.left - 8, y, text_anchor="end", font_size=min(11, 0.5 + self.row))
 
     def _cells(self) -> Iterator[str]:
-        """All cells of one shade are one path: thousands of them stay a small picture."""
+        """Draw all cells of a shade as one path, to keep the picture small."""
         with np.errstate(invalid="ignore"):
             part = (self.logs - self.low) / ((self.high - self.low) or 1.0)
             shades = np.floor(part * len(SHADES)).clip(0, len(SHADES) - 1)
@@ -107,7 +107,7 @@ class NormDrawing:
             yield f"M{number(x)} {number(y)}h{number(width)}v{number(self.row)}h{number(-width)}z"
 
     def _marks(self) -> Iterator[str]:
-        """A run of what is wrong is one box with its pattern, and its sign at the beginning."""
+        """Draw each run of a problem as one box with its pattern, and its sign at the start."""
         size = min(11.0, self.row * 0.72)
         for state, (name, look, sign) in LOOKS.items():
             fill = look.fill if look.pattern == "plain" else f"url(#{NAME}-{name})"
@@ -162,7 +162,7 @@ class NormDrawing:
 
 
 def _mean_logs(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """log10 of the geometric mean of the positive finite norms of each column; NaN where there is none."""
+    """Return log10 of the geometric mean of each column's positive finite norms; NaN if there is none."""
     good = np.isfinite(values) & (values > 0)
     logs = np.log10(np.where(good, values, 1.0))
     counts = np.add.reduceat(good, edges[:-1], axis=1, dtype=np.int64)
@@ -171,7 +171,7 @@ def _mean_logs(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _runs(mask: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """(row, first column, one past the last) of each run of True."""
+    """Yield (row, first column, one past the last) of each run of True."""
     for at, row in enumerate(mask):
         column = 0
         for true, members in groupby(row.tolist()):

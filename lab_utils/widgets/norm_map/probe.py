@@ -15,12 +15,12 @@ from lab_utils.widgets.gradient_flow.probe_compare import local
 
 @torch.no_grad()
 def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """Name of a parameter → Euclidean norm of the gradient that it holds now; those without one are left out.
+    """Return parameter name → Euclidean norm of its current gradient; parameters without one are left out.
 
     >>> report(step=i, gradient_norms=gradient_norms(model))    # in the notebook: on_report=NormMap().on_report
 
-    Of what is sharded (FSDP2, tensor parallel) the norm of the whole: one small all-reduce for each dim of the mesh,
-    in which all of its ranks take part. ValueError for a gradient that ranks have yet to add up.
+    For sharded gradients (FSDP2, tensor parallel) it is the norm of the whole: one small all-reduce per mesh dim, in
+    which all of its ranks must take part. ValueError for Partial gradients.
     """
     gradients = {name: p.grad for name, p in by_identity(model).values() if p.grad is not None}
     squares = {name: local(gradient).double().square().sum() for name, gradient in gradients.items()}
@@ -32,7 +32,7 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 
 def _sharded(gradients: dict[str, Tensor]) -> Iterator[tuple[dist.ProcessGroup, list[str]]]:
-    """For each dim of a mesh the names of the gradients that are split along it."""
+    """Yield the process group of each mesh dim and the names of gradients sharded along it."""
     found: dict[str, tuple[dist.ProcessGroup, list[str]]] = {}
     for name, gradient in gradients.items():
         if not isinstance(gradient, DTensor):

@@ -19,31 +19,31 @@ from lab_utils.widgets.norm_map.norms import EXPLODING, VANISHING, WORDS, Norms,
 from lab_utils.widgets.norm_map.picture import TOP, NormDrawing
 
 REDRAWS_PER_S = 4.0
-MOST_LOAD = 0.2  # of the time goes into drawing: the more layers, the fewer redraws
+MOST_LOAD = 0.2  # maximum share of time spent drawing: more layers mean fewer redraws
 FOLDER = Path(__file__).parent
 
 
 class NormMap(anywidget.AnyWidget):
-    """Norm of each layer's gradient at each step, drawn while the ranks train; what is wrong is marked.
+    """Norm of each layer's gradient at each step, drawn while the ranks train; problems are marked.
 
     >>> norms = NormMap()
     >>> norms                                             # shows it, empty
     >>> ranks.run(train, on_report=norms.on_report)       # report(step=i, gradient_norms=gradient_norms(model))
-    >>> norms.picture()                                   # the same as a picture that stays
+    >>> norms.picture()                                   # the same as a static picture
 
-    vanishing, exploding    a norm below, above so many times the median over the layers of its step is marked, by
-                            shape as well as colour; so is one so many times above what its layer was used to,
-                            and what is infinite or NaN
+    vanishing, exploding    factors of the median over layers at a step, below and above which a norm is marked, by
+                            shape as well as colour; exploding also applies to the layer's past median.
+                            Infinity and NaN are marked too
 
-    Rank 0's reports count; a step that is not beyond the last one begins a new map. Layers come in the order in which
-    the first report names them, last layer on top. In the map the arrow keys read out norms. ValueError for
-    thresholds on the wrong side of 1.
+    Only rank 0's reports count; a step not beyond the last one starts a new map. Layers are in the order of the first
+    report, last layer on top. In the map the arrow keys read out norms. ValueError for thresholds on the wrong side
+    of 1.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card")
     title = traitlets.Unicode().tag(sync=True)
     # {"svg": the picture, "left", "top", "right", "row": its grid, "layers": [name], "steps": [step],
-    #  "says": [a sentence for each finding], "values": float32[layers][steps], "states": uint8, numbers of WORDS}
+    #  "says": [a sentence per problem], "values": float32[layers][steps], "states": uint8, numbers of WORDS}
     state = traitlets.Dict().tag(sync=True)
     words = traitlets.List(list(WORDS)).tag(sync=True)
 
@@ -57,31 +57,31 @@ class NormMap(anywidget.AnyWidget):
         super().__init__(title=title)
 
     def on_report(self, rank: int, values: Mapping[str, Any]) -> None:
-        """Take a report of step and gradient_norms; those of other ranks and of other things are left alone."""
+        """Record a report of step and gradient_norms; ignore other ranks and other reports."""
         if rank != 0 or not {"step", "gradient_norms"} <= values.keys():
             return
         step = int(values["step"])
         if not self.rows or step <= self.rows[-1][0]:
             self.rows, self._next_s = [], 0.0
         self.rows.append((step, dict(reversed(values["gradient_norms"].items()))))
-        at_cell_end(self.model_id, self._draw)  # what the limit on redraws holds back must come
+        at_cell_end(self.model_id, self._draw)  # draws what the redraw limit held back
         if time.monotonic() >= self._next_s:
             self._draw()
 
     def norms(self) -> Norms:
-        """All that was reported. ValueError before the first report."""
+        """Return all reported norms. ValueError before the first report."""
         return Norms.of(self.rows, *self._thresholds)
 
     def picture(self) -> Picture:
-        """The map as a still picture. ValueError before the first report."""
+        """Return the map as a static picture. ValueError before the first report."""
         return NormDrawing(self.norms(), self.title).picture()
 
     def to_svg(self) -> str:
-        """The picture as text of an SVG file: same norms, same bytes. ValueError before the first report."""
+        """Return the picture as SVG text: same norms, same bytes. ValueError before the first report."""
         return self.picture().svg
 
     def _draw(self) -> None:
-        """Everything the view needs in one message."""
+        """Send everything the view needs in one message."""
         began_s = time.monotonic()
         norms = self.norms()
         drawing = NormDrawing(norms, self.title)
@@ -98,7 +98,7 @@ class NormMap(anywidget.AnyWidget):
         return f"{self.title}: a map of layers and steps grows here while the ranks train"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
-        """The widget's view, and the picture for places without a kernel once there is one."""
+        """Return the widget's view, and after the first report the picture for use without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None and self.rows:
             bundle[0][SVG] = self.to_svg()

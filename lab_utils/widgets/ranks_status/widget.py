@@ -1,4 +1,4 @@
-"""A table of what every rank is doing, kept up to date while a cell waits for the ranks."""
+"""A table of what every rank is doing, updated while a cell waits for the ranks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
     from lab_utils.ranks.status import RankStatus, Status
 
-MOST_LOAD = 0.05  # of one core goes into looking: the ranks need the cores, and reading a rank's memory takes long
+MOST_LOAD = 0.05  # maximum share of one core for polling: ranks need the cores, and reading a rank's memory is slow
 FOLDER = Path(__file__).parent
 
-# What stands before the words, told apart by its shape as well: [character, ground, ink].
+# Mark of each state, distinct by shape as well: [character, ground, ink].
 MARKS = {
     "idle": ["○", LANE, QUIET_INK],
     "computing": ["▶", ACTIVITIES["compute"].fill, ACTIVITIES["compute"].ink],
@@ -34,14 +34,14 @@ MARKS = {
 
 
 class RanksStatus(anywidget.AnyWidget):
-    """What every rank is doing, for how long and whom it waits for, also while a cell runs or is stuck.
+    """What every rank is doing, for how long and which ranks it waits for, also while a cell runs or hangs.
 
     >>> RanksStatus(ranks)      # last line of a cell: the table, under it until the notebook's kernel ends
     >>> RanksStatus(ranks).close()
 
-    A thread looks every `every_s` seconds, more seldom where looking would take more than a twentieth of a core, and
-    sends what changed. It ends with `close()`, or when nobody has the ranks any more; ranks that were stopped and
-    start again come back. ValueError when every_s is not more than 0.
+    A thread polls every `every_s` seconds, less often if polling would take more than a twentieth of a core, and sends
+    changes. It ends with `close()` or when the ranks are garbage-collected; ranks that restart are shown again.
+    ValueError unless every_s > 0.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card")
@@ -64,9 +64,9 @@ class RanksStatus(anywidget.AnyWidget):
         self._thread.start()
 
     def close(self) -> None:
-        """Take the table away and end its thread."""
+        """Remove the table and end its thread."""
         self._closed.set()
-        with self._lock:  # nothing is sent to a table that is gone
+        with self._lock:  # nothing is sent to a closed table
             super().close()
 
     def _keep_up(self) -> None:
@@ -75,19 +75,19 @@ class RanksStatus(anywidget.AnyWidget):
             if ranks is None:
                 return self._show(_sentence("Nobody has these ranks any more, so they were stopped."))
             self._show(self._looks.latest(ranks, self.every_s))
-            del ranks  # while this thread rests, it does not keep them alive
+            del ranks  # do not keep them alive while waiting
 
     def _show(self, state: dict) -> None:
         with self._lock:
             if not self._closed.is_set():
-                self.state = state  # traitlets sends it if it differs from the last
+                self.state = state  # traitlets sends it only if it has changed
 
     def __repr__(self) -> str:
         return f"<status of {self._size}>"
 
 
 class _Looks:
-    """Looks at some ranks, for all tables that show them: a cell that ran ten times left ten."""
+    """Polls some ranks for all tables that show them: a cell that ran ten times has left ten."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class _Looks:
         self._at_s, self._cost_s = float("-inf"), 0.0
 
     def latest(self, ranks: Ranks, every_s: float) -> dict:
-        """What to show of them; not older than half of every_s unless looking is expensive."""
+        """Return the table's state, at most every_s / 2 old unless polling is expensive."""
         with self._lock:
             if time.monotonic() - self._at_s >= max(every_s / 2, self._cost_s / MOST_LOAD):
                 began_s = time.thread_time()
@@ -112,12 +112,12 @@ def _looks_at(ranks: Ranks) -> _Looks:
 
 
 def _look(ranks: Ranks) -> dict:
-    """State of the table. Whatever goes wrong is a sentence in it, and the next look may go better."""
+    """Return the table's state; an error becomes a sentence in it, and the next poll may succeed."""
     try:
         if ranks.running:
             return _table(ranks.status())
     except Exception as error:
-        if ranks.running:  # else they were stopped in the middle of it
+        if ranks.running:  # else they were stopped meanwhile
             said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             return _sentence(f"The ranks cannot be looked at now: {said}.", alarm=True)
     return _sentence("These ranks are stopped: ranks.restart() starts them again.")
@@ -138,13 +138,13 @@ def _table(status: Status) -> dict:
 
 
 def _mark(row: RankStatus) -> str:
-    """The first word of what it is doing, unless it is long in an op and waits there."""
+    """Return the first word of what it is doing, or "waiting" if it waits for ranks in an op."""
     first = row.doing.split()[0]
     return "waiting" if first == "in" and row.waits_for else first
 
 
 def _rounded(duration_s: float) -> str:
-    """Coarse, since each change is a message: a rank that rests for hours says so once an hour."""
+    """Format coarsely, since each change sends a message: after an hour only once per hour."""
     for unit_s, unit in ((3600, "h"), (60, "min")):
         if duration_s >= unit_s:
             return f"{int(duration_s / unit_s)} {unit}"
@@ -152,7 +152,7 @@ def _rounded(duration_s: float) -> str:
 
 
 def _concerns(status: Status) -> str:
-    """Ranks that are gone or stopped, as sentences; "" when there are none."""
+    """Return sentences about ranks that are gone or stopped, "" if there are none."""
     gone = [row.rank for row in status if _mark(row) == "gone"]
     stopped = [row.rank for row in status if _mark(row) == "stopped"]
     sentences = []
@@ -172,7 +172,7 @@ def _it(ranks: list[int]) -> str:
 
 
 def _overall(status: Status) -> str:
-    """Says nothing of what changes many times a second: a screen reader speaks this sentence."""
+    """Return a sentence without frequent changes, since a screen reader speaks it."""
     if any(row.doing != "idle" for row in status):
         return "At work."
     return "Idle: no call runs."

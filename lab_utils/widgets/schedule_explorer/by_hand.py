@@ -1,4 +1,4 @@
-"""A schedule placed op by op by a person: which ops come next, why not others, and how good it can become."""
+"""A schedule placed op by op by hand: which ops may come next, why others may not, and the best known makespan."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lab_utils.schedule.search.problem import placed_stages
 from lab_utils.widgets.schedule_explorer.choice import TITLES, Setting, chunks_of, par_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 
-Move = tuple[int, str]  # rank, and the op in words
+Move = tuple[int, str]  # rank, and the op as text
 
 
 class Offer(NamedTuple):
-    """An op that a rank might run next, and why it may not: "" when it may."""
+    """A candidate for a rank's next op, and why it is not legal, "" if it is."""
 
     rank: int
     word: str
@@ -26,7 +26,7 @@ class Offer(NamedTuple):
 
 
 class Hand:
-    """Ops placed so far, in the order in which they were placed."""
+    """The ops placed so far, in order of placement."""
 
     def __init__(self, setting: Setting, stage_layout: str) -> None:
         stages_of = placed_stages(setting.p, stage_layout, chunks_of(stage_layout, setting.v))
@@ -37,7 +37,7 @@ class Hand:
         self.draft = self._draft()
 
     def follow(self, moves: Iterable[Sequence]) -> str:
-        """Stand where these moves lead, or as far as they are legal; why not further, "" when all are."""
+        """Apply these moves as far as they are legal; return why not further, "" if all are."""
         wanted = [(int(rank), str(word)) for rank, word in moves]
         same = next((at for at, pair in enumerate(zip(self.moves, wanted, strict=False)) if pair[0] != pair[1]), None)
         for _ in range(len(self.moves) - (min(len(self.moves), len(wanted)) if same is None else same)):
@@ -66,7 +66,7 @@ class Hand:
         return ""
 
     def why_not(self, rank: int, step: Step) -> str:
-        """In a sentence why the rank may not run it next; "" when it may."""
+        """Return in a sentence why the rank may not run it next, "" if it may."""
         here = self.stages_of[rank]
         if 0 <= step[1] < self.stages and step[1] not in here:
             several = "stages" if len(here) > 1 else "stage"
@@ -74,12 +74,12 @@ class Hand:
         return why_not_next(self.draft, rank, step, self.limit)
 
     def word(self, step: Step) -> str:
-        """As people write it: with the stage where a rank has several."""
+        """Return the op as text, with the stage if ranks have several."""
         kind, stage, microbatch = step
         return f"{stage if len(self.stages_of[0]) > 1 else ''}{KINDS[kind]}{microbatch}"
 
     def offers(self) -> Iterator[Offer]:
-        """For each rank the next F, B, W and BW of each of its stages: the first legal one if there is any."""
+        """Yield per rank the next F, B, W and BW of each of its stages: the first ready one, else the first left."""
         done = self._done()
         for rank, stages in enumerate(self.stages_of):
             for stage in stages:
@@ -90,11 +90,11 @@ class Hand:
 
     @property
     def left(self) -> int:
-        """How many F, B and W are still to be placed; a BW counts as two."""
+        """Number of F, B and W still to be placed; a BW counts as two."""
         return 3 * self.stages * self.microbatches - int(sum(table.sum() for table in self._done().values()))
 
     def _done(self) -> dict[int, np.ndarray]:
-        """bool[stages, micro-batches] for F, B and W."""
+        """Return the placed ops, bool[stages, micro-batches] for F, B and W."""
         d = self.draft
         done = {kind: np.zeros((self.stages, self.microbatches), bool) for kind in (F, B, W)}
         for kind, table in done.items():
@@ -121,7 +121,7 @@ class Hand:
 
 
 def moves_of(draft: Draft, start: np.ndarray, before: int | None = None) -> list[Move]:
-    """The draft's ops as moves, in an order in which each is legal; only those that start before an op of it does."""
+    """Return the draft's ops as moves in a legal order; with `before`, those that start before that op."""
     at, ends = draft.first[:-1].tolist(), draft.first[1:].tolist()
     done, moves = np.zeros(len(draft), bool), []
     while ready := [i for i, end in zip(at, ends, strict=True) if i < end and _met(draft, done, i)]:
@@ -138,7 +138,7 @@ def _met(draft: Draft, done: np.ndarray, at: int) -> bool:
 
 
 def about_hand(hand: Hand, drawn: Drawn, setting: Setting, stage_layout: str) -> dict[str, object]:
-    """For the browser: next ops, and how it stands against the best named schedule and the bound."""
+    """Return for the browser the next ops, and the comparison with the best named schedule and the bound."""
     offers = [list(offer) for offer in hand.offers()]
     about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
     stuck = hand.left and all(why for _, _, why in offers)
@@ -157,7 +157,7 @@ def _standing(left: int, makespan: float) -> str:
 
 
 def against_par(left: int, makespan: float, best: Found) -> str:
-    """Par is the best named makespan of this layout of stages that fits the limit; beside it what no order can beat."""
+    """Compare with par, the best named makespan for this stage layout within the limit, and with the bound."""
     name = min(best.named, key=best.named.get, default="")
     bound = f"no order is shorter than {amount(best.bound.length)}"
     if not name:

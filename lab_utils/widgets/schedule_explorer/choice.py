@@ -1,4 +1,4 @@
-"""The orders that ScheduleExplorer can show: named ones, found ones, and one that the reader wrote."""
+"""The orders that ScheduleExplorer can show: named schedules, search results, and the reader's own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ WITH_CHUNKS = ("interleaved", "looped_bfs")
 
 @dataclass(frozen=True)
 class Setting:
-    """Ranks, micro-batches, chunks a rank; what F, B, W of a full stage and a message cost; the limit of memory.
+    """Ranks, micro-batches, stages per rank; costs of F, B, W of a full stage and of a message; memory limit.
 
-    limit   how many micro-batches of a full stage a rank may hold; None: as many as it likes
+    limit   micro-batches of a full stage that a rank may hold; None: no limit
     """
 
     p: int
@@ -43,23 +43,23 @@ def chunks_of(stage_layout: str, v: int) -> int:
 
 
 def named(name: str, setting: Setting) -> Schedule:
-    """A schedule by its name. ValueError, in a sentence, where it cannot be of these sizes."""
+    """Return a schedule by name. ValueError, in a sentence, if it does not support these sizes."""
     more = (setting.v,) if name in WITH_CHUNKS else ()
     return BY_NAME[name](setting.p, setting.m, *more)
 
 
 @lru_cache(maxsize=64)
 def par_of(setting: Setting, stage_layout: str) -> Found:
-    """The best named order and the bound, without a search beyond them. ValueError for what cannot be."""
+    """Return the best named order and the bound, without a search. ValueError for impossible settings."""
     chunks = chunks_of(stage_layout, setting.v)
     sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
     return search(*sizes, stage_layout=stage_layout, chunks=chunks, effort=0)
 
 
 def own(text: str) -> Schedule:
-    """The reader's order, a line a rank. ValueError, in a sentence, when ranks cannot run it to the end.
+    """Parse the reader's order, a line per rank. ValueError, in a sentence, if ranks cannot complete it.
 
-    Each stage on two ranks is taken as well, where all stages are: so DualPipe can be written too.
+    All stages may be on two ranks each, so that DualPipe can be written.
     """
     draft = Draft.of("your own order", text)
     if not draft.ranks:
@@ -76,14 +76,14 @@ def _all_twice(draft: Draft) -> bool:
 
 
 def chosen(choice: str, setting: Setting, text: str) -> Schedule:
-    """What a choice stands for, but by hand and by a search. ValueError, in a sentence, where it cannot be."""
+    """Return the schedule of a choice other than by hand or search. ValueError, in a sentence, if impossible."""
     if choice == "own":
         return own(text)
     return named(choice, setting)
 
 
 def found_words(best: Found) -> str:
-    """What the search found, what it was measured against and what no order can beat."""
+    """Return the search's makespan, the best named one and the bound."""
     name = min(best.named, key=best.named.get, default="")
     named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
     saved = 1 - best.bound.length / best.length if best.length else 0.0
@@ -93,7 +93,7 @@ def found_words(best: Found) -> str:
 
 
 def stage_layout_of(draft: Draft) -> str | None:
-    """Which layout of stages a draft has its stages in; None for others."""
+    """Return the stage layout of a draft, None if it has another."""
     chunks = draft.stages // draft.ranks
     for stage_layout in ("line", "v", "loop"):
         held = placed_stages(draft.ranks, stage_layout, chunks)
@@ -103,7 +103,7 @@ def stage_layout_of(draft: Draft) -> str | None:
 
 
 def bound_words(draft: Draft, setting: Setting) -> str:
-    """What no order of the same stages and costs within the limit can beat, and why; "" where there is no bound."""
+    """Return the lower bound for these stages and costs within the limit, and its reason; "" if there is none."""
     if (stage_layout := stage_layout_of(draft)) is None:
         return ""
     sizes = (

@@ -1,4 +1,4 @@
-"""What ScheduleExplorer's picture shows of an order placed in time: numbers, sentences, and boxes for the browser."""
+"""The content of ScheduleExplorer's picture of an order: numbers, sentences, and boxes for the browser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STYLE = {
 
 
 class Drawn:
-    """An order, whole or not, placed in time by what its ops cost."""
+    """An order, complete or not, placed in time by the costs of its ops."""
 
     def __init__(self, draft: Draft, costs: Costs, limit: float | None) -> None:
         self.draft, self.limit = draft, limit
@@ -46,7 +46,7 @@ class Drawn:
 
     @property
     def peaks(self) -> tuple[float, ...]:
-        """For each rank how many micro-batches of a full stage it holds at most; of a draft that may lack ops too."""
+        """Peak number of micro-batches of a full stage held per rank; also of an incomplete draft."""
         d = self.draft
         parts = (d.held[a:b] for a, b in zip(d.first[:-1], d.first[1:], strict=True))
         return tuple(float(part.max(initial=0)) * d.ranks / d.stages for part in parts)
@@ -64,7 +64,7 @@ class Drawn:
 
     @property
     def facts(self) -> list[list[str]]:
-        """[name, value, what it means] of each number."""
+        """[name, value, meaning] of each number."""
         whole = self.whole
         fraction = percent_text(self.timeline.bubble_fraction) if self.makespan else "0 %"
         rate = percent_text(self.timeline.prediction.bubble_rate) if whole else "not yet"
@@ -79,7 +79,7 @@ class Drawn:
 
     @property
     def fits(self) -> str:
-        """What the limit says of it, in a sentence; "" without a limit."""
+        """Whether it fits the limit, in a sentence; "" without a limit."""
         if self.limit is None:
             return ""
         over = [rank for rank, peak in enumerate(self.peaks) if peak > self.limit + 1e-9]
@@ -89,20 +89,20 @@ class Drawn:
         return f"It does not fit: {ranks} would hold more than {self.limit:g}."
 
     def words(self) -> str:
-        """The numbers and peaks in sentences, the same for the same order."""
+        """Return the numbers and peaks in sentences, deterministic for an order."""
         facts = (f"{name} {value}" for name, value, _ in self.facts[:3])
         peaks = ", ".join(f"{peak:g}" for peak in self.peaks)
         lines = [self.headline, "; ".join(facts), f"activations a rank, in micro-batches of a full stage: {peaks}"]
         return "\n".join([*lines, *([self.fits] if self.fits else [])])
 
     def to_svg(self) -> str:
-        """The still picture: same order and costs, same bytes."""
+        """Return the static picture: same order and costs, same bytes."""
         facts = [(name, value) for name, value, _ in self.facts]
         args = self.draft, self.start, self.end, self.headline, facts, self.peaks, self.limit, self.words()
         return schedule_picture(*args).svg
 
     def about(self) -> dict[str, object]:
-        """For the browser: what is said of the boxes."""
+        """Return the text and layout of the boxes, for the browser."""
         d = self.draft
         return {
             "title": self.headline, "ranks": d.ranks, "stages": d.stages, "makespan": self.makespan,
@@ -116,7 +116,7 @@ class Drawn:
 
 
 def chunk_of_stage(draft: Draft) -> list[int]:
-    """For each stage which of its rank's chunks it is, from 0; where two ranks hold it, whichever is less."""
+    """Return for each stage its index among its rank's stages, from 0; the smaller one if two ranks hold it."""
     held = draft.stages_of_rank
     return [
         min((held[rank].index(stage) for rank in ranks), default=0) for stage, ranks in enumerate(draft.ranks_of_stage)
@@ -124,6 +124,6 @@ def chunk_of_stage(draft: Draft) -> list[int]:
 
 
 def packed(draft: Draft, start: np.ndarray, end: np.ndarray) -> bytes:
-    """float32[n, 6], little-endian: rank, number of the kind, stage, micro-batch, start, end."""
+    """Pack as float32[n, 6], little-endian: rank, index of the kind, stage, micro-batch, start, end."""
     columns = draft.rank, draft.kind, draft.stage, draft.microbatch, start, end
     return np.column_stack(columns).astype("<f4").tobytes()

@@ -1,4 +1,4 @@
-"""An order of F, B and W placed in time, as a still picture: a row a rank, what it holds at most beside it."""
+"""Static picture of an order of F, B and W placed in time: a row per rank, with its peak memory beside it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lab_utils.schedule.pauses import amount
 from lab_utils.widgets.timeline_view.legend import MEANING
 
 WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
-Facts = Sequence[tuple[str, str]]  # names of numbers, and what they are
+Facts = Sequence[tuple[str, str]]  # (name, value)
 
 
 def schedule_picture(
     draft: Draft, start: np.ndarray, end: np.ndarray, title: str, facts: Facts, peaks: Sequence[float],
     limit: float | None, described: str,
 ) -> Picture:  # fmt: skip
-    """start, end: float64[n], when each op runs. The same order and times give the same bytes.
+    """Draw ops that run from start to end, float64[n]. The same order and times give the same bytes.
 
-    peaks   for each rank what it holds at most, in micro-batches of a full stage, of which `limit` are allowed
+    peaks   per rank, peak number of micro-batches of a full stage, of which `limit` are allowed
     """
     drawing = _Drawing(draft, start, end)
     bottom = TOP + draft.ranks * drawing.row
@@ -79,7 +79,7 @@ class _Drawing:
             yield text(label, x + width / 2, y + self.row / 2 + 3, text_anchor="middle", fill=look.ink, **halo)
 
     def _words(self, at: int, kind: str) -> tuple[str, ...]:
-        """From the longest to the shortest that still says which micro-batch it is."""
+        """Return labels from long to short; all name the micro-batch."""
         number = str(self.draft.microbatch[at])
         staged = (f"{self.draft.stage[at]}{kind}{number}",) if self.staged else ()
         return (*staged, kind + number, number)
@@ -107,7 +107,7 @@ def _peaks(peaks: Sequence[float], limit: float | None, row: float) -> Iterator[
 
 
 def _ticks(makespan: float, most: int = 9) -> list[float]:
-    """0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
+    """Return 0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     if not makespan > 0:
         return [0.0]
     power = 10.0 ** floor(log10(makespan / most))

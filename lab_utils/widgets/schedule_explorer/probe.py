@@ -1,4 +1,4 @@
-"""What ScheduleExplorer runs on the ranks. The notebook's kernel imports it too: torch is imported inside functions."""
+"""The functions that ScheduleExplorer runs on ranks. The kernel imports this too, so torch is imported inside them."""
 
 from __future__ import annotations
 

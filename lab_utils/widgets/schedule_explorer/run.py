@@ -1,4 +1,4 @@
-"""One step of a small GPT by the order that ScheduleExplorer shows, on real ranks, and what came of it."""
+"""Run training steps of a small GPT on real ranks in the order that ScheduleExplorer shows."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NOTE = "Ranks share this computer's cores: read the order and the waits in the m
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A schedule that ran: parity with serial training, the last step's times, and a prediction from its costs.
+    """A run of a schedule: parity with serial training, the last step's times, and a prediction from its costs.
 
-    start, end   float64[n]: when each op of the schedule ran, seconds from the first op's start
-    peaks        for each rank how many micro-batches of a full stage it had in memory at most
-    predicted    the schedule placed by the costs that were measured
+    start, end   float64[n]: times of each op of the schedule, in seconds from the first op's start
+    peaks        per rank, the peak number of micro-batches of a full stage in memory
+    predicted    the schedule simulated with the measured costs
     """
 
     schedule: Schedule
@@ -59,7 +59,7 @@ class Run:
         ]
 
     def about(self) -> dict[str, object]:
-        """For the browser: what is said of it, and how its two figures are to be drawn."""
+        """Return its text and the layout of its two figures, for the browser."""
         placed = self.predicted.prediction.times
         s, most = self.schedule, max(float(self.end.max()), float(placed.end_s.max()))
         return {
@@ -69,16 +69,16 @@ class Run:
         }  # fmt: skip
 
     def boxes(self) -> bytes:
-        """The measured boxes, then the predicted ones."""
+        """Return the measured boxes, then the predicted ones."""
         placed = self.predicted.prediction.times
         measured = packed(self.schedule, self.start, self.end)
         return measured + packed(self.schedule, placed.start_s, placed.end_s)
 
 
 def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None = None) -> Run:
-    """Run it on the first ranks, recorded. ValueError where it is not whole, or there are too few ranks.
+    """Run it on the first ranks, recorded. ValueError if it is incomplete, or there are too few ranks.
 
-    tell   called with a rank and its {"step": n} after each step; an exception that it raises ends the run
+    tell   called with a rank and its {"step": n} after each step; an exception in it ends the run
     """
     if wrong := why_not(draft):
         raise ValueError(f"it cannot run yet: {wrong}")
@@ -93,7 +93,7 @@ def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None =
 
 
 def steps_of(draft: Draft) -> list[list[tuple[int, int, int]]]:
-    """Kind, stage and micro-batch of each op, rank by rank."""
+    """Return kind, stage and micro-batch of each op, per rank."""
     ops = list(zip(draft.kind.tolist(), draft.stage.tolist(), draft.microbatch.tolist(), strict=True))
     return [ops[a:b] for a, b in zip(draft.first[:-1], draft.first[1:], strict=True)]
 
@@ -109,11 +109,10 @@ def _read(schedule: Schedule, trace: Trace, reference: dict) -> Run:
     )  # fmt: skip
 
 
-# ScheduleExplorer's runs on real ranks: in a cell, or beside the kernel where a browser asks.
 class RunsOnRanks(traitlets.HasTraits):
-    """A widget's runs, at most one at a time for a browser; `result` is the last one."""
+    """A widget's runs on real ranks, from the browser in a thread and one at a time; `result` is the last run."""
 
-    _runs = traitlets.Int(0).tag(sync=True)  # how often the browser asked for a run, and to stop one
+    _runs = traitlets.Int(0).tag(sync=True)  # counts the browser's requests to run, and to stop a run
     _run_stops = traitlets.Int(0).tag(sync=True)
     _ran = traitlets.Dict().tag(sync=True)
     _ran_boxes = traitlets.Bytes().tag(sync=True)
@@ -121,11 +120,11 @@ class RunsOnRanks(traitlets.HasTraits):
     _running: Beside | None = None
 
     def run(self) -> str:
-        """Run the order on the ranks and compare it with serial training; what went wrong in a sentence, or ""."""
+        """Run the order on the ranks and compare it with serial training; return the error as a sentence, or ""."""
         self._tell_run(0, {"step": 0})
         try:
             ran, error = run(self._given_ranks(), self.schedule, self._tell_run), None
-        except Exception as raised:  # whatever ranks raise is a sentence in the card
+        except Exception as raised:  # any error of the ranks becomes a sentence in the card
             ran, error = None, raised
         except KeyboardInterrupt:
             self._show_run(None, Stopped())
@@ -135,7 +134,7 @@ class RunsOnRanks(traitlets.HasTraits):
     def _run_beside(self) -> None:
         if self._running is None:
             self._tell_run(0, {"step": 0})
-            schedule = self.schedule  # whatever is set meanwhile
+            schedule = self.schedule  # the setting may change meanwhile
             self._running = Beside(
                 lambda tell: run(self._given_ranks(), schedule, tell), self._tell_run, self._show_run
             )

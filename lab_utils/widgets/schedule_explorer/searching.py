@@ -1,4 +1,4 @@
-"""Searches of ScheduleExplorer: they show progress, can be stopped, and do not keep the kernel from other work."""
+"""ScheduleExplorer's searches: they show progress, can be stopped, and do not block the kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOPPED = "The search was stopped: the picture is still that of before."
 
 
 def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], object] | None = None) -> Found:
-    """The search's result, with its bound; kept, as a reader goes back and forth. ValueError for what cannot be."""
+    """Return the search's result with its bound, cached for revisits. ValueError for impossible settings."""
     key = setting, stage_layout
     if key not in _KEPT:
         chunks = chunks_of(stage_layout, setting.v)
@@ -35,12 +35,12 @@ def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], ob
 class Searches(traitlets.HasTraits):
     """A widget's searches, at most one at a time.
 
-    What Python sets is searched at once, and an interrupt ends it. For what a browser sets the search runs in a thread
-    of its own, as numba's loops let the kernel go on: `_follow` is called again when its result is known.
+    A setting from Python is searched synchronously, until done or interrupted; one from the browser in a thread, as
+    numba's loops release the GIL: `_follow` is called again when its result is known.
     """
 
-    _searching = traitlets.Dict().tag(sync=True)  # part and words of how far it is; {} when there is none
-    _stops = traitlets.Int(0).tag(sync=True)  # how often the browser asked to stop one
+    _searching = traitlets.Dict().tag(sync=True)  # progress as fraction and text; {} if no search runs
+    _stops = traitlets.Int(0).tag(sync=True)  # counts the browser's requests to stop
     _search: Beside | None = None
     _from_browser = False
 
@@ -52,7 +52,7 @@ class Searches(traitlets.HasTraits):
             self._from_browser = False
 
     def stop_search(self) -> bool:
-        """Let go of the search that runs beside the kernel; whether there was one."""
+        """Stop and drop the search in the thread; return whether there was one."""
         if self._search is None:
             return False
         self._search.stop()
@@ -65,7 +65,7 @@ class Searches(traitlets.HasTraits):
             self.says = STOPPED
 
     def _is_there(self, setting: Setting, stage_layout: str | None) -> bool:
-        """Whether the result is known now; False: it will be later. None: nothing is searched."""
+        """Return whether the result is known now, else it comes later. A stage_layout of None needs no search."""
         if stage_layout is None or (setting, stage_layout) in _KEPT:
             return True
         self._tell(Progress(0.0, float("inf")))
@@ -88,7 +88,7 @@ class Searches(traitlets.HasTraits):
 
     def _end_search(self, _: Found | None, error: Exception | None) -> None:
         if isinstance(error, Stopped):
-            return  # another may be under way
+            return  # another search may be running
         self.stop_search()
         if error is None:
             self._follow()

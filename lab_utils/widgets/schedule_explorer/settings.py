@@ -1,4 +1,4 @@
-"""What ScheduleExplorer lets one set, and what cannot be set."""
+"""ScheduleExplorer's settings and their limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAY_BE_0 = ("backward_input", "backward_weight", "communication")
 
 
 class Settings(traitlets.HasTraits):
-    """Traits that a person sets, by sliders or from Python; TraitError for numbers out of range."""
+    """Traits set by controls or from Python; TraitError for numbers out of range."""
 
     choice = traitlets.Enum(list(TITLES), "one_f_one_b").tag(sync=True)
     p = traitlets.Int(4).tag(sync=True)

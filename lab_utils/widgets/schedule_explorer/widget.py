@@ -1,4 +1,4 @@
-"""Pipeline schedules to choose, search, write, place by hand, and run on real ranks."""
+"""Pipeline schedules to choose, search for, write, place by hand, and run on real ranks."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
-SURFACE = ("raster", "surface")  # of the timeline's picture
+SURFACE = ("raster", "surface")  # from the timeline's scripts
 PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
 
 
 class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
-    """A pipeline schedule placed in time, with everything that it depends on to turn.
+    """A pipeline schedule placed in time, with controls for everything that it depends on.
 
     >>> explorer = ScheduleExplorer(ranks, choice="one_f_one_b", m=8)
     >>> explorer                                    # last line of a cell
-    >>> explorer.schedule, explorer.timeline        # what it shows now; explorer.result once it ran on the ranks
+    >>> explorer.schedule, explorer.timeline        # what is shown; explorer.result after a run on the ranks
 
-    ranks   where "run on ranks" runs it; None: there is no such button
-    choice  a name of lab_utils.schedule.schedules; "found", "found_v", "found_loop" by a search; "own" takes `text`, a
-            line of ops a rank; "hand" takes `moves`, [[rank, "F0"], ...], with `stage_layout` "line", "v" or "loop"
-    p, m, v ranks, micro-batches, and chunks a rank where a schedule lets one choose
+    ranks   for the "run on ranks" button; None: no such button
+    choice  a name in lab_utils.schedule.schedules; "found", "found_v", "found_loop" run a search; "own" takes `text`, a
+            line of ops per rank; "hand" takes `moves`, [[rank, "F0"], ...], with `stage_layout` "line", "v" or "loop"
+    p, m, v ranks, micro-batches, and stages per rank where a schedule leaves the choice
     forward, backward_input, backward_weight, communication   costs of a full stage and of a message, in any unit
-    limit   how many micro-batches of a full stage a rank may hold, or None
+    limit   micro-batches of a full stage that a rank may hold, or None
 
-    All of them can be set and observed; what cannot be is said in `says`, and the picture keeps the last order that
-    can. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
+    All of them can be set and observed; `says` explains an impossible setting, and the picture keeps the last valid
+    order. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
     """
 
     _esm = joined(FOLDER.parent / "timeline_view" / "js" / "drawing", *SURFACE) + "\n" + joined(FOLDER / "js", *PARTS)
@@ -60,17 +60,17 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     _about = traitlets.Dict().tag(sync=True)
     _drawn = traitlets.Dict().tag(sync=True)
     _boxes = traitlets.Bytes().tag(sync=True)
-    _from_op = traitlets.Int(-2).tag(sync=True)  # the browser asks to go on by hand: before an op, -1 with all of them
+    _from_op = traitlets.Int(-2).tag(sync=True)  # browser asks to continue by hand: before an op, -1 with all
 
     def __init__(self, ranks: Ranks | None = None, **setting: Any) -> None:
-        self._ranks = None if ranks is None else weakref.ref(ranks)  # widgets live on: they must not keep ranks alive
+        self._ranks = None if ranks is None else weakref.ref(ranks)  # weak: widgets must not keep ranks alive
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
         self.shown: Drawn | None = None
         if ranks is not None:
             setting.setdefault("p", ranks.size)
         super().__init__(_about=ABOUT | {"can_run": 0 if ranks is None else ranks.size}, **setting)
         self._follow()
-        if self.shown is None:  # the first choice cannot be of these sizes
+        if self.shown is None:  # the first choice does not support these sizes
             raise ValueError(self.says)
 
     # ------------------------------------------------------------------ what it shows
@@ -86,17 +86,17 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
 
     # ------------------------------------------------------------------ what the buttons do
     def place(self, rank: int, word: str) -> str:
-        """By hand: let the rank run the op next, "F0" or "2F0" with a stage. Why it may not, "" when it may."""
+        """By hand: append the op "F0", or "2F0" with a stage, to the rank; return why not, or ""."""
         self.choice = "hand"
         self.moves = [*self.moves, [rank, word]]
         return self.says
 
     def undo(self) -> None:
-        """By hand: take the last op back."""
+        """By hand: remove the last op."""
         self.moves = self.moves[:-1]
 
     def by_hand(self, before: int | None = None) -> str:
-        """Go on by hand with the order in the picture, or with what starts before its n-th op; why not, or ""."""
+        """Continue by hand from the shown order, or its ops that start before the n-th; return why not, or ""."""
         draft = self.schedule
         if (stage_layout := stage_layout_of(draft)) is None:
             self.says = f"{draft.name} has its stages elsewhere: by hand there is {'; '.join(STAGE_LAYOUTS.values())}"
@@ -108,7 +108,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             self.choice, self.stage_layout, self.moves = "hand", stage_layout, moves
         return self.says
 
-    # ------------------------------------------------------------------ following what is set
+    # ------------------------------------------------------------------ changes of traits
     @traitlets.observe("choice", "text", "stage_layout", "moves", *SETTING)
     def _changed(self, change: dict[str, Any]) -> None:
         if self.shown is not None and not self._settling:
@@ -121,11 +121,11 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             self.by_hand(None if change["new"] < 0 else change["new"])
 
     def _follow(self) -> None:
-        """Bring picture and words up to date, once for all that changed together."""
-        self.stop_search()  # of what was set before
+        """Update picture and text, once for all simultaneous changes."""
+        self.stop_search()  # of the previous setting
         if self._stands() == self._key:
             return
-        self._key = None  # until the picture shows it
+        self._key = None  # until the picture is updated
         if not self._is_there(self.setting, FOUND.get(self.choice)):
             return
         with self.hold_sync():
@@ -165,13 +165,13 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         return says, Drawn.of(hand.draft, self.setting)
 
     def _prefill(self) -> None:
-        """The text begins as the order that was in the picture."""
+        """Start the text from the order shown before."""
         if self.text in ("", self._prefilled) and self.shown is not None and self.shown.draft.name != TITLES["own"]:
             self._prefilled = "\n".join(self.shown.draft.orders)
             self._set_quietly(text=self._prefilled)
 
     def _set_quietly(self, **values: Any) -> None:
-        """Set what follows from the rest: it is no change to follow."""
+        """Set derived values without triggering an update."""
         self._settling = True
         try:
             for name, value in values.items():
@@ -180,7 +180,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             self._settling = False
 
     def _beside(self) -> dict[str, object]:
-        """What is said besides of an order that was found, or that is placed by hand."""
+        """Return the remark beside the picture, and the offers of an order placed by hand."""
         if self.choice in FOUND:
             return {"remark": found_words(found(self.setting, FOUND[self.choice]))}
         if self.choice == "hand":
@@ -189,11 +189,11 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
 
     # ------------------------------------------------------------------ without a browser
     def to_svg(self) -> str:
-        """The still picture: same order and costs, same bytes."""
+        """Return the static picture: same order and costs, same bytes."""
         return self.shown.to_svg()
 
     def words(self) -> str:
-        """Numbers, and each pause with its reason."""
+        """Return the numbers, and each pause with its reason."""
         pauses = (f"- {gap.why}" for gap in self.shown.gaps)
         return "\n".join([self.shown.words(), *pauses])
 
@@ -201,7 +201,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         return self.shown.words()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
-        """The widget's view, and the picture for places without a kernel."""
+        """Return the widget's view, and the picture for use without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None:
             bundle[0][SVG] = self.to_svg()

@@ -1,4 +1,4 @@
-"""Who holds what, as a picture: a card a rank on the mesh, then which part of each tensor lies on which rank."""
+"""Draw a shard map: a card per rank on the mesh, then which part of each tensor is on which rank."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAR = "A bar is as long as the bytes that a rank keeps."
 
 
 def shard_map(shards: Shards, kind: Kind, hover: bool = True) -> Picture:
-    """The picture of `Shards(ranks.run(…))` with the tensors of one kind; the same holdings give the same bytes."""
+    """Draw `Shards(ranks.run(…))` with the tensors of one kind; the same holdings give the same bytes."""
     cards = Cards(shards, 62, hover)
     strips = Strips(shards, kind, cards.bottom + 38, hover)
     said = short(sentence(shards, kind), WIDTH - 2 * MARGIN, 12.5)
@@ -35,7 +35,7 @@ def shard_map(shards: Shards, kind: Kind, hover: bool = True) -> Picture:
 
 
 def _legend(shards: Shards, kind: Kind, strips: Strips, outlined: bool) -> Iterator[str]:
-    """What paints mean, from left to right, then how to read a box."""
+    """Draw the meaning of the fills, then how to read a box."""
     base, x = strips.bottom + 24, float(MARGIN)
     for fill, ink, meaning in _meanings(shards, kind, outlined):
         yield swatch(x, base - 4, fill, ink)

@@ -1,4 +1,4 @@
-"""The upper half of a shard map: a card a rank, laid out as the mesh is, with a bar for each kind in bytes."""
+"""The upper half of a shard map: a card per rank, laid out like the mesh, with a bar of bytes per kind."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lab_utils.widgets.shard_map.words import NAMES, mesh_text, part_text, rank_
 
 WIDTH = 960
 GAP, BLOCK_GAP, LABEL = 10, 26, 17
-FEW = 8  # ranks whose cards have words on each bar
+FEW = 8  # up to this many ranks, cards have text on each bar
 QUIET = {"fill": palette.QUIET_INK}
 
 
 class Cards:
-    """Lays the cards out: blocks of ranks that share all axes but the last, each under its name."""
+    """Lays out the cards in labelled blocks of ranks that share all axes but the last."""
 
     def __init__(self, shards: Shards, top: float, hover: bool) -> None:
         self.shards, self.top, self.hover = shards, top, hover
@@ -31,7 +31,7 @@ class Cards:
         self.places = dict(self._place())
 
     def _set_sizes(self, longest: int) -> None:
-        """Cards beside each other, blocks beside each other, size of a card."""
+        """Set the number of cards and of blocks side by side, and the size of a card."""
         most_across = 4 if self.few else 8 if len(self.shards) <= 64 else 16
         lines = 2 if self.few else 8
         self.across = min(longest, most_across)
@@ -48,7 +48,7 @@ class Cards:
         self.height = self.head + pitch * len(self.shards.kinds) + (4 if self.few else 3)
 
     def _place(self) -> Iterator[tuple[int, tuple[float, float]]]:
-        """Left upper corner of each rank's card; sets `bottom` and the blocks' labels."""
+        """Yield the upper left corner of each rank's card; sets `bottom` and the blocks' labels."""
         self.labels: list[tuple[str, float, float]] = []
         y, block_width = self.top, self.across * (self.width + GAP) - GAP + BLOCK_GAP
         for first in range(0, len(self.blocks), self.beside):
@@ -64,7 +64,7 @@ class Cards:
         self.bottom = y - GAP
 
     def draw(self, kind: Kind) -> Iterator[str]:
-        """All cards; the bar of this kind stands out."""
+        """Draw all cards, with the bar of this kind emphasised."""
         if self.legend_at is not None:
             yield from self._legend(self.legend_at, kind)
         for label, x, y in self.labels:
@@ -77,7 +77,7 @@ class Cards:
             yield element("g", *marks)
 
     def _legend(self, y: float, kind: Kind) -> Iterator[str]:
-        """What the bars are, where they have no words of their own."""
+        """Draw the legend of bars without text."""
         head, x = "bars in bytes, from above:", MARGIN + 10 + text_width("bars in bytes, from above:", 10)
         yield text(head, MARGIN, y + 4, **QUIET)
         for each in self.shards.kinds:
@@ -107,7 +107,7 @@ class Cards:
         return bytes_text(self.shards.ranks[at].bytes)
 
     def _head(self, at: int, x: float, y: float) -> Iterator[str]:
-        """Its number, where it is on the mesh, all bytes: what there is room for."""
+        """Draw its number, its place on the mesh and its total bytes, as far as there is room."""
         name = f"rank {self.shards.numbers[at]}"
         where = mesh_text(self.shards.axes[at] if self.few else self.shards.axes[at][-1:])
         base, inset = (y + 19, 10) if self.few else (y + 14, 8)
@@ -119,7 +119,7 @@ class Cards:
             yield text(where, x + inset + 12 + text_width(name, size["font_size"] - 1), base, **size, **QUIET)
 
     def _bar(self, at: int, one: Sum, x: float, y: float, chosen: bool) -> Iterator[str]:
-        """Striped what other ranks have too, then plain what is here alone, inside the outline of the whole."""
+        """Draw what other ranks have too striped, then what is only here plain, inside the outline of the whole."""
         left, top, height = x + self.bar_left, y, 5.0
         room = self.width - self.bar_left - 10
         if self.few:
@@ -153,14 +153,14 @@ class Cards:
 
     @property
     def largest(self) -> int:
-        """Bytes of the longest bar: with words, the outline of the whole is one."""
+        """Bytes of the longest bar, including the outline of the whole if there are few ranks."""
         sums = self.shards.sums.values()
         wholes = [one.whole_bytes for one in sums if self.few and one.kind != "activation"]
         return max([*wholes, *(size for one in sums for size in one.bytes)], default=0)
 
 
 def _blocks(shards: Shards) -> list[tuple[str, list[int]]]:
-    """Ranks that differ in the last axis only, in its order, under what they share."""
+    """Group ranks that differ only in the last axis, in its order, by the label of the shared axes."""
     found: dict[tuple, list[int]] = {}
     for at in sorted(range(len(shards)), key=lambda at: [axis.at for axis in shards.axes[at]]):
         found.setdefault(shards.axes[at][:-1], []).append(at)

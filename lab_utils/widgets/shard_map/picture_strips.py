@@ -1,4 +1,4 @@
-"""The lower half of a shard map: a row a tensor, and for each rank a small picture of which part of it lies there."""
+"""The lower half of a shard map: a row per tensor, and per rank a small picture of the part that it holds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lab_utils.widgets.shard_map.tensor_layout import Box
 from lab_utils.widgets.shard_map.totals import Row, Shards
 from lab_utils.widgets.shard_map.words import NAMES, cell_tip, copies_text, row_tip, shape_text
 
-# How kinds are painted in a shard map: a colour each, striped where another rank has the same.
-# Okabe and Ito's hues again, darkened where they are to stand on white; light tints for the stripes' ground.
+# One colour per kind, striped where another rank has the same part: Okabe and Ito's hues, darkened for a white
+# ground, and light tints below the stripes.
 INKS: dict[Kind, tuple[str, str]] = {
     "parameter": ("#0072b2", "#c5dff0"),
     "gradient": ("#00805e", "#c4e7dc"),
@@ -28,12 +28,12 @@ WHOLE = {"fill": "#ffffff", "stroke": "#a5a8a4", "stroke_width": 0.8}
 
 
 def patterns(kinds: Iterable[Kind]) -> list[str]:
-    """The stripes of these kinds."""
+    """Return the stripe patterns of these kinds."""
     return [pattern(_pattern_name(kind), Look(INKS[kind][1], "stripes", INKS[kind][0], palette.INK)) for kind in kinds]
 
 
 def paint(kind: Kind, shared: bool) -> str:
-    """What to fill with: `shared` where another rank has the same."""
+    """Return the fill of a kind; `shared` if another rank has the same part."""
     return f"url(#{_pattern_name(kind)})" if shared else INKS[kind][0]
 
 
@@ -42,21 +42,21 @@ def _pattern_name(kind: Kind) -> str:
 
 
 def swatch(x: float, y: float, fill: str, ink: str) -> str:
-    """A sample of a paint for the legend, its middle at y."""
+    """Draw a legend sample of a fill, centred at y."""
     return element("rect", x=x, y=y - 5, width=16, height=10, rx=1.5, fill=fill, stroke=ink, stroke_width=0.8)
 
 
 WIDTH = 960
-SHAPE, LEFT, COPIES = 220, 348, 124  # where shapes and pictures begin, and room for the words about copies
+SHAPE, LEFT, COPIES = 220, 348, 124  # left of shapes and of pictures, width of the copies text
 WIDEST, BREAK = 120, 5  # of a rank's column; between blocks of the mesh
-THINNEST = 1.6  # user units: smaller parts are drawn so large
-THIN = 0.4  # user units below which a part is left out, beside others
+THINNEST = 1.6  # user units: smaller parts are drawn this large
+THIN = 0.4  # user units: thinner parts are left out if others are drawn
 QUIET = {"fill": palette.QUIET_INK}
 Part = tuple[Box, bool]  # the box, and whether another rank has the same
 
 
 class Strips:
-    """The rows of one kind from `top` on."""
+    """Draws the rows of one kind from `top` down."""
 
     def __init__(self, shards: Shards, kind: Kind, top: float, hover: bool) -> None:
         self.shards, self.kind, self.hover = shards, kind, hover
@@ -71,7 +71,7 @@ class Strips:
         self.largest = max((size for row in self.rows for size in row.bytes), default=0) or 1
 
     def _columns(self) -> tuple[list[float], float]:
-        """Left edge of each rank's column, with a little more room where the mesh begins a new block."""
+        """Return the left edge of each rank's column, with a gap between blocks of the mesh, and the pitch."""
         ranks, axes = len(self.shards), self.shards.axes
         begins = [at for at in range(1, ranks) if axes[at][:-1] != axes[at - 1][:-1]]
         gap = BREAK if 2 * len(begins) <= ranks else 0.0
@@ -133,7 +133,7 @@ class Strips:
             yield element("rect", x=x, y=y, width=self.cell, height=height, **look)
 
     def _borders(self, row: Row, x: float, y: float, height: float) -> Iterator[str]:
-        """Between tensors that share a row, where they are wide enough to be told apart."""
+        """Draw borders between tensors that share a row, where they are wide enough."""
         shares = list(_shares(row))
         wide = [at * self.cell for (at, share), (_, before) in zip(shares[1:], shares, strict=False)
                 if min(share, before) * self.cell > 4]  # fmt: skip
@@ -150,7 +150,7 @@ class Strips:
 
 
 def parts_of(row: Row, rank: int) -> Iterator[Part]:
-    """Its tensors stand beside each other, as wide as their bytes; in each the box that lies on the rank."""
+    """Yield the boxes on a rank; tensors of a row are side by side, with widths proportional to bytes."""
     for spread, (position, share) in zip(row.drawn, _shares(row), strict=True):
         for held in spread.held[rank]:
             left, top, width, height = spread.box(held.piece)
@@ -159,7 +159,7 @@ def parts_of(row: Row, rank: int) -> Iterator[Part]:
 
 
 def _shares(row: Row) -> Iterator[tuple[float, float]]:
-    """Where each tensor's box begins in the row's, and how wide it is."""
+    """Yield (start, width) of each tensor in the row, as fractions."""
     position, whole = 0.0, sum(spread.whole_bytes for spread in row.drawn) or 1
     for spread in row.drawn:
         share = spread.whole_bytes / whole
@@ -168,7 +168,7 @@ def _shares(row: Row) -> Iterator[tuple[float, float]]:
 
 
 def _joined(parts: Iterator[Part]) -> Iterator[Part]:
-    """Parts that continue each other to the right become one."""
+    """Merge parts that are adjacent to the right."""
     last: Part | None = None
     for (left, top, width, height), shared in parts:
         if last is not None:
@@ -184,7 +184,7 @@ def _joined(parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def _wide_enough(parts: list[Part], cell: float) -> list[Part]:
-    """Those that can be seen; where none can, the widest."""
+    """Return the parts wide enough to be seen, or the widest one if none is."""
     seen = [part for part in parts if part[0][2] * cell >= THIN]
     return seen or sorted(parts, key=lambda part: -part[0][2])[:1]
 
@@ -204,7 +204,7 @@ def _whole(row: Row) -> str:
 
 
 def short(words: str, room: float, size: float) -> str:
-    """The words, cut in the middle where they are longer than the room."""
+    """Return the words, cut in the middle if longer than the room."""
     if 0.9 * text_width(words, size) <= room:
         return words
     keep = math.floor(len(words) * room / (0.9 * text_width(words, size))) - 1

@@ -1,7 +1,7 @@
-"""`holdings(model, optimizer)`: which piece of which tensor this rank holds, in bytes. For ShardMap in the notebook.
+"""`holdings(model, optimizer)`: which piece of which tensor this rank holds, in bytes, for ShardMap.
 
-Works with plain modules, DDP, ZeroRedundancyOptimizer, FSDP2, DTensors, the stages of a pipeline, and with strategies
-that keep parameters in flat tensors of which a rank owns a piece.
+Works with plain modules, DDP, ZeroRedundancyOptimizer, FSDP2, DTensors, the stages of a pipeline, and strategies that
+keep parameters in flat tensors of which each rank owns a piece.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.probe_activations import SavedForBackward, modules_by_name, saved_for_backward
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind, RankHoldings, Saved
 
-# What a rank holds of parameters that lie in flat tensors, of which it owns a piece: for `holdings(…, sharded=…)`.
+# Flat tensors of which a rank owns a piece: for `holdings(…, sharded=…)`.
 Checksum = Callable[[Tensor], int | None]
 
 
 class Room(Protocol):
-    """Where gradients of a flat tensor's parameters lie before they are reduced: [numel], at times without memory."""
+    """The gradients of a flat tensor's parameters before they are reduced: [numel], at times without storage."""
 
     flat: Tensor
 
 
 class FlatTensor(Protocol):
-    """Parameters one after the other.
+    """Concatenated, flattened parameters.
 
-    names        of the parameters, first to last
-    parameters   the model's own, which are views into `whole` or empty
-    shapes       of the parameters, when they are whole
-    whole        [numel], maybe padded at its end, and with no memory while nobody needs it
-    piece        [numel / ranks], what this rank's optimizer updates; a view into `whole`, or memory of its own
-    bucket       room for the gradients
-    spans        what of which parameter lies in this rank's piece: (name, first element, end, where in the piece)
+    names        of the parameters, in order
+    parameters   of the model: views into `whole`, or empty
+    shapes       of the whole parameters
+    whole        [numel], possibly padded at its end; its storage is freed while not needed
+    piece        [numel / ranks], what this rank's optimizer updates; a view into `whole` or separate memory
+    bucket       buffer for the gradients
+    spans        part of each parameter in this rank's piece: (name, first element, end, slice of the piece)
     """
 
     names: Sequence[str]
@@ -63,13 +63,13 @@ class Sharded(Protocol):
 
 
 class FlatPieces:
-    """Looks at flat tensors. What lies in pieces is told as spans of flattened parameters: whole (numel,).
+    """Lists what a rank holds of flat tensors: pieces as spans of flattened parameters, with whole shape (numel,).
 
-    A span is no box of the parameter, since it may begin and end in the middle of a row. Where a kind lies in pieces,
-    whole tensors of that kind are flattened too. The padding of a flat tensor, less than an element a rank, is left
-    out; an optimizer's scalars (the step), which are of a piece, are told under the piece's first parameter.
+    A span is not a box of the parameter, since it may begin and end in the middle of a row. Where a kind is in pieces,
+    whole tensors of that kind are flattened too. The padding of a flat tensor, less than one element per rank, is left
+    out; an optimizer's scalars (the step) are listed under the first parameter of their piece.
 
-    names   of the model's parameters. ValueError where a flat tensor has a parameter that is none of them
+    names   of the model's parameters. ValueError if a flat tensor has a parameter that is not among them
     """
 
     def __init__(self, sharded: Sharded | None, names: Mapping[Tensor, str], prefix: str, checksum: Checksum) -> None:
@@ -86,7 +86,7 @@ class FlatPieces:
         self.names = {flat: {name: names[p] for name, p in _members(flat)} for flat in self.flats}
 
     def parameters(self) -> Iterator[Held]:
-        """Views into a whole tensor are whole parameters, also where the piece is a part of the same memory."""
+        """Yield whole parameters where the piece shares the whole tensor's memory, otherwise the piece's spans."""
         for flat in self.flats:
             if _share_memory(flat.piece, flat.whole):
                 yield from self._wholes("parameter", flat, flat.whole, flattened=False)
@@ -94,7 +94,7 @@ class FlatPieces:
                 yield from self._spans("parameter", flat, flat.piece.detach())
 
     def gradients(self) -> Iterator[Held]:
-        """Of the piece; and whole ones, where there are: what a rank has reduced of these is its piece only."""
+        """Yield the gradient of the piece, and whole ones if present, of which only the piece is reduced."""
         for flat in self.flats:
             reduced, room = flat.piece.grad, flat.bucket.flat
             apart = reduced is not None and not _share_memory(reduced, room)
@@ -116,13 +116,13 @@ class FlatPieces:
                     yield self._whole("optimizer state", self.names[flat][first], value, slot=slot)
 
     def gathered(self) -> Iterator[Held]:
-        """Whole parameters beside the pieces, while they are needed."""
+        """Yield whole parameters that are gathered beside the pieces."""
         for flat in self.flats:
             if flat.whole.untyped_storage().size() and not _share_memory(flat.piece, flat.whole):
                 yield from self._wholes("gathered", flat, flat.whole, flattened=False, compare=False)
 
     def _spans(self, kind: Kind, flat: FlatTensor, tensor: Tensor, slot: str = "") -> Iterator[Held]:
-        """What of each parameter lies in this rank's piece, also where that is nothing."""
+        """Yield the part of each parameter in this rank's piece, including empty parts."""
         found = {name: (first, where) for name, first, _, where in flat.spans(self.group)}
         for name, shape in zip(flat.names, flat.shapes, strict=True):
             first, where = found.get(name, (0, slice(0, 0)))
@@ -131,7 +131,7 @@ class FlatPieces:
     def _wholes(
         self, kind: Kind, flat: FlatTensor, whole: Tensor, flattened: bool, compare: bool = True
     ) -> Iterator[Held]:
-        """All parameters of a flat tensor, or their gradients."""
+        """Yield all parameters of a flat tensor, or their gradients."""
         at = 0
         for name, shape in zip(flat.names, flat.shapes, strict=True):
             part = whole.detach()[at : at + shape.numel()].view(shape)
@@ -163,7 +163,7 @@ def _share_memory(one: Tensor, other: Tensor) -> bool:
 
 __all__ = ["SavedForBackward", "holdings", "saved_for_backward"]
 
-Place = tuple[tuple[int, ...], tuple[int, ...]]  # of a plain tensor: shape of the whole, offset of this piece in it
+Place = tuple[tuple[int, ...], tuple[int, ...]]  # of a plain tensor: shape of the whole, offset of this piece
 
 
 def holdings(
@@ -176,24 +176,24 @@ def holdings(
     prefix: str = "",
     compare: bool = True,
 ) -> RankHoldings:
-    """What this rank holds now of parameters, gradients, optimizer state, buffers and activations. No communication.
+    """Return the parameters, gradients, optimizer state, buffers and activations on this rank. No communication.
 
     >>> with saved_for_backward(model) as saved:
     ...     loss = model(x).mean()
     >>> loss.backward(); optimizer.step()
     >>> return holdings(model, optimizer, activations=saved)      # to the notebook: ShardMap(ranks.run(...))
 
-    activations   what `saved_for_backward` saw, or bytes by name
-    places        where plain tensors are pieces: name of the parameter → (shape of the whole, offset of this piece).
-                  Its gradient and its optimizer state lie alike
+    activations   the result of `saved_for_backward`, or bytes by name
+    places        for plain tensors that are pieces: parameter name → (shape of the whole, offset of this piece), also
+                  used for its gradient and optimizer state
     sharded       the strategy that keeps the model's parameters in flat tensors (`.flats`, `.group`): ZeRO's stages.
-                  What lies in pieces is told as spans of flattened parameters
-    prefix        what to put before the names, where ranks hold unlike models ("stage 1." in a pipeline)
-    compare       take checksums, so that pieces that ought to be equal on several ranks are compared
+                  Their pieces are listed as spans of flattened parameters
+    prefix        prepended to names where ranks hold different models ("stage 1." in a pipeline)
+    compare       take checksums, to compare pieces that should be equal on several ranks
 
-    ValueError for a place whose name is no parameter, or that this rank's piece does not fit into.
+    ValueError for a place whose name is not a parameter or into which this rank's piece does not fit.
     """
-    with torch.no_grad(), _disable_current_modes():  # no kernel of the program's
+    with torch.no_grad(), _disable_current_modes():  # not recorded: not the program's kernels
         looked = _Look(model, sharded, dict(places or {}), prefix, compare)
         held = [*looked.parameters(), *looked.gradients(), *looked.states(optimizer), *looked.buffers()]
         held += looked.gathered()
@@ -209,7 +209,7 @@ def _saved(activations: SavedForBackward | Mapping[str, int] | None, prefix: str
 
 
 class _Look:
-    """One look at a model; tensors that appear under several names are held once, under the first."""
+    """Lists a model's tensors; one that appears under several names counts once, under the first."""
 
     def __init__(
         self, model: nn.Module, flat: Sharded | None, places: dict[str, Place], prefix: str, compare: bool
@@ -248,8 +248,8 @@ class _Look:
             if parameter.grad is not None:
                 yield self._held("gradient", name, parameter.grad)
         yield from self.flats.gradients()
-        for parameter in self.sharded:  # whole ones, of backwards that did not reduce
-            gathered = getattr(parameter, "_unsharded_param", None)  # FSDP makes it in the first forward
+        for parameter in self.sharded:  # unsharded gradients of backwards that did not reduce
+            gathered = getattr(parameter, "_unsharded_param", None)  # FSDP creates it in the first forward
             for gradient in (parameter.unsharded_accumulated_grad, None if gathered is None else gathered.grad):
                 if gradient is not None:
                     yield self._held("gradient", self.named[parameter.sharded_param], gradient)
@@ -257,7 +257,7 @@ class _Look:
     def states(self, optimizer: torch.optim.Optimizer | None) -> Iterator[Held]:
         if optimizer is None:
             return
-        inner = getattr(optimizer, "optim", optimizer)  # ZeroRedundancyOptimizer's, which has this rank's parameters
+        inner = getattr(optimizer, "optim", optimizer)  # ZeroRedundancyOptimizer wraps one with this rank's parameters
         yield from self.flats.states(inner)
         plain = [(parameter, state) for parameter, state in inner.state.items() if parameter not in self.flats.pieces]
         for number, (parameter, state) in enumerate(plain):
@@ -267,7 +267,7 @@ class _Look:
                     yield self._held("optimizer state", name, value, slot, like=parameter)
 
     def buffers(self) -> Iterator[Held]:
-        """The modules' own, and the buckets of every DDP that has them beside the gradients."""
+        """Yield module buffers, and the buckets of every DDP whose gradients are not views into them."""
         seen: set[int] = set()
         for name, buffer in _named(self.model, "_buffers"):
             if id(buffer) not in seen:
@@ -279,7 +279,7 @@ class _Look:
                     yield self._held("buffer", f"DDP's bucket {number}", bucket.buffer(), compare=False)
 
     def gathered(self) -> Iterator[Held]:
-        """Whole parameters that were brought together and not let go: the root's of FSDP, after a forward."""
+        """Yield whole parameters gathered and not yet freed: those of FSDP's root, after a forward."""
         yield from self.flats.gathered()
         for parameter in self.sharded:
             name, shape = self.named[parameter.sharded_param], tuple(parameter.sharded_param.shape)
@@ -303,13 +303,13 @@ class _Look:
 
 
 def _named(module: nn.Module, what: str) -> Iterator[tuple[str, Tensor]]:
-    """Its "_parameters" or "_buffers" by name."""
+    """Yield its "_parameters" or "_buffers" by name."""
     for prefix, inner in modules_by_name(module):
         yield from ((prefix + name, tensor) for name, tensor in getattr(inner, what).items() if tensor is not None)
 
 
 def _mesh(parameters: Iterable[Tensor]) -> tuple[Axis, ...]:
-    """Where this rank is on the mesh that the parameters lie on: the whole one, if it has names."""
+    """Return this rank's coordinates on the parameters' root mesh, if it has names and spans all ranks."""
     for parameter in parameters:
         mesh = parameter.device_mesh._get_root_mesh() if isinstance(parameter, DTensor) else None
         if mesh is not None and mesh.mesh_dim_names and mesh.size() == dist.get_world_size():
@@ -318,15 +318,15 @@ def _mesh(parameters: Iterable[Tensor]) -> tuple[Axis, ...]:
 
 
 def _is_partial(tensor: Tensor) -> bool:
-    """Whether ranks still have to add it up, so that unlike numbers are right."""
+    """Return whether ranks have yet to reduce it, so that different values are correct."""
     return isinstance(tensor, DTensor) and any(placement.is_partial() for placement in tensor.placements)
 
 
 def _no_checksum(tensor: Tensor) -> None:
-    """Where nobody is to compare."""
+    """Used when copies are not compared."""
 
 
 def _checksum(tensor: Tensor) -> int:
-    """Of its bits: equal tensors have equal ones, others hardly ever."""
+    """Return the CRC-32 of its bits, 0 for an empty tensor."""
     flat = tensor.contiguous().cpu().reshape(-1)
     return zlib.crc32(flat.view(torch.uint8).numpy()) if flat.numel() else 0

@@ -1,4 +1,4 @@
-"""`with saved_for_backward(model) as saved:` counts what the operations inside keep for their backward."""
+"""`with saved_for_backward(model) as saved:` counts the tensors that operations inside save for backward."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OUTSIDE = "outside of the model"
 
 @contextmanager
 def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
-    """Count activations: storages that operations inside the block keep for their backward, each once.
+    """Count activations: storages that operations inside the block save for backward, each once.
 
     >>> with saved_for_backward(model) as saved:
     ...     loss = model(x).mean()
     >>> saved.bytes, saved.by_module
 
-    Parameters and buffers are no activations, neither are the whole parameters that FSDP gathers. Where a backward
-    inside the block lets go of some (micro-batches of a pipeline), what counts is the moment when most was kept.
+    Parameters, buffers and the whole parameters that FSDP gathers do not count. If a backward inside the block frees
+    some (micro-batches of a pipeline), the peak counts.
     """
     saved = SavedForBackward(model)
     try:
@@ -37,10 +37,10 @@ def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
 
 
 class SavedForBackward:
-    """What is kept for the backward, at the moment when it was most.
+    """What was saved for backward at the peak.
 
-    bytes       of all storages that are kept
-    by_module   the same by the innermost module that was at work, in the order of their first tensors
+    bytes       of all saved storages
+    by_module   the same by the innermost running module, in the order of their first tensors
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -56,7 +56,7 @@ class SavedForBackward:
     def _watch(self, name: str, module: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         def enter(module: nn.Module, *_) -> None:
             self._at_work.append(name or "the model")
-            # What FSDP gathered is there by now. A storage stays itself when its memory is let go and comes back.
+            # FSDP has gathered by now. A storage keeps its identity when its memory is freed and allocated again.
             self._own.update(_keys(module.parameters(recurse=False)))
 
         yield module.register_forward_pre_hook(enter)
@@ -98,14 +98,14 @@ class SavedForBackward:
 
 
 def modules_by_name(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Each module after "" or its name and a dot, without the "module." that DDP puts before the names inside it."""
+    """Yield (prefix, module): "" or the name and a dot, without the "module." that DDP adds to names inside it."""
     yield prefix, module
     for name, child in module.named_children():
         yield from modules_by_name(child, prefix if isinstance(module, DistributedDataParallel) else f"{prefix}{name}.")
 
 
 class _Kept:
-    """A storage that is kept, by so many saved tensors."""
+    """A saved storage, and the number of saved tensors that use it."""
 
     __slots__ = ("bytes", "module", "times")
 
@@ -114,7 +114,7 @@ class _Kept:
 
 
 class _Packed:
-    """Stands in the graph for a saved tensor, and tells when the graph lets go of it."""
+    """Replaces a saved tensor in the graph and notifies the owner when the graph frees it."""
 
     __slots__ = ("key", "owner", "tensor")
 
@@ -129,17 +129,17 @@ class _Packed:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """What lies on this rank, as the tensor that has the memory."""
+    """Return the local tensor that owns the memory."""
     while isinstance(tensor, DTensor | AsyncCollectiveTensor):
         tensor = tensor._local_tensor if isinstance(tensor, DTensor) else tensor.elem
     return tensor
 
 
 def _keys(tensors: Iterable[Tensor]) -> Iterator[int]:
-    """Without those that hold nothing: ZeRO lets such storages go, and others come to lie where they were."""
+    """Yield keys of non-empty storages: ZeRO frees empty ones, and others may reuse their address."""
     return (_key(tensor) for tensor in tensors if _plain(tensor).untyped_storage().nbytes())
 
 
 def _key(tensor: Tensor) -> int:
-    """Of the tensor's storage: equal for tensors that share memory."""
+    """Return the identity of the tensor's storage, equal for tensors that share memory."""
     return _plain(tensor).untyped_storage()._cdata

@@ -1,4 +1,4 @@
-"""What a rank holds of a model: which piece of which tensor, in bytes. Plain data, as it comes from the ranks."""
+"""What a rank holds of a model: which piece of which tensor, in bytes. Plain data, as sent by the ranks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KINDS: tuple[Kind, ...] = ("parameter", "gradient", "optimizer state", "activati
 class Held:
     """A tensor on a rank, or the piece of it that the rank has.
 
-    kind     buffer: a module's own, and DDP's buckets; gathered: whole parameters that FSDP has brought together
-    name     of the parameter that it is, or belongs to
+    kind     buffer: of a module, or DDP's buckets; gathered: whole parameters that FSDP has gathered
+    name     of the parameter that it is or belongs to
     whole    shape of the tensor over all ranks
-    piece    the box of it that lies here
+    piece    its box on this rank
     dtype    "float32"
-    bytes    that the piece takes
-    slot     of optimizer state, which: "exp_avg"
-    content  a checksum of the piece, for comparing copies and not for showing: its values' last digits depend on the
-             processor. None where nobody is to compare it
+    bytes    of the piece
+    slot     of optimizer state: "exp_avg"
+    content  checksum of the piece, to compare copies and not to show: the values' last digits depend on the
+             processor. None if it is not compared
     """
 
     kind: Kind
@@ -43,7 +43,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a module's operations keep for the backward: how many tensors, and their bytes."""
+    """What a module's operations save for backward: number of tensors, and their bytes."""
 
     name: str
     tensors: int
@@ -52,7 +52,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Of the mesh: where a rank is on it, out of so many."""
+    """An axis of the mesh: its name, a rank's coordinate on it, its size."""
 
     name: str
     at: int
@@ -61,7 +61,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class RankHoldings:
-    """All that one rank holds, and where it is on the mesh, outermost axis first; no axes where nobody said."""
+    """What one rank holds, and its coordinates on the mesh, outermost axis first; no axes if unknown."""
 
     rank: int
     held: tuple[Held, ...]
@@ -69,12 +69,12 @@ class RankHoldings:
     mesh: tuple[Axis, ...] = ()
 
     def bytes_of(self, kind: Kind) -> int:
-        """All bytes of this kind on this rank."""
+        """Return the bytes of this kind on this rank."""
         if kind == "activation":
             return sum(saved.bytes for saved in self.activations)
         return sum(held.bytes for held in self.held if held.kind == kind)
 
     @property
     def bytes(self) -> int:
-        """All of them together."""
+        """Bytes of all kinds."""
         return sum(map(self.bytes_of, KINDS))

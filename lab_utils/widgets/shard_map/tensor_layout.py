@@ -1,4 +1,4 @@
-"""One tensor over all ranks: which piece lies where, what no other rank has, and whether equal pieces are equal."""
+"""One tensor over all ranks: where its pieces are, what only one rank has, and whether copies are equal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Box = tuple[float, float, float, float]  # left, top, width, height, as parts of
 
 @dataclass(frozen=True)
 class Spread:
-    """`held[i]` is what the i-th rank has of the tensor, maybe nothing, rarely more than one piece.
+    """`held[i]` are the i-th rank's pieces of the tensor: usually one, possibly none.
 
     whole         its shape over all ranks
-    whole_bytes   what it would take in one place
+    whole_bytes   size of one full copy
     """
 
     name: str
@@ -33,7 +33,7 @@ class Spread:
 
     @classmethod
     def of(cls, ranks: Sequence[int], found: Mapping[int, Sequence[Held]]) -> Spread:
-        """From what the i-th of these ranks holds of one tensor. ValueError where they do not agree on its shape."""
+        """Build it from what the i-th rank holds of one tensor. ValueError if ranks disagree on its shape."""
         every = [(at, held) for at in sorted(found) for held in found[at]]
         (first_at, first), *_ = every
         for at, held in every:
@@ -51,13 +51,13 @@ class Spread:
         return sum(held.bytes for held in self.held[at])
 
     def alone_on(self, at: int) -> int:
-        """Bytes of what is on this rank that lie on no other."""
+        """Return the bytes on this rank that no other rank has."""
         elements = sum(held.numel for held in self.held[at])
         return round(self.bytes_on(at) * self._counted[0][at] / elements) if elements else 0
 
     @property
     def missing_bytes(self) -> int:
-        """Of the whole, what no rank holds."""
+        """Bytes of the whole that no rank holds."""
         elements = math.prod(self.whole)
         return round(self.whole_bytes * (1 - self._counted[1] / elements)) if elements else 0
 
@@ -71,12 +71,12 @@ class Spread:
 
     @cached_property
     def places(self) -> tuple[tuple[Piece, ...], ...]:
-        """By rank, the pieces that lie there."""
+        """The pieces on each rank."""
         return tuple(tuple(held.piece for held in held_here) for held_here in self.held)
 
     @cached_property
     def copies(self) -> dict[Piece, list[tuple[int, Held]]]:
-        """Each piece that is not empty, with the ranks that have just this one."""
+        """Each non-empty piece, with the ranks that have exactly this piece."""
         found: dict[Piece, list[tuple[int, Held]]] = {}
         for at, pieces in enumerate(self.held):
             for held in pieces:
@@ -86,17 +86,17 @@ class Spread:
 
     @cached_property
     def differ(self) -> frozenset[int]:
-        """Ranks whose copy is not what most have of that piece; where no copy has a majority, all that have one."""
+        """Ranks whose copy differs from the majority's; without a majority, all ranks that have a copy."""
         return frozenset(at for same in self.copies.values() for at in _odd(same))
 
     @property
     def is_compared(self) -> bool:
-        """Whether all that has copies was compared."""
+        """Whether all pieces with copies were compared."""
         return all(held.content is not None for same in self.copies.values() if len(same) > 1 for _, held in same)
 
     def box(self, piece: Piece) -> Box:
-        """Where a piece lies in the picture of the whole: the first dim that is split downwards, the second to the
-        right. Of a matrix that are rows and columns; of a vector, entries go downwards."""
+        """Return a piece's box in the picture of the whole: the first split dim downwards, the second to the right.
+        For a matrix these are rows and columns; entries of a vector go downwards."""
         down, right = self._drawn
         (top, height), (left, width) = self._part(piece, down), self._part(piece, right)
         return left, top, width, height
@@ -108,7 +108,7 @@ class Spread:
 
     @cached_property
     def _drawn(self) -> tuple[int | None, int | None]:
-        """The dims that are drawn: the split ones."""
+        """The dims drawn downwards and to the right: the first split ones."""
         split = [
             dim
             for dim, size in enumerate(self.whole)
@@ -127,9 +127,9 @@ def _odd(same: Sequence[tuple[int, Held]]) -> list[int]:
     return [at for at, content in compared if content != usual or 2 * times <= len(compared)]
 
 
-@lru_cache(4096)  # optimizer state lies as its parameters do
+@lru_cache(4096)  # optimizer state is laid out like its parameters
 def count(whole: tuple[int, ...], held: tuple[tuple[Piece, ...], ...]) -> tuple[tuple[int, ...], int]:
-    """(elements that each rank has alone, elements that any rank has), of the boxes that each rank holds."""
+    """Return (elements that only this rank has, per rank; elements that any rank has), of each rank's boxes."""
     cuts = [
         sorted({0, size, *(edge for pieces in held for piece in pieces for edge in _edges(piece, dim))})
         for dim, size in enumerate(whole)

@@ -1,4 +1,4 @@
-"""What all ranks hold together, by kind and by tensor: bytes, parts of the whole, copies, and rows of a table."""
+"""What all ranks hold, by kind and by tensor: bytes, shares of the whole, copies, and rows of a table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from functools import cached_property
 from lab_utils.widgets.shard_map.record import KINDS, Axis, Held, Kind, RankHoldings
 from lab_utils.widgets.shard_map.tensor_layout import Spread
 
-CELLS, FEWEST_ROWS, MOST_ROWS = 900, 12, 28  # so many marks and lines can still be read
+CELLS, FEWEST_ROWS, MOST_ROWS = 900, 12, 28  # limits of legibility
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: one tensor, or several that are shown as one; of activations only bytes are known."""
+    """A row of the table: one tensor or a group of them; of activations only bytes are known."""
 
     name: str
     spreads: tuple[Spread, ...]
@@ -28,24 +28,24 @@ class Row:
 
     @property
     def told(self) -> tuple[Spread, ...]:
-        """Those that are spoken of: a step count beside the moments of a weight is not."""
+        """The spreads described in text: scalars such as a step count are left out beside larger tensors."""
         return tuple(spread for spread in self.spreads if not spread.is_scalar) or self.spreads
 
     @cached_property
     def drawn(self) -> tuple[Spread, ...]:
-        """Those that get a box of their own: the moments of a weight that lie alike share one."""
+        """The spreads drawn as boxes: moments of a weight with the same layout share one."""
         alike = {(spread.name, spread.whole, spread.places): spread for spread in reversed(self.told)}
         return tuple(reversed(alike.values()))
 
     @property
     def differ(self) -> frozenset[int]:
-        """Ranks whose copies are not equal to the others'."""
+        """Ranks whose copies differ from the others."""
         return frozenset(at for spread in self.spreads for at in spread.differ)
 
 
 @dataclass(frozen=True)
 class Sum:
-    """One kind over all ranks. `whole_bytes` is what it would take in one place; of activations, all together."""
+    """One kind over all ranks. `whole_bytes` is the size of one full copy; of activations, the sum over ranks."""
 
     kind: Kind
     whole_bytes: int
@@ -58,22 +58,22 @@ class Sum:
 
     @property
     def is_even(self) -> bool:
-        """Whether no rank differs from another by more than a three-digit number shows."""
+        """Whether ranks differ by no more than 0.5 %, which three digits do not show."""
         return max(self.bytes) - min(self.bytes) <= 0.005 * max(self.bytes)
 
     @property
     def copies(self) -> float:
-        """How many times it is there, over all ranks."""
+        """Number of full copies over all ranks."""
         return sum(self.bytes) / self.whole_bytes if self.whole_bytes else 0.0
 
 
 class Shards:
-    """What every rank holds, put together.
+    """The holdings of all ranks.
 
-    ValueError where ranks come twice, hold nothing at all or unlike tensors under one name, or do not fit the mesh.
+    ValueError if a rank appears twice, ranks hold nothing or tensors of different shapes under one name, or the mesh
+    has another number of ranks.
 
-    mesh   names and sizes of its axes, outermost first, ranks in order along the last one; by default what the
-           ranks said
+    mesh   names and sizes of its axes, outermost first, ranks in order along the last; default: the ranks' own mesh
     """
 
     def __init__(self, holdings: Sequence[RankHoldings], mesh: Mapping[str, int] | None = None) -> None:
@@ -104,7 +104,7 @@ class Shards:
 
     @cached_property
     def sums(self) -> dict[Kind, Sum]:
-        """Of each kind that is there."""
+        """The sum of each kind present."""
         return {kind: self._sum(kind) for kind in self.kinds}
 
     def _sum(self, kind: Kind) -> Sum:
@@ -117,7 +117,7 @@ class Shards:
         return Sum(kind, whole, held, alone, missing)
 
     def rows(self, kind: Kind) -> tuple[Row, ...]:
-        """A row a name, in the order of the model's parameters; by module where those would be too many."""
+        """Return a row per name, in the order of the model's parameters; grouped by module if there are too many."""
         most = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // len(self)))
         if kind == "activation":
             return tuple(self._activation_rows(most))
@@ -144,7 +144,7 @@ class Shards:
 
 
 def few(names: Sequence[str], most: int) -> dict[str, list[str]]:
-    """The names, taken together where they are more than `most`: by what stands before a dot, neighbours as needed.
+    """Group names if there are more than `most`: by their prefix up to a dot, and neighbours as needed.
 
     >>> few(["0.up.weight", "0.up.bias", "1.up.weight"], 2)
     {"0.up": ["0.up.weight", "0.up.bias"], "1.up": ["1.up.weight"]}
@@ -157,12 +157,12 @@ def few(names: Sequence[str], most: int) -> dict[str, list[str]]:
     whole = {_top(name, depth) for name in names}
     if len(whole) > most / 2 and len(whole) <= most:
         return _runs(names, depth, 1)
-    deeper = depth + (len(whole) <= most)  # far fewer than could be: take some of the next depth together
+    deeper = depth + (len(whole) <= most)  # far fewer than allowed: group neighbours of the next depth
     return next(rows for size in range(1, len(names) + 2) if len(rows := _runs(names, deeper, size)) <= most)
 
 
 def _runs(names: Sequence[str], depth: int, size: int) -> dict[str, list[str]]:
-    """By the first `depth` parts of their names, then so many neighbours under one module together."""
+    """Group by the first `depth` parts of the names, then `size` neighbours under one module."""
     members: dict[str, dict[str, list[str]]] = {}
     for name in names:
         members.setdefault(_top(name, depth - 1), {}).setdefault(_top(name, depth), []).append(name)
@@ -180,7 +180,7 @@ def _top(name: str, depth: int) -> str:
 
 
 def _axes(ranks: Sequence[RankHoldings], mesh: Mapping[str, int] | None) -> tuple[tuple[Axis, ...], ...]:
-    """Where each rank is on the mesh; axes of one rank are left out."""
+    """Return each rank's coordinates on the mesh, without axes of size 1."""
     if mesh is None:
         said = [rank.mesh for rank in ranks]
         alike = {tuple((axis.name, axis.size) for axis in axes) for axes in said}

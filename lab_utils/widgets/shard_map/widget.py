@@ -1,4 +1,4 @@
-"""Who holds what, to look into: switch between kinds, point at a rank or a tensor, select a tensor."""
+"""Interactive shard map: switch between kinds, hover over a rank or a tensor, select a tensor."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class ShardMap(anywidget.AnyWidget):
     ...     loss.backward(); optimizer.step()
     ...     return holdings(model, optimizer, activations=saved)
     >>> ShardMap(ranks.run(step))                       # last line of a cell
-    >>> _.kind, _.selected                              # what is looked at: "parameter", and a tensor's name or ""
+    >>> _.kind, _.selected                              # the kind shown, "parameter", and a tensor's name or ""
 
-    mesh   names and sizes of its axes, outermost first, {"dp": 2, "tp": 2}: rank 1 is dp 0, tp 1. By default the mesh
-           that the model's DTensors lie on, or none
-    kind   whose tensors are shown first: "parameter", "gradient", "optimizer state", "activation", "buffer"
+    mesh   names and sizes of its axes, outermost first, {"dp": 2, "tp": 2}: rank 1 is dp 0, tp 1. Default: the mesh
+           of the model's DTensors, or none
+    kind   of the tensors shown first: "parameter", "gradient", "optimizer state", "activation", "buffer"
 
-    `to_svg()` is the picture without a kernel, `words()` the same in sentences and tables. ValueError where a rank
-    comes twice, ranks hold nothing at all or unlike tensors under one name, or the mesh has not as many ranks.
+    `to_svg()` returns the picture for use without a kernel, `words()` sentences and tables. ValueError for
+    duplicate ranks, no holdings, tensors of different shapes under one name, or a mesh of another number of ranks.
     """
 
     _esm, _css = script_and_styles(FOLDER / "widget", "card")
-    # [[kind, what it is called, its picture, [names of the rows]]]
+    # [[kind, label, picture, [names of the rows]]]
     pages = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)
@@ -55,11 +55,11 @@ class ShardMap(anywidget.AnyWidget):
         super().__init__(pages=pages, kind=kind or self.shards.kinds[0])
 
     def to_svg(self) -> str:
-        """The picture of the kind that is shown, as text of an SVG file: same holdings, same bytes."""
+        """Return the picture of the shown kind as SVG text: same holdings, same bytes."""
         return shard_map(self.shards, self.kind).svg
 
     def words(self) -> str:
-        """The same in words: a sentence a kind, a table of ranks, a table of the tensors of this kind."""
+        """Return the picture as text: a sentence per kind, a table of ranks, a table of this kind's tensors."""
         return shard_map(self.shards, self.kind, hover=False).words
 
     @traitlets.validate("kind")
@@ -84,7 +84,7 @@ class ShardMap(anywidget.AnyWidget):
             self.selected = ""
 
     def _names(self) -> list[str]:
-        """Of the rows that are shown."""
+        """Return the names of the shown rows."""
         return next((names for kind, _, _, names in self.pages if kind == self.kind), [])
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class ShardMap(anywidget.AnyWidget):
         return "\n".join([*said, *(f"- {sentence(self.shards, kind)}" for kind in self.shards.kinds)])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
-        """The widget's view, and the picture for places without a kernel."""
+        """Return the widget's view, and the picture for use without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is not None:
             bundle[0][SVG] = shard_map(self.shards, self.kind, hover=False).svg

@@ -1,4 +1,4 @@
-"""What a shard map says: sentences about each kind, what marks tell when a pointer is on them, tables of words."""
+"""The text of a shard map: sentences about each kind, tooltips, tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_LINES = 8
 
 
 def part_text(held: int, whole: int, ranks: int) -> str:
-    """ "all", "none", "1/4" (to three digits, and of a number that divides the ranks), or "31.2 %"."""
+    """ "all", "none", "1/4" (within 0.5 %, for a divisor of the number of ranks), or "31.2 %"."""
     if held == whole:
         return "all"
     if not held:
@@ -40,7 +40,7 @@ def range_text(sizes: Iterable[int]) -> str:
 
 
 def sentence(shards: Shards, kind: Kind) -> str:
-    """ "each rank holds 1/4 of the optimizer state: 3.00 MB of 12.0 MB"; then what copies there are, what is amiss."""
+    """ "each rank holds 1/4 of the optimizer state: 3.00 MB of 12.0 MB", then copies and errors."""
     if kind not in shards.sums:
         return f"no rank holds {NAMES[kind]}"
     one = shards.sums[kind]
@@ -74,7 +74,7 @@ def _of_whole(sizes: Sequence[int], whole_bytes: int) -> str:
 
 
 def _copies(shards: Shards, one: Sum) -> Iterator[str]:
-    """How many times it is there, and whether all copies are equal."""
+    """Yield the number of copies, and whether all are equal."""
     spreads = [spread for spread in shards.spreads[one.kind] if any(len(same) > 1 for same in spread.copies.values())]
     if one.copies < 1.005:
         return
@@ -97,7 +97,7 @@ def mesh_text(axes: Sequence[Axis]) -> str:
 
 
 def headline(shards: Shards) -> str:
-    """How many ranks, on which mesh, and what they hold in all."""
+    """Return the number of ranks, the mesh, and the bytes on each rank."""
     ranks = f"{len(shards)} rank{'s' if len(shards) > 1 else ''}"
     mesh = " × ".join(f"{axis.name} {axis.size}" for axis in shards.axes[0])
     totals = [rank.bytes for rank in shards.ranks]
@@ -106,7 +106,7 @@ def headline(shards: Shards) -> str:
 
 # ---------------------------------------------------------------------- copies of a row
 def copies_text(shards: Shards, row: Row) -> str:
-    """ "4 copies, equal", "4 pieces", "2 pieces × 2, equal", "rank 3 alone"; of many tensors what holds for all."""
+    """ "4 copies, equal", "4 pieces", "2 pieces × 2, equal", "rank 3 alone"; for several tensors what holds for all."""
     if not row.spreads:
         return range_text(row.bytes)
     if row.differ:
@@ -131,9 +131,9 @@ def _copies_of(shards: Shards, spread: Spread) -> str:
     return f"{times} copies{equal}" if pieces == 1 else f"{pieces} pieces × {times}{equal}"
 
 
-# ---------------------------------------------------------------------- what marks say
+# ---------------------------------------------------------------------- tooltips
 def rank_tip(shards: Shards, at: int) -> str:
-    """All that a rank holds: a line a kind."""
+    """Return what a rank holds, a line per kind."""
     where = f" · {mesh_text(shards.axes[at])}" if shards.axes[at] else ""
     head = f"rank {shards.numbers[at]}{where} · {bytes_text(shards.ranks[at].bytes)} in all"
     return "\n".join([head, *(_kind_line(one, at) for one in shards.sums.values())])
@@ -152,7 +152,7 @@ def _kind_line(one: Sum, at: int) -> str:
 
 
 def row_head(row: Row) -> str:
-    """The tensor's name, shape, dtype and bytes; of several how many."""
+    """Return the tensor's name, shape, dtype and bytes, or how many tensors share the row."""
     if not row.spreads:
         return f"{row.name} · kept for the backward"
     what = f"{row.names} tensors" if row.names > 1 else shape_text(row.told[0].whole)
@@ -162,7 +162,7 @@ def row_head(row: Row) -> str:
 
 
 def row_tip(shards: Shards, row: Row) -> str:
-    """The row's head, then what each rank has; ranks that have the same in one line."""
+    """Return the row's head, then what each rank has; ranks that have the same share a line."""
     said: dict[str, list[int]] = {}
     for at in range(len(shards)):
         said.setdefault(cell_text(row, at), []).append(shards.numbers[at])
@@ -172,7 +172,7 @@ def row_tip(shards: Shards, row: Row) -> str:
 
 
 def cell_tip(shards: Shards, row: Row, at: int) -> str:
-    """One rank's part of a row."""
+    """Return one rank's part of a row."""
     where = f" · {mesh_text(shards.axes[at])}" if shards.axes[at] else ""
     return f"{row_head(row)}\nrank {shards.numbers[at]}{where}: {cell_text(row, at)}"
 
@@ -214,9 +214,9 @@ def _any_held(spread: Spread) -> list[Held]:
     return [held for pieces in spread.held for held in pieces][:1]
 
 
-# ---------------------------------------------------------------------- all of it
+# ---------------------------------------------------------------------- whole picture
 def words(shards: Shards, kind: Kind) -> str:
-    """The picture in words: sentences, a table of ranks, a table of this kind's tensors."""
+    """Return the picture as text: sentences, a table of ranks, a table of this kind's tensors."""
     said = [f"Who holds what: {headline(shards)}", *(f"- {sentence(shards, each)}" for each in shards.kinds)]
     ranks = [("rank", *(NAMES[each] for each in shards.kinds), "in all")]
     for at, rank in enumerate(shards.ranks):
@@ -231,6 +231,6 @@ def words(shards: Shards, kind: Kind) -> str:
 
 
 def columns(lines: Sequence[tuple[str, ...]]) -> list[str]:
-    """The cells under each other."""
+    """Return the lines with their cells aligned in columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

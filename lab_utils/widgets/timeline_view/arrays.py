@@ -1,4 +1,4 @@
-"""Timelines as arrays for the browser: spans or program, ops, phases and memory, all in one buffer."""
+"""Pack timelines as arrays for the browser: spans or program, ops, phases and memory in one buffer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODES = {np.dtype(np.float64): "f8", np.dtype(np.int32): "i4", np.dtype(np.uint8
 
 
 class Pack:
-    """Collects named arrays, and texts that are sent once however often they occur."""
+    """Collects named arrays, and deduplicated texts."""
 
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}
@@ -35,7 +35,7 @@ class Pack:
     def add(self, name: str, values: object, kind: type = np.int32) -> None:
         array = np.ascontiguousarray(values, kind)
         self.table[name] = (CODES[array.dtype], self._size, array.size)
-        content = array.tobytes() + bytes(-array.nbytes % 8)  # the browser's arrays begin at multiples of their items
+        content = array.tobytes() + bytes(-array.nbytes % 8)  # aligned, as the browser's typed arrays require
         self._parts.append(content)
         self._size += len(content)
 
@@ -52,10 +52,10 @@ class Pack:
 
 
 def pack_timeline(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable[int | None]) -> dict[str, Any]:
-    """Add the arrays of a timeline under names that begin with `prefix`; returns what else the browser is to know.
+    """Add a timeline's arrays under names that begin with `prefix`; return the other facts the browser needs.
 
-    A predicted timeline goes as its program, which the browser places itself, a measured one as its spans.
-    `layouts`: the numbers of ranks a node that costs may be asked for.
+    A predicted timeline is sent as its program, which the browser places itself, a measured one as its spans.
+    `layouts`: the numbers of ranks per node for which costs may be needed.
     """
     ops = timeline.ops
     paints = op_paints(ops)
@@ -75,7 +75,7 @@ def pack_timeline(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable
 
 
 def _paints(of_ops: np.ndarray) -> list[int]:
-    """Numbers of PAINTS that may be seen: kinds of a pipeline's computing, and the activities where ops have none."""
+    """Return the PAINTS indices in use: kinds of pipeline ops, and all activities if some op has no kind."""
     kinds = set(of_ops.tolist())
     return sorted(kinds - {NO_PAINT} | (set(range(len(ACTIVITIES))) if NO_PAINT in kinds or not kinds else set()))
 
@@ -102,11 +102,11 @@ def _pack_spans(pack: Pack, prefix: str, timeline: Timeline) -> None:
 
 
 def _last_to_come(ops: Sequence[Op]) -> list[int]:
-    """For each op, by position, the side of the same collective or message that was issued last before it was done.
+    """Return per op the position of the side of its collective or message that was issued last before it was done.
 
-    -1 when it is no op on the wire, or a side is missing (timeline/measured.py lets it wait to its end then).
+    -1 for compute ops, or if a side is missing (timeline/measured.py then lets it wait to its end).
     """
-    sides: dict[tuple, dict[int, int]] = {}  # the op on the wire → the first position of each rank's side
+    sides: dict[tuple, dict[int, int]] = {}  # collective or message → first position of each rank's side
     for at, op in enumerate(ops):
         if op.kind in ("collective", "send", "recv"):
             sides.setdefault(_meeting(op), {}).setdefault(op.rank, at)
@@ -136,7 +136,7 @@ def _pack_prediction(pack: Pack, prefix: str, timeline: Timeline, layouts: Itera
 
 
 def _pack_schedule(pack: Pack, prefix: str, made_from: SchedulePrediction) -> None:
-    """Every node computes, on the stream of its rank."""
+    """Pack a schedule: every node computes on its rank's stream."""
     schedule, costs = made_from.schedule, made_from.costs
     nodes = np.arange(len(schedule))
     pack.add(f"{prefix}own", np.stack((schedule.rank, nodes, np.full_like(nodes, -1), nodes), axis=1))
@@ -162,7 +162,7 @@ def _pack_lowered(pack: Pack, prefix: str, lowered: Lowered, layouts: Iterable[i
 
 
 def _pack_phases(pack: Pack, prefix: str, timeline: Timeline) -> dict[str, Any]:
-    """Phases move with what the ranks do in them: those of a predicted timeline go as the first and last node."""
+    """Pack phases: of a predicted timeline as first and last node, since they move with their ops."""
     placed = [(rank, level, phase) for rank, phases in enumerate(timeline.phases) for level, phase in nested(phases)]
     names = [phase.name for _, _, phase in placed]
     tints = {name: position % len(palette.PHASES) for position, name in enumerate(dict.fromkeys(names))}
@@ -181,7 +181,7 @@ def _pack_phases(pack: Pack, prefix: str, timeline: Timeline) -> dict[str, Any]:
 
 
 def _nodes_of_phases(timeline: Timeline) -> dict[int, tuple[int, int]]:
-    """id of a predicted phase → the first and the last node of the rank's stream in it."""
+    """Map id of a predicted phase to the first and last node of its rank's stream."""
     made_from = timeline.prediction
     if not any(timeline.phases):
         return {}
@@ -193,7 +193,7 @@ def _nodes_of_phases(timeline: Timeline) -> dict[int, tuple[int, int]]:
 
 
 def _pack_memory(pack: Pack, prefix: str, timeline: Timeline) -> dict[str, Any]:
-    """What each rank holds: as steps, or, where it moves with the ops, by op (a schedule's: _pack_schedule)."""
+    """Pack memory per rank: as steps, or by op if it moves with the ops (a schedule's: _pack_schedule)."""
     if not timeline.memory:
         return {"memory": None}
     made_from = timeline.prediction

@@ -1,4 +1,4 @@
-"""Where things stand in a timeline picture, in user units; the picture is 900 wide."""
+"""Layout of a timeline picture, in user units; the picture is 900 wide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab_utils.timeline.timeline import Timeline
 WIDTH = 900
 MARGIN = 24
 PLOT_LEFT, PLOT_RIGHT = 100, 824
-HEADER = 84  # title, numbers, and air above the first row
+HEADER = 84  # title, numbers, and space above the first row
 ROWS_HEIGHT = 640  # many ranks share this height
 
 
@@ -21,7 +21,7 @@ class Layout:
     """Heights inside one rank's row, from the top: phase bands, own stream, wire tracks, memory; then a gap.
 
     named   rows are tall enough for words inside phases and marks
-    every   each n-th rank is labelled
+    every   every n-th rank is labelled
     """
 
     ranks: int
@@ -53,12 +53,12 @@ class Layout:
 
     @property
     def memory_top(self) -> float:
-        """From the top of a row."""
+        """Top of the memory strip, from the top of a row."""
         return self.phases_height + self.lanes_height - self.memory
 
     @property
     def bottom(self) -> float:
-        """Lower edge of the last row, where the axis stands."""
+        """Lower edge of the last row, where the axis is drawn."""
         return HEADER + self.ranks * self.row
 
     def top(self, rank: int) -> float:
@@ -66,7 +66,7 @@ class Layout:
 
 
 def layout(timeline: Timeline) -> Layout:
-    """Tall rows with words for up to 8 ranks, thin ones up to 32, and a density beyond."""
+    """Return tall rows with text for up to 8 ranks, thin rows up to 32, and a density beyond."""
     ranks = timeline.world_size
     on_wire = timeline.columns.track[timeline.columns.lane == LANES.index("wire")]
     tracks = int(on_wire.max()) + 1 if len(on_wire) else 0
@@ -84,7 +84,7 @@ def layout(timeline: Timeline) -> Layout:
 
 
 def nested(phases: Sequence[Phase]) -> list[tuple[int, Phase]]:
-    """(level, phase) in order of start: level 0 outermost, a phase inside n others has level n."""
+    """Return (level, phase) sorted by start: level 0 is outermost, a phase inside n others has level n."""
     open_until: list[float] = []
     placed = []
     for phase in sorted(phases, key=lambda phase: (phase.start_s, -phase.end_s)):

@@ -1,4 +1,4 @@
-"""The legend under a timeline: what each paint means, which lane is which, phases without room for a name."""
+"""The legend below a timeline: paints, lanes, and phases without room for a name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEANING = {
 
 
 def rows(wire: bool, memory: bool) -> str:
-    """What lies in a rank's row, from top to bottom, where that is more than one lane."""
+    """Return what a rank's row contains, from top to bottom, if that is more than one lane."""
     lanes = ["upper lane: the rank's own stream", "lower lane: the wire"] if wire else []
     strip = ["strip below: memory held, its highest on the right"] if memory else []
     return " · ".join(lanes + strip)
@@ -31,9 +31,9 @@ def rows(wire: bool, memory: bool) -> str:
 def legend(
     y: float, paint: Callable[[str], str], paints: Container[str], phases: Mapping[str, str], note: str
 ) -> tuple[list[str], float]:
-    """The drawn legend of these paints whose first baseline is at y, and the baseline of its last line.
+    """Return the legend of these paints, drawn with its first baseline at y, and the baseline of its last line.
 
-    note   a line below them, `rows(...)`
+    note   a line below it, `rows(...)`
     """
     entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
     entries.append((palette.LANE, "idle"))
@@ -48,7 +48,7 @@ def legend(
 
 
 def _line_up(entries: list[tuple[str, str]], y: float) -> tuple[list[str], float]:
-    """Entries one after the other, in as many lines as they need."""
+    """Draw entries side by side, in as many lines as needed."""
     drawn: list[str] = []
     x = MARGIN
     for fill, meaning in entries:

@@ -1,4 +1,4 @@
-"""Spans as marks: one for each span that can be seen, one for each pixel's worth of those that cannot."""
+"""Spans as marks: one per visible span, and one per group of spans that are too thin."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lab_utils.timeline.ops import Op
 from lab_utils.timeline.span import Columns, Span, Spans
 
 THINNEST = 0.5  # user units: spans below this are merged
-BIN = 4  # so many times as wide is the widest stretch that merged spans share
-PAINTS = tuple(palette.PAINTS)  # the first of them are the activities, in their order
+BIN = 4  # maximum width of merged spans, in multiples of the thinnest width
+PAINTS = tuple(palette.PAINTS)  # activities first, in their order
 NO_PAINT = 255
-MOST_MARKS = 10_000  # about so many in one picture, or nobody can open it
+MOST_MARKS = 10_000  # approximate limit per picture: viewers cannot open more
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box in one of palette.PAINTS: from x to x + width, and the part of the lane's height it takes (0: bottom)."""
+    """A box in one of palette.PAINTS, from x to x + width; bottom and height are fractions of the lane's height."""
 
     paint: str
     x: float
@@ -35,18 +35,18 @@ class Mark:
 
 
 def thinnest(spans: int, tracks: int, width: float) -> float:
-    """User units below which spans are merged, in a picture of so many spans on so many tracks of this width."""
+    """Return the width in user units below which spans are merged, for that many spans and tracks."""
     return max(THINNEST, tracks * width / MOST_MARKS) if spans > MOST_MARKS else THINNEST
 
 
 def marks(
     spans: Spans, paints: np.ndarray, origin_s: float, x0: float, scale: float, thin_units: float = THINNEST
 ) -> Iterator[Mark]:
-    """Marks of one track, `scale` user units a second. Spans are in order of start; `paints` numbers PAINTS.
+    """Yield the marks of one track, `scale` user units per second. Spans are sorted by start; `paints` index PAINTS.
 
-    Spans thinner than thin_units share a box of at most BIN times that, in which each paint takes its share of the
-    height: so thousands of ops become a density, and none is hidden by its neighbour. No box hides a pause that is
-    wider than thin_units.
+    Spans thinner than thin_units share a box of at most BIN times that width, in which each paint has its share of
+    the height: thousands of ops become a density, and none hides its neighbour. No box hides a pause wider than
+    thin_units.
     """
     columns = spans.columns
     start, end = (columns.start_s - origin_s) * scale, (columns.end_s - origin_s) * scale
@@ -63,7 +63,7 @@ def marks(
 
 
 def _boxes(start: np.ndarray, end: np.ndarray, thin_units: float) -> Iterator[tuple[int, int]]:
-    """(first, one past the last) of the spans that share a box."""
+    """Yield (first, one past the last) of the spans that share a box."""
     if not len(start):
         return
     thin = end - start < thin_units
@@ -74,7 +74,7 @@ def _boxes(start: np.ndarray, end: np.ndarray, thin_units: float) -> Iterator[tu
 
 
 def op_paints(ops: Sequence[Op]) -> np.ndarray:
-    """uint8[ops]: of a pipeline's computing the number of its kind in PAINTS, NO_PAINT for other ops."""
+    """Return uint8[ops]: the PAINTS index of a pipeline op's kind, NO_PAINT for other ops."""
     if isinstance(ops, ScheduleOps):
         return np.array([PAINTS.index(kind) for kind in KINDS], np.uint8)[ops.kind]
     found = (
@@ -84,7 +84,7 @@ def op_paints(ops: Sequence[Op]) -> np.ndarray:
 
 
 def paints_of(columns: Columns, of_ops: np.ndarray) -> np.ndarray:
-    """uint8[spans], numbers of PAINTS: what its op wears, or else what it does."""
+    """Return uint8[spans], PAINTS indices: the op's paint, or else the activity's."""
     own = of_ops[columns.op]
     return np.where(own == NO_PAINT, columns.activity, own)
 
@@ -104,12 +104,12 @@ def _merged(spans: Spans, paints: np.ndarray, origin_s: float, x0: float, scale:
 
 
 def _label(span: Span) -> str:
-    """The op's name; a stretch that is merely called compute says so by its colour."""
+    """Return the op's name, or "" if it equals the activity, which the colour shows."""
     return "" if span.op.name == span.activity else span.op.name
 
 
 def _tip(span: Span, origin_s: float) -> str:
-    """What hovering shows: op, group and number, size, source, phase; then activity, start and duration."""
+    """Return the tooltip: op, group and number, size, source, phase; then activity, start and duration."""
     op = span.op
     what = [op.name]
     if op.kind == "collective":

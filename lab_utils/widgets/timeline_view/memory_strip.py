@@ -1,4 +1,4 @@
-"""The memory strip under a rank's lanes: how much the rank holds, as an area over time."""
+"""The memory strip below a rank's lanes: bytes or activations held, as an area over time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lab_utils.render.kit import element, number, text, tip
 from lab_utils.timeline.memory import Memory
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH
 
-FINEST = 0.5  # user units: of all that is held within so much, the most is drawn
+FINEST = 0.5  # user units: of the values within this width the largest is drawn
 
 
 class Strips:
-    """Draws what the ranks hold, all to one scale; `scale` is user units a second."""
+    """Draws the memory of all ranks on one vertical scale; `scale` is in user units per second."""
 
     def __init__(self, memory: Sequence[Memory], origin_s: float, scale: float, hover: bool) -> None:
         self.memory, self.origin_s, self.scale, self.hover = memory, origin_s, scale, hover
@@ -37,7 +37,7 @@ class Strips:
             yield text(short, WIDTH - MARGIN, base, text_anchor="end", **quiet)
 
     def _path(self, memory: Memory, bottom: float, unit: float) -> str:
-        """Steps from the first time on to the right edge, where the picture ends."""
+        """Return steps from the first time to the right edge of the plot."""
         x, held = _coarse((memory.time_s - self.origin_s) * self.scale, memory.held)
         steps = "".join(
             f"H{number(PLOT_LEFT + at)}V{number(bottom - value * unit)}"
@@ -47,7 +47,7 @@ class Strips:
 
 
 def _coarse(x: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One step for each FINEST: the most that was held within it, and what was held before counts too."""
+    """Reduce to one step per FINEST: the largest value within it, then the value at its end."""
     if not len(x):
         return x, held
     cell = np.floor(x / FINEST)
@@ -56,6 +56,5 @@ def _coarse(x: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, held
     most = np.maximum.reduceat(held, first)
     last = np.concatenate((first[1:] - 1, [len(x) - 1]))
-    # The most within the cell, then what is left at its end.
     then = np.minimum(x[first] + FINEST, np.append(x[first[1:]], np.inf))
     return np.stack((x[first], then), axis=1).ravel(), np.stack((most, held[last]), axis=1).ravel()

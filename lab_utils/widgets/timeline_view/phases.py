@@ -1,4 +1,4 @@
-"""Phase bands: slim named stretches above a rank's lanes, a tint a name, nested ones under the outer one."""
+"""Phase bands: slim named intervals above a rank's lanes, a tint per name, nested ones below the outer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_SIZE = 10
 
 
 class Bands:
-    """Draws the phases of a timeline; `scale` is user units a second, `hover` lets each tell of itself."""
+    """Draws the phases of a timeline; `scale` is in user units per second, `hover` adds tooltips."""
 
     def __init__(self, timeline: Timeline, layout: Layout, scale: float, hover: bool) -> None:
         self.layout, self.scale, self.origin_s, self.hover = layout, scale, timeline.start_s, hover
@@ -27,7 +27,7 @@ class Bands:
         self.named = {phase.name for phase in shown if self._fits(phase)}
 
     def unnamed(self) -> dict[str, str]:
-        """Name → tint of the phases that are too short everywhere to carry their name."""
+        """Map name to tint of the phases that are everywhere too short for their name."""
         return {name: tint for name, tint in self.tints.items() if name not in self.named}
 
     def row(self, rank: int) -> Iterator[str]:

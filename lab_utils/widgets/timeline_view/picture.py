@@ -1,4 +1,4 @@
-"""A Timeline as an SVG picture: one row a rank: phases on top, its own stream, the wire, memory below."""
+"""Draw a Timeline as SVG: a row per rank with phases on top, its own stream, the wire, memory below."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LABEL_SIZE = 11
 
 
 def to_svg(timeline: Timeline, hover: bool = True) -> str:
-    """The picture as the text of an SVG file; equal timelines give equal bytes.
+    """Return the picture as SVG text; equal timelines give equal bytes.
 
-    Width 900 user units, scaled by whoever shows it. The drawing names itself to screen readers, describes
-    itself by the timeline's own table, and with `hover` each mark tells op, size, source, start and duration.
-    A notebook's cell shows pictures as images, where nothing hovers, and is half as large without.
+    It is 900 user units wide, scaled by the viewer, and has a title and the timeline's table for screen readers. With
+    `hover` marks have tooltips of op, size, source, start and duration. A notebook's cell shows pictures as images,
+    without tooltips, and is half as large without them.
     """
     return _Drawing(timeline, hover).svg()
 

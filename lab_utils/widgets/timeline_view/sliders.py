@@ -1,4 +1,4 @@
-"""What the sliders of a timeline set, as numbers and back: the hardware of a trace, or the costs of a schedule."""
+"""The sliders of a timeline, to and from numbers: the hardware of a trace, or the costs of a schedule."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lab_utils.timeline import Timeline, Trace
 from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.timeline.simulator.simulate import costs, simulate
 
-PER_STAGE = ("forward", "backward_input", "backward_weight")  # of Costs: one for all stages, or one each
+PER_STAGE = ("forward", "backward_input", "backward_weight")  # of Costs: one for all stages, or one per stage
 
 
 def numbers(hardware: Hardware) -> dict[str, Any]:
-    """What the browser computes a trace's costs with: units in the names; `layout` names the rows of the wires."""
+    """Return the numbers for a trace's costs in the browser, units in the names; `layout` selects the wires' rows."""
     device, across = hardware.device, hardware.across
     return {
         "flops_per_s": device and device.flops_per_s,
@@ -37,7 +37,7 @@ def numbers(hardware: Hardware) -> dict[str, Any]:
 
 
 def numbers_of_costs(given: Costs) -> dict[str, float]:
-    """The same for a schedule: of a cost with one number for each stage, a factor of all of them."""
+    """Return the same for a schedule; a cost given per stage becomes a common factor, 1.0."""
     by_stage = {name: getattr(given, name) for name in PER_STAGE}
     return {name: 1.0 if np.ndim(cost) else float(cost) for name, cost in by_stage.items()} | {
         "comm": float(given.comm)
@@ -45,12 +45,12 @@ def numbers_of_costs(given: Costs) -> dict[str, float]:
 
 
 def by_stage(given: Costs, name: str, stages: int) -> np.ndarray:
-    """float64[stages] that the number of a cost is multiplied with: it is 1 where one cost is for all stages."""
+    """Return float64[stages] by which a cost's slider value is multiplied: 1 if the cost is for all stages."""
     return given.of_stages(name, stages) if np.ndim(getattr(given, name)) else np.ones(stages)
 
 
 class Sliders(Protocol):
-    """`name`: the trait of TimelineView that they set; `choices`: what people choose from, the given first."""
+    """Sliders that set the trait `name` of TimelineView; `choices` lists the presets, the given one first."""
 
     name: str
     choices: list[Any]
@@ -58,24 +58,24 @@ class Sliders(Protocol):
     def label(self, choice: Any) -> str: ...
 
     def accepted(self, value: Any) -> Any:
-        """The value as these sliders tell it. ValueError when they cannot stand for it."""
+        """Return the value as these sliders represent it. ValueError if they cannot."""
 
     def numbers(self, value: Any) -> dict[str, Any]:
-        """What the browser computes with."""
+        """Return the numbers that the browser computes with."""
 
     def value(self, setting: dict[str, Any]) -> Any:
-        """What the browser's numbers mean."""
+        """Return the value for the browser's numbers."""
 
     def place(self, value: Any) -> Timeline: ...
 
 
 class OfHardware:
-    """Of a timeline that was predicted from a trace."""
+    """Sliders of a timeline that was predicted from a trace."""
 
     name = "hardware"
 
     def __init__(self, trace: Trace, given: Hardware, more: Sequence[Hardware]) -> None:
-        """Each hardware is tried, so that no slider fails later."""
+        """Compute costs on each hardware now, so that no slider fails later."""
         self.trace, self.choices = trace, [given, *(each for each in more if each != given)]
         for choice in self.choices[1:]:
             costs(trace.lowered, choice)
@@ -96,7 +96,7 @@ class OfHardware:
         return numbers(value)
 
     def value(self, setting: dict[str, Any]) -> Hardware:
-        """The chosen hardware with the sliders' numbers; a link with other numbers is named by them."""
+        """Return the chosen hardware with the sliders' numbers; a changed link is named after its numbers."""
         choice = self.choices[setting["choice"]]
         link = _link(choice.link, setting["latency_s"], setting["bytes_per_s"])
         across = choice.across and _link(choice.across, setting["across_latency_s"], setting["across_bytes_per_s"])
@@ -107,7 +107,7 @@ class OfHardware:
 
 
 class OfCosts:
-    """Of a schedule's timeline. Costs that were given for each stage are moved together, by a factor."""
+    """Sliders of a schedule's timeline. Costs given per stage are scaled together by a factor."""
 
     name = "costs"
 
@@ -119,7 +119,7 @@ class OfCosts:
         return self.schedule.name
 
     def accepted(self, value: Costs) -> Costs:
-        """What was divided and multiplied again may differ in its last bit: the browser's is taken."""
+        """Round-trip through the sliders' numbers, which may change the last bit, to match the browser."""
         if _plain(value).activation_bytes != self.given.activation_bytes:
             raise ValueError("sliders move times only: give other activation_bytes to simulate(schedule, costs)")
         return self.value(self.numbers(value))
@@ -139,7 +139,7 @@ class OfCosts:
         return tuple((given * number).tolist()) if np.ndim(getattr(self.given, name)) else number
 
     def _number(self, name: str, value: Costs) -> float:
-        """What the slider of this cost says."""
+        """Return the slider value of this cost."""
         given, wanted = (by_stage(self.given, name, self.schedule.stages), value.of_stages(name, self.schedule.stages))
         largest = int(np.argmax(given))
         number = float(wanted[largest] / given[largest]) if given[largest] else 0.0
@@ -152,13 +152,13 @@ class OfCosts:
 
 
 def _plain(costs: Costs) -> Costs:
-    """The same costs, which can be compared: numbers and tuples of them."""
+    """Return the costs with arrays converted to tuples, so that they can be compared."""
     each = {name: getattr(costs, name) for name in (*PER_STAGE, "activation_bytes")}
     return replace(costs, **{name: tuple(map(float, cost)) for name, cost in each.items() if np.ndim(cost)})
 
 
 def sliders_of(timeline: Timeline, more: Sequence[Hardware]) -> Sliders | None:
-    """None for a measured timeline. ValueError when `more` is given for a timeline that is not of a trace."""
+    """Return the timeline's sliders, None if measured. ValueError for `more` without a trace to place."""
     made_from = timeline.prediction
     if getattr(made_from, "lowered", None) is not None:
         return OfHardware(made_from.trace, made_from.hardware, more)

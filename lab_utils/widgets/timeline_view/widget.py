@@ -1,4 +1,4 @@
-"""The timeline as a picture to touch: zoom, play, ask an op, and move sliders that place the trace anew."""
+"""Interactive timeline: zoom, play, inspect ops, and move sliders that simulate the trace again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lab_utils.widgets.timeline_view import legend
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
 
-MOST_SPANS = 1_000_000  # about 100 bytes each go to the browser
+MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
     *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
@@ -45,28 +45,28 @@ STYLE = {
 
 
 class TimelineView(anywidget.AnyWidget):
-    """A timeline to zoom, play and ask, with sliders: for the hardware of a trace, for the costs of a schedule.
+    """A timeline to zoom, play and inspect, with sliders for the hardware of a trace or the costs of a schedule.
 
     >>> view = TimelineView(trace.timeline(hardware), measured=trace.timeline())
     >>> view                                    # last line of a cell
-    >>> view.selected_spans                     # what was clicked, or dragged over with shift
-    >>> view.hardware, view.timeline            # where the sliders stand, and the trace placed there
+    >>> view.selected_spans                     # clicked, or dragged over with shift
+    >>> view.hardware, view.timeline            # the sliders' values, and the trace simulated with them
 
     timeline  predicted or measured
-    measured  shown above it, on the same axis of time
-    hardware  more to choose from, besides the one that the timeline was predicted for
+    measured  shown above it, on the same time axis
+    hardware  choices besides the one that the timeline was predicted for
 
     `selected` and `selected_measured` hold positions in `view.timeline.spans` and `view.measured.spans`; they, and
-    `hardware` (`costs` of a schedule), can be observed and set; None sets them back. The browser places the ops itself
-    while a slider moves; Python hears where it comes to rest. ValueError when there are more than a million spans,
-    numbers of ranks differ, or hardware is given for a timeline that was not predicted from a trace.
+    `hardware` (`costs` of a schedule), can be observed and set; None resets them. While a slider moves the browser
+    places the ops itself; Python receives the final value. ValueError for more than a million spans, different numbers
+    of ranks, or hardware passed for a timeline that was not predicted from a trace.
     """
 
     _esm = joined(FOLDER / "js", *PARTS)
-    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # a Path would hold every view for ever
+    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # text: with a Path anywidget never frees a view
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
-    _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and which of the choices they began with
+    _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and the choice they started from
     selected = traitlets.List(traitlets.Int()).tag(sync=True)
     selected_measured = traitlets.List(traitlets.Int()).tag(sync=True)
     hardware = traitlets.Instance(Hardware, allow_none=True)
@@ -105,7 +105,7 @@ class TimelineView(anywidget.AnyWidget):
 
     @property
     def timeline(self) -> Timeline:
-        """The timeline as the sliders stand; placed when it is asked for."""
+        """The timeline for the sliders' values, simulated on access."""
         stands = self._sliders and getattr(self, self._sliders.name)
         if stands != self._placed_on:
             self._timeline, self._placed_on = self._sliders.place(stands), stands
@@ -113,23 +113,23 @@ class TimelineView(anywidget.AnyWidget):
 
     @property
     def selected_spans(self) -> tuple[Span, ...]:
-        """What is selected: of the measured timeline first, then of the other."""
+        """The selected spans, those of the measured timeline first."""
         above = () if self.measured is None else (self.measured.spans[at] for at in self.selected_measured)
         return (*above, *(self.timeline.spans[at] for at in self.selected))
 
     def to_svg(self) -> str:
-        """The still picture of `timeline`: same timeline, same bytes."""
+        """Return the static picture of `timeline`: same timeline, same bytes."""
         return self.timeline.to_svg()
 
     @traitlets.observe("_setting")
     def _follow(self, change: dict[str, Any]) -> None:
-        """The browser has moved the sliders."""
+        """Apply sliders moved in the browser."""
         if self._sliders and self._setting != self._told(getattr(self, self._sliders.name)):
             setattr(self, self._sliders.name, self._sliders.value(change["new"]))
 
     @traitlets.observe("hardware", "costs")
     def _move(self, change: dict[str, Any]) -> None:
-        """Python has moved them; None is back to what was given."""
+        """Apply values set from Python; None resets to the first choice."""
         if not self._setting:
             return
         if change["new"] is None:
@@ -138,7 +138,7 @@ class TimelineView(anywidget.AnyWidget):
         self._setting = self._told(change["new"])
 
     def _told(self, value: Hardware | Costs) -> dict[str, Any]:
-        """The setting that stands for a value; where it is a choice, for that one."""
+        """Return the setting for a value, with its choice if it is one."""
         choices = self._sliders.choices
         chosen = choices.index(value) if value in choices else self._setting["choice"]
         return {**self._sliders.numbers(value), "choice": chosen}
@@ -163,15 +163,15 @@ class TimelineView(anywidget.AnyWidget):
 
 
 def live(timeline: Timeline) -> dict[str, Any] | None:
-    """A view of the timeline as a notebook's output; None where none can live: in a terminal, or if it is huge.
+    """Return a view of the timeline as a notebook's output; None in a terminal, or for more than MOST_SPANS spans.
 
-    It is closed when the cell runs again; the timeline stays whose it is.
+    The view is closed when the cell runs again; the timeline is not.
     """
     if getattr(get_ipython(), "kernel", None) is None or len(timeline.columns) > MOST_SPANS:
         return None
     view = TimelineView(timeline)
     close_with_output(view)
-    return anywidget.AnyWidget._repr_mimebundle_(view)[0][LIVE]  # its still picture is the timeline's own
+    return anywidget.AnyWidget._repr_mimebundle_(view)[0][LIVE]  # the timeline itself adds its static picture
 
 
 def _check(shown: list[Timeline]) -> None:
