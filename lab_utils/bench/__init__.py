@@ -1,4 +1,4 @@
-"""`python -m lab_utils bench`: what the lab costs, beside what it stands on, measured in one run."""
+"""`python -m lab_utils bench`: the lab's overhead against the libraries that it uses, measured in one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] = ()) -> int:
     """Measure, print one table, and return the exit status.
 
-    Loaded on use: ranks import this package for the functions they run, and need none of the rest.
+    Imports lazily: ranks import this package for the functions that they run, and need nothing else of it.
     """
     from lab_utils.bench.command import main
 

@@ -1,4 +1,4 @@
-"""The command line: which figures, how often, and where the numbers go."""
+"""The command line of the benchmarks: choose figures, measure, print and save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab_utils.bench.figures import FIGURES, Figure, Result
 from lab_utils.bench.table import as_json, machine, spread, table
 from lab_utils.text import three_digits
 
-# The order in which figures are measured and shown.
+# Figures are measured and shown in this order.
 MODULES = (
     "start", "memory", "calls", "record", "simulate", "search", "predicted", "strategies", "pipeline",
     "chapters",
@@ -27,13 +27,13 @@ for _module in MODULES:  # importing one registers its figures
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Exit status 0 when all was measured, met or not; 1 when a figure failed; 2 bad usage; 130 interrupted."""
+    """Run the command. Exit status 0: all measured, met or not; 1: a figure failed; 2: usage; 130: interrupted."""
     parser = _parser()
     given = parser.parse_args(list(argv))
     try:
         figures = chosen(given.only)
         if given.json:
-            given.json.open("a", encoding="utf-8").close()  # before minutes of measuring, not after
+            given.json.open("a", encoding="utf-8").close()  # fail before minutes of measuring, not after
     except (LookupError, OSError) as error:
         parser.error(str(error))
     on = machine()
@@ -70,9 +70,9 @@ def _positive(text: str) -> int:
 
 
 def chosen(names: Sequence[str] | None) -> list[Figure]:
-    """The figures of these names and families ("record" is all of "record-…"), in the table's order.
+    """Return the figures of these names and families ("record": all of "record-…"), in the table's order.
 
-    LookupError, one sentence, for a name that is neither.
+    LookupError, one sentence, for an unknown name.
     """
     if names is None:
         return list(FIGURES.values())
@@ -86,7 +86,7 @@ def chosen(names: Sequence[str] | None) -> list[Figure]:
 
 
 def _measure_all(results: list[Result], rounds: int | None) -> bool:
-    """Fill the results; True when an interrupt ended it early."""
+    """Measure all figures into `results`. Return whether it was interrupted."""
     for place, result in enumerate(results, start=1):
         try:
             _say(f"[{place}/{len(results)}] {result.figure.name}: {result.figure.description}")
@@ -94,7 +94,7 @@ def _measure_all(results: list[Result], rounds: int | None) -> bool:
         except KeyboardInterrupt:
             _say("Interrupted: the table has what was measured until now.")
             return True
-        except Exception as error:  # one figure that cannot be measured does not take the others with it
+        except Exception as error:  # a figure that fails does not stop the others
             result.error = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             _say(f"      failed: {result.error}")
     return False
@@ -104,7 +104,7 @@ def _measure(result: Result, rounds: int) -> None:
     unit = result.figure.unit
     for done in range(1, rounds + 1):
         began_s, before = time.perf_counter(), len(result.samples)
-        with closing(result.figure.round()) as samples:  # an interrupt ends what the round started
+        with closing(result.figure.round()) as samples:  # an interrupt stops what the round started
             for sample in samples:
                 result.samples.append(sample)
         one = f"{three_digits(result.samples[-1].measured)} {unit}"

@@ -1,4 +1,4 @@
-"""Figures: what is measured, beside which reference, against which target.
+"""Figures: benchmarks with their reference and target.
 
 To add one, write a generator function that measures once and yields one or more samples, and register it:
 
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One measurement and, where there is one, the reference that was measured next to it, in the same unit."""
+    """One measurement and the reference measured next to it, if any, in the same unit."""
 
     measured: float
     reference: float | None = None
 
 
 class Spread(NamedTuple):
-    """Where the middle of some numbers lies, and how far they scatter."""
+    """Median and spread of some numbers."""
 
     median: float
     low: float
@@ -36,7 +36,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """ValueError when there are no numbers."""
+        """Compute from numbers. IndexError when there are none."""
         ninth_decile = statistics.quantiles(numbers, n=10, method="inclusive")[-1] if numbers[1:] else numbers[0]
         return cls(statistics.median(numbers), min(numbers), max(numbers), ninth_decile)
 
@@ -46,7 +46,7 @@ MEASURED, RATIO = "measured", "ratio"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The most that is wanted of the measured value, or of its ratio to the reference."""
+    """Upper limit of the measured value, or of its ratio to the reference."""
 
     most: float
     of: str
@@ -61,7 +61,7 @@ Round = Callable[[], Generator[Sample, None, None]]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`round` measures once: it starts what it needs, yields samples and ends what it started."""
+    """A benchmark. `round` measures once: it starts what it needs, yields samples and stops what it started."""
 
     name: str
     description: str
@@ -87,7 +87,7 @@ def figure(
 ) -> Callable[[Callable], Callable]:
     """Register the decorated generator function, called with `arguments`.
 
-    One function may be decorated several times; the decorator nearest to it is registered and shown first.
+    A function may be decorated several times; the innermost decorator is registered and shown first.
     """
 
     def register(measure: Callable) -> Callable:
@@ -101,7 +101,7 @@ def figure(
 
 @dataclass(slots=True)
 class Result:
-    """The samples of a figure so far, and why there are no more when its measuring failed."""
+    """The samples of a figure so far, and the error if measuring failed."""
 
     figure: Figure
     samples: list[Sample] = field(default_factory=list)
@@ -117,12 +117,12 @@ class Result:
 
     @property
     def ratio(self) -> Spread | None:
-        """Of measured / reference of each pair: both met the same load of the machine."""
+        """Spread of measured / reference over pairs, which were measured under the same load."""
         return self._spread([measured / reference for measured, reference in self._pairs()])
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps to the target; None without a target or without samples."""
+        """Whether the median meets the target; None without a target or without samples."""
         target = self.figure.target
         spread = getattr(self, target.of) if target else None
         return None if spread is None else spread.median <= target.most

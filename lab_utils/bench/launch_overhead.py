@@ -1,4 +1,4 @@
-"""Hardware that knows how long Python takes around kernels, as a small program of the same kind shows."""
+"""Calibrate the launch overhead of Hardware, Python's time around kernels, on a small program of the same kind."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lab_utils.timeline.trace import Trace
 
 
 def with_launches_of(hardware: Hardware, counted: Trace, measured: Sequence[Timeline]) -> Hardware:
-    """The same hardware, whose launch of a kernel takes as long as in this program.
+    """Return the hardware with launch_s as measured in this program.
 
-    What a program does between its kernels differs more between programs than between machines: on one machine some
-    25 µs a kernel under DDP, and 100 under FSDP2. So let a small model by the same strategy tell of a large one.
+    The time between kernels differs more between programs than between machines: on one machine some 25 µs per kernel
+    under DDP, and 100 under FSDP2. So calibrate for a large model on a small one under the same strategy.
 
     counted    the program, recorded with its kernels counted
-    measured   timelines of the same steps recorded without counting, which would cost time itself; the median counts
+    measured   timelines of the same steps recorded without counting, which takes time itself; their median is used
 
-    ValueError when no kernels were counted, or hardware computes as measured and has no device.
+    ValueError when no kernels were counted, or the hardware has no device.
     """
     kernels = sum(op.kernels for ops in counted.ops for op in ops if op.kind == "compute")
     if not kernels:

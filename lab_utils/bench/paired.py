@@ -1,4 +1,4 @@
-"""Steps of two programs in turns on the same ranks, so that what disturbs one disturbs the other."""
+"""Alternate the steps of two programs on the same ranks, so that both see the same disturbances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WARM_UP, STEPS_EACH = 4, 2
 
 
 def in_turns(lab: Callable[[], Any], torch: Callable[[], Any], turns: int) -> list[tuple[float, float]]:
-    """On a rank: seconds of a step by the lab and by PyTorch, next to each other; who goes first alternates."""
+    """On a rank: seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
     return [_turn(lab, torch, turn) for turn in range(WARM_UP + turns)][WARM_UP:]
 
 
@@ -21,7 +21,7 @@ def _turn(lab: Callable[[], Any], torch: Callable[[], Any], turn: int) -> tuple[
 
 
 def _seconds(step: Callable[[], Any]) -> float:
-    """Of one step, from all ranks to all ranks."""
+    """Seconds of one step, between barriers."""
     import time
 
     import torch.distributed as dist

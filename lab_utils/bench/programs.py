@@ -1,4 +1,4 @@
-"""Programs in a fresh Python, timed from their start until they say that they are ready."""
+"""Run programs in a fresh Python, timed from their start until they print "ready"."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def seconds_until_ready(program: str, *arguments: str) -> float:
-    """Seconds from starting `python -c program arguments` until its first line, which must be "ready".
+    """Return the seconds from starting `python -c program arguments` until its first line, which must be "ready".
 
-    Its stdin is then closed and its end awaited. RuntimeError, with its last words, when it fails before.
+    Then close its stdin and wait for its exit. RuntimeError, with its last line of stderr, when it fails.
     """
-    # A session of its own: Ctrl-C is ours to pass on, and what it then says goes into the file.
+    # In a new session: Ctrl-C reaches only this process, which then interrupts the child.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
         began_s = time.perf_counter()
         child = subprocess.Popen(
@@ -44,7 +44,7 @@ def seconds_until_ready(program: str, *arguments: str) -> float:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    child.send_signal(signal.SIGINT)  # it ends what it started
+    child.send_signal(signal.SIGINT)  # lets it stop what it started
     try:
         child.wait(_END_S)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Results as a table for people and as JSON for programs."""
+"""Format results as a text table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES_FOR_P90 = 20
 
 
 def spread(values: Spread | None, unit: str, samples: int = 0) -> str:
-    """Such as "4.05 s (3.97–4.31)"; with a ninth decile where there are samples enough for one."""
+    """Format a spread: "4.05 s (3.97–4.31)"; with the ninth decile if there are SAMPLES_FOR_P90 samples."""
     if values is None:
         return NONE
     p90 = f", p90 {three_digits(values.p90)}" if samples >= SAMPLES_FOR_P90 else ""
@@ -30,7 +30,7 @@ def wanted(target: Target | None, unit: str) -> str:
 
 
 def compared(result: Result) -> str:
-    """The ratio of the pairs, with its spread where that is what counts."""
+    """Format the ratio of the pairs, with its spread if the target is on the ratio."""
     if result.ratio is None:
         return NONE
     if result.figure.target and result.figure.target.of == RATIO:
@@ -54,7 +54,7 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """One line a figure under a head; below, what each name means."""
+    """One line per figure under a header; below, the descriptions of the figures."""
     rows = [HEAD, *map(cells, results)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD) - 1)]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
@@ -63,7 +63,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What the numbers were measured on; `load` counts the processes that ran in the last minute."""
+    """Describe this machine; `load` is the load average of the last minute."""
     packages = ("torch", "ipyparallel")
     return {
         "system": platform.platform(),

@@ -1,8 +1,8 @@
 """Exercises as data, and their checks.
 
->>> check("00.2", 48 * 2**20)                 # a number: right, or too small and which mistake gives just that
+>>> check("00.2", 48 * 2**20)                 # a number: right, or too small and which mistake gives that number
 >>> check("00.4", ranks, "my_all_gather")     # code: runs the reader's function on the ranks
->>> solution("00.2")                          # for those who give up
+>>> solution("00.2")                          # the explanation
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["EXERCISES", "Card", "Exercise", "WrongCall", "check", "solution"]
 
 
 def check(exercise: str, *answers: Any, **given: Any) -> Card:
-    """A card that says whether the answers are right and, if not, what is wrong; `...` is not answered yet.
+    """Check the answers and return a card with the verdict and what is wrong; `...` counts as not answered.
 
-    WrongCall, a TypeError, for an exercise that there is not, and when something that it needs is not given.
+    WrongCall, a TypeError, for an unknown exercise or missing arguments.
     """
     return _find(exercise).check(*answers, **given)
 
 
 def solution(exercise: str, **given: Any) -> Card:
-    """The explanation that the right answer would have earned."""
+    """Return the card that a right answer gives, with the explanation."""
     return _find(exercise).solution(**given)
 
 

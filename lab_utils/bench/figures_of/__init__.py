@@ -1,1 +1,1 @@
-"""The figures that `python -m lab_utils bench` measures, a file for each kind."""
+"""The figures of `python -m lab_utils bench`, one module per kind."""

@@ -1,4 +1,4 @@
-"""How long a call on all ranks takes when there is nothing to do."""
+"""Latency of an empty call on all ranks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
-WARM_UP = 20  # of each
+WARM_UP = 20  # calls of each
 CALLS = 100
 
 
 def nothing() -> None:
-    """The empty function."""
+    """Do nothing."""
 
 
 @figure(
@@ -20,7 +20,7 @@ def nothing() -> None:
     reference="apply_sync of stock ipyparallel", target=at_most(1, RATIO), ranks=4,
 )  # fmt: skip
 def run(ranks: int) -> Iterator[Sample]:
-    """Each call next to one of ipyparallel's own, on a cluster of its defaults; who goes first alternates."""
+    """Measure calls in pairs with ipyparallel's, on a cluster with its defaults; the order alternates."""
     from lab_utils.ranks import start_ranks
     from lab_utils.ranks.processes.stock import stock_cluster
 

@@ -1,4 +1,4 @@
-"""How long each chapter takes from top to bottom, the start of its kernel included."""
+"""Run time of each chapter, including the start of its kernel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lab_utils.bench.figures import Sample, at_most, figure
 from lab_utils.bench.programs import READY, seconds_until_ready
 
 LABS = Path(__file__).parents[3] / "labs"
-# Seconds on two quiet cores. Together they are what `make notebooks`, which runs two at once, may take of the 15
-# minutes of `make test`: a chapter that is added gets its own here.
+# Seconds on two idle cores. Their sum is the budget of `make notebooks`, which runs two at once, within the 15 minutes
+# of `make test`: add an entry for each new chapter.
 BUDGET_S = {
     "00_ranks": 20,
     "01_data": 50,
@@ -34,12 +34,12 @@ NotebookClient(
 
 
 def run_chapter(path: Path) -> Iterator[Sample]:
-    """RuntimeError when a cell raises."""
+    """Run one notebook. RuntimeError when a cell raises."""
     yield Sample(seconds_until_ready(EXECUTE, str(path), str(path.parent)))
 
 
 def register(labs: Path = LABS) -> None:
-    """One figure for each notebook in the folder."""
+    """Register one figure per notebook in the folder."""
     for path in sorted(labs.glob("*.ipynb")):
         about = f"labs/{path.name} from top to bottom"
         budget = at_most(BUDGET_S.get(path.stem, 60))

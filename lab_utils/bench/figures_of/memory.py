@@ -1,7 +1,7 @@
-"""How much memory ranks hold, pages that they share counted once.
+"""Memory of ranks, with shared pages counted once.
 
-A page of torch's own files is shared with any other program that has the same torch loaded, so the figures read
-low while one runs; the lab's and ipyparallel's alike.
+Pages of torch's files are shared with every other program that has the same torch loaded, so the figures are too low
+while one runs, for the lab and for ipyparallel.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def memory(ranks: int) -> Iterator[Sample]:
 
 
 def lab_megabytes(size: int) -> float:
-    """Ranks, the process that they are forked from, controller and reaper."""
+    """Memory of the ranks, the process that they are forked from, controller and reaper."""
     from lab_utils.ranks import start_ranks
 
     own = psutil.Process()
@@ -61,7 +61,7 @@ def stock_megabytes(engines: int) -> float:
 
 
 def megabytes(processes: Iterable[psutil.Process]) -> float:
-    """Sum of their proportional set sizes, in MB of 10**6 bytes; of RSS where there is no PSS."""
+    """Sum of the processes' PSS, in MB of 10**6 bytes; of RSS where PSS is not available."""
     from lab_utils.ranks.status import memory_bytes
 
     return sum(memory_bytes(process.pid) for process in processes) / 1e6

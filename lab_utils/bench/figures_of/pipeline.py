@@ -1,4 +1,4 @@
-"""A step of the lab's pipeline beside torch.distributed.pipelining's, in turns on the same ranks, the same stages."""
+"""A step of the lab's pipeline against torch.distributed.pipelining's, alternating on the same ranks and stages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 RANKS, MICROBATCHES = 2, 8
 TURNS = 24
 LAYERS, CHANNELS, BLOCK, VOCABULARY, BATCH = 8, 128, 64, 256, 16
-SCHEDULES = {  # name: (the lab's, torch's, stages a rank)
+SCHEDULES = {  # name: (the lab's, torch's, stages per rank)
     "gpipe": ("gpipe", "ScheduleGPipe", 1),
     "1f1b": ("one_f_one_b", "Schedule1F1B", 1),
     "interleaved": ("interleaved", "ScheduleInterleaved1F1B", 2),
@@ -20,12 +20,12 @@ SCHEDULES = {  # name: (the lab's, torch's, stages a rank)
 
 # ---------------------------------------------------------------------- on a rank
 def in_turns(name: str, count: int = TURNS) -> list[tuple[float, float]]:
-    """Seconds of a step by the lab and by PyTorch, next to each other; who goes first alternates."""
+    """Seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
     return paired.in_turns(lab_step(name), torch_step(name), count)
 
 
 def lab_step(name: str) -> Callable[[], Any]:
-    """One step on the whole batch; the loss comes back on every rank."""
+    """Return a step on the whole batch, which returns the loss on every rank."""
     from lab_utils.schedule import schedules
     from lab_utils.strategies.pipeline import Pipeline, step
 
@@ -38,7 +38,7 @@ def lab_step(name: str) -> Callable[[], Any]:
 
 
 def torch_step(name: str) -> Callable[[], Any]:
-    """The same step; the loss is on the last rank."""
+    """Return the same step, which returns the loss on the last rank only."""
     import torch
     import torch.distributed as dist
     from torch.distributed import pipelining

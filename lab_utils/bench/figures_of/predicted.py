@@ -1,4 +1,4 @@
-"""How far predictions are from what was measured: a step of DDP and of FSDP2 on this machine, in ten configurations."""
+"""Error of predictions against measurements: steps of DDP and FSDP2 on this machine, in ten configurations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS, SEQUENCE = 256, 64
 
 
 class Configuration(NamedTuple):
-    """A GPT of so many channels and layers, so many sequences of 64 words a rank; DDP's buckets in MB, 0: FSDP2."""
+    """A GPT's channels and layers, sequences (64 words each) per rank, and DDP's bucket size in MB, 0: FSDP2."""
 
     channels: int
     layers: int
@@ -32,12 +32,12 @@ class Configuration(NamedTuple):
 
     @property
     def ops(self) -> tuple[str, ...]:
-        """What goes over the wire."""
+        """The collectives that it uses."""
         return ("all_reduce",) if self.bucket_mb else ("all_gather", "reduce_scatter")
 
     @property
     def small(self) -> Configuration:
-        """A model by the same strategy whose kernels have next to nothing to do."""
+        """A tiny model under the same strategy, whose kernels do almost nothing."""
         return Configuration(16, 2, 1, self.bucket_mb)
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Configuration(NamedTuple):
         return f"{self.channels} channels, {self.layers} layers, batch {self.batch}, {kind}"
 
 
-# None is among the steps that this_machine is calibrated on.
+# None of these is a step that this_machine calibrates on.
 CONFIGURATIONS = (
     Configuration(96, 6, 16, 0.5),
     Configuration(160, 4, 8, 1),
@@ -62,7 +62,7 @@ CONFIGURATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Seconds of a step and of the communication that it exposes: medians of the measured steps, and predicted."""
+    """Seconds of a step and of its exposed communication: medians of the measured steps, and of the predictions."""
 
     configuration: Configuration
     step_s: float
@@ -88,7 +88,7 @@ class Compared:
 
 # ---------------------------------------------------------------------- on a rank
 def steps_of(configuration: Configuration, steps: int) -> tuple[list[Op], list[list[Op]]]:
-    """The ops of a step with its kernels counted, and those of as many steps as asked for, not counted but timed."""
+    """Return the ops of one step with kernels counted, and those of `steps` steps timed without counting."""
     import torch
     import torch.distributed as dist
 
@@ -137,7 +137,7 @@ def _parallel(model: Any, bucket_mb: float) -> Any:
 
 # ---------------------------------------------------------------------- here
 def compare(ranks: Any, configuration: Configuration, steps: int = STEPS, turns: int = TURNS) -> Compared:
-    """Calibrate and measure in turns, so that both meet the same load of the machine; the medians of each count."""
+    """Alternate calibration and measurement, so that both see the same load of the machine; return the medians."""
     measured: list[Timeline] = []
     predicted: list[Timeline] = []
     for _ in range(turns):
@@ -155,13 +155,13 @@ def compare(ranks: Any, configuration: Configuration, steps: int = STEPS, turns:
 
 
 def calibrated(ranks: Any, configuration: Configuration) -> Hardware:
-    """This machine: its link by the ops of the configuration, and its launches by a small model of the same kind."""
+    """This machine, with its link fitted on the configuration's ops and its launches on a small model of its kind."""
     hardware = this_machine(ranks, rounds=CALIBRATED_ROUNDS, ops=configuration.ops).hardware
     return with_launches_of(hardware, *traces(ranks, configuration.small, SMALL_STEPS))
 
 
 def traces(ranks: Any, configuration: Configuration, steps: int) -> tuple[Trace, list[Timeline]]:
-    """A step with its kernels counted, and so many steps as measured."""
+    """Return the trace of one step with kernels counted, and `steps` measured timelines."""
     by_rank = ranks.run(steps_of, configuration, steps)
     measured = [_trace(ops).timeline() for ops in zip(*(timed for _, timed in by_rank), strict=True)]
     return _trace([counted for counted, _ in by_rank]), measured
@@ -173,7 +173,7 @@ def _trace(by_rank: Any) -> Trace:
 
 @cache
 def study(turn: int) -> tuple[Compared, ...]:
-    """All configurations, once for each turn; both figures look at the same."""
+    """Compare all configurations, cached per turn: both figures use the same results."""
     from lab_utils.ranks import start_ranks
 
     with start_ranks(RANKS) as ranks:

@@ -1,4 +1,4 @@
-"""What the recorded process group costs beside plain gloo, on the same ranks and in turns with it."""
+"""Overhead of the recorded process group against plain gloo, alternating on the same ranks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from contextlib import nullcontext
 
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
-RANKS = 2  # as many as the smallest machine has cores: more would measure the scheduler
+RANKS = 2  # the cores of the smallest machine: more would measure the scheduler
 WARM_UP = 3
-LAB, RECORDED, GLOO = "lab", "lab, recorded", "gloo"  # what an op goes through
+LAB, RECORDED, GLOO = "lab", "lab, recorded", "gloo"  # implementations
 LARGE = {"elements": 16_000_000, "ops": 1, "pairs": 20, "per_s": 1e3}  # 64 MB of float32
 TINY = {"elements": 1, "ops": 100, "pairs": 40, "per_s": 1e6}
 
 
 def all_reduce_in_turns(elements: int, ops: int, pairs: int, through: str) -> list[tuple[float, float]]:
-    """On a rank: seconds an op through `through` and through a plain gloo group, in turns, for each pair.
+    """On a rank: seconds per op through `through` and through a plain gloo group, in pairs.
 
-    Each of the two takes `ops` all-reduces of `elements` float32 in a row; who goes first alternates. Nothing is
-    recorded while plain gloo has its turn: the counter of kernels would see its ops, and take longer than gloo does.
+    Each runs `ops` consecutive all-reduces of `elements` float32; the order alternates. Recording is off while plain
+    gloo runs: the kernel counter would see its ops, and take longer than gloo itself.
     """
     import time
 
@@ -27,9 +27,9 @@ def all_reduce_in_turns(elements: int, ops: int, pairs: int, through: str) -> li
 
     from lab_utils.comm import recording
 
-    plain = dist.new_group(backend="cpu:gloo")  # "gloo" alone gives a group of the lab's
+    plain = dist.new_group(backend="cpu:gloo")  # "gloo" alone creates a group of the lab's
     tried = dist.new_group(backend="cpu:gloo") if through == GLOO else dist.group.WORLD
-    tensor = torch.zeros(elements)  # stays 0 however often it is summed
+    tensor = torch.zeros(elements)  # stays 0 when summed
 
     def seconds(group: dist.ProcessGroup) -> float:
         with recording() if through == RECORDED and group is tried else nullcontext():
@@ -72,6 +72,6 @@ def record(elements: int, ops: int, pairs: int, per_s: float, through: str) -> I
 
     with start_ranks(RANKS) as ranks:
         by_rank = ranks.run(all_reduce_in_turns, elements, ops, pairs, through)
-    for of_ranks in zip(*by_rank, strict=True):  # an op takes as long as the rank that it keeps longest
+    for of_ranks in zip(*by_rank, strict=True):  # an op takes as long as on the slowest rank
         tried_s, plain_s = map(max, zip(*of_ranks, strict=True))
         yield Sample(per_s * tried_s, per_s * plain_s)

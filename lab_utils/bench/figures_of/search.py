@@ -1,4 +1,4 @@
-"""How long the search for a pipeline schedule takes: a slider waits for it."""
+"""Time of a search for a pipeline schedule, which must be short enough for a slider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab_utils.bench.figures import Sample, at_most, figure
 from lab_utils.schedule import Costs
 from lab_utils.schedule.search.search import search
 
-# Profiled ms of Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 9: 1.5B and 28.3B parameters.
+# Profiled ms from Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 9: 1.5B and 28.3B parameters.
 SMALL = {"ranks": 8, "microbatches": 32, "costs": Costs(18.513, 18.086, 9.331, comm=0.626)}
 LARGE = {"ranks": 32, "microbatches": 256, "costs": Costs(10.402, 10.248, 7.698, comm=0.460)}
 
@@ -23,8 +23,8 @@ LARGE = {"ranks": 32, "microbatches": 256, "costs": Costs(10.402, 10.248, 7.698,
     target=at_most(1), **SMALL,
 )  # fmt: skip
 def searched(ranks: int, microbatches: int, costs: Costs) -> Iterator[Sample]:
-    """1F1B's memory and twice that in a line; 1F1B's and half of it in a V, where no bound ends the search early."""
-    search(2, 2, Costs())  # loads the compiled loops
+    """Search with 1F1B's memory and twice that in a line; 1F1B's and half in a V, where no bound ends it early."""
+    search(2, 2, Costs())  # warm-up: loads the compiled loops
     p, took_s = ranks, []
     for stage_layout, limit in (("line", p), ("line", 2 * p), ("v", p), ("v", (p + 2) // 2)):
         parts = 2 if stage_layout == "v" else 1

@@ -1,4 +1,4 @@
-"""How long it takes to order a pipeline schedule, to place a program in time, and to write what comes of it."""
+"""Time to build a pipeline schedule, to place a program in time, and to export the timeline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COSTS = Costs(forward=1.0, backward_input=1.0, backward_weight=1.0, comm=0.1)
 MIDDLE = {"stages": 64, "microbatches": 512}
 LARGE = {"stages": 512, "microbatches": 4096}
 
-# torch makes a list of actions for each rank: forwards, backwards, and one reduction at the end.
+# torch builds a list of actions per rank: forwards, backwards, and one reduction at the end.
 TORCH = """
 import json, sys, time
 from torch.distributed.pipelining._schedule_visualizer import get_schedule_ops
@@ -46,7 +46,7 @@ print(json.dumps(1e3 * took_s))
 def placed(stages: int, microbatches: int) -> Iterator[Sample]:
     schedule = schedules.one_f_one_b(stages, microbatches)
     orders = as_lists(schedule)
-    simulate(schedule, COSTS)  # loads the kernel and prepares the program, once for all costs
+    simulate(schedule, COSTS)  # warm-up: loads the kernel and builds the program, which is cached
     plain_ms, makespan = _timed(lambda: by_plain_python(orders, 1.0, 2.0, COSTS.comm))
     for _ in range(TIMES):
         took_ms, timeline = _timed(lambda: simulate(schedule, COSTS))
@@ -75,7 +75,7 @@ def ordered(stages: int, microbatches: int) -> Iterator[Sample]:
     "ms", reference="the first first", target=at_most(2, RATIO), spokes=100_000,
 )  # fmt: skip
 def hubs(spokes: int) -> Iterator[Sample]:
-    """Time is in proportion to nodes and edges: looking at all who wait, at each turn, would show here."""
+    """Check that time is linear in nodes and edges: rescanning all waiting streams each turn would show here."""
     last_first, first_first = (hub(spokes, backwards) for backwards in (True, False))
     place(first_first, np.ones(1))  # loads the kernel
     for _ in range(TIMES):
@@ -100,7 +100,7 @@ def written(stages: int, microbatches: int) -> Iterator[Sample]:
 
 
 def hub(spokes: int, backwards: bool) -> Program:
-    """Stream 0 hands a node to each other stream and waits for it, one after the other, the first one first or last."""
+    """Stream 0 issues a node to each other stream and waits for it, in turn, in stream order or backwards."""
     order = np.arange(spokes)[::-1] if backwards else np.arange(spokes)
     first = np.concatenate(([0], 2 * spokes + np.arange(spokes + 1)))
     edge_from = np.concatenate((2 * spokes + order, 2 * np.argsort(order)))
@@ -110,13 +110,13 @@ def hub(spokes: int, backwards: bool) -> Program:
 
 
 def as_lists(schedule: Schedule) -> list[list[tuple[bool, int]]]:
-    """For each rank (is it a forward, micro-batch) in its order; one stage a rank."""
+    """Per rank, its order as (is it a forward, micro-batch); one stage per rank."""
     pairs = list(zip((schedule.kind == 0).tolist(), schedule.microbatch.tolist(), strict=True))
     return [pairs[a:b] for a, b in zip(schedule.first, schedule.first[1:], strict=False)]
 
 
 def by_plain_python(orders: list[list[tuple[bool, int]]], forward_s: float, backward_s: float, comm_s: float) -> float:
-    """The makespan of one stage a rank, by dictionaries and a stack of ranks that may go on."""
+    """Makespan with one stage per rank, computed with dictionaries and a stack of ranks that may be ready."""
     ranks = len(orders)
     ended: list[tuple[dict, dict]] = [({}, {}) for _ in orders]  # backwards, forwards
     now_s, reached, ready = [0.0] * ranks, [0] * ranks, list(range(ranks))

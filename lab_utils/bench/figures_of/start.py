@@ -1,4 +1,4 @@
-"""How long a person waits for ranks."""
+"""Time to start the ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps of the lab's data strategies beside PyTorch's own, in turns on the same ranks."""
+"""Steps of the lab's data-parallel strategies against PyTorch's, alternating on the same ranks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAB, TORCH = "lab", "torch"
 
 
 class Size(NamedTuple):
-    """A GPT of about so many million parameters, and sequences in a rank's batch."""
+    """Layers and channels of a GPT, and sequences per rank."""
 
     layers: int
     channels: int
@@ -30,29 +30,29 @@ PAIRS = {"buckets": "DDP", "zero1": "ZeroRedundancyOptimizer", "zero3": "FSDP2"}
 
 # ---------------------------------------------------------------------- on a rank
 def in_turns(pair: str, size: Size, count: int = TURNS) -> list[tuple[float, float]]:
-    """Seconds of a step by the lab and by PyTorch, next to each other; who goes first alternates."""
+    """Seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
     return paired.in_turns(*(program(pair, whose, size) for whose in (LAB, TORCH)), count)
 
 
 def peak_bytes(pair: str, whose: str, size: Size) -> int:
-    """What this process's memory grows by, at its highest, from before the model is made to after three steps."""
-    program(pair, whose, Size(1, 16, 1))()  # what is loaded on first use is loaded
+    """Peak growth of this process's memory from before the model is built to after three steps."""
+    program(pair, whose, Size(1, 16, 1))()  # warm-up: triggers lazy imports
     before = resident_bytes("VmRSS")
     step = program(pair, whose, size)
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the highest so far is forgotten (Linux, proc(5))
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # reset the peak (Linux, proc(5))
     for _ in range(3):
         step()
     return resident_bytes("VmHWM") - before
 
 
 def resident_bytes(line: str) -> int:
-    """Of this process: VmRSS now, VmHWM at its highest."""
+    """Resident memory of this process: VmRSS is the current value, VmHWM the peak."""
     found = re.search(rf"^{line}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
     return 1024 * int(found[1])
 
 
 def program(pair: str, whose: str, size: Size) -> Callable[[], Any]:
-    """A step of training, the same for both but for what is attached to model and optimizer."""
+    """Return a training step, the same for both except for what is attached to model and optimizer."""
     import torch
 
     from lab_utils.gpt import GPT, GPTConfig
@@ -116,7 +116,7 @@ def step(pair: str, size: Size) -> Iterator[Sample]:
 
 
 def peak(pair: str, size: Size) -> Iterator[Sample]:
-    """Each on fresh ranks: memory that a process has had once is not all given back."""
+    """Measure each on fresh ranks: a process does not return all of its freed memory."""
     from lab_utils.ranks import start_ranks
 
     found = []

@@ -1,4 +1,4 @@
-"""Examining an all-gather that the reader wrote: every entry, on every rank, and whose tensor a wrong one is."""
+"""Examine the reader's all-gather: every entry on every rank, and which rank's tensor a wrong one is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lab_utils.exercises.framework.exercise import Finding
 from lab_utils.ranks import Ranks
 
 SHAPES = ((3,), (2, 2))
-Call = tuple[np.ndarray, np.ndarray, object]  # what a rank gave, what that became, what it got back
+Call = tuple[np.ndarray, np.ndarray, object]  # a rank's input, its input after the call, the result
 
 
 def examine_all_gather(ranks: Ranks, function: Callable | str, by_hand: bool) -> Finding | None:
-    """Compare with what all_gather would give; `by_hand`: only send and receive may have been used."""
+    """Compare with the result of all_gather; `by_hand`: only send and receive are allowed."""
     results = ranks.run(on_ranks.gathered, function, SHAPES)
     for number in range(len(SHAPES)):
         complaints = list(_complaints([calls[number] for calls in results]))
@@ -28,13 +28,13 @@ def examine_all_gather(ranks: Ranks, function: Callable | str, by_hand: bool) ->
 
 
 def collectives_used(ranks: Ranks, function: Callable | str) -> list[str]:
-    """Names of the collectives that the function calls, in alphabetical order."""
+    """Names of the collectives that the function calls, sorted."""
     trace = ranks.record(on_ranks.gathered, function, SHAPES)
     return sorted({op.name for op in trace if op.kind == "collective"})
 
 
 def _complaints(calls: Sequence[Call]) -> Iterator[str]:
-    """One sentence for each thing wrong, rank by rank."""
+    """Yield one sentence per error, rank by rank."""
     given = [x for x, _, _ in calls]
     for rank, (before, after, got) in enumerate(calls):
         if not np.array_equal(before, after):
@@ -46,7 +46,7 @@ def _complaints(calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _entries(got: object, given: Sequence[np.ndarray]) -> np.ndarray | str:
-    """What was returned as an array [ranks, *shape of x]; or a sentence on why it is none."""
+    """Convert the result to an array [ranks, *shape of x]; or a sentence on why that is impossible."""
     n, shape = len(given), given[0].shape
     if isinstance(got, list | tuple):
         if len(got) != n:

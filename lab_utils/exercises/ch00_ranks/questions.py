@@ -1,4 +1,4 @@
-"""Chapter 00: what ranks send each other, how often and how much."""
+"""Chapter 00: messages between ranks, their number and size."""
 
 from __future__ import annotations
 

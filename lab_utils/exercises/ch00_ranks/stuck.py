@@ -1,4 +1,4 @@
-"""Chapter 00: two programs that get stuck, to be mended by what the lab says of them."""
+"""Chapter 00: two programs that deadlock, to be fixed with the help of the lab's report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examining the reader's shuffling: over an epoch each block is read once, by one rank."""
+"""Examine the reader's shuffling: in an epoch each block is read once, by one rank."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lab_utils.exercises.framework.exercise import Finding
 from lab_utils.exercises.framework.on_ranks import BLOCKS
 from lab_utils.ranks import Ranks
 
-EPOCHS = 2  # the second shows whether the order changes
-NAMED = 4  # blocks that a sentence names
+EPOCHS = 2  # two, to see whether the order changes
+NAMED = 4  # maximum of blocks named in a sentence
 
 
 def examine_order(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_order(blocks, epoch)`, asked on every rank for two epochs, twice."""
+    """Examine the reader's `my_order(blocks, epoch)`, called on every rank for two epochs, twice."""
     results = ranks.run(on_ranks_steps.ordered, function, BLOCKS, EPOCHS)
     for rank, result in enumerate(results):
         if name := result["strange"]:
@@ -33,7 +33,7 @@ def examine_order(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 
 def _read_wrongly(orders: Sequence[list[int]], epoch: int) -> tuple[str, ...] | None:
-    """What is wrong with the ranks' orders of one epoch, the most telling first."""
+    """Describe what is wrong with the ranks' orders of one epoch, the most specific first."""
     for rank, order in enumerate(orders):
         if foreign := [number for number in order if not 0 <= number < BLOCKS]:
             return (f"rank {rank} reads block {foreign[0]} in epoch {epoch}, and there are 0 to {BLOCKS - 1}",)

@@ -1,4 +1,4 @@
-"""Examining the reader's data-parallel functions: each trains a small GPT on the ranks, beside serial training."""
+"""Examine the reader's data-parallel functions: train a small GPT with them on the ranks, and compare with serial."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lab_utils.exercises.framework.exercise import Finding
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import Parity, parity
 
-STEPS = 2  # the second shows gradients that the first left behind
+STEPS = 2  # two, to detect gradients left over from the first
 CLOSE = 1e-9  # float64 on a small model
 Tensors = Mapping[str, np.ndarray]
 
 
 # ---------------------------------------------------------------------- step
 def examine_step(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """Two steps of the reader's `step(model, optimizer, x, y)` against serial's, in float64 with plain SGD."""
+    """Compare two steps of the reader's `step(model, optimizer, x, y)` with serial's, in float64 with plain SGD."""
     results = ranks.run(on_ranks.trained, function, STEPS)
     for number in range(STEPS):
         if finding := _one_step(results, number):
@@ -60,9 +60,9 @@ def _why(serial: dict, found: Sequence[dict], shard: Sequence[Tensors], compared
 
 
 def _same_factor(serial: Tensors, gradients: Sequence[Tensors]) -> tuple[str, str] | None:
-    """Where every gradient is serial's times one number: that number, and where it comes from.
+    """If every gradient is serial's times one factor, sentences on that factor and its cause; else None.
 
-    All are equally wrong then, so that the last bit would decide which is the worst: none is named.
+    No tensor is named as the worst: all are equally wrong, and only rounding would decide.
     """
     n, factors = len(gradients), [_factor(mine, serial) for mine in gradients]
     if None in factors or np.ptp(factors) > CLOSE or abs(factors[0] - 1) < CLOSE:
@@ -85,20 +85,20 @@ def _why_gradients(serial: Tensors, gradients: Sequence[Tensors], shard: Sequenc
 
 
 def _factor(found: Tensors, expected: Tensors) -> float | None:
-    """The number k for which found = k × expected in all tensors; None when there is none."""
+    """The factor k with found = k × expected in all tensors; None if there is none."""
     a, b = (np.concatenate([np.ravel(tensors[name]) for name in found]) for tensors in (found, expected))
     factor = float(a @ b / (b @ b)) if b.any() else 0.0
     return factor if np.abs(a - factor * b).max() <= CLOSE * np.abs(b).max() else None
 
 
 def _difference(found: Tensors, expected: Tensors) -> tuple[float, str]:
-    """Largest difference, relative to the tensor's largest element, and the tensor that has it."""
+    """(largest difference relative to its tensor's largest element, name of that tensor)."""
     return max((float(np.abs(found[name] - b).max() / (np.abs(b).max() or 1.0)), name) for name, b in expected.items())
 
 
 # ---------------------------------------------------------------------- replicate
 def examine_replicate(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `replicate(model)` on models from different seeds, and one right step after it."""
+    """Examine the reader's `replicate(model)` on models from different seeds, and one correct step after it."""
     results = ranks.run(on_ranks.replicated, function)
     unequal = list(_unequal([result["replica"] for result in results]))
     if not unequal:
@@ -119,7 +119,7 @@ def examine_replicate(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 
 def _unequal(replicas: Sequence[Tensors]) -> Iterator[tuple[int, str, float]]:
-    """(rank, tensor, largest difference) for each tensor that is not rank 0's."""
+    """Yield (rank, tensor, largest difference) for each tensor that differs from rank 0's."""
     for rank, replica in enumerate(replicas):
         for name, expected in replicas[0].items():
             if not np.array_equal(replica[name], expected):
@@ -128,7 +128,7 @@ def _unequal(replicas: Sequence[Tensors]) -> Iterator[tuple[int, str, float]]:
 
 # ---------------------------------------------------------------------- my_shard
 def examine_shard(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_shard(blocks, step)`: the ranks' shards must be the batch, each block once."""
+    """Examine the reader's `my_shard(blocks, step)`: the shards must partition the batch."""
     results = ranks.run(on_ranks.sharded, function, STEPS)
     for rank, result in enumerate(results):
         if type_name := result["strange"]:
@@ -145,7 +145,7 @@ def _batch(step: int) -> list[int]:
 
 
 def _shard_complaint(shards: Sequence[list[int]], wanted: list[int], step: int) -> str | None:
-    """What is wrong with the ranks' shards of one step, the most telling first; None when nothing is."""
+    """Describe what is wrong with the ranks' shards of one step, the most specific first; None if nothing."""
     where = f"in step {step}"
     for rank, numbers in enumerate(shards):
         if not numbers or -1 in numbers:
@@ -172,7 +172,7 @@ def _shard_complaint(shards: Sequence[list[int]], wanted: list[int], step: int) 
 
 
 def _shard_parity(ranks: Ranks, function: Callable | str, results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The verdict on one right step with these shards, where every rank has something to train on."""
+    """Yield the verdict on one correct step with these shards, if no shard is empty."""
     if all(result["numbers"][0] for result in results):
         trained = ranks.run(on_ranks.trained_on_shard, function)
         yield f"after one right step: {parity(trained[0]['serial'], [each['step'] for each in trained]).verdict}"

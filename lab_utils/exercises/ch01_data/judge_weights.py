@@ -1,4 +1,4 @@
-"""Examining gradients that the reader accumulated or weighed: serial's, or which mistake gives just these."""
+"""Examine gradients that the reader accumulated or weighted: equal to serial's, or which mistake gives these."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ REDUCTIONS = ("all_reduce", "reduce_scatter", "reduce")
 
 
 class Gradients:
-    """What the ranks' gradients are after the reader's function, and what each of them had by itself.
+    """The ranks' gradients after the reader's function, and those of each rank alone.
 
     found, serial   [rank] tensors by name; serial's are the same on all ranks
-    alone           [rank][part] those of each part of the rank's shard by itself
+    alone           [rank][part] gradients of each part of the rank's shard alone
     """
 
     def __init__(self, results: Sequence[dict]) -> None:
@@ -40,7 +40,7 @@ class Gradients:
         return parity(self._snapshot, [{**self._snapshot, "gradients": found} for found in self.found])
 
     def times(self, wanted: Tensors) -> float | None:
-        """The number k if every rank has k × these tensors."""
+        """The factor k if every rank has k × these tensors, else None."""
         factors = [factor_of(found, wanted) for found in self.found]
         return factors[0] if None not in factors and isclose(min(factors), max(factors), rel_tol=CLOSE) else None
 
@@ -63,8 +63,8 @@ class Gradients:
 
 # ---------------------------------------------------------------------- my_accumulate
 def examine_accumulate(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_accumulate(model, parts)`: the batch's gradients, and one time over the wire."""
-    parts = 4 if ranks.size == 2 else 2  # another number than the ranks', to tell the two mistakes apart
+    """Examine the reader's `my_accumulate(model, parts)`: the batch's gradients, reduced only once."""
+    parts = 4 if ranks.size == 2 else 2  # differs from the number of ranks, to tell the two mistakes apart
     trace = ranks.record(on_ranks_steps.accumulated, function, parts, count=False)
     gradients = Gradients(trace.results)
     if lost := next(gradients.lost(), None):
@@ -96,14 +96,14 @@ def _accumulated_wrongly(gradients: Gradients, ranks: int, parts: int) -> Findin
 
 
 def _rounds(trace: Trace, gradients: Tensors) -> int:
-    """How often rank 0's gradients were reduced, by their bytes."""
+    """Number of times that rank 0's gradients were reduced, from their bytes."""
     sent = sum(op.bytes for op in trace.ops[0] if op.kind == "collective" and op.name in REDUCTIONS)
     return round(sent / sum(gradient.nbytes for gradient in gradients.values()))
 
 
 # ---------------------------------------------------------------------- my_gradients
 def examine_gradients(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_gradients(model, x, y)` on shards of different sizes: the batch's gradients."""
+    """Examine the reader's `my_gradients(model, x, y)` on shards of different sizes: the batch's gradients."""
     sizes = sizes_of(ranks.size)
     gradients = Gradients(ranks.run(on_ranks_steps.from_uneven_shards, function, sizes))
     if lost := next(gradients.lost(), None):
@@ -128,13 +128,13 @@ def _weighed_wrongly(gradients: Gradients, sizes: Sequence[int]) -> Finding:
 
 
 def sizes_of(ranks: int) -> list[int]:
-    """Blocks of each rank's uneven shard: 1, 3, 5 and 7 of 16 on four ranks."""
+    """Number of blocks in each rank's uneven shard: 1, 3, 5 and 7 of 16 on four ranks."""
     ends = [max(rank, round(BATCH * (rank / ranks) ** 2)) for rank in range(ranks + 1)]
     return np.diff(ends).tolist()
 
 
 def factor_of(found: Tensors, wanted: Tensors) -> float | None:
-    """The number k for which found = k × wanted, by what is largest in wanted; None when there is none."""
+    """The factor k with found = k × wanted, relative to the largest element of wanted; None if there is none."""
     name = max(wanted, key=lambda name: np.abs(wanted[name]).max())
     at = np.abs(wanted[name]).argmax()
     factor, largest = found[name].flat[at] / wanted[name].flat[at], np.abs(wanted[name]).max()

@@ -1,6 +1,6 @@
 """The part of the memory exercises' checks that runs on the ranks: ZeRO-1 by hand, and clipping of pieces.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+Also imported by the notebook's kernel (to be sent by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 from lab_utils.exercises.framework.on_ranks import LEARNING_RATE, _batch, _parameters, _small_gpt, find
 
 MAX_NORM = 1.0
-# Norms of the ranks' pieces: unlike, one of them 0, and below MAX_NORM together in the second case.
+# Norms of the ranks' pieces: all different, one of them 0; their total is below MAX_NORM in the second case.
 LARGE, SMALL = (3.0, 0.0, 1.0, 2.0), (0.3, 0.4, 0.0, 0.2)
 
 
 def zero_steps(function: Callable | str, steps: int) -> dict[str, Any]:
     """Train the small GPT with the reader's ZeRO-1 step on this rank's shard, and with serial's on the whole batch.
 
-    "step" and "serial" have a snapshot for each step, "before" the parameters that both begin with; "returned" is what
-    the reader's step returned, as a number where it is one. The gradients in a snapshot of "step" are serial's: what a
-    rank has of them is a piece, and no part of the question.
+    "step" and "serial" have one snapshot per step, "before" the initial parameters of both; "returned": results of the
+    reader's step, tensors as numbers. The gradients in snapshots of "step" are serial's: a rank has only a piece of
+    them, and they are not examined.
     """
     import torch
     import torch.distributed as dist
@@ -44,17 +44,17 @@ def zero_steps(function: Callable | str, steps: int) -> dict[str, Any]:
 
 
 def _momentum(parameters):
-    """An optimizer with a state, whose update shows a gradient that is too large by a factor."""
+    """SGD with momentum: it has state, and its update shows a wrong factor on the gradient."""
     import torch
 
     return torch.optim.SGD(parameters, lr=LEARNING_RATE, momentum=0.9)
 
 
 def clipped(function: Callable | str) -> list[dict[str, Any]]:
-    """Let the reader's `clip(pieces, max_norm)` work on pieces with known norms: a large gradient, then a small one.
+    """Call the reader's `clip(pieces, max_norm)` on pieces with known norms: a large gradient, then a small one.
 
-    "given" is the norm of this rank's piece before, "scale" what its gradient was multiplied by (None where it was 0),
-    "straight" whether it still points where it did, "returned" what came back, as a number where it is one.
+    "given": norm of this rank's piece before; "scale": the factor applied to its gradient (None where it was 0);
+    "straight": whether its direction is unchanged; "returned": the result, tensors of one element as numbers.
     """
     import torch
     import torch.distributed as dist
@@ -73,7 +73,7 @@ def clipped(function: Callable | str) -> list[dict[str, Any]]:
 
 
 def _pieces(norm: float):
-    """Two pieces whose gradients have this norm together, and these gradients."""
+    """Two pieces whose gradients have this total norm, and their joined gradient."""
     import torch
 
     direction = torch.arange(1.0, 6.0, dtype=torch.float64)

@@ -1,6 +1,6 @@
-"""The part of the checks of data_steps.py that runs on the ranks: gradients and orders that the reader's function made.
+"""The part of questions_steps.py's checks that runs on the ranks: gradients and orders of the reader's function.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+Also imported by the notebook's kernel (to be sent by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lab_utils.exercises.framework.on_ranks import find, trained
 
 
 def accumulated(function: Callable | str, parts: int) -> dict[str, list[Any]]:
-    """What `trained` returns, the gradients by the reader's `my_accumulate(model, parts)` from equal micro-batches.
+    """As `trained`, with gradients from the reader's `my_accumulate(model, parts)` on equal micro-batches.
 
     "returned" has one list: the gradients of each micro-batch alone.
     """
@@ -27,7 +27,7 @@ def accumulated(function: Callable | str, parts: int) -> dict[str, list[Any]]:
 
 
 def from_uneven_shards(function: Callable | str, sizes: Sequence[int]) -> dict[str, list[Any]]:
-    """The same by the reader's `my_gradients(model, x, y)`, where rank r's shard has sizes[r] of the batch's blocks."""
+    """As `accumulated`, with the reader's `my_gradients(model, x, y)` and sizes[r] of the batch's blocks on rank r."""
     import torch.distributed as dist
 
     def step(model, optimizer, x, y):
@@ -40,13 +40,13 @@ def from_uneven_shards(function: Callable | str, sizes: Sequence[int]) -> dict[s
 
 
 def ordered(function: Callable | str, blocks: int, epochs: int) -> dict[str, Any]:
-    """What the reader's `my_order(blocks, epoch)` gives to this rank, asked for all epochs and then once again.
+    """Call the reader's `my_order(blocks, epoch)` on this rank for all epochs, twice.
 
-    "strange": the type's name where what came back is no row of whole numbers; "asked": [time][epoch] their lists.
+    "strange": type name of a result that is not a 1-D sequence of integers; "asked": [call][epoch] lists.
     """
     import torch
 
-    with torch.random.fork_rng(devices=[]):  # the reader's own random numbers go on as if nothing had been
+    with torch.random.fork_rng(devices=[]):  # leave the reader's random state unchanged
         got = [[find(function)(blocks, epoch) for epoch in range(epochs)] for _ in range(2)]
     asked = [[_numbers(order) for order in orders] for orders in got]
     strange = [type(got[0][epoch]).__name__ for epoch in range(epochs) if asked[0][epoch] is None]
@@ -54,7 +54,7 @@ def ordered(function: Callable | str, blocks: int, epochs: int) -> dict[str, Any
 
 
 def _alone(model, x, y) -> dict[str, Any]:
-    """The gradients of x, y [b, T] on this rank, with the model left as it is."""
+    """Gradients of x, y [b, T] on this rank alone, without changing the model."""
     import torch
 
     named = dict(model.named_parameters())
@@ -63,7 +63,7 @@ def _alone(model, x, y) -> dict[str, Any]:
 
 
 def _batch_of(shard):
-    """All ranks' equal shards, joined in rank order."""
+    """All-gather the ranks' equal shards, joined in rank order."""
     import torch
     import torch.distributed as dist
 

@@ -1,6 +1,6 @@
-"""The part of chapter 01c's code check that runs on the ranks: the reader's compressor gets real gradients.
+"""The part of chapter 01c's code check that runs on the ranks: call the reader's compressor on real gradients.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+Also imported by the notebook's kernel (to be sent by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 
 from lab_utils.exercises.framework.on_ranks import _batch, _small_gpt, find
 
-PART = 10  # one entry in so many is sent
+PART = 10  # 1 / PART of the entries are sent
 
 
 def compressed(function: Callable | str, steps: int) -> dict[str, Any]:
-    """Give the reader's `compress(gradient, kept, k)` this rank's gradients of a small GPT, step after step.
+    """Call the reader's `compress(gradient, kept, k)` on this rank's gradients of a small GPT, step after step.
 
-    "strange": (tensor, what came back instead of a gradient's shape twice) of the first such call, None where all is
-    well. "steps": for each step, name → (gradient, sent, kept), the last as it is after the step.
+    "strange": (tensor, description) of the first result that is not two tensors of the gradient's shape, else None.
+    "steps": per step, name → (gradient, sent, kept), with kept after the step.
     """
     import torch
 
@@ -36,7 +36,7 @@ def compressed(function: Callable | str, steps: int) -> dict[str, Any]:
 
 
 def entries(numel: int) -> int:
-    """k of so many entries."""
+    """k for a tensor of numel entries."""
     return max(1, numel // PART)
 
 
@@ -48,7 +48,7 @@ def _gradients(model, step: int) -> dict[str, Any]:
 
 
 def _strange(returned: Any, gradient) -> str:
-    """What came back, in words, where it is not two tensors of the gradient's shape."""
+    """Describe a result that is not two tensors of the gradient's shape; "" otherwise."""
     import torch
 
     if not isinstance(returned, tuple) or len(returned) != 2:

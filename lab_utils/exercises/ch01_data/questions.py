@@ -10,7 +10,7 @@ from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import Quantity, numeric
 
 RANKS, FLOAT64_BYTES = 4, 8
-BLOCKS = 10_000  # enough for the measured fractions to lie within 0.02 of the expected ones
+BLOCKS = 10_000  # enough for measured fractions within 0.02 of the expected ones
 TOLERANCE = 0.03  # tells 1/5 from 1/4
 
 
@@ -25,7 +25,7 @@ def _step_bytes(parameters: int) -> list[Quantity]:
         ((RANKS - 1) * whole, "that is all gradients to each of the others"),
         (RANKS * ring, "that is what all ranks send together"),
     )
-    # Each tensor is cut into chunks of its own, so that ranks differ by an element a tensor: far below 1 in 1,000.
+    # Each tensor is chunked separately, so ranks differ by at most one element per tensor: far below 1 in 1,000.
     return [Quantity("bytes each rank sends", ring, mistakes, relative=1e-3)]
 
 
@@ -39,7 +39,7 @@ def _explain_step_bytes(parameters: int) -> str:
 
 
 def _moved() -> tuple[float, float]:
-    """The fraction of blocks that change their rank when a fifth is added: (hash modulo, rendezvous)."""
+    """Fraction of blocks that move when a fifth rank is added: (hash modulo, rendezvous)."""
     return tuple(
         moved(sharding.assign(BLOCKS, RANKS), sharding.assign(BLOCKS, RANKS + 1)) for sharding in (Hash(), Rendezvous())
     )

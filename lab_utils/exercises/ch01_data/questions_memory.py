@@ -1,4 +1,4 @@
-"""Chapter 01, memory: what ZeRO's stages hold, ZeRO-1 by hand, and clipping by the norm of all pieces."""
+"""Chapter 01, memory: bytes under ZeRO's stages, ZeRO-1 by hand, and clipping by the global norm."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import parity
 
 RANKS = 4
-PARAMETER, GRADIENT, STATE = 8, 8, 16  # bytes a parameter in float64; AdamW keeps two moments
-STEPS = 2  # the second begins from what the first left
+PARAMETER, GRADIENT, STATE = 8, 8, 16  # bytes per parameter in float64; AdamW keeps two moments
+STEPS = 2  # the second starts from the state that the first left
 CLOSE = 1e-9  # float64 on a small model
 LOOSE = 1e-4  # torch adds 1e-6 to the norm before it divides
 Tensors = Mapping[str, np.ndarray]
@@ -24,7 +24,7 @@ Tensors = Mapping[str, np.ndarray]
 
 # ---------------------------------------------------------------------- 01.10: bytes
 def stage_bytes(parameters: int, ranks: int = RANKS) -> tuple[float, float, float]:
-    """Bytes of parameters, gradients and AdamW's state that a rank holds under ZeRO-1, 2 and 3, in float64.
+    """Bytes per rank of parameters, gradients and AdamW's state under ZeRO-1, 2 and 3, in float64.
 
     Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5 and figure 1, with 8 + 8 + 16 bytes for their 2 + 2 + 12.
     """
@@ -66,7 +66,7 @@ def _explain_bytes(parameters: int) -> str:
 
 # ---------------------------------------------------------------------- 01.11: ZeRO-1 by hand
 def examine_zero(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """Two steps of the reader's ZeRO-1 against serial's: the ranks must agree, then they must be right."""
+    """Compare two steps of the reader's ZeRO-1 with serial's: the ranks must agree, and be right."""
     results = ranks.run(on_ranks_memory.zero_steps, function, STEPS)
     for number in range(STEPS):
         odd = [rank for rank, each in enumerate(results) if not isinstance(each["returned"][number], float)]
@@ -80,7 +80,7 @@ def examine_zero(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 
 def _zero_complaints(results: Sequence[dict], number: int) -> Iterator[str]:
-    """Where ranks differ, the worst tensor and what else is plain; where they agree, how all of them are wrong."""
+    """Describe the worst tensor and its cause if ranks differ, otherwise how all of them are wrong."""
     found = [each["step"][number]["parameters"] for each in results]
     before = results[0]["serial"][number - 1]["parameters"] if number else results[0]["before"]
     serial = results[0]["serial"][number]["parameters"]
@@ -123,7 +123,7 @@ def _flat(tensors: Tensors) -> np.ndarray:
 
 
 def _worst(found: Sequence[Tensors]) -> tuple[int, str, float]:
-    """(rank, tensor, largest difference from rank 0's); 0.0 when none differs."""
+    """(rank, tensor, largest difference from rank 0's); 0.0 if none differs."""
     differences = (
         (rank, name, float(np.abs(each[name] - first).max()))
         for rank, each in enumerate(found)
@@ -142,7 +142,7 @@ def _explain_zero() -> str:
 
 # ---------------------------------------------------------------------- 01.12: clipping
 def examine_clip(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `clip(pieces, max_norm)`: one scale for all ranks, that of the whole gradient's norm."""
+    """Examine the reader's `clip(pieces, max_norm)`: one scale on all ranks, from the whole gradient's norm."""
     results = ranks.run(on_ranks_memory.clipped, function)
     for case in zip(*results, strict=True):
         if complaint := _clip_complaint(case):
@@ -151,7 +151,7 @@ def examine_clip(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 
 def _clip_complaint(case: Sequence[dict]) -> str | None:
-    """What is wrong with one gradient after clipping, the most telling first; None when nothing is."""
+    """Describe what is wrong with one gradient after clipping, the most specific first; None if nothing."""
     norm, scales = hypot(*(each["given"] for each in case)), {r: each["scale"] for r, each in enumerate(case)}
     for rank, each in enumerate(case):
         if not each["straight"]:

@@ -1,4 +1,4 @@
-"""Chapter 01, further: hide the wire behind the backward, accumulate, shuffle, and weigh uneven shards."""
+"""Chapter 01, further: overlap communication with the backward, accumulate, shuffle, and weight uneven shards."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lab_utils.exercises.framework.numeric import Quantity, numeric
 
 RANKS = 4
 BACKWARD_MS, BUCKETS = 80.0, 4
-FAST_MS, SLOW_MS = 12.0, 30.0  # a bucket on the wire
+FAST_MS, SLOW_MS = 12.0, 30.0  # per bucket on the wire
 
 
 def exposed_ms(wire_ms: float, buckets: int = BUCKETS) -> float:
-    """How long the wire is at work after the backward: a bucket leaves when it is full and the wire is free."""
+    """Exposed communication after the backward: a bucket is sent when it is full and the wire is free."""
     free_ms = 0.0
     for number in range(1, buckets + 1):
         free_ms = max(free_ms, BACKWARD_MS * number / buckets) + wire_ms

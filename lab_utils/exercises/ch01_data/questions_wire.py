@@ -1,4 +1,4 @@
-"""Chapter 01c: what goes over a server's link, how stale a gradient is, and error feedback that forgets."""
+"""Chapter 01c: bytes on a server's link, staleness of gradients, and error feedback that loses entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab_utils.ranks import Ranks
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 
 FLOAT64_BYTES = 8
-STEPS = 4  # of compressing: from the second on there is something kept
+STEPS = 4  # of compression: from the second on, `kept` is not 0
 CLOSE = 1e-9
 SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
 Step = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # name → gradient, sent, kept
@@ -47,7 +47,7 @@ def _explain_link_bytes(ranks: int, parameters: int) -> str:
 
 # ---------------------------------------------------------------------- 01.14
 def paced(pace_s: Mapping[int, float]) -> Iterator[Applied]:
-    """What a server applies when nobody waits and each worker brings a gradient every so many seconds."""
+    """What an asynchronous server applies when each worker sends a gradient every pace_s[worker] seconds."""
     clocks, due_s = Clocks(pace_s), dict(pace_s)
     while True:
         worker = min(due_s, key=lambda each: (due_s[each], each))
@@ -106,7 +106,7 @@ def _explain_staleness() -> str:
 
 # ---------------------------------------------------------------------- 01.15
 def examine_compress(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `compress(gradient, kept, k)` over some steps: nothing may be lost, and the largest go first."""
+    """Examine the reader's `compress(gradient, kept, k)` over STEPS steps: nothing is lost, the largest go first."""
     results = ranks.run(on_ranks_wire.compressed, function, STEPS)
     for rank, result in enumerate(results):
         if result["strange"]:
@@ -121,7 +121,7 @@ def examine_compress(ranks: Ranks, function: Callable | str) -> Finding | None:
 
 
 def _wrong(results: Sequence[dict], number: int) -> Iterator[str]:
-    """One sentence for each tensor of each rank with which something is wrong in this step."""
+    """Yield one sentence per rank and tensor that is wrong in this step."""
     for rank, result in enumerate(results):
         steps: list[Step] = result["steps"]
         for name, (gradient, sent, kept) in steps[number].items():
@@ -131,7 +131,7 @@ def _wrong(results: Sequence[dict], number: int) -> Iterator[str]:
 
 
 def _why(gradient: np.ndarray, before: np.ndarray, sent: np.ndarray, kept: np.ndarray) -> str:
-    """What is wrong with one call; `before` is what was kept until then."""
+    """Describe what is wrong with one call, "" if nothing; `before` is the previous `kept`."""
     lost = gradient + before - sent - kept
     if not _near(lost, 0 * lost, gradient):
         return _where_lost(lost, before, sent, gradient)
@@ -146,7 +146,7 @@ def _why(gradient: np.ndarray, before: np.ndarray, sent: np.ndarray, kept: np.nd
 
 
 def _where_lost(lost: np.ndarray, before: np.ndarray, sent: np.ndarray, gradient: np.ndarray) -> str:
-    """What is missing (or there twice) in sent + kept, by what it equals."""
+    """Describe what is missing (or duplicate) in sent + kept, by what the difference equals."""
     if _near(lost, before, gradient):
         return "what was kept before this step is gone: it is neither sent nor kept"
     if _near(lost, -before, gradient):
@@ -165,7 +165,7 @@ def _near(a: np.ndarray, b: np.ndarray, scale: np.ndarray) -> bool:
 
 
 def _invariant(results: Sequence[dict], number: int) -> Iterator[str]:
-    """All that was sent and what is kept, against all gradients, as one number; none where the two are equal."""
+    """Yield how far everything sent plus kept is from the sum of all gradients; nothing if they are equal."""
     there_was = found = 0.0
     for result in results:
         for name, (_, _, kept) in result["steps"][number].items():

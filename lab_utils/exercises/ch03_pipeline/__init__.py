@@ -1,4 +1,4 @@
-"""Chapter 03: how long a pipeline stands idle, what it holds and sends, orders by hand, and steps with planted bugs."""
+"""Exercises of chapter 03: bubbles, memory and traffic of a pipeline, orders by hand, and steps with planted bugs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examining the reader's pipeline code: gradients of each rank's stage beside serial's, and what a mistake leaves."""
+"""Examine the reader's pipeline code: compare each stage's gradients with serial's, and recognise mistakes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Results = Sequence[dict]
 
 # ---------------------------------------------------------------------- my_step
 def examine_step(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_step(stage, parts, like)`: every stage's gradients are serial's."""
+    """Examine the reader's `my_step(stage, parts, like)`: every stage's gradients must equal serial's."""
     results = ranks.run(on_ranks.stepped, function)
     if lost := next(_lost(results), None):
         return Finding((lost,))
@@ -72,7 +72,7 @@ def _lost(results: Results) -> Iterator[str]:
 
 
 def _off(results: Results) -> list[tuple[int, str, float]]:
-    """(rank, its worst tensor, difference relative to that tensor) for ranks whose gradients are not serial's."""
+    """(rank, its worst tensor, relative difference) of the ranks whose gradients differ from serial's."""
     found = []
     for rank, each in enumerate(results):
         largest, name = max((_difference(each["found"][name], wanted), name) for name, wanted in each["serial"].items())
@@ -82,7 +82,7 @@ def _off(results: Results) -> list[tuple[int, str, float]]:
 
 
 def _told(results: Results) -> Iterator[str]:
-    """Which ranks are off and which are right, and the worst tensor: gradients come from the last rank."""
+    """Yield sentences on the worst tensor and on which ranks are right: gradients flow from the last rank."""
     off = _off(results)
     rank, name, largest = off[-1]
     how = f"differs most, by {largest:.2g} relative" if isfinite(largest) else "has values that are no numbers"
@@ -97,7 +97,7 @@ def _told(results: Results) -> Iterator[str]:
 
 # ---------------------------------------------------------------------- my_run
 def examine_slots(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_run(order, forward, backward)`: each backward with its own forward's activations."""
+    """Examine the reader's `my_run(order, forward, backward)`: each backward with its own forward's activations."""
     results = ranks.run(on_ranks.slotted, function)
     for rank, each in enumerate(results):
         if complaint := _other_order(each["ran"], each["order"]):
@@ -134,9 +134,9 @@ def _word(op: tuple[str, int]) -> str:
 
 # ---------------------------------------------------------------------- my_backward
 def examine_weights(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_backward(layer, inputs, arrive, leave)`: B's gradients first, from the last rank, then W's."""
+    """Examine the reader's `my_backward(layer, inputs, arrive, leave)`: B's gradients, last rank first, then W's."""
     results = ranks.run(on_ranks.weighted, function)
-    for rank, each in reversed(list(enumerate(results))):  # what goes wrong behind goes on to all before
+    for rank, each in reversed(list(enumerate(results))):  # an error on a later rank propagates to all earlier ones
         if complaint := _left_wrongly(each):
             return Finding((f"rank {rank} {complaint}",))
     off = {rank: said for rank, each in enumerate(results) if (said := _weight_wrongly(each))}
@@ -163,7 +163,7 @@ def _left_wrongly(each: dict) -> str:
 
 
 def _weight_wrongly(each: dict) -> str:
-    """What the weight's gradient is instead of serial's; "" where it is right."""
+    """Describe how the weight's gradient differs from serial's; "" if it is right."""
     xs, gs = np.stack(each["inputs"]), np.stack(each["outputs_grad"])
     alone = [g.T @ x for g, x in zip(gs, xs, strict=True)]
     serial, found = sum(alone), each["weight"]
@@ -191,7 +191,7 @@ def _weight_wrongly(each: dict) -> str:
 
 # ---------------------------------------------------------------------- my_tied
 def examine_tied(ranks: Ranks, function: Callable | str) -> Finding | None:
-    """The reader's `my_tied(stage)`: both copies of the tied weight have the sum, and nothing else has changed."""
+    """Examine the reader's `my_tied(stage)`: both copies of the tied weight have the sum, nothing else changes."""
     results = ranks.run(on_ranks.tied, function)
     names = {0: "tokens.weight", len(results) - 1: "head.weight"}
     for rank, each in enumerate(results):
@@ -224,7 +224,7 @@ def _tied_wrongly(found: np.ndarray | None, parts: Sequence[np.ndarray], first: 
 
 
 def _drift(found: Sequence[np.ndarray | None]) -> Iterator[str]:
-    """How far one plain update takes the two copies apart."""
+    """Yield a sentence on how far one SGD update moves the two copies apart."""
     if any(each is None for each in found):
         return
     apart = LEARNING_RATE * float(np.abs(found[0] - found[1]).max())
@@ -234,7 +234,7 @@ def _drift(found: Sequence[np.ndarray | None]) -> Iterator[str]:
 
 # ---------------------------------------------------------------------- all of them
 def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest difference, relative to the largest element; inf where there is no number."""
+    """Largest difference relative to the largest element; inf if that is not finite."""
     largest = float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0))
     return largest if isfinite(largest) else inf
 

@@ -1,4 +1,4 @@
-"""What the checks of pipeline orders measure: how long an order takes, where it pauses, how many ops were moved."""
+"""Metrics for the checks of pipeline orders: length, longest pause, number of ops moved."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ WHOLE = Costs(forward=1, backward_input=1, backward_weight=1)  # BW takes 2
 
 
 def length(order: Draft, costs: Costs) -> float:
-    """When the last op ends."""
+    """End of the last op."""
     return float(_placed(order, costs).end_s.max())
 
 
 def longest_pause(order: Draft, costs: Costs) -> str:
-    """A sentence: where a rank with most to do waits longest between two of its ops, and for what."""
+    """A sentence on the longest pause between two ops of a rank with the most work, and what it waits for."""
     placed = _placed(order, costs)
     start, before = placed.start_s, np.concatenate(([0.0], placed.end_s[:-1]))
     gap = start - before
-    gap[order.first[:-1]] = 0  # what comes before a rank's first op is no pause between two
+    gap[order.first[:-1]] = 0  # the time before a rank's first op does not count
     work = np.add.reduceat(placed.end_s - start, order.first[:-1])
     gap[(work < work.max() - 1e-9)[order.rank]] = 0
     at = int(gap.argmax())
@@ -37,7 +37,7 @@ def longest_pause(order: Draft, costs: Costs) -> str:
 
 
 def moved(order: Sequence[str], before: Sequence[str]) -> int:
-    """How few ops have to be moved to make one order of the other: those outside of the longest common row."""
+    """Minimum number of ops to move to turn one order into the other: those outside the longest common subsequence."""
     row = [0] * (len(before) + 1)
     for word in order:
         above = row[:]

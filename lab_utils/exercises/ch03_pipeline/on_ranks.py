@@ -1,6 +1,6 @@
-"""The part of the pipeline exercises' checks that runs on the ranks: one stage a rank, and the reader's functions.
+"""The part of the pipeline exercises' checks that runs on the ranks: one stage per rank, and the reader's functions.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+Also imported by the notebook's kernel (to be sent by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from typing import Any
 
 from lab_utils.exercises.framework.on_ranks import BLOCK, VOCABULARY, _small_text, _tensors, find
 
-MICROBATCHES, SAMPLES = 6, 3  # of a step, and blocks of each
+MICROBATCHES, SAMPLES = 6, 3  # micro-batches per step, blocks per micro-batch
 CHANNELS = 12
 
 
 def stepped(function: Callable | str) -> dict[str, Any]:
-    """The reader's `my_step(stage, parts, like)` on this rank's stage of a small GPT; one whole step.
+    """Run one step of the reader's `my_step(stage, parts, like)` on this rank's stage of a small GPT.
 
-    "found" is what is in the stage's gradients, "serial" what serial training has there, "alone" the same of each
-    micro-batch by itself.
+    "found": the stage's gradients; "serial": those of serial training; "alone": serial's of each micro-batch alone.
     """
     import torch
 
@@ -31,10 +30,10 @@ def stepped(function: Callable | str) -> dict[str, Any]:
 
 
 def slotted(function: Callable | str) -> dict[str, Any]:
-    """The reader's `my_run(order, forward, backward)` on this rank's stage, in 1F1B's order.
+    """Run the reader's `my_run(order, forward, backward)` on this rank's stage, with 1F1B's order.
 
-    "found" and "serial" as for `stepped`; "used": [(micro-batch of a backward, whose activations it was given)];
-    "ran" and "order": the ops; "held": how many micro-batches' activations the reader kept at most between two ops.
+    "found" and "serial" as for `stepped`; "used": [(micro-batch of a backward, micro-batch of its activations)];
+    "ran" and "order": the ops; "held": peak of micro-batches whose activations the reader kept between two ops.
     """
     import torch.distributed as dist
 
@@ -54,10 +53,10 @@ def slotted(function: Callable | str) -> dict[str, Any]:
 
 
 def weighted(function: Callable | str) -> dict[str, Any]:
-    """The reader's `my_backward(layer, inputs, arrive, leave)` on this rank's layer of a row of linear ones.
+    """Run the reader's `my_backward(layer, inputs, arrive, leave)` on this rank's layer of a chain of linear layers.
 
-    "weight": its weight's gradient; "left": {micro-batch: gradient of the input}, as the reader handed them on.
-    "inputs" and "outputs_grad" [micro-batch], and "inputs_grad": what they are in serial training.
+    "weight": gradient of its weight; "left": {micro-batch: gradient of the input}, as passed to `leave`.
+    "inputs", "outputs_grad" and "inputs_grad" [micro-batch]: the values of serial training.
     """
     from lab_utils.exercises.ch03_pipeline.on_ranks_stage import Chain
 
@@ -70,10 +69,10 @@ def weighted(function: Callable | str) -> dict[str, Any]:
 
 
 def tied(function: Callable | str) -> dict[str, Any]:
-    """The reader's `my_tied(stage)` on what a pipeline's backward leaves on this rank when the embedding is tied.
+    """Run the reader's `my_tied(stage)` on the gradients that a pipeline's backward leaves with a tied embedding.
 
-    "own" is what was in the stage's gradients before, "found" after it; "parts" is the tied weight's gradient in the
-    first stage and in the last, in this order.
+    "own": the stage's gradients before; "found": after; "parts": the tied weight's gradient in the first stage and in
+    the last, in this order.
     """
     model, (stage, ends) = _gpt(), _stage()
     names = dict(model.named_parameters())
@@ -86,15 +85,15 @@ def tied(function: Callable | str) -> dict[str, Any]:
 
 
 def _gpt():
-    """As many blocks as ranks. The head has the embedding's values in a weight of its own, so that each has its part
-    of the gradient: a pipeline's first and last rank have a copy each."""
+    """A GPT with one block per rank. The head is an untied copy of the embedding, so that each has its own part of
+    the gradient, as on a pipeline's first and last rank."""
     import torch
     import torch.distributed as dist
 
     from lab_utils.gpt import GPT, GPTConfig
 
     sizes = {"vocabulary": VOCABULARY, "block": BLOCK, "layers": dist.get_world_size()}
-    with torch.random.fork_rng(devices=[]):  # the reader's own random numbers go on as if nothing had been
+    with torch.random.fork_rng(devices=[]):  # leave the reader's random state unchanged
         torch.manual_seed(0)
         model = GPT(GPTConfig(**sizes, channels=CHANNELS, heads=3, tied=False)).double()
     model.head.weight.data.copy_(model.tokens.weight.data)
@@ -102,7 +101,7 @@ def _gpt():
 
 
 def _stage():
-    """This rank's stage, and the names of the weight that is tied in a tied model."""
+    """This rank's stage, and the two names of the weight that a tied model shares."""
     import torch.distributed as dist
 
     from lab_utils.strategies.pipeline import cut
@@ -122,7 +121,7 @@ def _found(stage) -> dict[str, Any]:
 
 
 def _gradients(model, x, y, names) -> dict[str, Any]:
-    """Of the mean loss of x, y [b, T], for the parameters with these names."""
+    """Gradients of the mean loss of x, y [b, T] for the named parameters."""
     import torch
 
     named = dict(model.named_parameters())

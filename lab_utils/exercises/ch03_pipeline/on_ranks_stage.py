@@ -1,4 +1,4 @@
-"""What a reader's function is given for one stage on a rank: forwards and backwards that are watched, and a wire.
+"""Arguments of the reader's functions for one stage on a rank: instrumented forwards and backwards, and messages.
 
 Loaded on the ranks only.
 """
@@ -15,14 +15,14 @@ from lab_utils.gpt import cross_entropy
 
 
 class Kept:
-    """What a forward leaves for its backward."""
+    """Activations that a forward keeps for its backward."""
 
     def __init__(self, number: int, x: Tensor, output: Tensor) -> None:
         self.number, self.x, self.output = number, x, output
 
 
 class Wire:
-    """Messages to the neighbours, by micro-batch and direction; sending never waits."""
+    """Messages to the neighbours, tagged by micro-batch and direction; sends do not block."""
 
     def __init__(self) -> None:
         self.rank, self.last = dist.get_rank(), dist.get_world_size() - 1
@@ -43,11 +43,11 @@ class Wire:
 
 
 class Running(Wire):
-    """`forward(i)` gives what is to be kept, `backward(i, kept)` wants it; both talk to the neighbours.
+    """`forward(i)` returns the activations to keep, `backward(i, kept)` takes them; both communicate and are recorded.
 
-    used   (micro-batch, whose activations its backward was given, or the type of what is none)
+    used   (micro-batch, micro-batch of the activations passed to its backward, or the type of anything else)
     ran    the ops
-    most   how many micro-batches' activations were held at most between two ops
+    most   peak of micro-batches whose activations were held between two ops
     """
 
     def __init__(self, stage: nn.Module, parts: list[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> None:
@@ -80,14 +80,14 @@ class Running(Wire):
             back = self._run_back(kept, gradient)
         else:
             self.used.append((number, type(kept).__name__))
-            back = torch.zeros(self.shape, dtype=torch.float64)  # so that the others go on
+            back = torch.zeros(self.shape, dtype=torch.float64)  # so that the other ranks can continue
         if self.rank:
             self.send(back, self.rank - 1, number)
 
     def _run_back(self, kept: Kept, gradient: Tensor | None) -> Tensor | None:
         if self.rank:
             kept.x.grad = None
-        kept.output.backward(gradient, retain_graph=True)  # one that is used twice is a finding, and no error
+        kept.output.backward(gradient, retain_graph=True)  # using it twice is a finding, not an error
         return kept.x.grad
 
     def _begin(self, kind: str, number: int) -> None:
@@ -96,10 +96,10 @@ class Running(Wire):
 
 
 class Chain(Wire):
-    """A row of linear layers, one a rank, and a loss: y = x Wᵀ, and half the mean square of the last one's output.
+    """A chain of linear layers y = x Wᵀ, one per rank; the loss is half the mean square of the last output.
 
-    inputs, inputs_grad, outputs_grad   [micro-batch] tensors [b, C] of this rank's layer, as serial training has them
-    left                                what the reader handed on
+    inputs, inputs_grad, outputs_grad   [micro-batch] tensors [b, C] of this rank's layer in serial training
+    left                                gradients that the reader passed to `leave`
     """
 
     def __init__(self, microbatches: int, samples: int, channels: int) -> None:
@@ -122,17 +122,17 @@ class Chain(Wire):
         layer = nn.Linear(*weight.shape, bias=False, dtype=weight.dtype)
         layer.weight.data.copy_(weight)
         layer.weight.grad = torch.zeros_like(weight)
-        layer.weight.requires_grad_(False)  # its gradient is made by hand
+        layer.weight.requires_grad_(False)  # the reader computes its gradient
         return layer
 
     def arrive(self, number: int) -> Tensor:
-        """The gradient of the layer's output, [b, C]."""
+        """Receive the gradient of the layer's output, [b, C]."""
         if self.rank == self.last:
             return self.outputs_grad[number].clone()
         return self.receive(self.outputs_grad[number].shape, self.rank + 1, number)
 
     def leave(self, number: int, gradient: Tensor) -> None:
-        """Hand the gradient of the layer's input on."""
+        """Record the gradient of the layer's input and send it to the previous rank."""
         wanted, got = self.inputs[number].shape, getattr(gradient, "shape", None)
         if got != wanted:
             what = type(gradient).__name__ if got is None else f"the shape {list(got)}"

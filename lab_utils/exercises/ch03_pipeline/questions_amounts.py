@@ -1,4 +1,4 @@
-"""Chapter 03, amounts: activations that ranks hold, and bytes that cross from stage to stage."""
+"""Chapter 03, amounts: activations held per rank, and bytes sent between stages."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _explain_held() -> str:
 
 # ---------------------------------------------------------------------- 03.4
 def boundary_bytes(stages: int, microbatches: int, b: int, T: int, C: int) -> int:
-    """Bytes over all boundaries in a step: activations [b, T, C] forward and their gradients back, in float32."""
+    """Bytes over all boundaries per step: activations [b, T, C] forward and their gradients back, in float32."""
     return 2 * (stages - 1) * microbatches * b * T * C * FLOAT32_BYTES
 
 

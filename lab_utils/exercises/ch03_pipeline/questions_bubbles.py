@@ -1,4 +1,4 @@
-"""Chapter 03, bubbles: of the named schedules, how many micro-batches make one small, and the two ways to count it."""
+"""Chapter 03, bubbles: of the named schedules, micro-batches needed for a small one, and its two definitions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import Quantity, numeric
 from lab_utils.schedule import Costs, schedules, simulate
 
-ROUNDED = {"relative": 0.015, "absolute": 0.005}  # a fraction may be given with two digits
+ROUNDED = {"relative": 0.015, "absolute": 0.005}  # two digits of a fraction are enough
 EVEN = Costs(forward=1, backward_input=1, backward_weight=1)
 RANKS, MICROBATCHES, CHUNKS = 4, 8, 2  # 03.1
 MANY_RANKS, MANY_CHUNKS, PERCENT = 8, 4, 10  # 03.2
 UNEVEN_MS = Costs(forward=4, backward_input=5, backward_weight=3)  # 03.5
-MAKESPAN_MS, SPAN_MS = 108, 105  # what lengths_ms() gives; said here, since the simulator takes a second to load
+MAKESPAN_MS, SPAN_MS = 108, 105  # results of lengths_ms(), constant as the simulator takes a second to load
 
 
 # ---------------------------------------------------------------------- 03.1
@@ -66,7 +66,7 @@ def _explain_bubbles() -> str:
 
 # ---------------------------------------------------------------------- 03.2
 def least_microbatches(ranks: int, chunks: int, percent: int) -> int:
-    """The least m for which (p - 1) / (v m + p - 1) is below so many percent."""
+    """The smallest m with (p - 1) / (v m + p - 1) below `percent` percent."""
     return floor((ranks - 1) * (100 - percent) / (percent * chunks)) + 1
 
 
@@ -116,7 +116,7 @@ def _explain_enough() -> str:
 
 # ---------------------------------------------------------------------- 03.5
 def lengths_ms() -> tuple[float, float, float]:
-    """ZB-H2 in 03.5: (all ranks' makespan, the longest span of one rank, the work of a rank)."""
+    """ZB-H2 in 03.5: (makespan, longest span of a rank, work of a rank)."""
     timeline = simulate(schedules.zb_h2(RANKS, MICROBATCHES), UNEVEN_MS)
     work = MICROBATCHES * (UNEVEN_MS.forward + UNEVEN_MS.backward_input + UNEVEN_MS.backward_weight)
     return timeline.makespan_s, work / (1 - timeline.bubble_rate), work

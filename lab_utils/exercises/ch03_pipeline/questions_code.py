@@ -1,4 +1,4 @@
-"""Chapter 03, code on real ranks: a step by hand, slots for activations, W's that wait, a tied weight, any 1F1B."""
+"""Chapter 03, code on real ranks: a step by hand, slots for activations, delayed W, a tied weight, any 1F1B."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lab_utils.schedule import Draft, schedules, why_not
 from lab_utils.schedule.ops import Unreadable
 
 LAB_LINE = re.compile(r" \(on_ranks\w*\.py:\d+\)")
-SIZES = ((2, 4), (3, 4), (4, 8), (4, 2), (1, 3), (5, 1), (8, 32))  # ranks and micro-batches that my_order is asked for
+SIZES = ((2, 4), (3, 4), (4, 8), (4, 2), (1, 3), (5, 1), (8, 32))  # (ranks, microbatches) for my_order
 
 
 def on_stages(examine: Callable[..., Finding | None]) -> Callable[..., Finding | NotYet | None]:
-    """As `on_the_ranks`; where others were left waiting, no line of the lab's own is named."""
+    """As `on_the_ranks`, with the lab's own source lines removed from the sentences."""
     judge = on_the_ranks(examine)
 
     def judged(*answers: object) -> Finding | NotYet | None:
@@ -32,7 +32,7 @@ def on_stages(examine: Callable[..., Finding | None]) -> Callable[..., Finding |
 
 # ---------------------------------------------------------------------- 03.13
 def judge_order(function: object) -> Finding | NotYet | None:
-    """The reader's `my_order(rank, ranks, microbatches)` in the notebook: 1F1B for any sizes, few micro-batches too."""
+    """Judge the reader's `my_order(rank, ranks, microbatches)` in the notebook: 1F1B for any sizes, m < p included."""
     if not callable(function):
         return Finding((f"give the function itself: check('03.13', my_order), and not {type(function).__name__}",))
     if hasattr(function, "__code__") and _does_nothing(function):
@@ -42,7 +42,7 @@ def judge_order(function: object) -> Finding | NotYet | None:
             found = _asked(function, ranks, microbatches)
         except NotImplementedError:
             return NotYet()
-        except Exception as error:  # the reader's own: it is told
+        except Exception as error:  # raised by the reader's code: reported
             return Finding((f"for {_sizes(ranks, microbatches)} my_order raised {type(error).__name__}: {error}",))
         if found:
             return found

@@ -1,4 +1,4 @@
-"""Chapter 03, orders as text: write 1F1B, undo a circle, and place the W's of uneven stages."""
+"""Chapter 03, orders as text: write 1F1B, resolve a deadlock, and place the W of uneven stages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Orders = str | Sequence[str]
 OPEN = ("...", "…")
 
 RANKS, MICROBATCHES = 3, 4  # 03.6 and 03.8
-ONE_F_ONE_B = tuple(RANKS - rank for rank in range(RANKS))  # micro-batches that it holds
+ONE_F_ONE_B = tuple(RANKS - rank for rank in range(RANKS))  # micro-batches held per rank
 
 # 03.7, three ranks, six stages, three micro-batches: each rank's order looks reasonable by itself
 CIRCLE = (
@@ -27,13 +27,13 @@ CIRCLE_STAGES, CIRCLE_MICROBATCHES = 6, 3
 
 UNEVEN = Costs(forward=(2, 4, 4), backward_input=(2, 3, 3), backward_weight=(1, 4, 1))  # 03.8
 UNEVEN_LIMIT = 3
-PAR = 49  # what par() gives; said here, since the simulator takes a second to load
-NAMED = ("one_f_one_b", "zb_h1")  # those that hold no more than this
+PAR = 49  # the result of par(), constant here because the simulator takes a second to load
+NAMED = ("one_f_one_b", "zb_h1")  # schedules within UNEVEN_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a reader's order has to be: its sizes, what each rank may hold, and when its last op has to have ended."""
+    """Requirements on a reader's order: its sizes and the memory limit of each rank."""
 
     stages: int
     microbatches: int
@@ -41,7 +41,7 @@ class Wanted:
 
 
 def on_orders(wanted: Wanted, ranks: int, examine: Callable[[Draft], Finding | None]) -> Callable[..., object]:
-    """A judge of orders in words, one for each rank: they must run; then `examine` looks at them."""
+    """Return a judge of orders as text, one per rank: they must be valid; then `examine` judges them."""
 
     def judge(*answers: Orders) -> Finding | NotYet | None:
         orders = _lines(answers)
@@ -58,7 +58,7 @@ def on_orders(wanted: Wanted, ranks: int, examine: Callable[[Draft], Finding | N
 
 
 def _lines(answers: tuple[object, ...]) -> list[object]:
-    """One text with a line for each rank, a list of such lines, or the lines by themselves."""
+    """Normalise the answers, one text with a line per rank, a list of lines, or the lines, to a list of lines."""
     if len(answers) == 1 and isinstance(answers[0], str):
         return [line for line in answers[0].splitlines() if line.strip()]
     return list(answers[0]) if len(answers) == 1 and isinstance(answers[0], list | tuple) else list(answers)
@@ -121,7 +121,7 @@ def _explain_circle() -> str:
 # ---------------------------------------------------------------------- 03.8
 @cache
 def par() -> float:
-    """The shortest of the named schedules that hold no more than the limit."""
+    """Length of the shortest named schedule within the limit."""
     return min(length(getattr(schedules, name)(RANKS, MICROBATCHES), UNEVEN) for name in NAMED)
 
 

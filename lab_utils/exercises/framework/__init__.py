@@ -1,1 +1,1 @@
-"""What every exercise is made of: its card, numeric answers, code, code that runs on the ranks."""
+"""Building blocks of exercises: cards, numeric answers, code checks, code that runs on the ranks."""

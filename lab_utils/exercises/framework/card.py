@@ -1,4 +1,4 @@
-"""What a check answers: a small card that says ○ not yet, ✓ right or ✗ wrong, and why."""
+"""The result of a check: a small card with ○ not yet, ✓ right or ✗ wrong, and the reason."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
 
 State = Literal["open", "right", "wrong"]
 SIGNS = {"open": "○", "right": "✓", "wrong": "✗"}
-EDGES = {"open": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}  # the hues of the parity badge
+EDGES = {"open": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}  # the colours of the parity badge
 SAID = {"open": "not answered yet", "right": "right", "wrong": "not right"}
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The answer to one check: its sentence, further lines, and hints that stay folded until asked for."""
+    """Result of one check: a sentence, further lines, and hints that are folded until clicked."""
 
     exercise: str
     state: State

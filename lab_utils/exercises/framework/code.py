@@ -1,4 +1,4 @@
-"""Judging code: the reader's function runs on the ranks, by its name, and what comes back is examined here."""
+"""Judge code: run the reader's function on the ranks, by name, and examine its results here."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STUB = "NotImplementedError"
 
 
 def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
-    """A judge of (ranks, function); a function that is missing or a stub is not answered yet.
+    """Return a judge of (ranks, function); a missing function or a stub is NotYet.
 
-    What the function raises, that it gets stuck or that it ends a rank is a finding, in the error's own sentence.
+    If the function raises, gets stuck or ends a rank, that is a Finding, with the error's own sentence.
     """
 
     def judge(ranks: Ranks, function: Callable | str) -> Finding | NotYet | None:
@@ -40,4 +40,4 @@ def _failed(error: RankError) -> Finding | NotYet:
         return NotYet()
     first, *others = [str(error), *(line for line in error.details.splitlines() if not line.startswith((" ", "Trace")))]
     own = error.failures[0].where()
-    return Finding((first if "on_ranks" in own else f"{first} ({own})", *others))  # the reader's lines only
+    return Finding((first if "on_ranks" in own else f"{first} ({own})", *others))  # name only the reader's lines

@@ -1,4 +1,4 @@
-"""The one shape that every exercise has, and what its judge may find."""
+"""The Exercise class, and the results of its judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab_utils.exercises.framework.card import Card
 
 
 class WrongCall(TypeError):
-    """`check` was not called as an exercise asks for. A notebook shows the sentence, not the lab's own call stack."""
+    """`check` was called with wrong arguments. A notebook shows only the message, not the lab's stack trace."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -19,14 +19,14 @@ class WrongCall(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a judge found wrong: its sentences, the most telling first."""
+    """The errors that a judge found, as sentences, the most specific first."""
 
     sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """There is nothing to judge, and why, when that is not plain: the function is not there, or a stub."""
+    """Nothing to judge yet, with the reason if it is not obvious: a missing function, or a stub."""
 
     why: str = ""
 
@@ -35,12 +35,12 @@ class NotYet:
 class Exercise:
     """An exercise as data.
 
-    goal      what is asked, one sentence
+    goal      the question, one sentence
     replace   what the reader has to replace, and by what
-    hints     from faint to plain, none of them the answer
+    hints     from vague to explicit, without the answer
     judge     judge(*answers, **given) → None when right, else Finding or NotYet
-    explain   explain(**given) → what is shown once it is right, arithmetic included
-    given     names of what the exercise needs besides the answer, such as the number of parameters
+    explain   explain(**given) → text shown once the answer is right, with the arithmetic
+    given     names of further arguments besides the answer, such as the number of parameters
     """
 
     id: str
@@ -52,7 +52,7 @@ class Exercise:
     given: tuple[str, ...] = field(default=())
 
     def check(self, *answers: Any, **given: Any) -> Card:
-        """The card for these answers. TypeError when something that the exercise needs is not given."""
+        """Return the card for these answers. TypeError when an argument in `given` is missing."""
         if not answers or any(answer is ... for answer in answers):
             return self._open("")
         self._need(given)
@@ -65,7 +65,7 @@ class Exercise:
         return Card(self.id, "wrong", found.sentences[0], found.sentences[1:], self.hints)
 
     def solution(self, **given: Any) -> Card:
-        """The explanation, as it is shown once the answer is right."""
+        """Return the card with the explanation, as shown for a right answer."""
         self._need(given)
         first, *rest = self.explain(**given).splitlines()
         return Card(self.id, "right", first, tuple(rest))

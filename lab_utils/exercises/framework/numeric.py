@@ -1,4 +1,4 @@
-"""Judging numbers: right within a tolerance, or too large or too small, and which common mistake gives just that."""
+"""Judge numbers: right within a tolerance, or too large or too small, and which common mistake gives that number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab_utils.exercises.framework.exercise import Finding
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number that is asked for; mistakes are (what a common mistake gives, what that mistake is)."""
+    """A requested number; mistakes are (value that a common mistake gives, description of the mistake)."""
 
     name: str
     right: float
@@ -26,7 +26,7 @@ class Quantity:
         return isclose(answer, self.right, rel_tol=self.relative, abs_tol=self.absolute)
 
     def complaint(self, answer: float) -> str | None:
-        """What is wrong with the answer, without the right one; None when it is right."""
+        """Describe what is wrong, without revealing the answer; None when it is right."""
         if self.is_right(answer):
             return None
         size = "too large" if answer > self.right else "too small"
@@ -36,7 +36,7 @@ class Quantity:
 
 
 def numeric(quantities: Callable[..., Sequence[Quantity]]) -> Callable[..., Finding | None]:
-    """A judge of as many numbers as `quantities(**given)` lists, in that order; a tuple of them will do too."""
+    """Return a judge of the numbers that `quantities(**given)` lists, in that order; also accepts them as a tuple."""
 
     def judge(*answers: object, **given: object) -> Finding | None:
         wanted = quantities(**given)
@@ -63,7 +63,7 @@ def _complaints(wanted: Sequence[Quantity], answers: Sequence[object]) -> Iterat
 
 
 def _number(answer: object) -> float | None:
-    """A finite number, also as a numpy value of one element; True and False are none."""
+    """Convert to a finite float, also from a numpy array of one element; None for anything else, bools included."""
     if isinstance(answer, np.ndarray) and answer.size == 1:
         answer = answer.item()
     if isinstance(answer, bool) or not isinstance(answer, Real) or not np.isfinite(answer):

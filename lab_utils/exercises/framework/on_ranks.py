@@ -1,6 +1,6 @@
-"""The part of the code checks that runs on the ranks: it calls the reader's function and brings back what it did.
+"""The part of the code checks that runs on the ranks: call the reader's function and return what it did.
 
-Imported by the notebook's kernel too (to be sent by name), so torch is imported inside functions only.
+Also imported by the notebook's kernel (to be sent by name), so torch is imported inside functions only.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import dis
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-BATCH = 16  # blocks a step, over all ranks: as in the chapter
-BLOCKS, VOCABULARY, BLOCK = 40, 23, 8  # of the small text and the small GPT that checks train
+BATCH = 16  # blocks per step over all ranks, as in the chapter
+BLOCKS, VOCABULARY, BLOCK = 40, 23, 8  # of the checks' small text and small GPT
 LEARNING_RATE = 0.5
 
 
 def state_of(function: Callable | str) -> Literal["missing", "empty", "there"]:
-    """Whether a %%ranks cell has defined the function on this rank, and whether its body does anything at all."""
+    """Whether the function is defined on this rank (by a %%ranks cell), and whether its body does anything."""
     from lab_utils.ranks.shipping.picklers import rank_namespace
 
     found = rank_namespace().get(function) if isinstance(function, str) else function
@@ -25,7 +25,7 @@ def state_of(function: Callable | str) -> Literal["missing", "empty", "there"]:
 
 
 def _does_nothing(function: Callable) -> bool:
-    """Whether the body is `...`, `pass`, `return ...` or a docstring: the last thing loaded is None or `...`."""
+    """Whether the body is `...`, `pass`, `return ...` or a docstring: it only loads constants, None or `...` last."""
     steps = [step for step in dis.get_instructions(function) if step.opname not in ("RESUME", "NOP")]
     loaded = [step.argval for step in steps if step.opname in ("LOAD_CONST", "RETURN_CONST")]
     only_returns = all(step.opname in ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE") for step in steps)
@@ -39,7 +39,7 @@ def find(function: Callable | str) -> Callable:
 
 
 def gathered(function: Callable | str, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Any, Any, Any]]:
-    """(input, what it became, what the function returned) for an input of each shape; no two ranks share a number."""
+    """Return (input, input after the call, result) for an input of each shape; no two ranks share a number."""
     import torch
     import torch.distributed as dist
 
@@ -54,8 +54,8 @@ def gathered(function: Callable | str, shapes: Sequence[tuple[int, ...]]) -> lis
 def trained(function: Callable | str, steps: int) -> dict[str, list[Any]]:
     """Train the small GPT with the reader's `step` on this rank's shard, and with serial's on the whole batch.
 
-    "step" and "serial" have a snapshot for each step; "returned" is what the reader's step returned, as a number
-    where it is one; "shard" is the gradients of the first step on this shard alone, as backward leaves them.
+    "step" and "serial" have one snapshot per step; "returned": results of the reader's step, tensors as numbers;
+    "shard": the gradients of this shard alone in the first step, as backward leaves them.
     """
     import torch
 
@@ -78,10 +78,10 @@ def trained(function: Callable | str, steps: int) -> dict[str, list[Any]]:
 
 
 def replicated(function: Callable | str) -> dict[str, Any]:
-    """Let the reader's `replicate` work on replicas from different seeds; then one right step on each shard.
+    """Call the reader's `replicate` on replicas from different seeds, then run one correct step on each shard.
 
-    "before" and "replica": the parameters before and after replicate; "step": after the step; "serial": one step
-    of rank 0's replica on the whole batch.
+    "before" and "replica": the parameters before and after replicate; "step": snapshot after the step; "serial": the
+    same for one step of this rank's replica on the whole batch.
     """
     import copy
 
@@ -100,10 +100,10 @@ def replicated(function: Callable | str) -> dict[str, Any]:
 
 
 def sharded(function: Callable | str, steps: int) -> dict[str, Any]:
-    """Which blocks the reader's `my_shard` gives to this rank.
+    """Return which blocks the reader's `my_shard` assigns to this rank.
 
-    "strange": the type's name where what came back is no Blocks; "numbers": for each step the numbers of its
-    blocks, -1 for rows that are no block.
+    "strange": type name of a result that is not Blocks; "numbers": per step, the numbers of its blocks, -1 for rows
+    that are no block.
     """
     blocks = _small_text()
     shards = [find(function)(blocks, step) for step in range(steps)]
@@ -114,7 +114,7 @@ def sharded(function: Callable | str, steps: int) -> dict[str, Any]:
 
 
 def trained_on_shard(function: Callable | str) -> dict[str, Any]:
-    """One right step on the reader's shard of step 0 ("step"), and serial's on the whole batch ("serial")."""
+    """Run one correct step on the reader's shard of step 0 ("step"), and serial's on the whole batch ("serial")."""
     from lab_utils.corpus import Batches
     from lab_utils.strategies import data, serial
 
@@ -127,7 +127,7 @@ def trained_on_shard(function: Callable | str) -> dict[str, Any]:
 
 
 def swapped(function: Callable | str) -> tuple[int, Any, Any]:
-    """(partner, the partner's tensor, what the reader's `swap` returned): 0 and 1 are partners, 2 and 3 are."""
+    """Return (partner, partner's tensor, result of the reader's `swap`); partners are 0 and 1, 2 and 3, ..."""
     import torch
     import torch.distributed as dist
 
@@ -139,7 +139,7 @@ def swapped(function: Callable | str) -> tuple[int, Any, Any]:
 
 
 def totalled(function: Callable | str) -> tuple[float, float | None]:
-    """(the sum, what the reader's `total` returned) for batches of which the last rank has one fewer."""
+    """Return (the sum, result of the reader's `total`) for batches of which the last rank has one fewer."""
     import torch
     import torch.distributed as dist
 
@@ -156,20 +156,20 @@ def _small_gpt(seed: int):
 
     from lab_utils.gpt import GPT, GPTConfig
 
-    with torch.random.fork_rng(devices=[]):  # the reader's own random numbers go on as if nothing had been
+    with torch.random.fork_rng(devices=[]):  # leave the reader's random state unchanged
         torch.manual_seed(seed)
         return GPT(GPTConfig(vocabulary=VOCABULARY, block=BLOCK, layers=1, channels=12, heads=3)).double()
 
 
 def _optimizer(model):
-    """Plain SGD: unlike Adam's, its update shows a gradient that is too large by a factor."""
+    """Plain SGD: unlike Adam's, its update shows a wrong factor on the gradient."""
     import torch
 
     return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
 
 
 def _small_text():
-    """Blocks of tokens that look random, no two alike."""
+    """Blocks of pseudo-random tokens, no two alike."""
     from lab_utils.corpus import cut
     from lab_utils.corpus.hashing import stable_hash
 
@@ -177,7 +177,7 @@ def _small_text():
 
 
 def _batch(step: int):
-    """The whole batch of a step, and this rank's part of it: ((x, y), (x, y))."""
+    """((x, y) of a step's whole batch, (x, y) of this rank's part of it)."""
     import torch.distributed as dist
 
     from lab_utils.corpus import Batches
@@ -198,7 +198,7 @@ def _parameters(model) -> dict[str, Any]:
 
 
 def _number(blocks, row) -> int:
-    """Which of the blocks has this row of tokens; -1 for none."""
+    """The number of the block with this row of tokens; -1 if none."""
     import numpy as np
 
     same = np.flatnonzero((blocks.x == np.asarray(row)).all(axis=1))
