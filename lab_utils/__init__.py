@@ -6,17 +6,17 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-if find_spec("numpy"):  # a Python that lacks all packages still has `python -m lab_utils doctor` to say so
+if find_spec("numpy"):  # without packages, `python -m lab_utils doctor` must still work
     import lab_utils.render  # noqa: F401 - teaches Timeline to draw itself
     from lab_utils.timeline.timeline import LIVE, register_renderer
 
-    # In a notebook it is a picture to touch; loaded when the first one is shown.
+    # In a notebook a timeline is an interactive widget, loaded when the first one is shown.
     register_renderer(
         LIVE, lambda timeline, hover: import_module("lab_utils.widgets.timeline_view.widget").live(timeline)
     )
 
 if "IPython" in sys.modules and (_ip := sys.modules["IPython"].get_ipython()) is not None:
-    # A cell that comes before start_ranks is then told so. All that a magic needs is loaded when one is run.
+    # Registered early: a cell run before start_ranks then gets a clear error. Loaded when first run.
     _ip.register_magic_function(
         lambda line, cell: import_module("lab_utils.ranks.magic").ranks_magic(line, cell), "cell", "ranks"
     )
@@ -25,12 +25,12 @@ __all__ = ["start_ranks"]
 
 
 def __getattr__(name: str):
-    if name == "start_ranks":  # loaded on use: ranks, and programs under torchrun, need no ipyparallel client
+    if name == "start_ranks":  # loaded on use: ranks and torchrun programs need no ipyparallel client
         from lab_utils.ranks import start_ranks
 
         return start_ranks
     error = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(error, name=name, obj=sys.modules[__name__])  # Python then says what may be meant
+    raise AttributeError(error, name=name, obj=sys.modules[__name__])  # Python then suggests similar names
 
 
 def __dir__() -> list[str]:

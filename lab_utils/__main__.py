@@ -1,4 +1,4 @@
-"""`python -m lab_utils COMMAND`: the lab's commands, each loaded only when it is asked for."""
+"""`python -m lab_utils COMMAND`: the lab's commands, loaded on use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command with the arguments that follow it; returns the exit status."""
+    """Run one command with the arguments that follow it; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lab_utils",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -32,11 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, help="what follows it goes on to the command")
     words = sys.argv[1:] if argv is None else argv
     module, _ = COMMANDS[parser.parse_args(words[:1]).command]
-    return importlib.import_module(module).main(words[1:])  # all of it: argparse would take away the first "--"
+    return importlib.import_module(module).main(words[1:])  # unparsed: argparse would remove the first "--"
 
 
 def speak_plainly() -> None:
-    """Let signs that the terminal's encoding lacks come as letters that it has, instead of ending the command."""
+    """Replace characters that the terminal's encoding lacks, instead of failing."""
     codecs.register_error("plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="plain")

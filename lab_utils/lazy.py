@@ -1,4 +1,4 @@
-"""Names of a package that are loaded when they are first used."""
+"""Names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 def lazy(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` for a package whose names live in its submodules: {name: submodule} (PEP 562).
+    """Return `__getattr__` and `__dir__` for a package whose names are in submodules: {name: submodule} (PEP 562).
 
-    A home that begins with "lab_utils." is a module elsewhere.
+    A submodule that begins with "lab_utils." is an absolute module name.
     """
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - the names that Python calls
         if name not in home:
             error = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(error, name=name, obj=sys.modules[package])  # Python then says what may be meant
+            raise AttributeError(error, name=name, obj=sys.modules[package])  # Python then suggests similar names
         module = home[name] if home[name].startswith("lab_utils.") else f"{package}.{home[name]}"
         return getattr(import_module(module), name)
 

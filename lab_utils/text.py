@@ -1,4 +1,4 @@
-"""Numbers as people read them: three digits and a unit. The same number always gives the same text."""
+"""Text for people: unknown names, names of ranks, merged output, and numbers with three digits and a unit."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-# Things by name, where a name that is not there is told in one sentence, with those that may have been meant.
 V = TypeVar("V")
 _AT_MOST = 4
 
 
 class UnknownName(KeyError):
-    """A name that is not there; its text names those that are."""
+    """An unknown name; the text suggests known ones."""
 
     __str__ = Exception.__str__  # KeyError would show a sentence in quotes
 
@@ -33,7 +32,7 @@ class Named(dict[str, V]):
 
 
 def meant(name: object, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: "did you mean 'H100 node'?", or all the names there are."""
+    """Return the end of a sentence on an unknown name: "did you mean 'H100 node'?", or a list of all known names."""
     known = list(known)
     if alike := _alike(str(name).lower(), known):
         return f"did you mean {' or '.join(map(repr, alike))}?"
@@ -41,15 +40,15 @@ def meant(name: object, known: Iterable[str]) -> str:
 
 
 def _alike(name: str, known: list[str]) -> list[str]:
-    """Names that hold this one, whatever the case; else those spelled much like it."""
+    """Return names that contain this one, ignoring case; else those spelled like it."""
     holding = [each for each in known if name and name in each.lower()]
     lower = {each.lower(): each for each in known}
     return holding[:_AT_MOST] or [lower[each] for each in get_close_matches(name, lower, _AT_MOST)]
 
 
-# What ranks printed, in rank order, identical outputs once: "ranks 0-3: …". The same on every run.
+# ---------------------------------------------------------------------- output of ranks
 def name_ranks(ranks: Iterable[int]) -> str:
-    """"rank 2", "ranks 0-3", "ranks 0, 2-3"."""  # fmt: skip
+    """Return the ranks as text: "rank 2", "ranks 0-3", "ranks 0, 2-3"."""  # fmt: skip
     ranks = sorted(ranks)
     runs: list[list[int]] = []
     for rank in ranks:
@@ -62,7 +61,7 @@ def name_ranks(ranks: Iterable[int]) -> str:
 
 
 def merge(outputs: dict[int, str]) -> str:
-    """One text from {rank: text}: ranks that said the same are named together, at the first one's place."""
+    """Return one text from {rank: text}: ranks with equal output are named together, at the first one's place."""
     groups: dict[str, list[int]] = {}
     for rank in sorted(outputs):
         if text := outputs[rank].rstrip("\n"):
@@ -71,7 +70,7 @@ def merge(outputs: dict[int, str]) -> str:
 
 
 def as_on_a_terminal(text: str) -> str:
-    """The text as a terminal shows it at last: what follows a carriage return overwrites the line (a bar of tqdm's)."""
+    """Return the text as a terminal finally shows it: a carriage return overwrites the line (tqdm's bars)."""
     if "\r" not in text:
         return text
     return "\n".join(map(_overwritten, text.replace("\r\n", "\n").split("\n")))
@@ -85,7 +84,7 @@ def _overwritten(line: str) -> str:
 
 
 def block(name: str, text: str) -> str:
-    """The text under a name of whose it is; a line of its own where there are several."""
+    """Return the text after its name; on lines of its own, indented, when it has several lines."""
     if "\n" not in text:
         return f"{name}: {text}\n"
     indented = text.replace("\n", "\n  ")
@@ -98,7 +97,7 @@ FLOP_UNITS = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """(length in seconds, name) of the unit in which `seconds` is read best: s, ms or µs."""
+    """Return (length in seconds, name) of the unit for `seconds`: s, ms or µs."""
     return next((unit for unit in TIME_UNITS if abs(seconds) >= unit[0]), TIME_UNITS[-1])
 
 
@@ -119,7 +118,7 @@ def bytes_text(size_bytes: int) -> str:
 
 
 def flops_text(flops: int) -> str:
-    """128_000_000 → "128 MFLOP": how many, not how many a second."""
+    """128_000_000 → "128 MFLOP": a count, not a rate."""
     for size, name in FLOP_UNITS:
         if flops >= size:
             return f"{three_digits(flops / size)} {name}"
