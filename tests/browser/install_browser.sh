@@ -4,7 +4,7 @@
 set -euo pipefail
 python=$1
 
-found() { "$python" -c 'import sys; from lab_utils.doctor import chromium_path; sys.exit(chromium_path() is None)'; }
+found() { "$python" -c 'import sys; from lab_utils.host.doctor import chromium_path; sys.exit(chromium_path() is None)'; }
 
 # Only Debian proper has a real chromium package; Ubuntu's is a stub for a snap, which containers cannot run.
 debian() { grep -qs '^ID=debian$' /etc/os-release && command -v apt-get >/dev/null; }

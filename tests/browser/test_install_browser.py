@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("install_browser.sh")
-ROOT = SCRIPT.parents[1]
+ROOT = SCRIPT.parents[2]
 BASH = shutil.which("bash")
 
 

@@ -108,7 +108,7 @@ def test_a_port_in_use_is_one_sentence(form: str, tmp_path: Path) -> None:
 
 
 def test_another_folder_is_one_sentence(tmp_path: Path) -> None:
-    environ_path = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils import launch; "
+    environ_path = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils.host import launch; "
     line = [sys.executable, "-c", environ_path + "sys.exit(launch.main([]))"]
     done = subprocess.run(line, cwd=tmp_path, encoding="utf-8", capture_output=True)
     assert done.returncode == 2

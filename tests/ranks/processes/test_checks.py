@@ -29,7 +29,8 @@ class Hidden:
 
 sys.meta_path[:] = [Hidden(finder) for finder in sys.meta_path]
 import psutil
-from lab_utils import host, memory, start_ranks
+from lab_utils import start_ranks
+from lab_utils.host import machine, memory_limits
 from lab_utils.ranks import StartError
 try:
     start_ranks(2)
