@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,8 @@ def test_every_way_in_installs_by_the_lock() -> None:
         "install -c requirements.lock setuptools",
         "install -c requirements.lock --no-build-isolation .",
     ]
+    for module in re.findall(r"lab_utils[.\w]+", post_build):
+        assert find_spec(module), module
     planned = make("--dry-run", "PYTHON=" + sys.executable, "VENV=no-such-folder", "lint").stdout
     pip = [line.partition(" install ")[2] for line in planned.splitlines() if " -m pip " in line]
     apart = ("torch==", f"/oldest cloudpickle=={oldest('cloudpickle')}.0 ")

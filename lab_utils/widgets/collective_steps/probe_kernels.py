@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-PlacesOf = Callable[[Tensor], Tensor]  # tensor → int64 of its shape: the place of each element, or chunk_log.NOTHING
+PlacesOf = Callable[[Tensor], Tensor]  # tensor → int64 of its shape: the place of each element, or record.NOTHING
 
 _MOVES = {
     "cat", "stack", "index", "index_select", "gather", "take", "take_along_dim", "flip", "roll", "repeat",
@@ -24,7 +24,7 @@ _CLEARS = {"fill_", "zero_"}
 
 
 class Move(NamedTuple):
-    """A write: element i of `target` is computed from the i-th place of each of `sources`; see chunk_log.Wrote.
+    """A write: element i of `target` is computed from the i-th place of each of `sources`; see record.Wrote.
 
     at   flat indices of the elements of `target` that are written; None for all
     """

@@ -1,7 +1,7 @@
-// Plays a collective (collective_steps.py): the picture is the state before the first step, with everything to show.
+// Plays a collective (widget.py): the picture is the state before the first step, with everything to show.
 const STEP_S = 1.4, MOVING = 0.75, FINE = 100; // a step takes so long to play, and moves for that part of it
 const MOST_LINES = 8; // messages that are told of before the others are counted
-const ARRIVED = ["#d55e00", 2.4], QUIET = ["#57606a", 0.6]; // edges of a cell, as looks.py and palette.py have them
+const ARRIVED = ["#d55e00", 2.4], QUIET = ["#57606a", 0.6]; // edges of a cell, as picture_grid.py and palette.py have them
 
 // One cell, found once: it is painted many times.
 function readCell(group) {

@@ -80,7 +80,7 @@ class CollectiveSteps(anywidget.AnyWidget):
 
 
 class _Data:
-    """The steps as input of collective_steps.js; labels are deduplicated, since most cells are alike."""
+    """The steps as input of widget.js; labels are deduplicated, since most cells are alike."""
 
     def __init__(self, stage: Stage) -> None:
         self.steps, self.grid = stage.steps, stage.grid

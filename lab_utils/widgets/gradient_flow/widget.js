@@ -1,4 +1,4 @@
-// Moves through the picture of GradientFlow (gradient_flow.py): play, scrub, hover, select a layer.
+// Moves through the picture of GradientFlow (widget.py): play, scrub, hover, select a layer.
 const PLAY_S = 6, POSITIONS = 600, KEY = 1 / 60; // a whole backward takes so long to play; the slider's; an arrow key's
 
 function three(value) {

@@ -1,4 +1,4 @@
-// Draws the state of LiveCurve (live_curve.py): a progress bar, words, and the loss as an SVG line.
+// Draws the state of LiveCurve (widget.py): a progress bar, words, and the loss as an SVG line.
 const WIDTH = 720, HEIGHT = 240, LEFT = 56, RIGHT = 708, TOP = 12, BOTTOM = 204;
 
 // Multiples of 1, 2 or 5 × 10^k, the first at most low, the last at least high.

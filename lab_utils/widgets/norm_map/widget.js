@@ -1,4 +1,4 @@
-// Shows the picture of NormMap (norm_map.py) as it grows, and reads out the norm under the pointer or the arrow keys.
+// Shows the picture of NormMap (widget.py) as it grows, and reads out the norm under the pointer or the arrow keys.
 const FINDINGS = 4;
 
 function sayNumber(value) {

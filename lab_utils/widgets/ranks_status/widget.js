@@ -1,4 +1,4 @@
-// Draws the state of RanksStatus (ranks_status.py): a table of ranks, and a sentence that screen readers speak.
+// Draws the state of RanksStatus (widget.py): a table of ranks, and a sentence that screen readers speak.
 const COLUMNS = [["rank", "rank"], ["memory", "memory"], ["doing", "doing"], ["for", "for"], ["waits", "waits for"]];
 
 // What did not change is left alone: a selection in it stays, and nobody is told of it again.

@@ -1,4 +1,4 @@
-// Looks into the pictures of ShardMap (shard_map.py): one a kind; hover, select a tensor, all by keyboard too.
+// Looks into the pictures of ShardMap (widget.py): one a kind; hover, select a tensor, all by keyboard too.
 const KEYS = "Left and right choose what is shown, up and down a tensor, page up and down a rank.";
 
 function render({ model, el }) {

@@ -1,6 +1,6 @@
 """One step with a parameter server, and one with a ring, op by op: for more ranks than a machine can run.
 
-Plain Python: what server.py and all_reduce.py would be recorded to do, without running it (and without the server's
+Plain Python: what synchronous.py and all_reduce.py would be recorded to do, without running it (and without the server's
 notes of 16 bytes). A trace of it is placed in time like any other.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from lab_utils.timeline import Op, Trace
 
 GROUP = "world"
-SERVER = 0  # as in server_ends.py, which needs torch
+SERVER = 0  # as in push_pull.py, which needs torch
 
 
 def server_step(ranks: int, parameter_bytes: int, flops: int = 0) -> Trace:

@@ -1,4 +1,4 @@
-// Parts of ScheduleExplorer's card (schedule_explorer.py): what people read, press and turn.
+// Parts of ScheduleExplorer's card (widget.py): what people read, press and turn.
 
 // JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
 const NO_COMMANDS = { "data-lm-suppress-shortcuts": "true" };

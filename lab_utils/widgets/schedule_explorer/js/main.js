@@ -1,4 +1,4 @@
-// ScheduleExplorer (schedule_explorer.py): the card, and what travels between it and Python.
+// ScheduleExplorer (widget.py): the card, and what travels between it and Python.
 
 const HOW = "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.";
 

@@ -1,4 +1,4 @@
-// TimelineView (timeline_view.py): the card that holds the picture, and what travels between it and Python.
+// TimelineView (widget.py): the card that holds the picture, and what travels between it and Python.
 
 function render({ model, el }) {
   const about = model.get("_about"), arrays = unpacked(about.arrays, model.get("_data"));

@@ -1,6 +1,6 @@
 // A canvas that is sharp on every screen, with the looks of render/palette.py.
 
-// Tiles as in render/svg.py: how wide, in CSS pixels, and how its pattern is drawn.
+// Tiles as in render/kit.py: how wide, in CSS pixels, and how its pattern is drawn.
 const TILES = {
   stripes: [8, (c) => {
     c.lineWidth = 1.6;

@@ -1,4 +1,4 @@
-// Arrays that Python packed into one buffer (timeline_pack.py).
+// Arrays that Python packed into one buffer (arrays.py).
 const TYPES = { f8: Float64Array, i4: Int32Array, u1: Uint8Array };
 
 // {name: typed array}; table: {name: [type, first byte, length]}; view: the buffer as a DataView.

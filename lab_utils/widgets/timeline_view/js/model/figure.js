@@ -2,7 +2,7 @@
 const NO_PAINT = 255;
 
 class Figure {
-  // about: {kind, ranks, origin_s, makespan_s, first_compute, setting, memory, ...}; see timeline_pack.py.
+  // about: {kind, ranks, origin_s, makespan_s, first_compute, setting, memory, ...}; see arrays.py.
   constructor(about, arrays, strings) {
     Object.assign(this, { about, arrays, strings, kind: about.kind, ranks: about.ranks });
     this.predicted = about.first_compute !== null;
@@ -11,7 +11,7 @@ class Figure {
     else this.take(arrays, about.origin_s, about.makespan_s, [arrays.phase_start, arrays.phase_end]);
   }
 
-  // Place the program on the numbers that sliders set; see timeline_setting.py.
+  // Place the program on the numbers that sliders set; see sliders.py.
   retime(setting) {
     const { arrays, about } = this, { first, phase_from: from, phase_to: to, phase_rank: rank } = arrays;
     this.setting = setting;

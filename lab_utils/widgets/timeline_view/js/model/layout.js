@@ -1,4 +1,4 @@
-// Where rows stand, in CSS pixels: heights as in lab_utils/render/layout.py, panels above each other on one time axis.
+// Where rows stand, in CSS pixels: heights as in ../../layout.py, panels above each other on one time axis.
 const LEFT = 84, RIGHT = 124, TOP = 22, BOTTOM = 30, ROWS_HEIGHT = 640, PANEL_HEAD = 26;
 
 // Tall rows with words for up to 8 ranks, thin ones up to 32, and a density beyond.

@@ -1,4 +1,4 @@
-// Spans as boxes: one for each that can be seen, one for each pixel's worth of those that cannot (render/marks.py).
+// Spans as boxes: one for each that can be seen, one for each pixel's worth of those that cannot (marks.py).
 const THINNEST = 1; // CSS pixels: spans below this share a box
 const BIN = 2; // CSS pixels that a shared box covers at most; bins stand still while the picture is moved
 
