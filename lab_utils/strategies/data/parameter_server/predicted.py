@@ -1,7 +1,7 @@
 """One step with a parameter server, and one with a ring, op by op: for more ranks than a machine can run.
 
-Plain Python: what synchronous.py and all_reduce.py would be recorded to do, without running it (and without the server's
-notes of 16 bytes). A trace of it is placed in time like any other.
+Plain Python: what synchronous.py and all_reduce.py would be recorded to do, without running it (and without the
+server's notes of 16 bytes). A trace of it is placed in time like any other.
 """
 
 from __future__ import annotations
