@@ -1,28 +1,38 @@
-"""Join several files into the one ES module that anywidget takes."""
+"""Join several files, and the words that they show, into the one ES module that anywidget takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+NO_WORDS: Mapping[str, str] = {}
 
 
-def joined(folder: Path, *names: str) -> str:
+def joined(folder: Path, *names: str, words: Mapping[str, str] = NO_WORDS) -> str:
     """Concatenate the files `folder`/`name`.js: they share one scope, and only the last exports.
 
-    The caller orders them: a class before the one that extends it.
+    The caller orders them: a class before the one that extends it. `words` is the scripts' part of the widget's
+    catalogue: `WORDS.name` there, with `{placeholders}` that `fill(WORDS.name, {values})` fills.
     """
-    return _read([folder / name for name in names], ".js")
+    return _worded(_read([folder / name for name in names], ".js"), words)
 
 
-def script_and_styles(own: Path, *parts: str) -> tuple[str, str]:
+def script_and_styles(own: Path, *parts: str, words: Mapping[str, str] = NO_WORDS) -> tuple[str, str]:
     """Return a widget's `_esm` and `_css`: `own`.js and `own`.css, after those of the shared parts in this folder.
 
-    As text: given a path, anywidget watches the file and never frees a view.
+    As text: given a path, anywidget watches the file and never frees a view. `words` as in `joined`.
     """
     files = [*(FOLDER / part for part in parts), own]
-    return _read(files, ".js"), _read(files, ".css")
+    return _worded(_read(files, ".js"), words), _read(files, ".css")
+
+
+def _worded(script: str, words: Mapping[str, str]) -> str:
+    if not words:
+        return script
+    catalogue = f"const WORDS = {json.dumps(dict(words), ensure_ascii=False, indent=1)};"
+    return "\n".join([catalogue, (FOLDER / "fill.js").read_text(encoding="utf-8"), script])
 
 
 def _read(files: Iterable[Path], suffix: str) -> str:
