@@ -8,15 +8,26 @@ from lab_utils.timeline.ops import RankOps
 
 COLUMNS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
 RANKS_SHOWN = 32
+ONE_RANK, RANKS = "1 rank", "{count} ranks"
+MORE_RANKS = "and {count} more ranks"
+HEADLINE = (
+    "Timeline of {ranks} ({kind}): makespan {makespan}, bubble fraction {bubble}, "
+    "exposed communication {exposed} a rank on average."
+)
+
+
+def of_ranks(count: int) -> str:
+    return ONE_RANK if count == 1 else RANKS.format(count=count)
 
 
 def headline(timeline: Placed) -> str:
     """One sentence with makespan, bubble fraction and exposed communication."""
-    ranks = "1 rank" if timeline.world_size == 1 else f"{timeline.world_size} ranks"
-    return (
-        f"Timeline of {ranks} ({timeline.kind}): makespan {time_text(timeline.makespan_s)}, "
-        f"bubble fraction {percent_text(timeline.bubble_fraction)}, "
-        f"exposed communication {time_text(timeline.exposed_comm_s)} a rank on average."
+    return HEADLINE.format(
+        ranks=of_ranks(timeline.world_size),
+        kind=timeline.kind,
+        makespan=time_text(timeline.makespan_s),
+        bubble=percent_text(timeline.bubble_fraction),
+        exposed=time_text(timeline.exposed_comm_s),
     )
 
 
@@ -24,7 +35,7 @@ def summary(timeline: Placed) -> str:
     """The headline and a table with one line per rank; bubble is the fraction of its time without compute."""
     table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
     more = timeline.world_size - RANKS_SHOWN
-    said = [f"and {more} more ranks"] if more > 0 else []
+    said = [MORE_RANKS.format(count=more)] if more > 0 else []
     uncounted = 0 if timeline.prediction is None else sum(op.uncounted for op in timeline.ops)
     said += [f"Left out: {uncounted} kernels that could not be counted"] if uncounted else []
     return "\n".join([headline(timeline), *table, *said])
@@ -44,10 +55,9 @@ def _row(timeline: Placed, rank: int) -> tuple[str, ...]:
 
 def trace_summary(trace: RankOps) -> str:
     """Table of the ops, with count and tensor bytes per rank. Deterministic."""
-    ranks = "1 rank" if trace.world_size == 1 else f"{trace.world_size} ranks"
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
-    title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
+    title = f"Trace of {of_ranks(trace.world_size)}" + ("" if rows else ": nothing went over the wire")
     uncounted = sum(op.uncounted for op in trace)
     said = [f"Not counted: {uncounted} kernels"] if uncounted else []
     table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []

@@ -7,25 +7,10 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from lab_utils.render import palette
 from lab_utils.render.kit import element, text, text_width
 from lab_utils.widgets.timeline_view.layout import MARGIN, WIDTH
+from lab_utils.widgets.timeline_view.words import IDLE, MEANING, PHASE
 
 LINE = 19
 SWATCH_WIDTH, SWATCH_HEIGHT = 20, 11
-MEANING = {
-    "compute": "compute",
-    "communication": "communication: the wire is busy",
-    "waiting": "waiting: a partner has not come yet",
-    "F": "F: forward",
-    "B": "B: backward, for the input",
-    "W": "W: backward, for the weights",
-    "BW": "BW: both backwards",
-}
-
-
-def rows(wire: bool, memory: bool) -> str:
-    """Return what a rank's row contains, from top to bottom, if that is more than one lane."""
-    lanes = ["upper lane: the rank's own stream", "lower lane: the wire"] if wire else []
-    strip = ["strip below: memory held, its highest on the right"] if memory else []
-    return " · ".join(lanes + strip)
 
 
 def legend(
@@ -33,13 +18,13 @@ def legend(
 ) -> tuple[list[str], float]:
     """Return the legend of these paints, drawn with its first baseline at y, and the baseline of its last line.
 
-    note   a line below it, `rows(...)`
+    note   a line below it, `words.rows(...)`
     """
     entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
-    entries.append((palette.LANE, "idle"))
+    entries.append((palette.LANE, IDLE))
     drawn, y = _line_up(entries, y)
     if phases:
-        more, y = _line_up([(tint, f"phase {name}") for name, tint in phases.items()], y + LINE)
+        more, y = _line_up([(tint, PHASE.format(phase=name)) for name, tint in phases.items()], y + LINE)
         drawn += more
     if note:
         y += LINE

@@ -13,6 +13,7 @@ from lab_utils.schedule.schedule import KINDS, ScheduleOps
 from lab_utils.text import bytes_text, flops_text, time_text
 from lab_utils.timeline.ops import Op
 from lab_utils.timeline.span import Columns, Span, Spans
+from lab_utils.widgets.timeline_view import words
 
 THINNEST = 0.5  # user units: spans below this are merged
 BIN = 4  # maximum width of merged spans, in multiples of the thinnest width
@@ -113,21 +114,22 @@ def _tip(span: Span, origin_s: float) -> str:
     op = span.op
     what = [op.name]
     if op.kind == "collective":
-        what.append(f"group {op.group or 'world'}, number {op.seq}")
+        what.append(words.GROUP.format(group=op.group or words.WORLD, seq=op.seq))
     if op.peer is not None:
-        what.append(f"{'to' if op.kind == 'send' else 'from'} rank {op.peer}, number {op.seq}, tag {op.tag}")
+        side = words.TO_RANK if op.kind == "send" else words.FROM_RANK
+        what.append(side.format(peer=op.peer, seq=op.seq, tag=op.tag))
     if op.flops:
         what.append(flops_text(op.flops))
     if moved := op.bytes + op.other_bytes:
-        what.append(bytes_text(moved) + (f" moved by {op.kernels} kernels" if op.kernels else ""))
-    where = [part for part in (op.source, op.phase and f"phase {op.phase}") if part]
-    when = (
-        f"rank {span.rank} {span.activity}: start {time_text(span.start_s - origin_s)}, "
-        f"duration {time_text(span.duration_s)}"
-    )
+        size = bytes_text(moved)
+        what.append(words.MOVED.format(bytes=size, kernels=op.kernels) if op.kernels else size)
+    where = [part for part in (op.source, op.phase and words.PHASE.format(phase=op.phase)) if part]
+    start, duration = time_text(span.start_s - origin_s), time_text(span.duration_s)
+    when = words.ACTIVITY.format(rank=span.rank, activity=span.activity, start=start, duration=duration)
     return "\n".join(line for line in (" · ".join(what), " · ".join(where), when) if line)
 
 
 def _tip_of_many(count: int, sums_s: dict[str, float], start_s: float, duration_s: float) -> str:
     parts = ", ".join(f"{name} {time_text(sum_s)}" for name, sum_s in sums_s.items() if sum_s)
-    return f"{count} short stretches ({parts})\nstart {time_text(start_s)}, duration {time_text(duration_s)}"
+    many = words.SHORT_STRETCHES.format(count=count, parts=parts)
+    return f"{many}\n{words.WHEN.format(start=time_text(start_s), duration=time_text(duration_s))}"

@@ -10,6 +10,7 @@ from lab_utils.render import palette
 from lab_utils.render.kit import element, number, text, tip
 from lab_utils.timeline.memory import Memory
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH
+from lab_utils.widgets.timeline_view.words import AT_MOST, MEMORY, MEMORY_OF_RANK
 
 FINEST = 0.5  # user units: of the values within this width the largest is drawn
 
@@ -26,14 +27,14 @@ class Strips:
         ground = {"x": PLOT_LEFT, "y": top, "width": PLOT_RIGHT - PLOT_LEFT, "height": height}
         yield element("rect", **ground, fill=palette.LANE)
         peak = memory.text(memory.peak)
-        said = f"memory of rank {rank}: at most {peak}"
+        said = MEMORY_OF_RANK.format(rank=rank, peak=peak)
         path = self._path(memory, top + height, height / self.most)
         yield element("path", *tip(said, self.hover), d=path, fill=palette.MEMORY, data_memory=str(rank))
         if named:
             base = top + height / 2 + 3.5
             quiet = {"fill": palette.QUIET_INK, "font_size": 10}
-            yield text("memory", MARGIN, base, **quiet)
-            short = peak if memory.unit == "bytes" else f"≤ {memory.peak:g}"
+            yield text(MEMORY, MARGIN, base, **quiet)
+            short = peak if memory.unit == "bytes" else AT_MOST.format(peak=f"{memory.peak:g}")
             yield text(short, WIDTH - MARGIN, base, text_anchor="end", **quiet)
 
     def _path(self, memory: Memory, bottom: float, unit: float) -> str:

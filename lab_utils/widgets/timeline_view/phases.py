@@ -9,6 +9,7 @@ from lab_utils.render.kit import element, text, text_width, tip
 from lab_utils.text import time_text
 from lab_utils.timeline.ops import Phase
 from lab_utils.timeline.timeline import Timeline
+from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.layout import PLOT_LEFT, Layout, nested
 from lab_utils.widgets.timeline_view.marks import THINNEST
 
@@ -47,11 +48,14 @@ class Bands:
         if len(phases) == 1:
             yield self._band(phases[0], y)
         elif phases:
-            said = f"{len(phases)} short phases: {', '.join(sorted({phase.name for phase in phases}))}"
+            names = ", ".join(sorted({phase.name for phase in phases}))
+            said = words.SHORT_PHASES.format(count=len(phases), names=names)
             yield self._box(phases[0].start_s, phases[-1].end_s, y, palette.GRID, said)
 
     def _band(self, phase: Phase, y: float) -> str:
-        said = f"phase {phase.name}\nrank {phase.rank}: {self._when(phase)}"
+        start, duration = time_text(phase.start_s - self.origin_s), time_text(phase.end_s - phase.start_s)
+        when = words.WHEN_ON_RANK.format(rank=phase.rank, start=start, duration=duration)
+        said = f"{words.PHASE.format(phase=phase.name)}\n{when}"
         box = self._box(phase.start_s, phase.end_s, y, self.tints[phase.name], said, data_phase=phase.name)
         if not self._fits(phase):
             return box
@@ -65,10 +69,6 @@ class Bands:
         height = self.layout.phase - 1 if self.layout.named else self.layout.phase
         edge = {"stroke": palette.CARD, "stroke_width": 0.6} if width > 3 else {}
         return element("rect", *tip(said, self.hover), x=x, y=y, width=width, height=height, fill=fill, **data, **edge)
-
-    def _when(self, phase: Phase) -> str:
-        start, duration = time_text(phase.start_s - self.origin_s), time_text(phase.end_s - phase.start_s)
-        return f"start {start}, duration {duration}"
 
     def _fits(self, phase: Phase) -> bool:
         width = (phase.end_s - phase.start_s) * self.scale

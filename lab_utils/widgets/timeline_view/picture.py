@@ -9,10 +9,11 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.kit import NAME, element, frame, pattern, text, text_width, time_axis, tip
 from lab_utils.text import percent_text, time_text
-from lab_utils.timeline.export.words import headline, summary
+from lab_utils.timeline.export.words import headline, of_ranks, summary
 from lab_utils.timeline.timeline import Timeline
+from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
-from lab_utils.widgets.timeline_view.legend import legend, rows
+from lab_utils.widgets.timeline_view.legend import legend
 from lab_utils.widgets.timeline_view.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.widgets.timeline_view.memory_strip import Strips
 from lab_utils.widgets.timeline_view.phases import Bands
@@ -44,7 +45,7 @@ class _Drawing:
         self.strips = Strips(timeline.memory or (), timeline.start_s, self.scale, hover)
 
     def svg(self) -> str:
-        note = rows(bool(self.layout.wire_tracks), bool(self.layout.memory))
+        note = words.rows(bool(self.layout.wire_tracks), bool(self.layout.memory))
         below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), note)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
@@ -62,14 +63,14 @@ class _Drawing:
 
     def _header(self) -> Iterator[str]:
         t = self.timeline
-        ranks = "1 rank" if t.world_size == 1 else f"{t.world_size} ranks"
-        yield text("Timeline", MARGIN, 34, font_size=16, font_weight=600)
-        yield text(f"{ranks}, {t.kind}", MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
+        subtitle = words.OF_RANKS.format(ranks=of_ranks(t.world_size), kind=t.kind)
+        yield text(words.TITLE, MARGIN, 34, font_size=16, font_weight=600)
+        yield text(subtitle, MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
         share = percent_text(t.exposed_comm_s / t.makespan_s) if t.makespan_s else percent_text(0)
         numbers = (
-            (350, "makespan", time_text(t.makespan_s), ""),
-            (490, "bubble fraction", percent_text(t.bubble_fraction), ""),
-            (630, "exposed communication a rank", time_text(t.exposed_comm_s), f"{share} of makespan"),
+            (350, words.MAKESPAN, time_text(t.makespan_s), ""),
+            (490, words.BUBBLE_FRACTION, percent_text(t.bubble_fraction), ""),
+            (630, words.EXPOSED, time_text(t.exposed_comm_s), words.OF_MAKESPAN.format(share=share)),
         )
         for x, name, value, remark in numbers:
             yield text(name, x, 30, fill=palette.QUIET_INK)
@@ -84,11 +85,11 @@ class _Drawing:
             x = PLOT_LEFT + at_s * self.scale
             yield element("line", x1=x, x2=x, y1=top, y2=bottom + 3, stroke=palette.GRID)
             yield text(label, x, bottom + 17, text_anchor="middle", fill=palette.QUIET_INK)
-        yield text(f"time ({axis.unit})", MARGIN, bottom + 17, fill=palette.QUIET_INK)
+        yield text(words.TIME.format(unit=axis.unit), MARGIN, bottom + 17, fill=palette.QUIET_INK)
 
     def _rows(self) -> Iterator[str]:
         right = WIDTH - MARGIN
-        yield text("compute", right, self.layout.top(0) - 8, text_anchor="end", fill=palette.QUIET_INK)
+        yield text(words.COMPUTE, right, self.layout.top(0) - 8, text_anchor="end", fill=palette.QUIET_INK)
         for rank in range(self.timeline.world_size):
             yield element("g", *self._row(rank), data_rank=str(rank))
 
@@ -109,10 +110,10 @@ class _Drawing:
 
     def _row_words(self, rank: int, own_top: float) -> Iterator[str]:
         base = own_top + self.layout.own / 2 + 4
-        yield text(f"rank {rank}", MARGIN, base, font_weight=600)
+        yield text(words.RANK.format(rank=rank), MARGIN, base, font_weight=600)
         if self.layout.named and self.layout.wire_tracks:
             wire_base = own_top + self.layout.own + 1 + self.layout.wire / 2 + 3.5
-            yield text("wire", MARGIN, wire_base, fill=palette.QUIET_INK, font_size=10)
+            yield text(words.WIRE, MARGIN, wire_base, fill=palette.QUIET_INK, font_size=10)
         makespan_s = self.timeline.makespan_s
         share = self.timeline.compute_by_rank_s[rank] / makespan_s if makespan_s else 0.0
         yield text(percent_text(share), WIDTH - MARGIN, base, text_anchor="end", fill=palette.QUIET_INK)

@@ -14,6 +14,7 @@ from lab_utils.text import bytes_text, time_text
 from lab_utils.timeline import Timeline, Trace
 from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.timeline.simulator.simulate import costs, simulate
+from lab_utils.widgets.timeline_view.words import MOVED_LINK
 
 PER_STAGE = ("forward", "backward_input", "backward_weight")  # of Costs: one for all stages, or one per stage
 
@@ -173,4 +174,5 @@ def sliders_of(timeline: Timeline, more: Sequence[Hardware]) -> Sliders | None:
 def _link(link: Link, latency_s: float, bytes_per_s: float) -> Link:
     if (latency_s, bytes_per_s) == (link.latency_s, link.bytes_per_s):
         return link
-    return Link(f"{time_text(latency_s)} and {bytes_text(bytes_per_s)}/s", latency_s, bytes_per_s)
+    name = MOVED_LINK.format(latency=time_text(latency_s), bandwidth=bytes_text(bytes_per_s))
+    return Link(name, latency_s, bytes_per_s)

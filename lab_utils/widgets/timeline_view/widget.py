@@ -20,7 +20,7 @@ from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
 from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.kit.cells import close_with_output
-from lab_utils.widgets.timeline_view import legend
+from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
 
@@ -62,7 +62,7 @@ class TimelineView(anywidget.AnyWidget):
     of ranks, or hardware passed for a timeline that was not predicted from a trace.
     """
 
-    _esm = joined(FOLDER / "js", *PARTS)
+    _esm = joined(FOLDER / "js", *PARTS, words=words.SCRIPT)
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # text: with a Path anywidget never frees a view
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
@@ -88,11 +88,11 @@ class TimelineView(anywidget.AnyWidget):
     def _described(self, shown: list[Timeline], figures: list[dict[str, Any]], pack: Pack) -> dict[str, Any]:
         used = {paint for figure in figures for paint in figure["paints"]}
         lanes = any((each.columns.lane == 1).any() for each in shown)
-        meanings = [(at, legend.MEANING[name]) for at, name in enumerate(PAINTS) if at in used]
+        meanings = [(at, words.MEANING[name]) for at, name in enumerate(PAINTS) if at in used]
         return {
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
-            "figures": figures, "style": STYLE, "legend": [*meanings, (None, "idle")],
-            "rows_note": legend.rows(lanes, any(each.memory for each in shown)),
+            "figures": figures, "style": STYLE, "legend": [*meanings, (None, words.IDLE)],
+            "rows_note": words.rows(lanes, any(each.memory for each in shown)),
             **self._choices(),
         }  # fmt: skip
 

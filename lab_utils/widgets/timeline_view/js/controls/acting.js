@@ -65,8 +65,8 @@ class ActingStage extends Stage {
   selectionText() {
     const count = this.selected.reduce((sum, spans) => sum + spans.length, 0);
     const seconds = this.selected.reduce((sum, spans, at) => sum + duration(this.figures[at].spans, spans), 0);
-    if (!count) return "nothing selected";
-    return `${count === 1 ? "1 stretch" : `${count} stretches`} selected, ${timeText(seconds)} together`;
+    if (!count) return WORDS.nothing_selected;
+    return fill(count === 1 ? WORDS.one_selected : WORDS.selected, { count, time: timeText(seconds) });
   }
 
   clear() {

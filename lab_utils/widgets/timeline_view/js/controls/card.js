@@ -1,12 +1,5 @@
 // The card: what stands around the picture, and how it follows what happens there.
 
-const KEYS = "Picture of the timeline. Left and right move it, plus and minus zoom, 0 shows all; n and p go from op " +
-  "to op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.";
-const HINT = "drag moves · a click selects an op and lets the wheel zoom · shift and drag select · " +
-  "keys: ← → + − 0 n p ↑ ↓ Enter";
-const EMPTY = "Nothing here takes any time: there is nothing to show.";
-const CRITICAL = "Show the critical path: what decides the makespan";
-
 class Card {
   constructor(el, model, about, figures) {
     Object.assign(this, { model, about, figures });
@@ -26,7 +19,7 @@ class Card {
 
   addHead() {
     const head = add(this.root, "div", "head"), title = add(head, "div");
-    add(title, "div", "title", "Timeline");
+    add(title, "div", "title", WORDS.title);
     add(title, "div", "quiet", figuresText(this.figures));
     this.updates = [addNumbers(head, this.figures)];
   }
@@ -39,7 +32,9 @@ class Card {
   }
 
   addStage() {
-    this.area = add(this.root, "div", "area", "", { tabindex: 0, role: "group", "aria-label": KEYS, ...NO_COMMANDS });
+    this.area = add(this.root, "div", "area", "", {
+      tabindex: 0, role: "group", "aria-label": WORDS.keys, ...NO_COMMANDS,
+    });
     this.canvas = add(this.area, "canvas", "base", "", { role: "img" });
     add(this.area, "canvas", "over", "", { "aria-hidden": "true" });
     this.tip = add(this.area, "div", "tip", "", { "aria-hidden": "true", hidden: "" });
@@ -55,8 +50,8 @@ class Card {
   // The scrubber lies under the picture's own axis, so that its thumb stands under the cursor.
   addScrubber() {
     const bar = add(this.root, "div", "bar"), { stage } = this;
-    this.play = addButton(bar, "▶", "Play", () => stage.togglePlay());
-    this.scrubber = addRange(bar, "scrubber", 1000, "Time shown");
+    this.play = addButton(bar, "▶", WORDS.play, () => stage.togglePlay());
+    this.scrubber = addRange(bar, "scrubber", 1000, WORDS.time_shown);
     this.scrubber.addEventListener("input", () => {
       const { from, to } = stage.scene.view;
       if (stage.playing) stage.pause();
@@ -66,24 +61,25 @@ class Card {
     const tools = add(this.root, "div", "tools");
     this.now = add(tools, "div", "now quiet");
     if (this.shown.predicted) {
-      this.critical = addButton(tools, "critical path", CRITICAL, () => this.toggleCritical());
+      this.critical = addButton(tools, WORDS.critical_path, WORDS.show_critical_path, () =>
+        this.toggleCritical());
       this.critical.setAttribute("aria-pressed", "false");
     }
-    addButton(tools, "−", "Zoom out", () => stage.zoom(1 / KEY_ZOOM));
-    addButton(tools, "+", "Zoom in", () => stage.zoom(KEY_ZOOM));
-    addButton(tools, "whole", "Show all of it", () => stage.whole());
+    addButton(tools, "−", WORDS.zoom_out, () => stage.zoom(1 / KEY_ZOOM));
+    addButton(tools, "+", WORDS.zoom_in, () => stage.zoom(KEY_ZOOM));
+    addButton(tools, WORDS.whole, WORDS.show_whole, () => stage.whole());
   }
 
   addFoot() {
     addLegend(this.root, this.about.legend, this.about.style, this.about.rows_note);
     const details = add(this.root, "details", "details");
-    add(details, "summary", "", "Numbers of each rank");
+    add(details, "summary", "", WORDS.numbers_of_ranks);
     const id = `lab-tl-${Math.random().toString(36).slice(2)}`;
     const tables = add(details, "div", "tables", "", { id, ...NO_COMMANDS }); // where it scrolls, it takes the focus
     this.updates.push(...this.figures.map((figure) => addRanks(add(tables, "div"), figure, figure.kind)));
     this.canvas.setAttribute("aria-describedby", tables.id);
     this.spoken = add(this.root, "p", "spoken", "", { role: "status", "aria-live": "polite" });
-    add(this.root, "p", "hint quiet", HINT);
+    add(this.root, "p", "hint quiet", WORDS.hint);
   }
 
   // ------------------------------------------------------------------ what changes
@@ -126,10 +122,10 @@ class Card {
     this.scrubber.setAttribute("aria-valuetext", words);
     const { empty } = stage.scene;
     say(this.time, timeText(empty ? 0 : time));
-    say(this.now, empty ? EMPTY : stage.cursor === null ? "" : words);
+    say(this.now, empty ? WORDS.empty : stage.cursor === null ? "" : words);
     this.play.disabled = this.scrubber.disabled = empty;
     say(this.play, stage.playing ? "❚❚" : "▶");
-    this.play.setAttribute("aria-label", stage.playing ? "Pause" : "Play");
+    this.play.setAttribute("aria-label", stage.playing ? WORDS.pause : WORDS.play);
     this.root.dataset.view = `${from} ${to}`;
   }
 
@@ -168,5 +164,6 @@ class Card {
 }
 
 function figuresText(figures) {
-  return `${ranksText(figures[0].ranks)}, ${figures.map(({ kind }) => kind).join(" above ")}`;
+  const kind = figures.map((figure) => figure.kind).join(WORDS.above);
+  return fill(WORDS.of_ranks, { ranks: ranksText(figures[0].ranks), kind });
 }

@@ -32,7 +32,7 @@ function addRange(parent, name, most, label) {
 // Makespan, bubble fraction and exposed communication of each figure; returns what brings them up to date.
 function addNumbers(parent, figures) {
   const table = add(parent, "table", "numbers"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
-  const several = figures.length > 1, names = ["makespan", "bubble fraction", "exposed communication a rank"];
+  const several = figures.length > 1, names = [WORDS.makespan, WORDS.bubble_fraction, WORDS.exposed];
   if (several) add(head, "td");
   for (const name of names) add(head, "th", "", name, { scope: "col" });
   const rows = figures.map(({ kind }) => {
@@ -48,30 +48,31 @@ function addNumbers(parent, figures) {
   });
 }
 
-const RANK_COLUMNS = ["rank", "compute", "communication", "waiting", "idle", "bubble"], RANKS_SHOWN = 32;
+const PARTS = ["compute", "communication", "waiting", "idle"], RANKS_SHOWN = 32;
+const RANK_COLUMNS = ["rank", ...PARTS, "bubble"];
 
 // A line a rank, as the timeline's own table in words; returns what brings it up to date.
 function addRanks(parent, figure, caption) {
   const table = add(parent, "table", "ranks"), shown = Math.min(figure.ranks, RANKS_SHOWN);
   add(table, "caption", "", caption);
   const head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
-  for (const name of RANK_COLUMNS) add(head, "th", "", name, { scope: "col" });
+  for (const name of RANK_COLUMNS) add(head, "th", "", WORDS[`column_${name}`], { scope: "col" });
   const rows = Array.from({ length: shown }, (_, rank) => {
     const row = add(body, "tr");
     add(row, "th", "", `${rank}`, { scope: "row" });
     return RANK_COLUMNS.slice(1).map(() => add(row, "td"));
   });
-  if (figure.ranks > shown) add(parent, "p", "more", `and ${figure.ranks - shown} more ranks`);
+  if (figure.ranks > shown) add(parent, "p", "more", fill(WORDS.more_ranks, { count: figure.ranks - shown }));
   return () => rows.forEach((cells, rank) => {
     const parts = figure.sums.byRank[rank];
-    ["compute", "communication", "waiting", "idle"].forEach((name, at) => say(cells[at], timeText(parts[name])));
+    PARTS.forEach((name, at) => say(cells[at], timeText(parts[name])));
     say(cells[4], percentText(parts.bubble));
   });
 }
 
 // Swatches, painted as the picture is; entries: [number of the paint, meaning].
 function addLegend(parent, entries, style, note) {
-  const list = add(parent, "ul", "legend", "", { "aria-label": "Legend" });
+  const list = add(parent, "ul", "legend", "", { "aria-label": WORDS.legend });
   for (const [paint, meaning] of entries) {
     const entry = add(list, "li"), swatch = add(entry, "canvas", "swatch", "", { "aria-hidden": "true" });
     const surface = new Surface(swatch, style);

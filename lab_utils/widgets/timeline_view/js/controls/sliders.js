@@ -2,20 +2,20 @@
 // exactly the given number until it moves.
 
 const STEPS = 400;
-const perSecond = (bytes) => `${bytesText(bytes)}/s`;
+const perSecond = (bytes) => fill(WORDS.per_second, { bytes: bytesText(bytes) });
 const times = (factor) => `× ${threeDigits(factor)}`;
 const HARDWARE_SLIDERS = [
-  { name: "latency_s", label: "latency", low: 1e-7, high: 1e-2, text: timeText },
-  { name: "bytes_per_s", label: "bandwidth", low: 1e7, high: 2e12, text: perSecond },
-  { name: "across_latency_s", label: "latency between nodes", low: 1e-7, high: 1e-2, text: timeText },
-  { name: "across_bytes_per_s", label: "bandwidth between nodes", low: 1e7, high: 2e12, text: perSecond },
-  { name: "compute_scale", label: "compute time", low: 0.1, high: 10, text: times },
+  { name: "latency_s", label: WORDS.latency, low: 1e-7, high: 1e-2, text: timeText },
+  { name: "bytes_per_s", label: WORDS.bandwidth, low: 1e7, high: 2e12, text: perSecond },
+  { name: "across_latency_s", label: WORDS.latency_between, low: 1e-7, high: 1e-2, text: timeText },
+  { name: "across_bytes_per_s", label: WORDS.bandwidth_between, low: 1e7, high: 2e12, text: perSecond },
+  { name: "compute_scale", label: WORDS.compute_time, low: 0.1, high: 10, text: times },
 ];
-const NAMES = { hardware: "Hardware", costs: "Costs" };
-const CHOSEN = { hardware: "chosen hardware", costs: "given costs" };
+const NAMES = { hardware: WORDS.hardware, costs: WORDS.costs };
+const BACK = { hardware: WORDS.back_to_hardware, costs: WORDS.back_to_costs };
 const COSTS = [
-  ["forward", "forward"], ["backward_input", "backward, input"],
-  ["backward_weight", "backward, weights"], ["comm", "communication"],
+  ["forward", WORDS.forward], ["backward_input", WORDS.backward_input],
+  ["backward_weight", WORDS.backward_weights], ["comm", WORDS.communication],
 ];
 
 // From a hundredth of the largest cost to ten times it, and nothing at the left end. Costs that differ from stage to
@@ -37,13 +37,12 @@ class Sliders {
     const all = sets === "costs" ? costSliders(choices[0], byStage) : HARDWARE_SLIDERS;
     this.sliders = all.filter(({ name }) => choices.some((choice) => choice[name] !== null));
     this.parts = this.sliders.map((slider) => this.addSlider(slider));
-    this.reset = addButton(this.root, "as given", `Set the sliders back to the ${CHOSEN[sets]}`, () =>
-      this.pick(this.setting.choice));
+    this.reset = addButton(this.root, WORDS.as_given, BACK[sets], () => this.pick(this.setting.choice));
     this.show();
   }
 
   addChoice() {
-    const label = add(this.root, "label", "choice", "hardware "), select = add(label, "select");
+    const label = add(this.root, "label", "choice", `${WORDS.which_hardware} `), select = add(label, "select");
     this.choices.forEach((choice, at) => add(select, "option", "", choice.label, { value: at }));
     select.addEventListener("change", () => this.pick(+select.value));
     return select;

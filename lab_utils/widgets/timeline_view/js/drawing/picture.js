@@ -70,9 +70,9 @@ function paintGrid(surface, scene, { ticks }) {
 function writeAxis(surface, scene, { unit, ticks }) {
   const base = scene.height - 13, top = scene.panels[0].top - 8;
   for (const [at, words] of ticks) surface.write(words, scene.x(at), base, { align: "center" });
-  surface.write(`time (${unit})`, 12, base);
-  surface.write("compute", scene.width - 66, top, { align: "right" });
-  surface.write("bubble", scene.width - 12, top, { align: "right" });
+  surface.write(fill(WORDS.time, { unit }), 12, base);
+  surface.write(WORDS.compute, scene.width - 66, top, { align: "right" });
+  surface.write(WORDS.bubble, scene.width - 12, top, { align: "right" });
 }
 
 // Grounds, phases, spans and memory of all rows; gives back the boxes that may have room for a name.
@@ -109,8 +109,8 @@ function writeRows(surface, scene, panel) {
   if (scene.panels.length > 1) surface.write(figure.kind, 12, panel.top - 8, { weight: 600, ink });
   for (let rank = 0; rank < figure.ranks; rank += panel.every) {
     const top = panel.ownTop(rank), base = top + own / 2 + 4, { bubble } = figure.sums.byRank[rank];
-    surface.write(`rank ${rank}`, 12, base, { weight: 600, ink });
-    if (panel.named && wire) surface.write("wire", 12, top + own + 1 + wire / 2 + 3.5, { size: 10 });
+    surface.write(fill(WORDS.rank, { rank }), 12, base, { weight: 600, ink });
+    if (panel.named && wire) surface.write(WORDS.wire, 12, top + own + 1 + wire / 2 + 3.5, { size: 10 });
     if (panel.named && strip) writeMemory(surface, scene, panel, rank, top + panel.lanesHeight + strip / 2 + 4.5);
     const [computes, waits] = figure.makespan ? [percentText(1 - bubble), percentText(bubble)] : ["–", "–"];
     surface.write(computes, scene.width - 66, base, { align: "right", ink });

@@ -49,7 +49,7 @@ function paintMemory(surface, scene, panel, rank) {
 
 // The words beside a rank's memory.
 function writeMemory(surface, scene, { figure }, rank, base) {
-  surface.write("memory", 12, base, { size: 10 });
+  surface.write(WORDS.memory, 12, base, { size: 10 });
   surface.write(figure.memory.words[rank], scene.width - 12, base, { size: 10, align: "right" });
 }
 

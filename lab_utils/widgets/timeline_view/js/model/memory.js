@@ -6,7 +6,7 @@ function memoryOf(figure, unit) {
   const steps = arrays.op_live ? byOps(figure) : arrays.op_held ? byChanges(figure) : { first, time, held };
   const peaks = Array.from({ length: figure.ranks }, (_, rank) =>
     highest(steps.held, steps.first[rank], steps.first[rank + 1]));
-  const words = peaks.map((peak) => (unit === "bytes" ? bytesText(Math.round(peak)) : `≤ ${peak}`));
+  const words = peaks.map((peak) => (unit === "bytes" ? bytesText(Math.round(peak)) : fill(WORDS.at_most, { peak })));
   return { ...steps, most: highest(peaks, 0, peaks.length) || 1, words };
 }
 

@@ -26,12 +26,12 @@ function timeText(seconds) {
 function bytesText(bytes) {
   const unit = BYTE_UNITS.find(([size]) => bytes >= size);
   if (unit) return `${threeDigits(bytes / unit[0])} ${unit[1]}`;
-  return bytes === 1 ? "1 byte" : `${bytes} bytes`;
+  return counted(bytes, WORDS.one_byte, WORDS.bytes);
 }
 
 function flopsText(flops) {
   const unit = FLOP_UNITS.find(([size]) => flops >= size);
-  return unit ? `${threeDigits(flops / unit[0])} ${unit[1]}` : `${flops} FLOP`;
+  return unit ? `${threeDigits(flops / unit[0])} ${unit[1]}` : fill(WORDS.flop, { count: flops });
 }
 
 function percentText(fraction) {
@@ -39,12 +39,18 @@ function percentText(fraction) {
 }
 
 function ranksText(ranks) {
-  return ranks === 1 ? "1 rank" : `${ranks} ranks`;
+  return counted(ranks, WORDS.one_rank, WORDS.ranks);
+}
+
+function counted(count, one, many) {
+  return fill(count === 1 ? one : many, { count });
 }
 
 function headline({ kind, ranks, sums: { makespan, bubble, exposed } }) {
-  return `Timeline of ${ranksText(ranks)} (${kind}): makespan ${timeText(makespan)}, bubble fraction ` +
-    `${percentText(bubble)}, exposed communication ${timeText(exposed)} a rank on average.`;
+  return fill(WORDS.headline, {
+    kind, ranks: ranksText(ranks), makespan: timeText(makespan), bubble: percentText(bubble),
+    exposed: timeText(exposed),
+  });
 }
 
 // Round ticks that lie in from .. to: {unit, ticks: [[seconds, words]]}; the step is 1, 2 or 5 × 10^k.
@@ -65,40 +71,40 @@ function timeAxis(from, to, makespan, most) {
 function spanLines(figure, span) {
   const { spans, origin } = figure, op = figure.op(spans.op[span]);
   const activity = figure.about.activities[spans.activity[span]];
-  const from = timeText(spans.start[span] - origin), duration = timeText(spans.end[span] - spans.start[span]);
+  const start = timeText(spans.start[span] - origin), duration = timeText(spans.end[span] - spans.start[span]);
   return [
     opText(op),
     sizeText(op),
-    [op.source, op.phase && `phase ${op.phase}`].filter(Boolean).join(" · "),
+    [op.source, op.phase && fill(WORDS.phase, op)].filter(Boolean).join(" · "),
     waitText(figure, span),
-    `rank ${spans.rank[span]} ${activity}: start ${from}, duration ${duration}`,
+    fill(WORDS.activity, { rank: spans.rank[span], activity, start, duration }),
   ].filter(Boolean);
 }
 
 function opText(op) {
-  if (op.kind === "collective") return `${op.name} · group ${op.group || "world"}, number ${op.seq}`;
-  if (op.peer < 0) return op.name;
-  return `${op.name} · ${op.kind === "send" ? "to" : "from"} rank ${op.peer}, number ${op.seq}, tag ${op.tag}`;
+  const { kind, name, group, peer } = op;
+  if (kind === "collective") return `${name} · ${fill(WORDS.group, { ...op, group: group || WORDS.world })}`;
+  return peer < 0 ? name : `${name} · ${fill(kind === "send" ? WORDS.to_rank : WORDS.from_rank, op)}`;
 }
 
 function sizeText(op) {
   const bytes = op.bytes + op.otherBytes;
   return [
     bytes && bytesText(bytes), op.flops && flopsText(op.flops),
-    op.kernels && (op.kernels === 1 ? "1 kernel" : `${op.kernels} kernels`),
+    op.kernels && counted(op.kernels, WORDS.one_kernel, WORDS.kernels),
   ].filter(Boolean).join(" · ");
 }
 
 // Whom a rank waits for: who came last to the op that holds it.
 function waitText(figure, span) {
   const { spans } = figure, waits = spans.activity[span] === WAITING, last = figure.lastToCome(span);
-  if (!last) return waits ? "waits for a partner whose side is not in the trace" : "";
-  if (last.at <= spans.start[span] && waits) return "waits for its turn on the wire";
+  if (!last) return waits ? WORDS.no_partner : "";
+  if (last.at <= spans.start[span] && waits) return WORDS.wire_busy;
   const op = figure.op(last.op);
   if (op.rank === spans.rank[span]) return "";
   const source = op.source && ` (${op.source})`;
-  const came = timeText(last.at - figure.origin);
-  return `${waits ? "waits" : "waited"} for rank ${op.rank}${source}, which came at ${came}`;
+  const time = timeText(last.at - figure.origin);
+  return fill(waits ? WORDS.waits : WORDS.waited, { rank: op.rank, source, time });
 }
 
 // Words for several spans too thin to be told apart.
@@ -107,8 +113,8 @@ function manyLines(figure, [from, to], seconds) {
   const parts = seconds.flatMap((sum, paint) => (sum ? [`${names[paint]} ${timeText(sum)}`] : []));
   const start = timeText(spans.start[from] - origin), duration = timeText(spans.end[to - 1] - spans.start[from]);
   return [
-    `${to - from} short stretches: zoom in to tell them apart`, parts.join(", "),
-    `rank ${spans.rank[from]}: start ${start}, duration ${duration}`,
+    fill(WORDS.short_stretches, { count: to - from }), parts.join(", "),
+    fill(WORDS.when_on_rank, { rank: spans.rank[from], start, duration }),
   ];
 }
 
@@ -116,8 +122,10 @@ function manyLines(figure, [from, to], seconds) {
 function doingText(figure, time) {
   const [compute, communication, waiting, idle] = figure.doing(time);
   const parts = [
-    [compute, "compute", "computes"], [communication, "communicate", "communicates"], [waiting, "wait", "waits"],
-    [idle, "are idle", "is idle"],
-  ].flatMap(([n, many, one]) => (n ? [`${n} ${n === 1 ? one : many}`] : []));
-  return `at ${timeText(time - figure.origin)}: of ${ranksText(figure.ranks)} ${parts.join(", ")}`;
+    [compute, WORDS.one_computes, WORDS.compute_many],
+    [communication, WORDS.one_communicates, WORDS.communicate_many],
+    [waiting, WORDS.one_waits, WORDS.wait_many], [idle, WORDS.one_idle, WORDS.idle_many],
+  ].flatMap(([n, one, many]) => (n ? [counted(n, one, many)] : []));
+  const ranks = ranksText(figure.ranks);
+  return fill(WORDS.doing, { time: timeText(time - figure.origin), ranks, parts: parts.join(", ") });
 }

@@ -1,0 +1,97 @@
+"""The words of TimelineView and of its picture: Python's, and SCRIPT, the scripts' part.
+
+A sentence has {placeholders} for `str.format` here and for `fill` in a script; where a count matters, one sentence says
+one and another many.
+"""
+
+from __future__ import annotations
+
+from lab_utils.timeline.export.words import COLUMNS, HEADLINE, MORE_RANKS, ONE_RANK, RANKS
+
+TITLE = "Timeline"
+OF_RANKS = "{ranks}, {kind}"
+MAKESPAN, BUBBLE_FRACTION, EXPOSED = "makespan", "bubble fraction", "exposed communication a rank"
+OF_MAKESPAN = "{share} of makespan"
+
+# beside the rows and below them
+TIME = "time ({unit})"
+RANK, WIRE, MEMORY = "rank {rank}", "wire", "memory"
+MEMORY_OF_RANK = "memory of rank {rank}: at most {peak}"
+AT_MOST = "≤ {peak}"
+COMPUTE, BUBBLE = "compute", "bubble"  # the columns at the right
+MEANING = {
+    "compute": "compute",
+    "communication": "communication: the wire is busy",
+    "waiting": "waiting: a partner has not come yet",
+    "F": "F: forward",
+    "B": "B: backward, for the input",
+    "W": "W: backward, for the weights",
+    "BW": "BW: both backwards",
+}
+IDLE = "idle"
+LANES = ("upper lane: the rank's own stream", "lower lane: the wire")
+STRIP = "strip below: memory held, its highest on the right"
+
+
+def rows(wire: bool, memory: bool) -> str:
+    """Return what a rank's row contains, from top to bottom, if that is more than one lane."""
+    return " · ".join([*(LANES if wire else ()), *([STRIP] if memory else ())])
+
+
+# of a mark
+GROUP = "group {group}, number {seq}"
+WORLD = "world"  # a group without a name
+TO_RANK, FROM_RANK = "to rank {peer}, number {seq}, tag {tag}", "from rank {peer}, number {seq}, tag {tag}"
+MOVED = "{bytes} moved by {kernels} kernels"
+PHASE = "phase {phase}"
+WHEN = "start {start}, duration {duration}"
+WHEN_ON_RANK = "rank {rank}: start {start}, duration {duration}"
+ACTIVITY = "rank {rank} {activity}: start {start}, duration {duration}"
+SHORT_STRETCHES = "{count} short stretches ({parts})"
+SHORT_PHASES = "{count} short phases: {names}"
+
+# of a slider
+MOVED_LINK = "{latency} and {bandwidth}/s"
+
+SCRIPT = {
+    "title": TITLE, "of_ranks": OF_RANKS, "above": " above ", "headline": HEADLINE,
+    "one_rank": ONE_RANK, "ranks": RANKS, "one_byte": "1 byte", "bytes": "{count} bytes", "flop": "{count} FLOP",
+    "makespan": MAKESPAN, "bubble_fraction": BUBBLE_FRACTION, "exposed": EXPOSED,
+    "numbers_of_ranks": "Numbers of each rank", "more_ranks": MORE_RANKS,
+    **{f"column_{name}": name for name in COLUMNS},
+    # the picture
+    "time": TIME, "rank": RANK, "wire": WIRE, "memory": MEMORY, "at_most": AT_MOST, "compute": COMPUTE,
+    "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing here takes any time: there is nothing to show.",
+    # a mark
+    "group": GROUP, "world": WORLD, "to_rank": TO_RANK, "from_rank": FROM_RANK,
+    "one_kernel": "1 kernel", "kernels": "{count} kernels",
+    "phase": PHASE, "activity": ACTIVITY, "when_on_rank": WHEN_ON_RANK,
+    "short_stretches": "{count} short stretches: zoom in to tell them apart",
+    "no_partner": "waits for a partner whose side is not in the trace", "wire_busy": "waits for its turn on the wire",
+    "waits": "waits for rank {rank}{source}, which came at {time}",
+    "waited": "waited for rank {rank}{source}, which came at {time}",
+    # a moment
+    "doing": "at {time}: of {ranks} {parts}",
+    "one_computes": "{count} computes", "compute_many": "{count} compute",
+    "one_communicates": "{count} communicates", "communicate_many": "{count} communicate",
+    "one_waits": "{count} waits", "wait_many": "{count} wait",
+    "one_idle": "{count} is idle", "idle_many": "{count} are idle",
+    # what can be done
+    "keys": "Picture of the timeline. Left and right move it, plus and minus zoom, 0 shows all; n and p go from op to "
+            "op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.",
+    "hint": "drag moves · a click selects an op and lets the wheel zoom · shift and drag select · "
+            "keys: ← → + − 0 n p ↑ ↓ Enter",
+    "play": "Play", "pause": "Pause", "time_shown": "Time shown",
+    "critical_path": "critical path", "show_critical_path": "Show the critical path: what decides the makespan",
+    "zoom_in": "Zoom in", "zoom_out": "Zoom out", "whole": "whole", "show_whole": "Show all of it",
+    "nothing_selected": "nothing selected", "one_selected": "1 stretch selected, {time} together",
+    "selected": "{count} stretches selected, {time} together",
+    # sliders
+    "hardware": "Hardware", "costs": "Costs", "which_hardware": "hardware", "as_given": "as given",
+    "back_to_hardware": "Set the sliders back to the chosen hardware",
+    "back_to_costs": "Set the sliders back to the given costs",
+    "latency": "latency", "bandwidth": "bandwidth", "latency_between": "latency between nodes",
+    "bandwidth_between": "bandwidth between nodes", "compute_time": "compute time", "per_second": "{bytes}/s",
+    "forward": "forward", "backward_input": "backward, input", "backward_weights": "backward, weights",
+    "communication": "communication",
+}  # fmt: skip
