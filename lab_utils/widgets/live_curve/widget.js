@@ -17,15 +17,23 @@ function ticks(low, high, most = 5) {
 }
 
 function seconds(value) {
-  return value < 60 ? `${value.toFixed(value < 10 ? 1 : 0)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+  if (value < 60) return fill(WORDS.seconds, { seconds: value.toFixed(value < 10 ? 1 : 0) });
+  return fill(WORDS.minutes, { minutes: Math.floor(value / 60), seconds: Math.round(value % 60) });
 }
 
-function words(steps, state) {
-  if (!state.done) return `waiting for step 1 of ${steps}`;
-  const parts = [`step ${state.done} of ${steps}`, `loss ${state.loss}`, `${seconds(state.elapsed_s)} elapsed`];
-  if (state.running && state.left_s !== null) parts.push(`about ${seconds(state.left_s)} left`);
-  if (!state.running) parts.push(state.done >= steps ? "done" : "ended early");
+function words(steps, { done, loss, elapsed_s: elapsed, left_s: left, running }) {
+  if (!done) return fill(WORDS.waiting, { steps });
+  const parts = [fill(WORDS.step, { step: done, steps }), fill(WORDS.loss, { loss })];
+  parts.push(fill(WORDS.elapsed, { time: seconds(elapsed) }));
+  if (running && left !== null) parts.push(fill(WORDS.left, { time: seconds(left) }));
+  if (!running) parts.push(done >= steps ? WORDS.done : WORDS.ended_early);
   return parts.join(" · ");
+}
+
+function curveText(points) {
+  if (!points.length) return WORDS.empty_curve;
+  const [first, last] = [points[0], points.at(-1)].map(([, loss]) => loss.toFixed(2));
+  return fill(WORDS.curve, { first, last });
 }
 
 function drawCurve(svg, steps, points) {
@@ -42,10 +50,12 @@ function drawCurve(svg, steps, points) {
   for (const step of ticks(0, Math.max(1, steps - 1), 8).filter((step) => step < steps)) {
     addShape(svg, "text", { x: x(step), y: BOTTOM + 18, "text-anchor": "middle" }, `${step}`);
   }
-  addShape(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, "step");
-  addShape(svg, "text", { transform: `rotate(-90 12 ${(TOP + BOTTOM) / 2})`, x: 12, y: (TOP + BOTTOM) / 2, "text-anchor": "middle" }, "loss");
+  const centred = { "text-anchor": "middle" }, middle = (TOP + BOTTOM) / 2, transform = `rotate(-90 12 ${middle})`;
+  addShape(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, ...centred }, WORDS.step_axis);
+  addShape(svg, "text", { transform, x: 12, y: middle, ...centred }, WORDS.loss_axis);
   if (!points.length) return;
-  addShape(svg, "polyline", { class: "line", points: points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(" ") });
+  const placed = points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`);
+  addShape(svg, "polyline", { class: "line", points: placed.join(" ") });
   const [step, loss] = points.at(-1);
   addShape(svg, "circle", { class: "last", cx: x(step), cy: y(loss), r: 4 });
 }
@@ -61,15 +71,14 @@ function render({ model, el }) {
   function draw() {
     const steps = model.get("steps"), state = model.get("state"), points = state.points ?? [];
     title.textContent = model.get("title");
-    bar.setAttribute("aria-label", `${model.get("title")}: training steps`);
+    bar.setAttribute("aria-label", fill(WORDS.training_steps, { title: model.get("title") }));
     bar.setAttribute("aria-valuemax", steps);
     bar.setAttribute("aria-valuenow", Math.min(state.done ?? 0, steps));
     line.textContent = words(steps, state);
     bar.setAttribute("aria-valuetext", line.textContent);
     filled.style.width = `${Math.min(100, (100 * (state.done ?? 0)) / steps)}%`;
     root.dataset.done = state.done ?? 0;
-    const said = points.length ? `from ${points[0][1].toFixed(2)} to ${points.at(-1)[1].toFixed(2)}` : "no step yet";
-    svg.setAttribute("aria-label", `Curve of the loss: ${said}`);
+    svg.setAttribute("aria-label", curveText(points));
     drawCurve(svg, steps, points);
   }
   model.on("change:state change:steps change:title", draw);

@@ -14,6 +14,7 @@ from lab_utils.render.curve import loss_curve
 from lab_utils.render.kit import Picture
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.kit.cells import at_cell_end
+from lab_utils.widgets.live_curve.words import GROWS, LOSS, SCRIPT, TITLE
 
 REDRAWS_PER_S = 20.0
 MOST_DRAWN = 500  # limit of points sent to the browser; `points` keeps all
@@ -33,13 +34,13 @@ class LiveCurve(anywidget.AnyWidget):
     support the points are still collected.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card")
-    title = traitlets.Unicode("Loss").tag(sync=True)
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", words=SCRIPT)
+    title = traitlets.Unicode(TITLE).tag(sync=True)
     steps = traitlets.Int(300).tag(sync=True)
     # {"points": [[step, loss], ...], "done": steps done, "loss": words, "elapsed_s", "left_s", "running": bool}
     state = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, steps: int = 300, title: str = "Loss") -> None:
+    def __init__(self, steps: int = 300, title: str = TITLE) -> None:
         if steps < 1:
             raise ValueError(f"steps={steps}: a curve needs at least 1 step")
         self.points: list[tuple[int, float]] = []
@@ -61,7 +62,7 @@ class LiveCurve(anywidget.AnyWidget):
 
     def picture(self) -> Picture:
         """Return the curve of all points as a static picture. ValueError before the first report."""
-        return loss_curve({"loss": self.points}, self.title)
+        return loss_curve({LOSS: self.points}, self.title)
 
     def _draw(self, now_s: float, running: bool) -> None:
         """Send everything the view needs in one message."""
@@ -80,7 +81,7 @@ class LiveCurve(anywidget.AnyWidget):
         }
 
     def __repr__(self) -> str:
-        return f"{self.title}: the curve of {self.steps} steps grows here while the ranks train"
+        return GROWS.format(title=self.title, steps=self.steps)
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:

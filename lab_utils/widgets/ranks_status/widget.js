@@ -1,5 +1,8 @@
 // Draws the state of RanksStatus (widget.py): a table of ranks, and a sentence that screen readers speak.
-const COLUMNS = [["rank", "rank"], ["memory", "memory"], ["doing", "doing"], ["for", "for"], ["waits", "waits for"]];
+const COLUMNS = [
+  ["rank", WORDS.rank], ["memory", WORDS.memory], ["doing", WORDS.doing], ["for", WORDS.for],
+  ["waits", WORDS.waits_for],
+];
 
 // What did not change is left alone: a selection in it stays, and nobody is told of it again.
 function write(node, content) {

@@ -12,8 +12,8 @@ import anywidget
 import traitlets
 
 from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG
-from lab_utils.text import name_ranks
 from lab_utils.widgets.kit.assets import script_and_styles
+from lab_utils.widgets.ranks_status import words
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
@@ -44,7 +44,7 @@ class RanksStatus(anywidget.AnyWidget):
     ValueError unless every_s > 0.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card")
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", words=words.SCRIPT)
     marks = traitlets.Dict(MARKS).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}
@@ -56,11 +56,11 @@ class RanksStatus(anywidget.AnyWidget):
             raise ValueError(f"every_s={every_s}: the time between two looks must be more than 0 seconds")
         self.every_s = every_s
         self._ranks = weakref.ref(ranks)
-        self._size = f"{ranks.size} rank{'s' if ranks.size > 1 else ''}"
+        self._name = words.status_of(ranks.size)
         self._looks = _looks_at(ranks)
-        super().__init__(title=f"What the {self._size} do" if ranks.size > 1 else "What the rank does")
+        super().__init__(title=words.title(ranks.size))
         self._show(self._looks.latest(ranks, every_s))
-        self._thread = threading.Thread(target=self._keep_up, daemon=True, name=f"status of {self._size}")
+        self._thread = threading.Thread(target=self._keep_up, daemon=True, name=self._name)
         self._thread.start()
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class RanksStatus(anywidget.AnyWidget):
         while not self._closed.wait(self.every_s):
             ranks = self._ranks()
             if ranks is None:
-                return self._show(_sentence("Nobody has these ranks any more, so they were stopped."))
+                return self._show(_sentence(words.LOST))
             self._show(self._looks.latest(ranks, self.every_s))
             del ranks  # do not keep them alive while waiting
 
@@ -83,7 +83,7 @@ class RanksStatus(anywidget.AnyWidget):
                 self.state = state  # traitlets sends it only if it has changed
 
     def __repr__(self) -> str:
-        return f"<status of {self._size}>"
+        return f"<{self._name}>"
 
 
 class _Looks:
@@ -119,8 +119,8 @@ def _look(ranks: Ranks) -> dict:
     except Exception as error:
         if ranks.running:  # else they were stopped meanwhile
             said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-            return _sentence(f"The ranks cannot be looked at now: {said}.", alarm=True)
-    return _sentence("These ranks are stopped: ranks.restart() starts them again.")
+            return _sentence(words.NO_LOOK.format(error=said), alarm=True)
+    return _sentence(words.STOPPED)
 
 
 def _sentence(says: str, alarm: bool = False) -> dict:
@@ -130,7 +130,7 @@ def _sentence(says: str, alarm: bool = False) -> dict:
 def _table(status: Status) -> dict:
     says = status.says or _concerns(status)
     rows = [
-        [_mark(row), str(row.rank), f"{row.memory_bytes / 2**20:.0f} MB" if row.alive else "", row.doing,
+        [_mark(row), str(row.rank), _memory(row.memory_bytes) if row.alive else "", row.doing,
          _rounded(row.for_s) if row.alive else "", row.waits_for]
         for row in status
     ]  # fmt: skip
@@ -143,36 +143,24 @@ def _mark(row: RankStatus) -> str:
     return "waiting" if first == "in" and row.waits_for else first
 
 
+def _memory(size_bytes: int) -> str:
+    return words.MEMORY.format(size=f"{size_bytes / 2**20:.0f}")
+
+
 def _rounded(duration_s: float) -> str:
     """Format coarsely, since each change sends a message: after an hour only once per hour."""
-    for unit_s, unit in ((3600, "h"), (60, "min")):
-        if duration_s >= unit_s:
-            return f"{int(duration_s / unit_s)} {unit}"
-    return f"{int(duration_s)} s"
+    units = ((3600, words.HOURS), (60, words.MINUTES), (1, words.SECONDS))
+    unit_s, said = next((unit for unit in units if duration_s >= unit[0]), units[-1])
+    return said.format(count=int(duration_s / unit_s))
 
 
 def _concerns(status: Status) -> str:
     """Return sentences about ranks that are gone or stopped, "" if there are none."""
     gone = [row.rank for row in status if _mark(row) == "gone"]
     stopped = [row.rank for row in status if _mark(row) == "stopped"]
-    sentences = []
-    if gone:
-        sentences.append(f"{_name(gone)} gone: the next ranks.run starts {_it(gone)} again.")
-    if stopped:
-        sentences.append(f"{_name(stopped)} stopped by a signal: SIGCONT lets {_it(stopped)} go on.")
-    return " ".join(sentences)
-
-
-def _name(ranks: list[int]) -> str:
-    return f"{name_ranks(ranks).capitalize()} {'are' if len(ranks) > 1 else 'is'}"
-
-
-def _it(ranks: list[int]) -> str:
-    return "them" if len(ranks) > 1 else "it"
+    return " ".join([*([words.gone(gone)] if gone else ()), *([words.stopped(stopped)] if stopped else ())])
 
 
 def _overall(status: Status) -> str:
     """Return a sentence without frequent changes, since a screen reader speaks it."""
-    if any(row.doing != "idle" for row in status):
-        return "At work."
-    return "Idle: no call runs."
+    return words.AT_WORK if any(row.doing != "idle" for row in status) else words.IDLE
