@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab_utils.schedule import Draft, Found, why_not_next
+from lab_utils.schedule import Draft, why_not_next
 from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
 from lab_utils.schedule.pauses import amount
 from lab_utils.schedule.search.problem import placed_stages
-from lab_utils.widgets.schedule_explorer.choice import TITLES, Setting, chunks_of, par_of
+from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.schedule_explorer.choice import Setting, chunks_of, par_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 
 Move = tuple[int, str]  # rank, and the op as text
@@ -51,13 +52,13 @@ class Hand:
 
     def _place(self, rank: int, word: str) -> str:
         if not 0 <= rank < len(self._orders):
-            return f"there is no rank {rank}: ranks are 0 to {len(self._orders) - 1}"
+            return words.NO_RANK.format(rank=rank, last=len(self._orders) - 1)
         try:
             step = read([*[""] * rank, word])[rank]
         except ValueError as wrong:
             return str(wrong)
         if len(step) != 1:
-            return f"{word!r} are {len(step)} ops: place one at a time"
+            return words.ONE_AT_A_TIME.format(text=repr(word), count=len(step))
         if why := self.why_not(rank, step[0]):
             return why
         self._orders[rank].append(step[0])
@@ -69,8 +70,7 @@ class Hand:
         """Return in a sentence why the rank may not run it next, "" if it may."""
         here = self.stages_of[rank]
         if 0 <= step[1] < self.stages and step[1] not in here:
-            several = "stages" if len(here) > 1 else "stage"
-            return f"rank {rank} holds {several} {' and '.join(map(str, here))}, and not stage {step[1]}"
+            return words.other_stage(rank, here, step[1])
         return why_not_next(self.draft, rank, step, self.limit)
 
     def word(self, step: Step) -> str:
@@ -117,7 +117,7 @@ class Hand:
         return None
 
     def _draft(self) -> Draft:
-        return Draft.of_steps("placed by hand", self._orders, self.stages, self.microbatches)
+        return Draft.of_steps(words.TITLES["hand"], self._orders, self.stages, self.microbatches)
 
 
 def moves_of(draft: Draft, start: np.ndarray, before: int | None = None) -> list[Move]:
@@ -142,30 +142,15 @@ def about_hand(hand: Hand, drawn: Drawn, setting: Setting, stage_layout: str) ->
     offers = [list(offer) for offer in hand.offers()]
     about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
     stuck = hand.left and all(why for _, _, why in offers)
-    says = "No rank has a legal op left: take some back." if stuck else _standing(hand.left, drawn.makespan)
+    says = words.NO_LEGAL_OP if stuck else _standing(hand.left, drawn.makespan)
     try:
         best = par_of(setting, stage_layout)
     except ValueError as wrong:  # the limit is too small for any order
-        return about | {"remark": f"{says} No par: {wrong}."}
+        return about | {"remark": f"{says} {words.NO_PAR.format(why=wrong)}"}
     par = min(best.named.values(), default=best.bound.length)
     about |= {"par": par, "extent": max(drawn.makespan, par) if hand.left else drawn.makespan}
-    return about | {"remark": f"{says} {against_par(hand.left, drawn.makespan, best)}"}
+    return about | {"remark": f"{says} {words.against_par(hand.left, drawn.makespan, best)}"}
 
 
 def _standing(left: int, makespan: float) -> str:
-    return f"{left} of F, B and W are left to place." if left else f"All ops are placed: {amount(makespan)}."
-
-
-def against_par(left: int, makespan: float, best: Found) -> str:
-    """Compare with par, the best named makespan for this stage layout within the limit, and with the bound."""
-    name = min(best.named, key=best.named.get, default="")
-    bound = f"no order is shorter than {amount(best.bound.length)}"
-    if not name:
-        return f"No named schedule fits the limit, so any whole order is under par; {bound}."
-    par = best.named[name]
-    told = f"Par is {amount(par)} ({TITLES[name]}); {bound}."
-    if left:
-        return told
-    better = round(par - makespan, 9)
-    verdict = f"{amount(abs(better))} {'under' if better > 0 else 'over'} par" if better else "on par"
-    return f"{told} You are {verdict}."
+    return words.LEFT.format(count=left) if left else words.ALL_PLACED.format(makespan=amount(makespan))

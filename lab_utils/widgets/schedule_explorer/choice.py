@@ -6,21 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lab_utils.schedule import Costs, Draft, Found, Schedule, search, why_not
-from lab_utils.schedule.pauses import amount
 from lab_utils.schedule.schedules import BY_NAME
 from lab_utils.schedule.search.bound import least
 from lab_utils.schedule.search.problem import Problem, placed_stages
+from lab_utils.widgets.schedule_explorer import words
 
-TITLES = {
-    "gpipe": "GPipe", "one_f_one_b": "1F1B", "interleaved": "Interleaved 1F1B", "looped_bfs": "LoopedBFS",
-    "zb_h1": "ZB-H1", "zb_h2": "ZB-H2", "zb_v": "ZB-V", "v_half": "V-Half", "v_min": "V-Min",
-    "dualpipe": "DualPipe", "dualpipe_v": "DualPipeV",
-    "found": "found: one stage a rank", "found_v": "found: two stages a rank, a V",
-    "found_loop": "found: v stages a rank, in turn", "own": "your own order", "hand": "placed by hand",
-}  # fmt: skip
 FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
-STAGE_LAYOUTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
-TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the other schedules."
 WITH_CHUNKS = ("interleaved", "looped_bfs")
 
 
@@ -61,14 +52,15 @@ def own(text: str) -> Schedule:
 
     All stages may be on two ranks each, so that DualPipe can be written.
     """
-    draft = Draft.of("your own order", text)
+    name = words.TITLES["own"]
+    draft = Draft.of(name, text)
     if not draft.ranks:
-        raise ValueError("no order is written: a line for each rank, such as F0 F1 BW0 BW1")
+        raise ValueError(words.NO_ORDER)
     wrong = why_not(draft)
     copies = 2 if wrong and _all_twice(draft) else 1
-    if wrong and (copies == 1 or why_not(Draft.of("order", text, copies=2))):
+    if wrong and (copies == 1 or why_not(Draft.of(name, text, copies=2))):
         raise ValueError(wrong)
-    return Schedule.of("your own order", text, copies=copies)
+    return Schedule.of(name, text, copies=copies)
 
 
 def _all_twice(draft: Draft) -> bool:
@@ -80,16 +72,6 @@ def chosen(choice: str, setting: Setting, text: str) -> Schedule:
     if choice == "own":
         return own(text)
     return named(choice, setting)
-
-
-def found_words(best: Found) -> str:
-    """Return the search's makespan, the best named one and the bound."""
-    name = min(best.named, key=best.named.get, default="")
-    named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
-    saved = 1 - best.bound.length / best.length if best.length else 0.0
-    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * saved:.1f} % could be saved"
-    bound = f"Bound {amount(best.bound.length)}, so {gap}: {best.bound.because}."
-    return f"Found {amount(best.length)} ({named_best}). {bound}"
 
 
 def stage_layout_of(draft: Draft) -> str | None:
@@ -117,5 +99,4 @@ def bound_words(draft: Draft, setting: Setting) -> str:
         bound = least(Problem.of(*sizes, "makespan", setting.limit, kept=1.0))
     except ValueError:  # the limit is too small for any order
         return ""
-    within = "" if setting.limit is None else f" within the limit of {setting.limit:g}"
-    return f"No order with these stages{within} is shorter than {amount(bound.length)}: {bound.because}."
+    return words.bound(bound.length, bound.because, setting.limit)

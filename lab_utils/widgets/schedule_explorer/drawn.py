@@ -12,9 +12,10 @@ from lab_utils.schedule.ops import KINDS
 from lab_utils.schedule.pauses import Gap, amount, gaps, is_whole
 from lab_utils.text import percent_text
 from lab_utils.timeline.timeline import Timeline
+from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.choice import Setting
 from lab_utils.widgets.schedule_explorer.picture import schedule_picture
-from lab_utils.widgets.timeline_view.legend import MEANING
+from lab_utils.widgets.timeline_view.words import MEANING
 
 STYLE = {
     "font": palette.FONT,
@@ -59,40 +60,37 @@ class Drawn:
     @property
     def headline(self) -> str:
         d = self.draft
-        stages = "" if d.stages == d.ranks else f"{d.stages} stages, "
-        return f"{d.name}: {d.ranks} rank{'s' if d.ranks > 1 else ''}, {stages}{d.microbatches} micro-batches"
+        return words.headline(d.name, d.ranks, d.stages, d.microbatches)
 
     @property
     def facts(self) -> list[list[str]]:
         """[name, value, meaning] of each number."""
-        whole = self.whole
         fraction = percent_text(self.timeline.bubble_fraction) if self.makespan else "0 %"
-        rate = percent_text(self.timeline.prediction.bubble_rate) if whole else "not yet"
-        peak = f"{max(self.peaks):g} at most"
-        limit = "no limit" if self.limit is None else f"limit {self.limit:g}"
-        return [
-            ["makespan", amount(self.makespan), "until the last op ends, in the unit of the costs"],
-            ["bubble fraction", fraction, "idle / (ranks × makespan)"],
-            ["bubble rate", rate, "the zero-bubble papers': idle in the longest span of one rank"],
-            ["activations a rank", peak, f"micro-batches of a full stage; {limit}"],
-        ]
+        rate = percent_text(self.timeline.prediction.bubble_rate) if self.whole else words.NOT_YET
+        peak = words.AT_MOST.format(peak=f"{max(self.peaks):g}")
+        numbers = (
+            (words.MAKESPAN, amount(self.makespan)), (words.BUBBLE_FRACTION, fraction), (words.BUBBLE_RATE, rate),
+            ((words.ACTIVATIONS, words.of_full_stage(self.limit)), peak),
+        )  # fmt: skip
+        return [[name, value, meaning] for (name, meaning), value in numbers]
+
+    @property
+    def over(self) -> list[int]:
+        """The ranks that would hold more than the limit."""
+        return [rank for rank, peak in enumerate(self.peaks) if self.limit is not None and peak > self.limit + 1e-9]
 
     @property
     def fits(self) -> str:
         """Whether it fits the limit, in a sentence; "" without a limit."""
         if self.limit is None:
             return ""
-        over = [rank for rank, peak in enumerate(self.peaks) if peak > self.limit + 1e-9]
-        if not over:
-            return f"It fits: no rank holds more than {self.limit:g}."
-        ranks = f"rank{'s' if len(over) > 1 else ''} {', '.join(map(str, over))}"
-        return f"It does not fit: {ranks} would hold more than {self.limit:g}."
+        return words.fits_not(self.over, self.limit) if self.over else words.FITS.format(limit=f"{self.limit:g}")
 
     def words(self) -> str:
         """Return the numbers and peaks in sentences, deterministic for an order."""
         facts = (f"{name} {value}" for name, value, _ in self.facts[:3])
         peaks = ", ".join(f"{peak:g}" for peak in self.peaks)
-        lines = [self.headline, "; ".join(facts), f"activations a rank, in micro-batches of a full stage: {peaks}"]
+        lines = [self.headline, "; ".join(facts), words.ALL_PEAKS.format(peaks=peaks)]
         return "\n".join([*lines, *([self.fits] if self.fits else [])])
 
     def to_svg(self) -> str:
@@ -107,7 +105,7 @@ class Drawn:
         return {
             "title": self.headline, "ranks": d.ranks, "stages": d.stages, "makespan": self.makespan,
             "named": d.stages != d.ranks or d.copies > 1, "peaks": list(self.peaks), "facts": self.facts,
-            "chunks": chunk_of_stage(d), "limit": self.limit, "fits": self.fits,
+            "chunks": chunk_of_stage(d), "limit": self.limit, "fits": self.fits, "over": self.over,
             "gaps": [list(gap) for gap in self.gaps], "words": self.words(),
         }  # fmt: skip
 

@@ -13,7 +13,8 @@ from lab_utils.render.palette import STRONG
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import KINDS
 from lab_utils.schedule.pauses import amount
-from lab_utils.widgets.timeline_view.legend import MEANING
+from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.timeline_view.words import IDLE, MEANING, RANK
 
 WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
 Facts = Sequence[tuple[str, str]]  # (name, value)
@@ -63,7 +64,7 @@ class _Drawing:
         for rank in range(self.draft.ranks):
             y = TOP + rank * self.row
             yield element("rect", x=LEFT, y=y + 1, width=RIGHT - LEFT, height=self.row - 3, fill=palette.LANE)
-            yield text(f"rank {rank}", MARGIN, y + self.row / 2 + 3, font_weight=600)
+            yield text(RANK.format(rank=rank), MARGIN, y + self.row / 2 + 3, font_weight=600)
             for at in range(*self.draft.first[rank : rank + 2].tolist()):
                 yield from self._op(at, y)
 
@@ -86,7 +87,7 @@ class _Drawing:
 
     def legend(self, y: float) -> Iterator[str]:
         x = float(MARGIN)
-        for fill, meaning in [*((self.paint(kind), MEANING[kind]) for kind in self.used), (palette.LANE, "idle")]:
+        for fill, meaning in [*((self.paint(kind), MEANING[kind]) for kind in self.used), (palette.LANE, IDLE)]:
             yield element("rect", x=x, y=y - 9, width=20, height=11, fill=fill, stroke=palette.GRID)
             yield text(meaning, x + 26, y)
             x += 44 + text_width(meaning, SIZE)
@@ -101,7 +102,9 @@ def _numbers(facts: Facts) -> Iterator[str]:
 def _peaks(peaks: Sequence[float], limit: float | None, row: float) -> Iterator[str]:
     for rank, peak in enumerate(peaks):
         over = limit is not None and peak > limit + 1e-9
-        said = f"{'! ' if over else ''}holds {peak:g}" + ("" if limit is None else f" of {limit:g}")
+        holds = words.HOLDS if limit is None else words.HOLDS_OF
+        said = holds.format(peak=f"{peak:g}", limit=f"{limit or 0:g}")
+        said = words.TOO_MUCH.format(holds=said) if over else said
         ink = STRONG if over else palette.QUIET_INK
         yield text(said, RIGHT + 8, TOP + (rank + 0.5) * row + 3, fill=ink)
 

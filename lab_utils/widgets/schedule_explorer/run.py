@@ -16,6 +16,7 @@ from lab_utils.text import time_text
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.kit.background import Beside, Stopped
+from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.drawn import chunk_of_stage, packed
 from lab_utils.widgets.schedule_explorer.probe import trained, trained_serially
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 STEPS = 4  # the first one warms up
-NOTE = "Ranks share this computer's cores: read the order and the waits in the measured times, and not who is faster."
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +47,14 @@ class Run:
     @property
     def sentences(self) -> list[str]:
         s, end = self.schedule, float(self.end.max())
-        times = time_text(end), time_text(self.predicted.makespan_s)
-        order = "the order executed is the schedule's" if self.same_order else "the ranks executed another order"
+        order = words.SAME_ORDER if self.same_order else words.OTHER_ORDER
         peaks, wanted = (", ".join(f"{peak:g}" for peak in each) for each in (self.peaks, s.peak_activations))
         return [
-            f"{s.name} ran: {s.ranks} ranks, {s.microbatches} micro-batches, {STEPS} steps of a small GPT; {order}.",
+            words.RAN.format(name=s.name, ranks=s.ranks, microbatches=s.microbatches, steps=STEPS, order=order),
             *repr(self.parity).splitlines(),
-            f"activations a rank, measured {peaks}; predicted {wanted}",
-            "last step: measured {}, predicted from the costs that were measured {}".format(*times),
-            NOTE,
+            words.PEAKS.format(measured=peaks, predicted=wanted),
+            words.LAST_STEP.format(measured=time_text(end), predicted=time_text(self.predicted.makespan_s)),
+            words.NOTE,
         ]
 
     def about(self) -> dict[str, object]:
@@ -81,9 +80,9 @@ def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None =
     tell   called with a rank and its {"step": n} after each step; an exception in it ends the run
     """
     if wrong := why_not(draft):
-        raise ValueError(f"it cannot run yet: {wrong}")
+        raise ValueError(words.CANNOT_RUN.format(why=wrong))
     if ranks.size < draft.ranks:
-        raise ValueError(f"{draft.name} is for {draft.ranks} ranks, and there are {ranks.size}: choose a smaller p")
+        raise ValueError(words.TOO_FEW_RANKS.format(name=draft.name, wanted=draft.ranks, ranks=ranks.size))
     schedule = Schedule.of_steps(draft.name, steps_of(draft), draft.stages, draft.microbatches, draft.copies)
     trace = ranks.record(trained, schedule, STEPS, count=False, on_report=tell)
     reference = ranks.run(trained_serially, schedule.stages, schedule.microbatches, STEPS)[0]
@@ -141,12 +140,12 @@ class RunsOnRanks(traitlets.HasTraits):
 
     def _tell_run(self, rank: int, now: dict[str, int]) -> None:
         if rank == 0:
-            self._ran = {"state": "running", "says": [f"The ranks run it: {now['step']} of {STEPS} steps are done."]}
+            self._ran = {"state": "running", "says": [words.RUNNING.format(step=now["step"], steps=STEPS)]}
 
     def _show_run(self, ran: Run | None, error: Exception | None) -> str:
         self._running = None
         if error is not None:
-            says = "The run was stopped." if isinstance(error, Stopped) else str(error).partition("\n")[0]
+            says = words.RUN_STOPPED if isinstance(error, Stopped) else str(error).partition("\n")[0]
             self._ran = {"state": "failed", "says": [says or type(error).__name__]}
             return self._ran["says"][0]
         self.result, self._ran_boxes, self._ran = ran, ran.boxes(), ran.about()
@@ -154,9 +153,9 @@ class RunsOnRanks(traitlets.HasTraits):
 
     def _given_ranks(self) -> Ranks:
         if self._ranks is None:
-            raise ValueError("no ranks were given: ScheduleExplorer(ranks) has a button that runs it")
+            raise ValueError(words.NO_RANKS)
         if (ranks := self._ranks()) is None:
-            raise ValueError("nobody has these ranks any more, so they were stopped: start others")
+            raise ValueError(words.LOST_RANKS)
         return ranks
 
     @traitlets.observe("_runs")
@@ -167,4 +166,4 @@ class RunsOnRanks(traitlets.HasTraits):
     def _asked_to_stop_the_run(self, _: object) -> None:
         if self._running is not None:
             self._running.stop()
-            self._ran = {"state": "running", "says": ["The ranks stop after this step."]}
+            self._ran = {"state": "running", "says": [words.STOPPING]}

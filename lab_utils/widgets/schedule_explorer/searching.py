@@ -9,15 +9,13 @@ from math import isfinite
 import traitlets
 
 from lab_utils.schedule import Found, search
-from lab_utils.schedule.pauses import amount
 from lab_utils.schedule.search.search import Progress
 from lab_utils.widgets.kit.background import Beside, Stopped
+from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.choice import Setting, chunks_of
 
 MOST_KEPT = 64
 _KEPT: dict[tuple[Setting, str], Found] = {}
-
-STOPPED = "The search was stopped: the picture is still that of before."
 
 
 def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], object] | None = None) -> Found:
@@ -62,7 +60,7 @@ class Searches(traitlets.HasTraits):
     @traitlets.observe("_stops")
     def _asked_to_stop(self, _: object) -> None:
         if self.stop_search():
-            self.says = STOPPED
+            self.says = words.STOPPED
 
     def _is_there(self, setting: Setting, stage_layout: str | None) -> bool:
         """Return whether the result is known now, else it comes later. A stage_layout of None needs no search."""
@@ -76,15 +74,15 @@ class Searches(traitlets.HasTraits):
             with suppress(ValueError):  # raised again where the result is shown
                 found(setting, stage_layout, self._tell)
         except KeyboardInterrupt:
-            self.says = STOPPED
+            self.says = words.STOPPED
             raise
         finally:
             self._searching = {}
         return True
 
     def _tell(self, now: Progress) -> None:
-        best = f", the shortest so far is {amount(now.length)}" if isfinite(now.length) else ""
-        self._searching = {"part": now.part, "says": f"Searching: {100 * now.part:.0f} %{best}"}
+        says = words.searching(now.part, now.length if isfinite(now.length) else None)
+        self._searching = {"part": now.part, "says": says}
 
     def _end_search(self, _: Found | None, error: Exception | None) -> None:
         if isinstance(error, Stopped):

@@ -7,8 +7,9 @@ from typing import Any
 import traitlets
 
 from lab_utils.schedule import Costs
-from lab_utils.widgets.schedule_explorer.choice import FOUND, STAGE_LAYOUTS, TITLES, WITH_CHUNKS, Setting
+from lab_utils.widgets.schedule_explorer.choice import FOUND, WITH_CHUNKS, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
+from lab_utils.widgets.schedule_explorer.words import STAGE_LAYOUTS, TITLES
 
 MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")

@@ -12,17 +12,9 @@ import traitlets
 from lab_utils.schedule import Draft
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
-from lab_utils.widgets.schedule_explorer.choice import (
-    FOUND,
-    STAGE_LAYOUTS,
-    TITLES,
-    TWICE,
-    bound_words,
-    chosen,
-    found_words,
-    stage_layout_of,
-)
+from lab_utils.widgets.schedule_explorer.choice import FOUND, bound_words, chosen, stage_layout_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 from lab_utils.widgets.schedule_explorer.run import RunsOnRanks
 from lab_utils.widgets.schedule_explorer.searching import Searches, found
@@ -32,7 +24,7 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
-SURFACE = ("raster", "surface")  # from the timeline's scripts
+SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
 PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
 
 
@@ -54,7 +46,7 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     order. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
     """
 
-    _esm = joined(FOLDER.parent / "timeline_view" / "js" / "drawing", *SURFACE) + "\n" + joined(FOLDER / "js", *PARTS)
+    _esm = "\n".join([joined(SURFACE_FOLDER, *SURFACE, words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")
     says = traitlets.Unicode().tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
@@ -99,7 +91,8 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         """Continue by hand from the shown order, or its ops that start before the n-th; return why not, or ""."""
         draft = self.schedule
         if (stage_layout := stage_layout_of(draft)) is None:
-            self.says = f"{draft.name} has its stages elsewhere: by hand there is {'; '.join(STAGE_LAYOUTS.values())}"
+            layouts = "; ".join(words.STAGE_LAYOUTS.values())
+            self.says = words.STAGES_ELSEWHERE.format(name=draft.name, layouts=layouts)
             return self.says
         moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
         with self.hold_trait_notifications():
@@ -160,14 +153,15 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         hand, wanted = self._hand[1], len(self.moves)
         says = hand.follow(self.moves)
         if says and other:
-            says = f"{len(hand.moves)} of {wanted} ops stay: {says}"
+            says = words.SOME_STAY.format(kept=len(hand.moves), wanted=wanted, why=says)
         self._set_quietly(moves=[list(move) for move in hand.moves])
         return says, Drawn.of(hand.draft, self.setting)
 
     def _prefill(self) -> None:
         """Start the text from the order shown before."""
-        if self.text in ("", self._prefilled) and self.shown is not None and self.shown.draft.name != TITLES["own"]:
-            self._prefilled = "\n".join(self.shown.draft.orders)
+        untouched = self.text in ("", self._prefilled)
+        if untouched and self.shown is not None and self.schedule.name != words.TITLES["own"]:
+            self._prefilled = "\n".join(self.schedule.orders)
             self._set_quietly(text=self._prefilled)
 
     def _set_quietly(self, **values: Any) -> None:
@@ -182,10 +176,10 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     def _beside(self) -> dict[str, object]:
         """Return the remark beside the picture, and the offers of an order placed by hand."""
         if self.choice in FOUND:
-            return {"remark": found_words(found(self.setting, FOUND[self.choice]))}
+            return {"remark": words.found(found(self.setting, FOUND[self.choice]))}
         if self.choice == "hand":
             return about_hand(self._hand[1], self.shown, self.setting, self.stage_layout)
-        return {"remark": TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
+        return {"remark": words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
 
     # ------------------------------------------------------------------ without a browser
     def to_svg(self) -> str:

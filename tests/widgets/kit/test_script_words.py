@@ -11,7 +11,7 @@ import pytest
 import lab_utils.widgets
 
 WIDGETS = Path(lab_utils.widgets.__file__).parent
-WITH_WORDS = ("live_curve", "ranks_status", "timeline_view")
+WITH_WORDS = ("live_curve", "ranks_status", "schedule_explorer", "timeline_view")
 SCRIPTS = [path for name in WITH_WORDS for path in sorted((WIDGETS / name).rglob("*.js"))]
 
 CODE = re.compile(

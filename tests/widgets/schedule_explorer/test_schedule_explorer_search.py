@@ -8,7 +8,7 @@ import pytest
 
 from lab_utils.ranks import Ranks
 from lab_utils.widgets import ScheduleExplorer
-from lab_utils.widgets.schedule_explorer.searching import STOPPED
+from lab_utils.widgets.schedule_explorer.words import STOPPED
 
 # No order in a V reaches the bound within this limit, so a search takes all of its time.
 SETTING = {"p": 4, "m": 9, "limit": 1.5, "communication": 0.3}

@@ -37,7 +37,7 @@ class Board {
     Object.assign(this, { figure, rows, rank: Math.min(this.rank, figure.ranks - 1), hovered: null });
     this.at = was && this.like(was);
     this.view.fit(figure.extent || 1);
-    this.area.setAttribute("aria-label", `${this.label}. ${figure.words}`);
+    this.area.setAttribute("aria-label", fill(WORDS.described, { label: this.label, text: figure.words }));
     this.later();
   }
 
@@ -76,7 +76,7 @@ class Board {
       const chosen = rank === this.rank && document.activeElement === this.area;
       surface.box(surface.style.colors.lane, LEFT, y + 2, width - LEFT - RIGHT, row - 4);
       const ink = surface.style.colors.ink;
-      surface.write(`${chosen ? "▸ " : ""}rank ${rank}`, 4, y + row / 2 + 4, { weight: 600, ink });
+      surface.write(`${chosen ? "▸ " : ""}${fill(WORDS.rank, { rank })}`, 4, y + row / 2 + 4, { weight: 600, ink });
       this.inside(width, () => items.forEach((item) => this.isSeen(item) && this.drawOp(item, y, row, scale)));
       if (this.figure.peaks) this.drawPeak(rank, width, y + row / 2 + 4);
     });
@@ -103,8 +103,7 @@ class Board {
     for (let k = Math.ceil(view.from / step - 1e-9); step && k * step <= last * (1 + 1e-9); k += 1) {
       const x = LEFT + (k * step - view.from) * scale;
       surface.box(colors.grid, x, TOP, 1, bottom - TOP + 3);
-      const words = this.seconds ? `${amount(k * step * 1000)} ms` : amount(k * step);
-      surface.write(words, x, bottom + 16, { align: k ? "center" : "left" });
+      surface.write(this.timeText(k * step), x, bottom + 16, { align: k ? "center" : "left" });
     }
   }
 
@@ -112,7 +111,8 @@ class Board {
   drawPeak(rank, width, y) {
     const { peaks, limit } = this.figure, over = limit !== null && peaks[rank] > limit + 1e-9;
     const { strong, quiet_ink: quiet } = this.surface.style.colors, peak = amount(peaks[rank]);
-    const words = limit === null ? `holds ${peak}` : `${over ? "! " : ""}holds ${peak} of ${amount(limit)}`;
+    const holds = limit === null ? fill(WORDS.holds, { peak }) : fill(WORDS.holds_of, { peak, limit: amount(limit) });
+    const words = over ? fill(WORDS.too_much, { holds }) : holds;
     this.surface.write(words, width - RIGHT + 6, y, { ink: over ? strong : quiet, weight: over ? 600 : 400 });
   }
 
@@ -122,7 +122,7 @@ class Board {
     if (figure.par === undefined || at < 0 || at > view.width * (1 + 1e-9)) return;
     const x = LEFT + at * scale;
     for (let y = TOP; y < TOP + figure.ranks * row; y += 8) surface.box(strong, x - 1, y, 2, 5);
-    surface.write("par", x + 12, TOP + figure.ranks * row + 16, { ink: strong, weight: 600 });
+    surface.write(WORDS.par, x + 12, TOP + figure.ranks * row + 16, { ink: strong, weight: 600 });
   }
 
   drawOp(item, y, row, scale) {
@@ -206,9 +206,13 @@ class Board {
 
   // What an op or a pause is, in words.
   told({ rank, start, end, why, kind, stage, number }) {
-    const text = this.seconds ? (value) => `${amount(value * 1000)} ms` : amount;
-    const when = `${text(start)} to ${text(end)}`;
-    return why ? `Idle ${when}: ${why}.` : `${NAMES[kind]}${number} of stage ${stage} on rank ${rank}: ${when}.`;
+    const span = fill(WORDS.span, { start: this.timeText(start), end: this.timeText(end) });
+    if (why) return fill(WORDS.idle_because, { span, why });
+    return fill(WORDS.op, { op: `${NAMES[kind]}${number}`, stage, rank, span });
+  }
+
+  timeText(value) {
+    return this.seconds ? fill(WORDS.milliseconds, { time: amount(value * 1000) }) : amount(value);
   }
 
   leave() {

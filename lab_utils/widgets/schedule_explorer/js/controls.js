@@ -1,25 +1,25 @@
 // Which order, and sliders for what it depends on. Each change goes to Python, which places the order anew.
 
 const SLIDERS = [
-  { name: "p", label: "p, ranks", min: 1, max: 16, step: 1 },
-  { name: "m", label: "m, micro-batches", min: 1, max: 64, step: 1 },
-  { name: "v", label: "v, chunks a rank", min: 1, max: 4, step: 1 },
-  { name: "forward", label: "F, forward", min: 0.1, max: 4, step: 0.1 },
-  { name: "backward_input", label: "B, for the input", min: 0, max: 4, step: 0.1 },
-  { name: "backward_weight", label: "W, for the weights", min: 0, max: 4, step: 0.1 },
-  { name: "communication", label: "communication", min: 0, max: 2, step: 0.05 },
-  { name: "limit", label: "memory limit a rank", min: 0, max: 16, step: 0.5 },
+  { name: "p", label: WORDS.p, min: 1, max: 16, step: 1 },
+  { name: "m", label: WORDS.m, min: 1, max: 64, step: 1 },
+  { name: "v", label: WORDS.v, min: 1, max: 4, step: 1 },
+  { name: "forward", label: WORDS.forward, min: 0.1, max: 4, step: 0.1 },
+  { name: "backward_input", label: WORDS.backward_input, min: 0, max: 4, step: 0.1 },
+  { name: "backward_weight", label: WORDS.backward_weight, min: 0, max: 4, step: 0.1 },
+  { name: "communication", label: WORDS.communication, min: 0, max: 2, step: 0.05 },
+  { name: "limit", label: WORDS.limit, min: 0, max: 16, step: 0.5 },
 ];
 
 class Controls {
   constructor(parent, about, model, choose) {
     Object.assign(this, { about, model, choose });
     this.top = add(parent, "div", "row");
-    this.select = addChoice(this.top, "schedule", about.titles, (choice) => choose({ choice }));
-    const box = add(parent, "div", "sliders", "", { role: "group", "aria-label": "What the schedule depends on" });
+    this.select = addChoice(this.top, WORDS.schedule, about.titles, (choice) => choose({ choice }));
+    const box = add(parent, "div", "sliders", "", { role: "group", "aria-label": WORDS.depends_on });
     this.parts = SLIDERS.map((slider) => this.addSlider(box, slider));
-    this.own = add(parent, "label", "own", "A line a rank: F, B, W or BW and a micro-batch, a stage before it. ");
-    const named = { spellcheck: "false", "aria-label": "your own order, a line a rank" };
+    this.own = add(parent, "label", "own", `${WORDS.own} `);
+    const named = { spellcheck: "false", "aria-label": WORDS.own_order };
     this.text = add(this.own, "textarea", "", "", named);
     this.text.addEventListener("input", () => choose({ text: this.text.value }));
     this.follow();
@@ -49,12 +49,13 @@ class Controls {
     const { model } = this, choice = model.get("choice");
     this.select.value = choice;
     for (const { input, value, part, name, max } of this.parts) {
-      const now = model.get(name), words = now === null ? "none" : amount(now);
+      const now = model.get(name), words = now === null ? WORDS.no_limit : amount(now);
       input.max = name === "limit" ? Math.max(max, model.get("m")) : Math.max(max, now);
       if (+input.value !== (now ?? 0)) input.value = now ?? 0;
       input.disabled = !this.usable(name);
       part.classList.toggle("lab-sx-off", input.disabled);
-      input.setAttribute("aria-valuetext", name === "limit" && now !== null ? `${words} micro-batches` : words);
+      const counted = name === "limit" && now !== null;
+      input.setAttribute("aria-valuetext", counted ? fill(WORDS.microbatches, { count: words }) : words);
       say(value, words);
     }
     this.own.hidden = choice !== "own";

@@ -6,11 +6,11 @@ class Figures {
     this.root = add(parent, "div", "run");
     this.root.hidden = !about.can_run;
     const row = add(this.root, "div", "row");
-    const ranks = `${about.can_run} rank${about.can_run > 1 ? "s" : ""}`;
-    this.button = addButton(row, `Run on ranks (${ranks} here)`, () => choose({ _runs: model.get("_runs") + 1 }));
-    this.stop = addButton(row, "Stop the ranks", () => choose({ _run_stops: model.get("_run_stops") + 1 }));
+    const ranks = about.can_run > 1 ? fill(WORDS.run_on_ranks, { count: about.can_run }) : WORDS.run_on_one;
+    this.button = addButton(row, ranks, () => choose({ _runs: model.get("_runs") + 1 }));
+    this.stop = addButton(row, WORDS.stop_ranks, () => choose({ _run_stops: model.get("_run_stops") + 1 }));
     this.says = add(this.root, "div", "says", "", { role: "status", "aria-live": "polite" });
-    this.boards = ["measured on the ranks", "predicted from the measured costs"].map((label) => this.addFigure(label));
+    this.boards = [WORDS.measured, WORDS.predicted].map((label) => this.addFigure(label));
     this.told = add(this.root, "div", "quiet");
   }
 

@@ -1,25 +1,25 @@
 // Ops placed by hand: the next ones of the chosen rank as buttons, any other in words; undo.
 
 const PLACING_KEYS = { f: "F", b: "B", w: "W", x: "BW" };
-const HAND_KEYS = "On the picture: up and down choose a rank; f, b, w and x (BW) place, Backspace undoes.";
 
 class Hand {
   constructor(parent, about, model, choose, board) {
     Object.assign(this, { model, choose, board, offers: [] });
-    this.root = add(parent, "div", "hand", "", { role: "group", "aria-label": "Place ops by hand" });
+    this.root = add(parent, "div", "hand", "", { role: "group", "aria-label": WORDS.by_hand });
     const row = add(this.root, "div", "row");
-    this.select = addChoice(row, "stages", about.stage_layouts, (stage_layout) => choose({ stage_layout, moves: [] }));
-    this.undone = addButton(row, "Undo", () => this.undo());
-    addButton(row, "Start empty", () => choose({ moves: [] }));
-    const any = { type: "text", size: 6, placeholder: "F0", "aria-label": "any op for this rank" };
-    const label = add(row, "label", "choice", "any op ");
+    const restart = (stage_layout) => choose({ stage_layout, moves: [] });
+    this.select = addChoice(row, WORDS.stages, about.stage_layouts, restart);
+    this.undone = addButton(row, WORDS.undo, () => this.undo());
+    addButton(row, WORDS.start_empty, () => choose({ moves: [] }));
+    const any = { type: "text", size: 6, placeholder: "F0", "aria-label": WORDS.any_op_of_rank };
+    const label = add(row, "label", "choice", `${WORDS.any_op} `);
     this.any = add(label, "input", "any", "", any);
     this.any.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Enter" && this.any.value.trim()) this.place(this.any.value.trim()), (this.any.value = "");
     });
     this.next = add(this.root, "div", "offers", "", { role: "group" });
-    add(this.root, "div", "quiet", HAND_KEYS);
+    add(this.root, "div", "quiet", WORDS.hand_keys);
   }
 
   place(word, rank = this.board.rank) {
@@ -52,15 +52,14 @@ class Hand {
     this.offers = drawn.offers ?? [];
     this.select.value = model.get("stage_layout");
     this.undone.disabled = !model.get("moves").length;
-    this.next.setAttribute("aria-label", `Next ops of rank ${board.rank}`);
+    this.next.setAttribute("aria-label", fill(WORDS.next_ops, board));
     const mine = this.offers.filter(([rank]) => rank === board.rank);
     const focused = [...this.next.children].indexOf(document.activeElement);
     this.next.replaceChildren();
-    const words = `rank ${board.rank} ${mine.length ? "next:" : "has run all its ops"}`;
-    const name = add(this.next, "span", "offers-name", words);
+    const name = add(this.next, "span", "offers-name", fill(mine.length ? WORDS.next : WORDS.none_next, board));
     name.classList.toggle("lab-sx-quiet", !mine.length);
     for (const [rank, word, why] of mine) {
-      const label = why ? `${word}, not now` : word;
+      const label = why ? fill(WORDS.not_now, { op: word }) : word;
       const button = addButton(this.next, word, () => this.place(word, rank), { "aria-label": label, title: why });
       if (why) button.setAttribute("aria-disabled", "true"); // it can still be pressed: then the reason is said
     }

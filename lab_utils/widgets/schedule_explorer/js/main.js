@@ -1,7 +1,5 @@
 // ScheduleExplorer (widget.py): the card, and what travels between it and Python.
 
-const HOW = "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.";
-
 function render({ model, el }) {
   const about = model.get("_about"), root = add(el, "div", "card", "", { role: "group" });
   for (const [name, color] of Object.entries(about.style.colors)) root.style.setProperty(`--lab-sx-${name}`, color);
@@ -14,21 +12,20 @@ function render({ model, el }) {
   const searching = new Searching(root, model, choose);
   const marked = (item, pointed) => {
     says.setAttribute("aria-live", pointed ? "off" : "polite"); // a pointer passes over many
-    say(says, item ? board.told(item) : HOW);
+    say(says, item ? board.told(item) : WORDS.how);
     before.disabled = board.at?.op === undefined;
     if (!pointed) hand.follow(model.get("_drawn"));
   };
   const key = (event) => hand.key(event);
-  const board = new Board(root, about.style, { label: "The schedule in time", marked, key });
-  const says = add(root, "div", "says", HOW, { role: "status" });
+  const board = new Board(root, about.style, { label: WORDS.board, marked, key });
+  const says = add(root, "div", "says", WORDS.how, { role: "status" });
   const hand = new Hand(root, about, model, choose, board);
   const row = add(root, "div", "row");
-  const apart = { title: "Take this order apart: undo goes back" };
-  const whole = addButton(row, "Go on by hand", () => choose({ _from_op: -1 }), apart);
-  const keeps = { title: "Keep what starts before the op that is marked, and go on by hand" };
-  const before = addButton(row, "By hand from the marked op", () => choose({ _from_op: board.at.op }), keeps);
-  const zooms = [["+", "Zoom in", () => board.view.zoom(ZOOM)], ["−", "Zoom out", () => board.view.zoom(1 / ZOOM)]];
-  for (const [sign, words, act] of zooms) addButton(row, sign, act, { title: words, "aria-label": words });
+  const whole = addButton(row, WORDS.go_on, () => choose({ _from_op: -1 }), { title: WORDS.go_on_tip });
+  const keeps = { title: WORDS.from_marked_tip };
+  const before = addButton(row, WORDS.from_marked, () => choose({ _from_op: board.at.op }), keeps);
+  for (const [sign, words, factor] of [["+", WORDS.zoom_in, ZOOM], ["−", WORDS.zoom_out, 1 / ZOOM]])
+    addButton(row, sign, () => board.view.zoom(factor), { title: words, "aria-label": words });
   const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
   const fits = add(root, "div", "fits", "", { role: "status" }), chunks = addLegend(root, about.style);
   const figures = new Figures(root, about, model, choose);
@@ -36,11 +33,11 @@ function render({ model, el }) {
   function follow() {
     const drawn = model.get("_drawn"), boxes = boxesOf(model.get("_boxes"));
     say(title, drawn.title);
-    root.setAttribute("aria-label", `Schedule explorer. ${drawn.title}`);
+    root.setAttribute("aria-label", fill(WORDS.explorer, { title: drawn.title }));
     board.show({ extent: drawn.makespan, ...drawn, boxes });
     fillNumbers(numbers, drawn.facts);
     say(fits, drawn.fits);
-    fits.classList.toggle("lab-sx-wrong", drawn.fits.startsWith("It does not"));
+    fits.classList.toggle("lab-sx-wrong", drawn.over.length > 0);
     say(remark, drawn.remark ?? "");
     chunks.hidden = !drawn.chunks.some((chunk) => chunk);
     whole.hidden = model.get("choice") === "hand";
@@ -91,15 +88,15 @@ function fillNumbers(table, facts) {
 
 // Swatches, painted as the picture is; returns the entry for what only some orders have.
 function addLegend(parent, style) {
-  const list = add(parent, "ul", "legend", "", { "aria-label": "Legend" });
-  [...style.meanings, "idle"].forEach((meaning, kind) => {
+  const list = add(parent, "ul", "legend", "", { "aria-label": WORDS.legend });
+  [...style.meanings, WORDS.idle].forEach((meaning, kind) => {
     const entry = add(list, "li"), canvas = add(entry, "canvas", "", "", { "aria-hidden": "true" });
     const surface = new Surface(canvas, style);
     surface.clear(20, 11);
     surface.box(surface.fills[kind] ?? style.colors.lane, 0, 0, 20, 11);
     add(entry, "span", "", meaning);
   });
-  return add(list, "li", "quiet", "a line under an op: a rank's second chunk, two lines: its third");
+  return add(list, "li", "quiet", WORDS.lines);
 }
 
 export { boxesOf, render };

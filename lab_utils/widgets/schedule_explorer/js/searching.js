@@ -4,9 +4,9 @@ class Searching {
   constructor(parent, model, choose) {
     this.model = model;
     this.root = add(parent, "div", "row");
-    this.bar = add(this.root, "progress", "", "", { max: 1, "aria-label": "search" });
+    this.bar = add(this.root, "progress", "", "", { max: 1, "aria-label": WORDS.search });
     this.words = add(this.root, "span", "searching"); // no live region: it changes many times a second
-    addButton(this.root, "Stop", () => choose({ _stops: model.get("_stops") + 1 }));
+    addButton(this.root, WORDS.stop, () => choose({ _stops: model.get("_stops") + 1 }));
   }
 
   follow() {

@@ -1,0 +1,149 @@
+"""The words of ScheduleExplorer and of its picture: Python's, and SCRIPT, the scripts' part.
+
+A sentence has {placeholders} for `str.format` here and for `fill` in a script; a function where its grammar depends on
+a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab_utils.schedule import Found
+from lab_utils.schedule.pauses import amount
+from lab_utils.widgets.timeline_view.words import IDLE, RANK
+
+TITLES = {
+    "gpipe": "GPipe", "one_f_one_b": "1F1B", "interleaved": "Interleaved 1F1B", "looped_bfs": "LoopedBFS",
+    "zb_h1": "ZB-H1", "zb_h2": "ZB-H2", "zb_v": "ZB-V", "v_half": "V-Half", "v_min": "V-Min",
+    "dualpipe": "DualPipe", "dualpipe_v": "DualPipeV",
+    "found": "found: one stage a rank", "found_v": "found: two stages a rank, a V",
+    "found_loop": "found: v stages a rank, in turn", "own": "your own order", "hand": "placed by hand",
+}  # fmt: skip
+STAGE_LAYOUTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
+
+# an order: its numbers, its bound
+MAKESPAN = ("makespan", "until the last op ends, in the unit of the costs")
+BUBBLE_FRACTION = ("bubble fraction", "idle / (ranks × makespan)")
+BUBBLE_RATE = ("bubble rate", "the zero-bubble papers': idle in the longest span of one rank")
+ACTIVATIONS = "activations a rank"
+AT_MOST, NOT_YET = "{peak} at most", "not yet"
+ALL_PEAKS = "activations a rank, in micro-batches of a full stage: {peaks}"
+HOLDS, HOLDS_OF, TOO_MUCH = "holds {peak}", "holds {peak} of {limit}", "! {holds}"
+FITS = "It fits: no rank holds more than {limit}."
+TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the other schedules."
+
+
+def headline(name: str, ranks: int, stages: int, microbatches: int) -> str:
+    several = "" if stages == ranks else f"{stages} stages, "
+    return f"{name}: {ranks} rank{'s' if ranks > 1 else ''}, {several}{microbatches} micro-batches"
+
+
+def of_full_stage(limit: float | None) -> str:
+    allowed = "no limit" if limit is None else f"limit {limit:g}"
+    return f"micro-batches of a full stage; {allowed}"
+
+
+def fits_not(over: Sequence[int], limit: float) -> str:
+    ranks = f"rank{'s' if len(over) > 1 else ''} {', '.join(map(str, over))}"
+    return f"It does not fit: {ranks} would hold more than {limit:g}."
+
+
+def bound(length: float, because: str, limit: float | None) -> str:
+    within = "" if limit is None else f" within the limit of {limit:g}"
+    return f"No order with these stages{within} is shorter than {amount(length)}: {because}."
+
+
+# a search
+STOPPED = "The search was stopped: the picture is still that of before."
+
+
+def found(best: Found) -> str:
+    """Return the search's makespan, the best named one and the bound."""
+    name = min(best.named, key=best.named.get, default="")
+    named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
+    saved = 1 - best.bound.length / best.length if best.length else 0.0
+    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * saved:.1f} % could be saved"
+    bound = f"Bound {amount(best.bound.length)}, so {gap}: {best.bound.because}."
+    return f"Found {amount(best.length)} ({named_best}). {bound}"
+
+
+def searching(part: float, shortest: float | None) -> str:
+    best = "" if shortest is None else f", the shortest so far is {amount(shortest)}"
+    return f"Searching: {100 * part:.0f} %{best}"
+
+
+# an order written, or placed by hand
+NO_ORDER = "no order is written: a line for each rank, such as F0 F1 BW0 BW1"
+NO_RANK = "there is no rank {rank}: ranks are 0 to {last}"
+ONE_AT_A_TIME = "{text} are {count} ops: place one at a time"
+SOME_STAY = "{kept} of {wanted} ops stay: {why}"
+STAGES_ELSEWHERE = "{name} has its stages elsewhere: by hand there is {layouts}"
+NO_LEGAL_OP = "No rank has a legal op left: take some back."
+LEFT, ALL_PLACED = "{count} of F, B and W are left to place.", "All ops are placed: {makespan}."
+NO_PAR = "No par: {why}."
+
+
+def other_stage(rank: int, held: Sequence[int], stage: int) -> str:
+    several = "stages" if len(held) > 1 else "stage"
+    return f"rank {rank} holds {several} {' and '.join(map(str, held))}, and not stage {stage}"
+
+
+def against_par(left: int, makespan: float, best: Found) -> str:
+    """Compare with par, the best named makespan for this stage layout within the limit, and with the bound."""
+    name = min(best.named, key=best.named.get, default="")
+    bound = f"no order is shorter than {amount(best.bound.length)}"
+    if not name:
+        return f"No named schedule fits the limit, so any whole order is under par; {bound}."
+    par = best.named[name]
+    told = f"Par is {amount(par)} ({TITLES[name]}); {bound}."
+    if left:
+        return told
+    better = round(par - makespan, 9)
+    verdict = f"{amount(abs(better))} {'under' if better > 0 else 'over'} par" if better else "on par"
+    return f"{told} You are {verdict}."
+
+
+# a run on the ranks
+RAN = "{name} ran: {ranks} ranks, {microbatches} micro-batches, {steps} steps of a small GPT; {order}."
+SAME_ORDER, OTHER_ORDER = "the order executed is the schedule's", "the ranks executed another order"
+PEAKS = "activations a rank, measured {measured}; predicted {predicted}"
+LAST_STEP = "last step: measured {measured}, predicted from the costs that were measured {predicted}"
+NOTE = "Ranks share this computer's cores: read the order and the waits in the measured times, and not who is faster."
+RUNNING = "The ranks run it: {step} of {steps} steps are done."
+STOPPING, RUN_STOPPED = "The ranks stop after this step.", "The run was stopped."
+CANNOT_RUN = "it cannot run yet: {why}"
+TOO_FEW_RANKS = "{name} is for {wanted} ranks, and there are {ranks}: choose a smaller p"
+NO_RANKS = "no ranks were given: ScheduleExplorer(ranks) has a button that runs it"
+LOST_RANKS = "nobody has these ranks any more, so they were stopped: start others"
+
+SCRIPT = {
+    "explorer": "Schedule explorer. {title}", "board": "The schedule in time", "described": "{label}. {text}",
+    "rank": RANK, "holds": HOLDS, "holds_of": HOLDS_OF, "too_much": TOO_MUCH, "par": "par", "milliseconds": "{time} ms",
+    "span": "{start} to {end}", "idle_because": "Idle {span}: {why}.",
+    "op": "{op} of stage {stage} on rank {rank}: {span}.",
+    "how": "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.",
+    "legend": "Legend", "idle": IDLE,
+    "lines": "a line under an op: a rank's second chunk, two lines: its third",
+    "zoom_in": "Zoom in", "zoom_out": "Zoom out",
+    # the setting
+    "schedule": "schedule", "depends_on": "What the schedule depends on",
+    "p": "p, ranks", "m": "m, micro-batches", "v": "v, chunks a rank",
+    "forward": "F, forward", "backward_input": "B, for the input", "backward_weight": "W, for the weights",
+    "communication": "communication", "limit": "memory limit a rank", "no_limit": "none",
+    "microbatches": "{count} micro-batches",
+    "own": "A line a rank: F, B, W or BW and a micro-batch, a stage before it.",
+    "own_order": "your own order, a line a rank",
+    "search": "search", "stop": "Stop",
+    # by hand
+    "by_hand": "Place ops by hand", "go_on": "Go on by hand", "go_on_tip": "Take this order apart: undo goes back",
+    "from_marked": "By hand from the marked op",
+    "from_marked_tip": "Keep what starts before the op that is marked, and go on by hand",
+    "stages": "stages", "undo": "Undo", "start_empty": "Start empty",
+    "any_op": "any op", "any_op_of_rank": "any op for this rank", "next_ops": "Next ops of rank {rank}",
+    "next": "rank {rank} next:", "none_next": "rank {rank} has run all its ops", "not_now": "{op}, not now",
+    "hand_keys": "On the picture: up and down choose a rank; f, b, w and x (BW) place, Backspace undoes.",
+    # a run
+    "run_on_one": "Run on ranks (1 rank here)", "run_on_ranks": "Run on ranks ({count} ranks here)",
+    "stop_ranks": "Stop the ranks", "measured": "measured on the ranks",
+    "predicted": "predicted from the measured costs",
+}  # fmt: skip
