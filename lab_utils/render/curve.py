@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import starmap
-from math import floor, isfinite, log10
+from math import floor, isfinite
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, Picture, card, element, path, text, text_width
+from lab_utils.render.kit import MARGIN, Picture, card, element, path, round_step, text, text_width
 from lab_utils.render.palette import SERIES, Series
 
 WIDTH, HEIGHT = 720, 340
@@ -42,9 +42,7 @@ def loss_curve(
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return round values, 1, 2 or 5 × 10^k apart, from at most `low` to at least `high`."""
-    power = floor(log10(high - low)) - 1
-    sizes = (factor * 10.0**exponent for exponent in range(power, power + 4) for factor in (1, 2, 5))
-    size = next(size for size in sizes if (high - low) / size <= most - 1)
+    size = round_step(high - low, most - 1).size
     first, last = floor(low / size + 1e-9), -floor(-high / size + 1e-9)
     return [round(k * size, 12) for k in range(first, last + 1)]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
 from math import floor, log10
+from typing import NamedTuple
 
 from lab_utils.render import palette
 from lab_utils.render.palette import Look
@@ -22,18 +23,28 @@ class Axis:
     ticks: tuple[tuple[float, str], ...]
 
 
+class RoundStep(NamedTuple):
+    """A distance between ticks, 1, 2 or 5 × 10^k, and how many decimals its multiples have."""
+
+    size: float
+    decimals: int
+
+
+def round_step(length: float, most: float) -> RoundStep:
+    """Return the smallest round step of which at most `most` fit into the length, which is above 0."""
+    power = floor(log10(length / most))
+    steps = ((factor * 10.0**exponent, exponent) for exponent in (power, power + 1) for factor in (1, 2, 5))
+    return next(RoundStep(size, max(0, -exponent)) for size, exponent in steps if length / size <= most)
+
+
 def time_axis(makespan_s: float, most: int = 9) -> Axis:
     """Return at most `most` ticks at 0, step, 2 step, ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     size_s, unit = time_unit(makespan_s)
     length = makespan_s / size_s
     if not length:
         return Axis(unit, ((0.0, "0"),))
-    power = floor(log10(length)) - 1
-    steps = ((factor, exponent) for exponent in (power, power + 1, power + 2) for factor in (1, 2, 5))
-    counted = ((f, e, floor(length / (f * 10.0**e) + 1e-9)) for f, e in steps)
-    factor, exponent, count = next(found for found in counted if found[2] < most)
-    decimals = max(0, -exponent)
-    values = [round(k * factor * 10.0**exponent, decimals) for k in range(count + 1)]
+    step, decimals = round_step(length, most - 2e-9)  # exactly `most` steps have one tick more
+    values = [round(k * step, decimals) for k in range(floor(length / step + 1e-9) + 1)]
     texts = [f"{value:,.{decimals}f}" if value else "0" for value in values]
     return Axis(unit, tuple((value * size_s, text) for value, text in zip(values, texts, strict=True)))
 

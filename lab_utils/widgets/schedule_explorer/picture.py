@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import floor, log10
+from math import floor
 
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, text, text_width
+from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, round_step, text, text_width
 from lab_utils.render.palette import STRONG
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import KINDS
@@ -113,6 +113,5 @@ def _ticks(makespan: float, most: int = 9) -> list[float]:
     """Return 0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     if not makespan > 0:
         return [0.0]
-    power = 10.0 ** floor(log10(makespan / most))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * most >= makespan * (1 - 1e-9))
-    return [round(k * step, 9) for k in range(floor(makespan / step + 1e-9) + 1)]
+    step, decimals = round_step(makespan, most * (1 + 1e-9))
+    return [round(k * step, decimals) for k in range(floor(makespan / step + 1e-9) + 1)]
