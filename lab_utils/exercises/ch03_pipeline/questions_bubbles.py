@@ -21,7 +21,7 @@ def _bubbles() -> list[Quantity]:
     p, m, v = RANKS, MICROBATCHES, CHUNKS
     plain, looped = (
         simulate(schedules.gpipe(p, m), EVEN).bubble_fraction,
-        simulate(schedules.interleaved(p, m, chunks=v), EVEN.divided(v)).bubble_fraction,
+        simulate(schedules.interleaved(p, m, virtual_stages=v), EVEN.divided(v)).bubble_fraction,
     )
     alike = (
         ((p - 1) / m, "that is idle time in parts of the work; the fraction is of the whole time, the idle included"),
