@@ -12,11 +12,10 @@ from lab_utils.widgets import LiveCurve
 from lab_utils.widgets.collective_steps.widget import CollectiveSteps
 from lab_utils.widgets.gradient_flow.widget import GradientFlow
 from lab_utils.widgets.kit import assets
-from lab_utils.widgets.norm_map.widget import NormMap
 from lab_utils.widgets.ranks_status.widget import RanksStatus
 from lab_utils.widgets.shard_map.widget import ShardMap
 
-WIDGETS = [CollectiveSteps, GradientFlow, LiveCurve, NormMap, RanksStatus, ShardMap]
+WIDGETS = [CollectiveSteps, GradientFlow, LiveCurve, RanksStatus, ShardMap]
 FROM_ELSEWHERE = r"https?:|//cdn|^\s*import\b|@import|url\((?!#)|innerHTML|eval\("
 
 
