@@ -8,7 +8,6 @@ _HOME = {
     "CollectiveSteps": "collective_steps.widget",
     "GradientFlow": "gradient_flow.widget",
     "LiveCurve": "live_curve.widget",
-    "NormMap": "norm_map.widget",
     "RanksStatus": "ranks_status.widget",
     "ScheduleExplorer": "schedule_explorer.widget",
     "ShardMap": "shard_map.widget",

@@ -93,17 +93,3 @@ def one_f_one_b(microbatches: int) -> FlowRecord:
         else:
             schedule.step(target=torch.zeros(BATCH, 1, dtype=torch.float64))
     return flow.record()
-
-
-def norms_of_mesh() -> dict[str, float]:
-    """`gradient_norms` of what two axes share out."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
-
-    from lab_utils.widgets.norm_map.probe import gradient_norms
-
-    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "tp"))
-    split = parallelize_module(model(), mesh["tp"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
-    split = _sharded(split, mesh["dp"])
-    split(batch(mesh["dp"].get_local_rank(), 2)).square().mean().backward()
-    return gradient_norms(split)

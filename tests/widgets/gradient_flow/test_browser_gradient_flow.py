@@ -1,4 +1,4 @@
-"""Gradient flow and the map of norms in JupyterLab in a real browser: play, scrub, hover, select; light and dark."""
+"""Gradient flow in JupyterLab in a real browser: play, scrub, hover, select; light and dark."""
 
 from __future__ import annotations
 
@@ -19,15 +19,10 @@ trace = ranks.record(programs.hooks_of_its_own)
 flow = GradientFlow(trace, [record for record, *_ in trace.results])
 flow"""
 SELECTED = "print('selected:', flow.selected)"
-NORMS = """from lab_utils.widgets.norm_map.widget import NormMap
-
-norms = NormMap()
-norms"""
-TRAIN = "_ = ranks.run(programs.trains_badly, 40, on_report=norms.on_report)"
 
 
-def test_gradients_flow_and_norms_grow(lab: Lab) -> None:
-    with lab.notebook("flow.ipynb", RECORD, SELECTED, NORMS, TRAIN) as page:
+def test_gradients_flow(lab: Lab) -> None:
+    with lab.notebook("flow.ipynb", RECORD, SELECTED) as page:
         run_cell(page, 0)
         card = page.locator(".lab-flow-card")
         expect(card.locator("svg")).to_be_visible()
@@ -38,22 +33,16 @@ def test_gradients_flow_and_norms_grow(lab: Lab) -> None:
         run_cell(page, 1)
         expect(output(page, 1)).to_have_text("selected: 6.weight")
         assert_it_fits(card)
-        run_cell(page, 2, 3)
-        norms = page.locator(".lab-norms-card")
-        assert_norms_grow(page, norms)
-        screenshot(norms, "norm_map_light")
-        assert_both_are_seen_in_the_dark(page, card, norms)
+        assert_it_is_seen_in_the_dark(page, card)
 
 
-def assert_both_are_seen_in_the_dark(page: Page, *cards: Locator) -> None:
-    """Pictures stay on their light card; the words beside them turn light, on the page's dark ground."""
-    for card in cards:
-        assert card.evaluate(LIGHTNESS) < 100
+def assert_it_is_seen_in_the_dark(page: Page, card: Locator) -> None:
+    """The picture stays on its light card; the words beside it turn light, on the page's dark ground."""
+    assert card.evaluate(LIGHTNESS) < 100
     set_theme(page, dark=True)
-    for card, name in zip(cards, ("gradient_flow_dark", "norm_map_dark"), strict=True):
-        assert card.evaluate(LIGHTNESS) > 150
-        assert card.locator("svg > rect").first.get_attribute("fill") == palette.CARD
-        screenshot(card, name)
+    assert card.evaluate(LIGHTNESS) > 150
+    assert card.locator("svg > rect").first.get_attribute("fill") == palette.CARD
+    screenshot(card, "gradient_flow_dark")
 
 
 def assert_it_tells(card: Locator) -> None:
@@ -99,25 +88,3 @@ def assert_it_plays(card: Locator) -> None:
     expect(card).to_have_attribute("data-playing", "false")
     card.press("End")
     expect(card.locator(".lab-flow-head")).to_have_css("display", "none")
-
-
-def assert_norms_grow(page: Page, card: Locator) -> None:
-    """The map has all steps at the end, says what it found, and tells the norm under the pointer or the arrows."""
-    expect(card).to_have_attribute("data-steps", "40")
-    says = card.get_by_role("status")
-    expect(says).to_contain_text("wide.weight: infinite at 1 of 40 steps, first at step 24 · wide.weight: NaN at 1 of")
-    card.scroll_into_view_if_needed()
-    for state, tells in (
-        ("exploding", "wide.weight at step 1"), ("vanishing", ", vanishing"),
-        ("infinite", "wide.weight at step 24: infinite"), ("NaN", "wide.weight at step 30: NaN"),
-    ):  # fmt: skip
-        card.locator(f"[data-state={state}]").first.hover()
-        expect(says).to_contain_text(tells)
-    page.mouse.move(0, 0)
-    card.press("ArrowUp")
-    expect(says).to_contain_text("deep.0.weight at step 39: 0.")
-    card.press("ArrowUp")
-    expect(says).to_contain_text("deep.0.bias at step 39: 0.")
-    expect(card.locator(".lab-norms-frame")).to_have_css("display", "inline")
-    card.press("Escape")
-    expect(card.locator(".lab-norms-frame")).to_have_css("display", "none")

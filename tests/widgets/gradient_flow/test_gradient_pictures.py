@@ -1,4 +1,4 @@
-"""Gradient flow and the map of norms as pictures: the same bytes each time, in words too, and what is wrong marked."""
+"""Gradient flow as a picture: the same bytes each time, in words too, and what is wrong marked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from statistics import median
 
 import numpy as np
 import pytest
@@ -19,10 +18,6 @@ from lab_utils.widgets.gradient_flow.flow import FlowPicture, merged
 from lab_utils.widgets.gradient_flow.picture import gradient_flow
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Piece, ratio
 from lab_utils.widgets.gradient_flow.widget import GradientFlow
-from lab_utils.widgets.norm_map import widget as norm_widget
-from lab_utils.widgets.norm_map.norms import EXPLODES, FINE, INFINITE, NAN, PAST, VANISHES, Norms
-from lab_utils.widgets.norm_map.picture import norm_map
-from lab_utils.widgets.norm_map.widget import NormMap
 
 NAMES = ("1.weight", "1.bias", "0.weight")
 
@@ -158,89 +153,7 @@ def test_only_a_layer_can_be_selected() -> None:
     assert flow.selected == "0.weight"
 
 
-@pytest.mark.parametrize("module", [flow_widget, norm_widget])
-def test_nothing_is_loaded_from_elsewhere(module) -> None:
-    for path in module.FOLDER.glob(f"{module.__name__.rpartition('.')[2]}.[jc]s*"):
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    for path in flow_widget.FOLDER.glob("widget.[jc]s*"):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//cdn|\bimport\b|@import|url\((?!#)|innerHTML", text)
-
-
-# ---------------------------------------------------------------------- norms
-def table(**layers: list[float]) -> Norms:
-    steps = range(len(next(iter(layers.values()))))
-    return Norms.of([(step, {name: values[step] for name, values in layers.items()}) for step in steps])
-
-
-def test_norms_are_judged_by_the_median_of_their_step() -> None:
-    norms = table(a=[1.0, 1.0, 1.0, 1.0], b=[2.0, 0.009, 101.0, math.inf], c=[1.0, 1.0, 1.0, math.nan])
-    assert norms.median.tolist() == [1.0, 1.0, 1.0, 1.0]
-    assert norms.states.tolist() == [[FINE] * 4, [FINE, VANISHES, EXPLODES, INFINITE], [FINE, FINE, FINE, NAN]]
-    assert norms.words() == [
-        "b: vanishing at 1 of 4 steps, first at step 1", "b: exploding at 1 of 4 steps, first at step 2",
-        "b: infinite at 1 of 4 steps, first at step 3", "c: NaN at 1 of 4 steps, first at step 3",
-    ]  # fmt: skip
-    assert table(a=[0.0], b=[1.0], c=[1.0]).states.tolist() == [[VANISHES], [FINE], [FINE]]
-    assert Norms.of([(0, {"a": 1.0}), (1, {"a": 1.0, "b": 1.0})]).states.tolist() == [[FINE, FINE], [FINE, FINE]]
-
-
-def test_all_layers_may_explode_together() -> None:
-    """A layer is judged by what it was used to, too, once there are three steps of that."""
-    norms = table(a=[1.0, 900.0, 1.0, 1.0, 900.0, 1.0], b=[2.0, 1800.0, 2.0, 2.0, 1800.0, math.nan])
-    exploding = [0, 0, 0, 0, EXPLODES, 0]
-    assert norms.states.tolist() == [exploding, [*exploding[:5], NAN]]
-    rows = np.random.default_rng(0).choice([1.0, 2.0, 3.0, 5.0, math.nan, math.inf], (3, 3 * PAST))
-    norms = table(**{name: row.tolist() for name, row in zip("abc", rows, strict=True)})
-    for layer in range(3):
-        for step in range(rows.shape[1]):
-            befores = [[x for x in r[max(0, step - PAST) : step] if math.isfinite(x)] for r in rows]
-            used = [median(before) if len(before) >= 3 else math.inf for before in befores]
-            others = [x for x in used if math.isfinite(x)]
-            assert norms.used_to[layer, step] == max(used[layer], median(others) if others else 0)
-
-
-@pytest.mark.parametrize(("vanishing", "exploding"), [(1.0, 2.0), (0.1, 1.0), (-0.1, 2.0), (math.nan, 2.0)])
-def test_thresholds_stand_on_either_side_of_the_median(vanishing: float, exploding: float) -> None:
-    with pytest.raises(ValueError, match="the first must be below 1, the second above"):
-        norm_map({"a": [1.0]}, vanishing=vanishing, exploding=exploding)
-    with pytest.raises(ValueError, match="the first must be below 1, the second above"):
-        NormMap(vanishing=vanishing, exploding=exploding)
-
-
-def test_the_map_marks_runs_once_and_keeps_one_bad_step_of_thousands() -> None:
-    values = {name: [1.0] * 4000 for name in "abc"}
-    values["a"][1000:2000] = [1e-3] * 1000
-    values["b"][77] = math.nan
-    picture = norm_map(values)
-    assert picture.svg == norm_map(values).svg and len(picture.svg) < 20_000
-    marks = [node.get("data-state") for node in ET.fromstring(picture.svg).iter() if node.get("data-state")]
-    assert marks == ["vanishing", "NaN"]
-    assert picture.words.splitlines()[1:] == [
-        "a: vanishing at 1000 of 4000 steps, first at step 1000", "b: NaN at 1 of 4000 steps, first at step 77",
-    ]  # fmt: skip
-    for symbol in "▽▲∞✕":
-        assert symbol in picture.svg
-
-
-def test_a_map_needs_as_many_norms_of_each_layer() -> None:
-    with pytest.raises(ValueError, match="there is no norm of a gradient to show"):
-        norm_map({})
-    with pytest.raises(ValueError, match=r"the layers have \[1, 2\] steps: each needs one norm for each step"):
-        norm_map({"a": [1.0], "b": [1.0, 2.0]})
-
-
-def test_the_map_grows_with_reports_of_real_ranks(ranks2) -> None:
-    import gradient_programs as programs
-    from gradient_checks import serial
-
-    norms = NormMap()
-    drawn: list[dict] = []
-    norms.observe(lambda change: drawn.append(change["new"]), "state")
-    first, _ = ranks2.run(programs.trains, 6, on_report=norms.on_report)
-    assert sorted(first) == sorted(programs.own_gradients(2))
-    for name, norm in first.items():
-        assert norm == pytest.approx(serial(name, 2).norm().item(), rel=1e-9)
-    assert norms.norms().steps == tuple(range(6)) and norms.norms().layers[0] == "6.bias"  # last layer on top
-    assert {"0.weight: NaN at 1 of 6 steps, first at step 4"} <= set(norms.norms().words())
-    assert drawn and norms.picture().svg == norms.to_svg()
-    bundle, _ = norms._repr_mimebundle_()
-    assert bundle["image/svg+xml"] == norms.to_svg() and bundle["text/plain"] == repr(NormMap())

@@ -1,1 +1,0 @@
-"""NormMap: gradient norms of every layer over the steps."""
