@@ -82,7 +82,7 @@ def _paints(of_ops: np.ndarray) -> list[int]:
 
 def _pack_ops(pack: Pack, prefix: str, ops: Sequence[Op], paints: np.ndarray) -> None:
     listed = list(ops)
-    for name in ("kind", "name", "group", "source", "phase"):
+    for name in ("kind", "name", "run_as", "group", "source", "phase"):
         pack.texts(f"{prefix}op_{name}", [getattr(op, name) for op in listed])
     for name in ("rank", "seq", "tag", "kernels"):
         pack.add(f"{prefix}op_{name}", [getattr(op, name) for op in listed])

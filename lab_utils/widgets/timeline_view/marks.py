@@ -110,9 +110,11 @@ def _label(span: Span) -> str:
 
 
 def _tip(span: Span, origin_s: float) -> str:
-    """Return the tooltip: op, group and number, size, source, phase; then activity, start and duration."""
+    """Return the tooltip: op and what ran in its place, group, size, source, phase; then activity, start, duration."""
     op = span.op
     what = [op.name]
+    if op.run_as:
+        what.append(words.RUN_AS.format(run_as=op.run_as))
     if op.kind == "collective":
         what.append(words.GROUP.format(group=op.group or words.WORLD, seq=op.seq))
     if op.peer is not None:

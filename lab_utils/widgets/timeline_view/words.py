@@ -41,6 +41,7 @@ def rows(wire: bool, memory: bool) -> str:
 # of a mark
 GROUP = "group {group}, number {seq}"
 WORLD = "world"  # a group without a name
+RUN_AS = "run as {run_as}"  # where the backend ran another collective in its place
 TO_RANK, FROM_RANK = "to rank {peer}, number {seq}, tag {tag}", "from rank {peer}, number {seq}, tag {tag}"
 MOVED = "{bytes} moved by {kernels} kernels"
 PHASE = "phase {phase}"
@@ -63,7 +64,7 @@ SCRIPT = {
     "time": TIME, "rank": RANK, "wire": WIRE, "memory": MEMORY, "at_most": AT_MOST, "compute": COMPUTE,
     "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing here takes any time: there is nothing to show.",
     # a mark
-    "group": GROUP, "world": WORLD, "to_rank": TO_RANK, "from_rank": FROM_RANK,
+    "group": GROUP, "world": WORLD, "run_as": RUN_AS, "to_rank": TO_RANK, "from_rank": FROM_RANK,
     "one_kernel": "1 kernel", "kernels": "{count} kernels",
     "phase": PHASE, "activity": ACTIVITY, "when_on_rank": WHEN_ON_RANK,
     "short_stretches": "{count} short stretches: zoom in to tell them apart",

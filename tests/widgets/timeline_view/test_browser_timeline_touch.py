@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from timeline_samples import ddp
@@ -110,6 +112,14 @@ def test_the_keyboard_does_it_all(page: Page) -> None:
     assert {PREDICTED.spans[span].op.name for span in chosen} == {"all_reduce"}
     page.keyboard.press("Escape")
     assert page.evaluate("saved.at(-1).selected") == []
+
+
+def test_an_op_that_was_run_as_another_says_so(page: Page) -> None:
+    stand_for = (replace(op, run_as="all_to_all", ranks=(0,)) for op in DDP.ops[0] if op.kind == "collective")
+    area = show_timeline(page, TimelineView(Trace((tuple(stand_for),)).timeline()))
+    area.focus()
+    page.keyboard.press("n")
+    expect(page.get_by_role("status")).to_contain_text("all_reduce · run as all_to_all · group world, number 0")
 
 
 def test_hovering_tells_of_the_op_and_whom_it_waited_for(page: Page) -> None:

@@ -113,6 +113,9 @@ def test_every_mark_tells_what_it_is() -> None:
     assert "rank 0 compute: start 0 s, duration 4.00 ms" in tips[0]
     communication = next(tip for tip in tips if "communication" in tip)
     assert communication.startswith("all_reduce · group world, number 1 · 26.2 MB\ntrain.py:41 · phase backward\n")
+    stand_for = (replace(op, run_as="all_to_all", ranks=(0,)) for op in ddp().ops[0] if op.kind == "collective")
+    tips = [box.find(f"{SVG}title").text for box in boxes(parsed(Trace((tuple(stand_for),)).timeline()), 0)]
+    assert tips[0].startswith("all_reduce · run as all_to_all · group world, number ")
     tips = [box.find(f"{SVG}title").text for box in boxes(parsed(ring_all_reduce(4).timeline()), 0)]
     assert any(tip.startswith("recv · from rank 3, number 0, tag 0 · 262 kB\n") for tip in tips)
 

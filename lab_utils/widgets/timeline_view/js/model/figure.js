@@ -75,8 +75,8 @@ class Figure {
     const a = this.arrays, text = (column) => this.strings[column[number]];
     return {
       number, rank: a.op_rank[number], kind: text(a.op_kind), name: text(a.op_name), group: text(a.op_group),
-      source: text(a.op_source), phase: text(a.op_phase), seq: a.op_seq[number], peer: a.op_peer[number],
-      tag: a.op_tag[number], bytes: a.op_bytes[number], flops: a.op_flops[number],
+      run_as: text(a.op_run_as), source: text(a.op_source), phase: text(a.op_phase), seq: a.op_seq[number],
+      peer: a.op_peer[number], tag: a.op_tag[number], bytes: a.op_bytes[number], flops: a.op_flops[number],
       otherBytes: a.op_other_bytes[number], kernels: a.op_kernels[number],
     };
   }

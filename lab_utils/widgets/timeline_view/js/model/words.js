@@ -82,7 +82,7 @@ function spanLines(figure, span) {
 }
 
 function opText(op) {
-  const { kind, name, group, peer } = op;
+  const { kind, group, peer } = op, name = op.run_as ? `${op.name} · ${fill(WORDS.run_as, op)}` : op.name;
   if (kind === "collective") return `${name} · ${fill(WORDS.group, { ...op, group: group || WORDS.world })}`;
   return peer < 0 ? name : `${name} · ${fill(kind === "send" ? WORDS.to_rank : WORDS.from_rank, op)}`;
 }
