@@ -165,7 +165,12 @@ class RecordedGroup(Answers):
 
     def _forward(self, entry: PendingOp, start: Start, on_done=None) -> Work:
         recorder.issue(entry)
-        inner = recorder.start(start)
+        try:
+            inner = recorder.start(start)
+        except BaseException:
+            if entry.kind != "collective":  # other ranks know of a collective already: they compared it
+                recorder.take_back(entry)
+            raise
         recorder.issued(entry, inner)
         work = (RecordedWork if entry.kind == "collective" else RecordedMessage)(inner, entry, on_done)
         if self._coalesced is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 
 from lab_utils.comm.recorder.clock import host_now
 from lab_utils.comm.recorder.fingerprints import Fingerprints, Mismatch, comparable
@@ -31,6 +32,13 @@ class Ledger:
 
     def note(self, entry: PendingOp) -> None:
         self._recent.append(entry)
+
+    def take_back(self, entry: PendingOp) -> None:
+        """Forget a message that was refused, unless another thread has sent one after it."""
+        if entry.channel.issued == entry.seq + 1:
+            entry.channel.issued -= 1
+            with suppress(ValueError):  # noted so long ago that it is no longer kept
+                self._recent.remove(entry)
 
     def issued(self) -> dict[tuple[Stream, str], int]:
         return {key: channel.issued for key, channel in self._channels.copy().items()}

@@ -126,6 +126,12 @@ class Recorder(Presence):
         counter = None if self.recording is None else self.recording.counter
         return start() if counter is None else counter.aside(start)
 
+    def take_back(self, entry: PendingOp) -> None:
+        """Forget a message that the backend refused: nothing of it was sent, so the next one has its number."""
+        self.ledger.take_back(entry)
+        if self.recording is not None and entry in self.recording.entries:
+            self.recording.entries.remove(entry)
+
     def issued(self, entry: PendingOp, work: torch.distributed.Work) -> None:
         """Record that the backend has taken the op; the rank goes on unless it waits at once."""
         if entry.asynchronous:

@@ -201,3 +201,24 @@ def rows() -> list:
     except RuntimeError:
         return [between, recorder.row.state, recorder.row.op, recorder.row.shape]
     return [between]
+
+
+def _messages_counted() -> int:
+    return sum(count for (stream, _), count in recorder.ledger.issued().items() if stream.kind == "message")
+
+
+def refused_and_sent() -> tuple[list[str], float, int]:
+    """A message that gloo refuses, before two that it carries: what was said, what came, how many are counted."""
+    other, wrong, received = 1 - dist.get_rank(), torch.ones(4, 4).T[:, :2], torch.zeros(1)
+    refusals, before = [], _messages_counted()
+    for operation in (dist.isend, dist.irecv):
+        try:
+            operation(wrong, other)
+        except RuntimeError as error:
+            refusals.append(str(error))
+    for number in (1.0, 2.0):
+        if dist.get_rank() == 0:
+            dist.send(torch.tensor([number]), 1)
+        else:
+            dist.recv(received, 0)
+    return refusals, received.item(), _messages_counted() - before

@@ -195,3 +195,11 @@ def test_callbacks_end_while_the_interpreter_is_busy(ranks2: Ranks) -> None:
 
 def test_the_row_says_what_was_refused(ranks2: Ranks) -> None:
     assert ranks2.run(programs.rows) == [["computing", "in", "all_reduce", "[4]"]] * 2
+
+
+def test_a_message_that_is_refused_is_not_counted(ranks2: Ranks) -> None:
+    trace = ranks2.record(programs.refused_and_sent)
+    assert all(len(refusals) == 2 for refusals, *_ in trace.results)
+    assert trace.results[1][1:] == (2.0, 2) and trace.results[0][2] == 2
+    pairs = trace.messages()
+    assert len(pairs) == 2 and all(pair.keys() == {"send", "recv"} for pair in pairs.values())
