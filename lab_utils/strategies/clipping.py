@@ -1,4 +1,4 @@
-"""The norm of a gradient sharded over ranks, and clipping by it."""
+"""Gradient clipping by the norm of a gradient that several ranks hold in parts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def clip(pieces: Iterable[nn.Parameter], max_norm: float, group: dist.ProcessGroup | None = None) -> Tensor:
-    """Scale the gradients of all ranks' pieces so that their common norm is at most max_norm; the norm before, [].
+def clip(
+    parameters: Iterable[nn.Parameter],
+    max_norm: float,
+    group: dist.ProcessGroup | None = None,
+    counted: Iterable[nn.Parameter] | None = None,
+) -> Tensor:
+    """Scale the gradients of all ranks to a total norm of at most max_norm; return the norm before, [], float64.
 
     >>> clip([flat.piece for flat in zero.flats], 1.0, zero.group)     # between backward and step
 
-    As torch.nn.utils.clip_grad_norm_ on whole gradients, with one all-reduce of one number. On each rank alone it would
-    scale by that rank's part of the norm, and the pieces would no longer be of one gradient.
+    As torch.nn.utils.clip_grad_norm_ on the whole gradient, with one all-reduce of one number. Clipping per rank would
+    scale each rank by its own part of the norm, so the parts would no longer form one gradient.
+
+    counted   the parameters that contribute to the norm; all by default. A weight on several ranks counts on one only
     """
-    gradients = [piece.grad for piece in pieces if piece.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    square = norm.square()
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    own = gradients if counted is None else [p.grad for p in counted if p.grad is not None]
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in own]
+    square = torch.nn.utils.get_total_norm(norms).double().square()
     dist.all_reduce(square, group=group)
     norm = square.sqrt()
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(gradients, scale)
+    if gradients:  # a rank may have none
+        torch._foreach_mul_(gradients, scale.item())
     return norm

@@ -73,7 +73,7 @@ def _adam(parameters: Any) -> Any:
 
 def _lab(pair: str, model: Any) -> tuple[Any, Any]:
     from lab_utils.strategies.data.buckets.overlapped import Buckets
-    from lab_utils.strategies.data.zero.zero1 import ShardedOptimizer
+    from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedOptimizer
     from lab_utils.strategies.data.zero.zero3 import ShardedParameters
 
     optimizer = _adam(model.parameters())

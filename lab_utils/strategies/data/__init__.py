@@ -1,6 +1,6 @@
-"""Data parallelism: shard the batch, replicate the model, aggregate the gradients, update everywhere alike.
+"""Data parallelism: shard the batch, replicate the model, aggregate the gradients, update every replica equally.
 
-Names are loaded when they are first used: the notebook's kernel, which has no torch, unpacks what a server applied.
+Names are loaded on first use: the notebook's kernel has no torch, and unpickles a server's log.
 """
 
 from lab_utils.lazy import lazy
@@ -12,8 +12,8 @@ _HOME = {
     "step": "all_reduce",
     "Buckets": "buckets.overlapped",
     "accumulate": "gradient_accumulation",
-    "ShardedOptimizer": "zero.zero1",
-    "ShardedGradients": "zero.zero2",
+    "ShardedOptimizer": "zero.zero1_and_zero2",
+    "ShardedGradients": "zero.zero1_and_zero2",
     "ShardedParameters": "zero.zero3",
     "SynchronousServer": "parameter_server.synchronous",
     "AsynchronousServer": "parameter_server.asynchronous",

@@ -1,7 +1,7 @@
-"""What each rank's loss weighs, so that uneven shards and several micro-batches still give the batch's mean.
+"""Weights for the loss, so that uneven shards and several micro-batches still average to the batch's mean.
 
-The mean of means is the mean only where all shards are as large. With n ranks, and this rank's b of the batch's B
-samples, n b / B times the loss makes the mean over ranks right, whatever aggregates it: all-reduce, DDP, ZeRO.
+The mean of means is the mean only for equal shards. With n ranks, a micro-batch of b of the batch's B samples weighs
+n b / B: then the mean over ranks is right, whatever aggregates the gradients (all-reduce, DDP, ZeRO).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def model_loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The loss that the chapters' GPT returns beside its logits: the mean over x, y [B, T]."""
+    """Return the loss that the lab's GPT returns beside its logits: the mean over x, y [B, T]."""
     return model(x, y)[1]
 
 
 def total(samples: int, group: dist.ProcessGroup | None = None) -> int:
-    """Samples of all ranks together: one all-reduce of 8 bytes. ValueError when no rank has any."""
+    """Return the samples of all ranks together, by one all-reduce of 8 bytes. ValueError when no rank has any."""
     count = torch.tensor(samples)
     dist.all_reduce(count, group=group)
     if not count:
@@ -40,15 +40,15 @@ def accumulate(
     loss_of: Loss = model_loss,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
-    """Backward through this rank's micro-batches; what they weigh makes the sum the whole batch's gradient.
+    """Run forward and backward of this rank's micro-batches, weighted so that the gradient is the whole batch's.
 
     >>> accumulate(model, parts, no_sync=buckets.no_sync); optimizer.step()     # one aggregation
 
-    parts     (x, y) of each micro-batch, [b, ...] with any b; ranks may have different numbers of samples and of parts
+    parts     (x, y) of each micro-batch, [b, ...] with any b; numbers of samples and of parts may differ between ranks
     no_sync   a context in which a backward aggregates nothing; all but the last run inside
 
-    Returns this rank's part of the whole batch's loss: its mean over the ranks is that loss, []. A rank without
-    samples has to take part all the same: give it a part with b = 0 of which loss_of makes 0.
+    Returns this rank's part of the whole batch's loss, []: the mean over the ranks is that loss. A rank without samples
+    takes part all the same, with a part of b = 0 for which loss_of returns 0.
     """
     ranks = dist.get_world_size(group)
     all_samples = total(sum(len(x) for x, _ in parts), group)

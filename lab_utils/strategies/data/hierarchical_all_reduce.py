@@ -1,14 +1,14 @@
-"""The mean of the gradients by sends and receives: one long ring, a tree, or two levels where ranks are in nodes.
+"""All-reduce of gradients by sends and receives: one ring over all ranks, a tree, or two levels (nodes and ranks).
 
 Two levels: Mikami et al. 2018, "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash", 2D-torus
-all-reduce. With N nodes of m ranks, B bytes, and bandwidths `inside` a node and `across` for each rank, but for latency
-it takes so many seconds:
+all-reduce. For N nodes of m ranks, B bytes, and bandwidths `inside` a node and `across` nodes per rank, seconds
+without latency:
 
-    ring        2(n-1)/n B / across                                 every step waits for the link between nodes
-    two levels  2(m-1)/m B / inside  +  2(N-1)/N B/m / across       what crosses is an m-th
+    ring        2(n-1)/n B / across                                 every round waits for the link between nodes
+    two levels  2(m-1)/m B / inside  +  2(N-1)/N B/m / across       an m-th of the bytes crosses
 
-Two levels win wherever inside > across. Where a node has one port of `across` for its m ranks, a ring has it alone and
-the m rings of two levels share it: they win where inside > N across, and lose below.
+Two levels are faster where inside > across. Where the m ranks of a node share one port of bandwidth `across`, a ring
+has it alone and the m rings of two levels share it: two levels are then faster only where inside > N across.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from lab_utils.strategies.data.compression.error_feedback import After
 
 @dataclass(eq=False)
 class MultiHop:
-    """Buckets are summed by the algorithms of chapter 00, whose messages a trace shows one by one.
+    """Sums buckets by the algorithms of chapter 00, whose messages a trace shows one by one.
 
     >>> Buckets(model, reduce=MultiHop("two_level", ranks_per_node=2))
 
-    ranks_per_node   two_level only: ranks r of the group with equal r // ranks_per_node are one node
+    ranks_per_node   two_level only: ranks r of the group with equal r // ranks_per_node form a node
 
-    The backward stands still meanwhile: sends and receives wait for one another here, and hide behind nothing.
+    It blocks: the backward waits meanwhile, so this communication is not hidden.
     """
 
     algorithm: Literal["ring", "tree", "two_level"] = "two_level"

@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 -m lab_utils.strategies.data.worked_example
 
-The curve does not depend on the number of ranks, even where they do not divide a batch evenly.
+The curve does not depend on the number of ranks, even where it does not divide the batch.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ INPUTS, HIDDEN, OUTPUTS = 10, 100, 1
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Its numbers. `batch` is of all ranks together.
+    """The example's numbers. `batch` is the global batch.
 
-    is_noise   labels are drawn at random, whatever the inputs, as in the documents: then no model does better on
-               samples it has not seen than their variance, 1/12. Else a label is the dot product of the first five
-               inputs and the last five
+    is_noise   labels are random, as in the documents: no model can then have a held-out loss below their variance,
+               1/12. Otherwise a label is the dot product of the first five inputs with the last five
     """
 
     samples: int = 1000
@@ -41,10 +40,10 @@ class Example:
 
 
 def train(example: Example = Example(), rank: int = 0, ranks: int = 1) -> tuple[nn.Module, dict[str, list[float]]]:
-    """The model, and its curve, one number for each epoch; with several ranks the same as with one, on every rank.
+    """Train; return the model and its curve, one number per epoch, the same for any number of ranks.
 
-    curve["trained"] is the mean of the losses (MSE) of an epoch's batches, each before its update; curve["held_out"]
-    the loss of the held-out samples after it.
+    curve["trained"] is the mean loss (MSE) of an epoch's batches, each before its update; curve["held_out"] the loss
+    of the held-out samples after the epoch.
     """
     (x, y), held_out = data(example)
     model = network(example)
@@ -56,7 +55,7 @@ def train(example: Example = Example(), rank: int = 0, ranks: int = 1) -> tuple[
         losses = []
         for batch in batches(example, epoch):
             mine = batch.tensor_split(ranks)[rank]
-            # The mean over ranks of n times each rank's sum is the sum, and that by the batch's size is its mean.
+            # n / batch times each rank's sum: the mean over n ranks is then the batch's mean.
             losses.append(step(model, optimizer, x[mine], y[mine], ranks / len(batch), ranks))
         curve["trained"].append(torch.stack(losses).mean().item())
         with torch.no_grad():
@@ -65,7 +64,7 @@ def train(example: Example = Example(), rank: int = 0, ranks: int = 1) -> tuple[
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, weight: float, ranks: int) -> Tensor:
-    """One update from this rank's x [b, INPUTS], y [b, OUTPUTS], b >= 0; the whole batch's loss before it, []."""
+    """Run one step on this rank's x [b, INPUTS], y [b, OUTPUTS], b >= 0; return the batch's loss before it, []."""
     optimizer.zero_grad()
     with phase("forward"):
         loss = weight * mse_loss(model(x), y, reduction="sum")
@@ -77,7 +76,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tenso
 
 
 def data(example: Example) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(x, y) to train on and (x, y) held out: x [samples, INPUTS], y [samples, OUTPUTS]."""
+    """Return (x, y) to train on and (x, y) held out: x [samples, INPUTS], y [samples, OUTPUTS]."""
     draw = torch.Generator().manual_seed(example.seed)
     x = torch.rand(example.samples, INPUTS, generator=draw, dtype=torch.float64)
     noise = torch.rand(example.samples, OUTPUTS, generator=draw, dtype=torch.float64)
@@ -87,20 +86,20 @@ def data(example: Example) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
 
 
 def network(example: Example) -> nn.Module:
-    """The same on every rank, whatever was drawn there before."""
+    """Return the model, the same on every rank whatever the state of its generator."""
     with torch.random.fork_rng():
         torch.manual_seed(example.seed)
         return nn.Sequential(nn.Linear(INPUTS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, OUTPUTS)).double()
 
 
 def batches(example: Example, epoch: int) -> Iterator[Tensor]:
-    """Which samples each batch of this epoch has; every epoch in another order, the same on every rank."""
+    """Yield the sample numbers of each batch of this epoch, in an order that is the same on every rank."""
     draw = torch.Generator().manual_seed(example.seed + 1 + epoch)
     yield from torch.randperm(example.trained_on, generator=draw).split(example.batch)
 
 
 def main() -> None:
-    """One rank of a torchrun."""
+    """Run one rank of a torchrun."""
     dist.init_process_group("gloo")
     _, curve = train(rank=dist.get_rank(), ranks=dist.get_world_size())
     if dist.get_rank() == 0:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import cross_entropy
 from lab_utils.schedule import Schedule
+from lab_utils.strategies.clipping import clip
 from lab_utils.strategies.pipeline.errors import StageError, reraise_as
 from lab_utils.strategies.pipeline.executed_order import label
 from lab_utils.strategies.pipeline.instructions import ACTIVATIONS, EVALUATE, Leg, Task, forwards, tasks
@@ -112,7 +113,7 @@ class Pipeline:
         weight held by several ranks counts once. Clipping per rank would scale by the norm of that rank's stages.
         """
         with phase("clip"):
-            return self._shared.clip(self._names, max_norm)
+            return clip(self._names, max_norm, self.group, counted=self._shared.counted_here)
 
     def _split(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
         if len(x) != len(y):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lab_utils.comm.algorithms.point_to_point import Peers
 from lab_utils.comm.algorithms.ring import ring_all_reduce
 from lab_utils.comm.recorder.recorder import phase
+from lab_utils.strategies.data.all_reduce import as_one_message
 
 
 class Shared:
@@ -18,12 +20,13 @@ class Shared:
 
     holders   per parameter the ranks that hold it, the same on all ranks, in the same order
     Each set of ranks sends one message for all its shared weights, around a ring: of two ranks each sends half.
+    counted_here: the parameters whose first holder is this rank, so that each counts once.
     """
 
     def __init__(self, holders: Mapping[nn.Parameter, Sequence[int]], group: dist.ProcessGroup) -> None:
         self._among: dict[tuple[tuple[int, ...], torch.dtype], list[nn.Parameter]] = {}
         self.group, self._before = group, {}
-        self._counted_here = {parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()}
+        self.counted_here = [parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()]
         for parameter, ranks in holders.items():
             if len(ranks) > 1 and group.rank() in ranks:
                 self._among.setdefault((tuple(ranks), parameter.dtype), []).append(parameter)
@@ -45,33 +48,20 @@ class Shared:
             for (ranks, _), parameters in self._among.items():
                 if trained := [p for p in parameters if p.requires_grad]:
                     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
-                    for parameter, total in zip(trained, self._sum(gradients, ranks), strict=True):
+                    self._sum(gradients, ranks)
+                    for parameter, total in zip(trained, gradients, strict=True):
                         before = self._before[parameter]
                         parameter.grad = total if before is None else before.add_(total)
-
-    @torch.no_grad()
-    def clip(self, own: Collection[nn.Parameter], max_norm: float) -> Tensor:
-        """Clip the gradients of all ranks' own parameters to a total norm of max_norm, counting each weight once."""
-        gradients = [p.grad for p in own if p.grad is not None]
-        counted = [p.grad.double() for p in own if p.grad is not None and p in self._counted_here]
-        square = torch.nn.utils.get_total_norm(counted).double().square()
-        dist.all_reduce(square, group=self.group)
-        norm = square.sqrt()
-        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        if gradients:  # all weights of this rank may be frozen
-            torch._foreach_mul_(gradients, scale.item())
-        return norm
 
     @torch.no_grad()
     def _even_out(self) -> None:
         """Copy the first holder's values to all holders."""
         for (ranks, _), parameters in self._among.items():
             first = self.group.rank() == ranks[0]
-            given = [p.detach() if first else torch.zeros_like(p) for p in parameters]
-            torch._foreach_copy_(parameters, self._sum(given, ranks))
+            values = [p.detach() if first else torch.zeros_like(p) for p in parameters]
+            self._sum(values, ranks)
+            torch._foreach_copy_(parameters, values)
 
-    def _sum(self, tensors: Sequence[Tensor], ranks: tuple[int, ...]) -> list[Tensor]:
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
-        ring_all_reduce(flat, group=Peers(self.group, ranks))
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    def _sum(self, tensors: Sequence[Tensor], ranks: tuple[int, ...]) -> None:
+        """Replace the tensors by their sums over these ranks."""
+        as_one_message(tensors, partial(ring_all_reduce, group=Peers(self.group, ranks)))

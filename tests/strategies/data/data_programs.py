@@ -19,8 +19,7 @@ def strategies(units=None):
     from lab_utils.strategies.data.buckets.overlapped import Buckets
     from lab_utils.strategies.data.compared.strategies import Flat, OneByOne
     from lab_utils.strategies.data.hierarchical_all_reduce import MultiHop
-    from lab_utils.strategies.data.zero.zero1 import ShardedOptimizer
-    from lab_utils.strategies.data.zero.zero2 import ShardedGradients
+    from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedGradients, ShardedOptimizer
     from lab_utils.strategies.data.zero.zero3 import ShardedParameters
 
     small = {"bucket_mb": 0.02}

@@ -1,7 +1,7 @@
-"""Gradients that are aggregated while the backward still runs, many in one message.
+"""Aggregates gradients in buckets while the backward still runs.
 
 Li et al. 2020, "PyTorch Distributed: Experiences on Accelerating Data Parallel Training" (VLDB 13), sections 3.2.2
-(bucketing) and 3.2.3 (overlap). The training step stays the serial one: hooks do all of it.
+(bucketing) and 3.2.3 (overlap). The training step stays the serial one: hooks do the rest.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MB = 2**20
 
 
 def current_backward() -> int | None:
-    """A number of the backward that runs now, None outside of one. A backward that fails has no end to be told of."""
+    """Return an id of the backward that is running, None outside of one; a failed backward calls no end callback."""
     number = torch._C._current_graph_task_id()
     return None if number == -1 else number
 
 
 class Pending(Protocol):
-    """A reduction under way, such as the work that an asynchronous collective returns."""
+    """A reduction in flight, such as the work that an asynchronous collective returns."""
 
     def wait(self) -> object: ...
 
@@ -39,32 +39,32 @@ Reduce = Callable[[Bucket, dist.ProcessGroup], Pending]
 
 
 def mean(bucket: Bucket, group: dist.ProcessGroup) -> Pending:
-    """Replace the bucket by its sum over the ranks: each has brought its n-th part."""
+    """Sum the bucket over the ranks: each of n ranks contributes an n-th of its gradients, so the sum is the mean."""
     return dist.all_reduce(bucket.flat, group=group, async_op=True)
 
 
 class Buckets:
-    """After each backward, every gradient is its mean over the ranks.
+    """Replaces every gradient by its mean over the ranks in each backward.
 
-    >>> buckets = Buckets(model)                 # gives all ranks the first rank's parameters, too
+    >>> buckets = Buckets(model)                 # also broadcasts the first rank's parameters
     >>> loss.backward(); optimizer.step()        # as in serial training
-    >>> with buckets.no_sync():                  # gradients stay this rank's own, and add up
+    >>> with buckets.no_sync():                  # gradients stay this rank's own, and accumulate
     ...     loss.backward()
 
-    bucket_mb    MB of gradients in a message; what is aggregated last cannot hide behind computing, so smaller is
-                 better there, and latency asks for larger
+    bucket_mb    MB of gradients per message. Small buckets leave less communication exposed after the backward,
+                 large ones cost less latency
     first_mb     of the first bucket, which is sent early
-    find_unused  some parameters may get no gradient on some ranks. It costs one more small all-reduce
-    reduce       what is done with a full bucket; the mean, unless given
-    buffers      before each forward, give every rank the first rank's buffers (running means, say)
-    given        buckets that stay as they are
-    keep         parameters keep their gradient; else a bucket's memory is theirs from its first gradient on, and
-                 `reduce` says where the result goes and when the memory is free
+    find_unused  allow parameters without a gradient on some ranks, for one more small all-reduce
+    reduce       starts the reduction of a full bucket; the mean by default
+    buffers      broadcast the first rank's buffers (running means) before each forward
+    fixed        buckets to use as they are
+    keep         parameters keep their gradient; else a bucket has memory from its first gradient on, and `reduce`
+                 stores the result and frees the bucket
     begin        called when a backward begins
 
-    Buckets are cut in reverse order of the parameters at first, and in the order in which the first backward made
-    the gradients from then on, as rank 0 saw it. RuntimeError at the end of a backward that left parameters without a
-    gradient, unless find_unused.
+    Buckets are first cut in reverse order of the parameters; after the first backward they follow the order in which
+    rank 0 got its gradients. RuntimeError at the end of a backward that left parameters without a gradient, unless
+    find_unused.
     """
 
     def __init__(
@@ -77,31 +77,31 @@ class Buckets:
         find_unused: bool = False,
         reduce: Reduce = mean,
         buffers: bool = True,
-        given: Sequence[Bucket] = (),
+        fixed: Sequence[Bucket] = (),
         keep: bool = True,
         begin: Callable[[], object] = bool,
     ) -> None:
         if bucket_mb <= 0 or first_mb <= 0:
-            raise ValueError(f"bucket_mb={bucket_mb}, first_mb={first_mb}: a bucket has room for something")
+            raise ValueError(f"bucket_mb={bucket_mb}, first_mb={first_mb}: a bucket needs more than 0 MB")
         self.group, self.reduce, self.find_unused = group or dist.group.WORLD, reduce, find_unused
         self.synchronising, self.keep, self.begin = True, keep, begin
         self._names, self._sizes_mb = names_of(model), (first_mb, bucket_mb)
         self._scale = 1 / self.group.size()
-        if not given:
+        if not fixed:
             replicate(model, self.group)
-        self._form(given or self._cut(list(reversed(trained(model)))))
-        self._ordered = find_unused or bool(given)  # an order that leaves some out is no order to go by
+        self._form(fixed or self._cut(list(reversed(trained(model)))))
+        self._ordered = find_unused or bool(fixed)  # with unused parameters a backward's order is incomplete
         announce(model, self.on_wire)
-        self._hooks = [model.register_forward_pre_hook(lambda *_, kept=self: None)]
-        # By a weak reference: Python's collector does not see through a parameter's hooks, so a circle would stay.
-        ready = partial(_tell, ref(self))
+        self._hooks = [model.register_forward_pre_hook(lambda *_, kept=self: None)]  # the model keeps its buckets alive
+        # A weak reference: the garbage collector does not see through a parameter's hooks, so a cycle would stay.
+        ready = partial(_ready, ref(self))
         self._hooks += [p.register_post_accumulate_grad_hook(ready) for p in self._slots]
         if buffers and any(True for _ in model.buffers()):
             self._hooks.append(model.register_forward_pre_hook(lambda model, _: self._share_buffers(model)))
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Inside, a backward aggregates nothing."""
+        """Aggregate nothing in the backwards inside."""
         before, self.synchronising = self.synchronising, False
         try:
             yield
@@ -109,12 +109,12 @@ class Buckets:
             self.synchronising = before
 
     def remove(self) -> None:
-        """Let the model be as it was: backwards aggregate nothing from now on."""
+        """Remove the hooks: later backwards aggregate nothing."""
         for hook in self._hooks:
             hook.remove()
 
     def on_wire(self) -> Iterator[tuple[Sequence[nn.Parameter], int, str]]:
-        """For pictures: which parameters' gradients go together, their bytes, and the op that carries them."""
+        """Iterate over the messages, for pictures: parameters, bytes, and the name of the collective."""
         op = getattr(self.reduce, "op", "all_reduce")
         return ((bucket.parameters, bucket.bytes, op) for bucket in self.buckets)
 
@@ -124,15 +124,11 @@ class Buckets:
 
     def _form(self, buckets: Sequence[Bucket]) -> None:
         self.buckets = buckets
-        self._slots = {
-            parameter: (bucket, view)
-            for bucket in buckets
-            for parameter, view in zip(bucket.parameters, bucket.views, strict=True)
-        }
-        self._forget()
+        self._slots = {parameter: (bucket, view) for bucket in buckets for parameter, view in bucket.items()}
+        self._reset()
 
-    def _forget(self) -> None:
-        """Ready for the next backward."""
+    def _reset(self) -> None:
+        """Prepare for the next backward."""
         self._backward: int | None = None
         self._pending: list[Pending] = []
         self._order: dict[nn.Parameter, None] = {}
@@ -140,7 +136,7 @@ class Buckets:
 
     @torch.no_grad()
     def _ready(self, parameter: nn.Parameter) -> None:
-        """The backward has made this gradient."""
+        """Put a gradient into its bucket when the backward has computed it."""
         if not self.synchronising:
             return
         if self._backward != (backward := current_backward()):
@@ -153,20 +149,20 @@ class Buckets:
         self._fill(bucket)
 
     def _begin(self, backward: int) -> None:
-        self._forget()  # what an earlier backward left that failed half-way
+        self._reset()  # an earlier backward may have failed half-way
         self._backward = backward
         self.begin()
         torch.autograd.Variable._execution_engine.queue_callback(self._end)
 
     def _fill(self, bucket: Bucket) -> None:
-        """One more of its gradients is there. Buckets leave in their order, which is the same on all ranks."""
+        """Count one more gradient; start full buckets in their order, which is the same on all ranks."""
         self._missing[bucket.number] -= 1
         while len(self._pending) < len(self.buckets) and not self._missing[len(self._pending)]:
             self._pending.append(self.reduce(self.buckets[len(self._pending)], self.group))
 
     @torch.no_grad()
     def _end(self) -> None:
-        """The backward is over: what is left goes on its way, and all of it comes back."""
+        """Start the remaining buckets after the backward, and wait for all of them."""
         try:
             unused = self._slots.keys() - self._order.keys()
             if unused and not self.find_unused:
@@ -179,14 +175,14 @@ class Buckets:
             for pending in self._pending:
                 pending.wait()
             if self.find_unused and self.keep:
-                self._hand_out(unused)
+                self._fill_unused(unused)
             elif not self._ordered:
                 self._reorder()
         finally:
-            self._forget()
+            self._reset()
 
-    def _hand_out(self, unused: set[nn.Parameter]) -> None:
-        """Who was unused here gets the others' gradient; who was unused everywhere gets none, as in serial training."""
+    def _fill_unused(self, unused: set[nn.Parameter]) -> None:
+        """Set the gradients of parameters unused here but used elsewhere; unused on all ranks, as in serial: none."""
         parameters = list(self._slots)
         used = torch.tensor([p not in unused for p in parameters], dtype=torch.uint8, device=parameters[0].device)
         dist.all_reduce(used, dist.ReduceOp.MAX, group=self.group)
@@ -195,7 +191,7 @@ class Buckets:
                 parameter.grad = self._slots[parameter][1]
 
     def _reorder(self) -> None:
-        """From now on buckets fill in the order in which rank 0's backward went."""
+        """Cut the buckets anew, in the order of rank 0's backward."""
         parameters = list(self._slots)
         number = {parameter: i for i, parameter in enumerate(parameters)}
         order = torch.tensor([number[p] for p in self._order], device=parameters[0].device)
@@ -220,6 +216,6 @@ class Buckets:
             dist.broadcast(buffer, group=self.group, group_src=0)
 
 
-def _tell(buckets: ref[Buckets], parameter: nn.Parameter) -> None:
-    if (held := buckets()) is not None:
-        held._ready(parameter)
+def _ready(buckets: ref[Buckets], parameter: nn.Parameter) -> None:
+    if (alive := buckets()) is not None:
+        alive._ready(parameter)

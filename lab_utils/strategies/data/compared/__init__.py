@@ -1,1 +1,1 @@
-"""Every data-parallel strategy, run side by side."""
+"""Data-parallel strategies, compared on one task."""

@@ -1,4 +1,4 @@
-"""Every data strategy of the chapter by name, as it is attached to a plain model and a plain optimizer."""
+"""The strategies to compare, by name: each attaches to a plain model and a plain optimizer."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ from lab_utils.strategies.data.local_training.local_sgd import LocalSGD
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.push_pull import Server
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
-from lab_utils.strategies.data.zero.zero1 import ShardedOptimizer
-from lab_utils.strategies.data.zero.zero2 import ShardedGradients
+from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedGradients, ShardedOptimizer
 from lab_utils.strategies.data.zero.zero3 import ShardedParameters
 
 Attach = Callable[[nn.Module, torch.optim.Optimizer], object]
 Group = torch.distributed.ProcessGroup | None
 
-EVERY = 8  # steps that ranks make on their own
-BUCKET_MB = 0.1  # several buckets, though the model is small
+EVERY = 8  # local steps
+BUCKET_MB = 0.1  # several buckets for a small model
 SMALL = {"bucket_mb": BUCKET_MB, "first_mb": BUCKET_MB / 4}
 
 
-class OneByOne:
-    """After each backward, every gradient is its mean over the ranks: a message for each."""
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = None) -> None:
-        all_reduce.replicate(model, group)
-        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate_one_by_one(model, group))
-
-
 class Flat:
-    """After each backward, every gradient is its mean over the ranks: one message for all."""
+    """Averages the gradients before each optimizer step, in one message."""
+
+    aggregate = staticmethod(all_reduce.aggregate)
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = None) -> None:
         all_reduce.replicate(model, group)
-        optimizer.register_step_pre_hook(lambda *_: all_reduce.aggregate(model, group))
+        optimizer.register_step_pre_hook(lambda *_: self.aggregate(model, group))
+
+
+class OneByOne(Flat):
+    """Averages the gradients before each optimizer step, with one message per parameter."""
+
+    aggregate = staticmethod(all_reduce.aggregate_one_by_one)
 
 
 def asynchronous(model: nn.Module, optimizer: torch.optim.Optimizer) -> AsynchronousServer:
-    """Workers that take equally long, by a clock that is the same on every run."""
+    """Attach an asynchronous server whose workers take equally long on a simulated clock, reproducibly."""
     workers = range(1, torch.distributed.get_world_size())
     return AsynchronousServer(model, optimizer, pace_s=dict.fromkeys(workers, 1.0))
 
@@ -71,5 +70,5 @@ CONTENDERS: dict[str, Attach] = {
 
 
 def is_served(attached: object) -> bool:
-    """Whether rank 0 computes nothing, and others bring it gradients."""
+    """Whether rank 0 is a parameter server."""
     return isinstance(attached, Server)

@@ -1,4 +1,4 @@
-"""One strategy on one task, as it stands in the chapter's comparison: the same text, model, batches and optimizer.
+"""The task on which strategies are compared: the same text, model, batches and optimizer for each.
 
 B blocks of the whole batch   T block
 """
@@ -24,36 +24,36 @@ from lab_utils.strategies.data.parameter_server.synchronous import SynchronousSe
 from lab_utils.strategies.recipe import evaluate, tensor
 
 CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
-HELD_OUT = 96  # blocks to judge by
+HELD_OUT = 96  # blocks to evaluate on
 CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False), 5e-3
 
 
 def race(strategy: str, steps: int, judge: bool = True) -> dict:
-    """Train so many steps by a strategy of CONTENDERS, in float64, on whatever ranks there are.
+    """Train this many steps in float64 by a strategy of CONTENDERS, on all ranks.
 
-    "losses"     of each step's part of the batch on this rank, before the update; None where a rank trains nothing
-    "at_s"       when each of these steps was over, in seconds since the first one began
-    "held_out"   loss of the model on text that was held out, in nats a byte, at the end; None without `judge`
+    "losses"     of each step's part of the batch on this rank, before the update; None on a rank that does not train
+    "at_s"       end of each of these steps, in seconds since the first one began
+    "held_out"   final loss on held-out text, in nats per byte; None without `judge`
 
-    An asynchronous server's losses are in the order in which it applied them, several for each step.
+    An asynchronous server's losses are in the order of its updates, several per step.
     """
     if steps:
-        gc.collect()  # hooks and modules hold each other: what a strategy before has left is not this one's
+        gc.collect()  # an earlier strategy's model and hooks form cycles: free them before measuring this one
     blocks, held_out = text()
     torch.manual_seed(0)
     model = GPT(CONFIG).double()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
     attached = CONTENDERS[strategy](model, optimizer)
     began_s = time.perf_counter()
-    found = list(_training(attached, model, optimizer, blocks, steps))
-    losses, at_s = zip(*found, strict=True) if found else (None, ())
+    done = list(_training(attached, model, optimizer, blocks, steps))
+    losses, at_s = zip(*done, strict=True) if done else (None, ())
     with phase(NOT_TRAINING), torch.no_grad():
         judged = _evaluated(attached, model, held_out) if judge else None
     return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
 
 
 def text() -> tuple[corpus.Blocks, corpus.Blocks]:
-    """(to train on, held out): the lab's own text, a byte a token."""
+    """Return blocks of the lab's own text as bytes: (to train on, held out)."""
     tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load()[:CHARACTERS]))
     front, back = corpus.split(tokens, held_out=0.1)
     return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)[:HELD_OUT]
@@ -62,7 +62,7 @@ def text() -> tuple[corpus.Blocks, corpus.Blocks]:
 def _training(
     attached: object, model: nn.Module, optimizer: torch.optim.Optimizer, blocks: corpus.Blocks, steps: int
 ) -> Iterator[tuple[float, float]]:
-    """(loss, when the step was over) of each step that this rank has a loss of."""
+    """Yield (loss, end) of each step of this rank."""
     if isinstance(attached, AsynchronousServer):
         yield from _asynchronous(attached, blocks, steps)
     elif is_served(attached):
@@ -100,17 +100,17 @@ def _asynchronous(server: AsynchronousServer, blocks: corpus.Blocks, steps: int)
 
 
 def _part(blocks: corpus.Blocks, step: int, rank: int, ranks: int) -> tuple[Tensor, Tensor]:
-    """x, y [B / ranks, T]: this rank's part of a step's batch."""
+    """Return this rank's part of a step's batch, x, y [B / ranks, T]."""
     mine = blocks[corpus.Batches(len(blocks), BATCH).part(step, rank, ranks)]
     return tensor(mine.x), tensor(mine.y)
 
 
 def _evaluated(attached: object, model: nn.Module, held_out: corpus.Blocks) -> float:
-    """With the mean of the ranks' parameters, where they have gone on alone since the last meeting."""
+    """Evaluate after a last synchronisation of local steps, or on the gathered model of ZeRO-3."""
     synchronise = getattr(attached, "synchronise", None)
     if synchronise is not None:
         synchronise()
-    if hasattr(attached, "state_dict"):  # parameters in pieces
+    if hasattr(attached, "state_dict"):  # sharded parameters
         whole = GPT(CONFIG).double()
         whole.load_state_dict(attached.state_dict())
         model = whole

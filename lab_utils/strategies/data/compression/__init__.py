@@ -1,1 +1,1 @@
-"""Gradients that are sent smaller: half precision, top-k, PowerSGD, with error feedback."""
+"""Gradient compression: half precision, top-k and PowerSGD, with error feedback."""

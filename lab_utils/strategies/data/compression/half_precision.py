@@ -1,7 +1,7 @@
-"""Gradients that travel in half precision: half the bytes of float32, rounded at every addition on the way.
+"""Gradients in half precision on the wire: half the bytes of float32, rounded at every addition on the way.
 
-Micikevicius et al. 2018, "Mixed Precision Training" (ICLR), has the numbers of float16: below 6e-8 is nothing, above
-65,504 is infinite. bfloat16 has float32's range and 8 significant bits.
+float16 underflows below 6e-8 and overflows above 65,504 (Micikevicius et al. 2018, "Mixed Precision Training", ICLR).
+bfloat16 has float32's range and 8 significant bits.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ HALVES = (torch.bfloat16, torch.float16)
 
 @dataclass(eq=False)
 class HalfPrecision(Counted):
-    """The mean, on the wire in bfloat16 or float16; parameters and optimizer keep their own precision.
+    """Averages gradients in bfloat16 or float16; parameters and optimizer keep their own precision.
 
     >>> Buckets(model, reduce=HalfPrecision())
 
-    Each bucket sends 2(n-1)/n times 2 bytes an element.
+    Each bucket sends 2(n-1)/n times 2 bytes per element.
     """
 
     dtype: torch.dtype = torch.bfloat16

@@ -1,8 +1,8 @@
-"""A gradient matrix travels as two thin ones: its best low-rank approximation, after one step of power iteration.
+"""PowerSGD: gradient matrices are sent as low-rank approximations, from one step of power iteration.
 
 Vogels, Karimireddy and Jaggi 2019, "PowerSGD: Practical Low-Rank Gradient Compression for Distributed Optimization"
-(NeurIPS), algorithms 1 (rank-r compression, warm start) and 2 (error feedback). Unlike the largest entries, thin
-matrices of all ranks can be summed: an all-reduce does it, and what travels does not grow with the ranks.
+(NeurIPS), algorithms 1 (rank-r compression, warm start) and 2 (error feedback). Unlike top-k's entries, the factors of
+all ranks can be summed by an all-reduce, so the bytes sent do not grow with the ranks.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Matrices = dict[nn.Parameter, Tensor]
 
 @dataclass(eq=False)
 class PowerSGD(Counted):
-    """The mean over the ranks, of rank `rank` for each matrix and exact for vectors.
+    """Averages gradients over the ranks: matrices approximated with rank `rank`, vectors exactly.
 
     >>> Buckets(model, reduce=PowerSGD(rank=2))
 
-    rank             r: a matrix [a, b] travels as P [a, r] and Q [b, r]; where that is not less, it travels whole
-    error_feedback   what the approximation lacks is added to the next gradient; False forgets it
-    seed             of the first Q, which must be the same on all ranks
+    rank             r: a matrix [a, b] is sent as P [a, r] and Q [b, r], or whole where that is no larger
+    error_feedback   add the approximation's error to the next gradient
+    seed             of the first Q, the same on all ranks
 
-    A tensor [a, b, c, ...] counts as a matrix [a, b c ...]. Each bucket sends 2(n-1)/n itemsize times r (a + b) for
-    each matrix and what each vector has, in two messages: P and the vectors, then Q.
+    A tensor [a, b, c, ...] counts as a matrix [a, b c ...]. Each bucket sends 2(n-1)/n itemsize times the r (a + b)
+    elements per matrix and those of the vectors, in two messages: P and the vectors, then Q.
     """
 
     rank: int = 1
@@ -48,20 +48,20 @@ class PowerSGD(Counted):
         self._draw = torch.Generator().manual_seed(self.seed)
 
     def compresses(self, shape: torch.Size) -> bool:
-        """Whether the thin matrices have fewer elements than the tensor."""
+        """Whether P and Q have fewer elements than the tensor."""
         return len(shape) > 1 and self.rank * (shape[0] + shape[1:].numel()) < shape.numel()
 
     def __call__(self, bucket: Bucket, group: dist.ProcessGroup) -> Pending:
         self.errors.add_to(bucket)
-        of = dict(zip(bucket.parameters, bucket.views, strict=True))
+        of = dict(bucket.items())
         matrices = {p: view.flatten(1) for p, view in of.items() if self.compresses(view.shape)}
         rest = [view for p, view in of.items() if p not in matrices]
         p_and_rest = _Joined([*(m @ self._q_of(p, m) for p, m in matrices.items()), *rest])
-        return After(
-            [self.all_reduce(p_and_rest.flat, group)], partial(self._half_way, matrices, rest, p_and_rest, group)
-        )
+        then = partial(self._finish, matrices, rest, p_and_rest, group)
+        return After([self.all_reduce(p_and_rest.flat, group)], then)
 
-    def _half_way(self, matrices: Matrices, rest: list[Tensor], arrived: _Joined, group: dist.ProcessGroup) -> None:
+    def _finish(self, matrices: Matrices, rest: list[Tensor], arrived: _Joined, group: dist.ProcessGroup) -> None:
+        """Compute and all-reduce Q when P has arrived; replace the matrices by P Qᵀ."""
         p = dict(zip(matrices, map(_orthogonal, arrived.parts), strict=False))
         for view, total in zip(rest, arrived.parts[len(matrices) :], strict=True):
             view.copy_(total)
@@ -70,23 +70,20 @@ class PowerSGD(Counted):
             self.all_reduce(q.flat, group).wait()
             self._q.update(zip(matrices, q.parts, strict=True))
             for parameter, m in matrices.items():
-                self._replace(parameter, m, p[parameter] @ self._q[parameter].T, group.size())
-
-    def _replace(self, parameter: nn.Parameter, m: Tensor, mean: Tensor, ranks: int) -> None:
-        """What all ranks have agreed on, for this rank's matrix."""
-        if self.error_feedback:
-            self.errors.keep(parameter, (m - mean / ranks).view(parameter.shape))
-        m.copy_(mean)
+                mean = p[parameter] @ self._q[parameter].T
+                if self.error_feedback:
+                    self.errors.of[parameter] = (m - mean / group.size()).view(parameter.shape)
+                m.copy_(mean)
 
     def _q_of(self, parameter: nn.Parameter, m: Tensor) -> Tensor:
-        """Where the last step ended, to go on from there; drawn at first."""
+        """Return the last step's Q (warm start), at first a random one."""
         if parameter not in self._q:
             self._q[parameter] = torch.randn(m.shape[1], self.rank, generator=self._draw).to(m)
         return self._q[parameter]
 
 
 class _Joined:
-    """Tensors as one message, and their parts of it."""
+    """Tensors joined into one message, with views of its parts."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -94,6 +91,6 @@ class _Joined:
 
 
 def _orthogonal(p: Tensor) -> Tensor:
-    """Orthonormal columns that span the same."""
+    """Return orthonormal columns with the same span."""
     exact = p if p.dtype is torch.float64 else p.float()
     return torch.linalg.qr(exact).Q.to(p)

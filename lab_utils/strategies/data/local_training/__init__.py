@@ -1,1 +1,1 @@
-"""Ranks that train alone for some steps and then agree: local SGD, DiLoCo."""
+"""Local SGD and DiLoCo: ranks train alone for some steps, then synchronise."""

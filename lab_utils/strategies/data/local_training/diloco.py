@@ -1,4 +1,4 @@
-"""Local steps, and now and then a step of an outer optimizer, to which what the ranks have moved is a gradient.
+"""DiLoCo: local steps, then a step of an outer optimizer whose gradient is the distance that the ranks have moved.
 
 Douillard et al. 2023, "DiLoCo: Distributed Low-Communication Training of Language Models" (arXiv 2311.08105),
 algorithm 1.
@@ -6,24 +6,22 @@ algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
-from lab_utils.strategies.data.buckets.bucket import Bucket, views
+from lab_utils.strategies.data.buckets.bucket import Bucket
 from lab_utils.strategies.data.local_training.local_sgd import LocalSGD
 
 
 class DiLoCo(LocalSGD):
-    """Local steps by the model's own optimizer, AdamW say, and every `every` of them one step by Nesterov's momentum.
+    """Local steps by the model's own optimizer, and one outer step with Nesterov momentum after every `every` of them.
 
     >>> DiLoCo(model, torch.optim.AdamW(model.parameters()), every=50)
 
     outer_lr, outer_momentum    of the outer optimizer: 0.7 and 0.9 in the paper (section 3). 1 and 0 are local SGD
 
-    Between meetings a rank keeps two more copies of the parameters: where they were at the last meeting, and momentum.
+    Each rank keeps two more copies of the parameters: those of the last synchronisation, and the momentum.
     """
 
     def __init__(
@@ -37,30 +35,19 @@ class DiLoCo(LocalSGD):
         group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__(model, optimizer, every=every, group=group)
-        self._met = {bucket: self._copy(bucket) for bucket in self.buckets}
-        self.outer = torch.optim.SGD(self._met.values(), outer_lr, outer_momentum, nesterov=outer_momentum > 0)
-
-    @torch.no_grad()
-    def _copy(self, bucket: Bucket) -> nn.Parameter:
-        """The parameters as one, whose gradient will be what the bucket holds."""
-        flat = torch.zeros_like(bucket.flat)
-        for parameter, view in zip(bucket.parameters, views(flat, [p.shape for p in bucket.parameters]), strict=True):
-            view.copy_(parameter)
-        met = nn.Parameter(flat)
-        met.grad = bucket.flat
-        return met
+        self._shared = {bucket: nn.Parameter(bucket.copy_of_parameters()) for bucket in self.buckets}
+        for bucket, shared in self._shared.items():
+            shared.grad = bucket.flat
+        self.outer = torch.optim.SGD(self._shared.values(), outer_lr, outer_momentum, nesterov=outer_momentum > 0)
 
     def _contribute(self, bucket: Bucket) -> None:
-        """The n-th part of how far this rank has gone, backwards: so it is a gradient."""
-        for parameter, view, met in zip(bucket.parameters, bucket.views, self._views_met(bucket), strict=True):
-            torch.sub(met, parameter, out=view).div_(self.group.size())
+        """Fill the bucket with an n-th of the shared minus the own parameters: a gradient points against the move."""
+        shared_views = bucket.views_of(self._shared[bucket].detach())
+        for (parameter, view), shared in zip(bucket.items(), shared_views, strict=True):
+            torch.sub(shared, parameter, out=view).div_(self.group.size())
 
-    def _go_on(self) -> None:
-        """From where the outer optimizer goes from the last meeting."""
+    def _continue(self) -> None:
+        """Continue from where the outer optimizer moves the shared parameters."""
         self.outer.step()
-        for bucket in self.buckets:
-            for parameter, met in zip(bucket.parameters, self._views_met(bucket), strict=True):
-                parameter.copy_(met)
-
-    def _views_met(self, bucket: Bucket) -> Iterator[Tensor]:
-        return views(self._met[bucket].detach(), [view.shape for view in bucket.views])
+        for bucket, shared in self._shared.items():
+            torch._foreach_copy_(list(bucket.parameters), list(bucket.views_of(shared.detach())))

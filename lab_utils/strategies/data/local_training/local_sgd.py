@@ -1,4 +1,4 @@
-"""Ranks that train on their own, and every H steps go on from the mean of their parameters.
+"""Local SGD: ranks train on their own, and every H steps average their parameters.
 
 Stich 2019, "Local SGD Converges Fast and Communicates Little" (ICLR), algorithm 1.
 """
@@ -10,22 +10,20 @@ import torch.distributed as dist
 from torch import nn
 
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import Bucket, cut, trained
+from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, Bucket, cut, trained
 from lab_utils.strategies.data.compression.error_feedback import Counted
-
-ONE_MESSAGE = 2**62  # bytes: one bucket for each dtype and device
 
 
 class LocalSGD(Counted):
-    """Every `every` steps of the optimizer the parameters become their mean over the ranks.
+    """Averages the parameters over the ranks after every `every` steps of the optimizer.
 
-    >>> local = LocalSGD(model, optimizer, every=16)      # gives all ranks the first rank's parameters, too
+    >>> local = LocalSGD(model, optimizer, every=16)      # also broadcasts the first rank's parameters
     >>> loss.backward(); optimizer.step()                 # as in serial training
-    >>> local.synchronise()                               # once more at the end, if steps are left over
+    >>> local.synchronise()                               # at the end, if steps are left over
 
-    Each meeting sends what an all-reduce of the gradients would send in each step: an `every`-th of the bytes. The
-    optimizer's state and the model's buffers stay each rank's own. With every=1 and plain or momentum SGD this is
-    serial training. All ranks have to make as many steps.
+    Each synchronisation sends as much as an all-reduce of the gradients: 1/every of the bytes. Optimizer state and
+    buffers stay per rank. With every=1 and plain or momentum SGD this is serial training. All ranks run the same number
+    of steps.
     """
 
     def __init__(
@@ -41,23 +39,23 @@ class LocalSGD(Counted):
             raise ValueError(f"every={every}: ranks meet every 1 step or more")
         self.every, self.group, self.steps_alone = every, group or dist.group.WORLD, 0
         replicate(model, self.group)
-        self.buckets: list[Bucket] = cut(trained(model), ONE_MESSAGE, ONE_MESSAGE, self.group.size())
+        self.buckets: list[Bucket] = cut(trained(model), NO_LIMIT, NO_LIMIT, self.group.size())
         for bucket in self.buckets:
             bucket.free()
-        self._hook = optimizer.register_step_post_hook(lambda *_: self._stepped())
+        self._hook = optimizer.register_step_post_hook(lambda *_: self._count())
 
     def remove(self) -> None:
-        """Let the optimizer be as it was: ranks do not meet any more."""
+        """Remove the hook: the optimizer's steps synchronise no longer."""
         self._hook.remove()
 
-    def _stepped(self) -> None:
+    def _count(self) -> None:
         self.steps_alone += 1
         if self.steps_alone == self.every:
             self.synchronise()
 
     @torch.no_grad()
     def synchronise(self) -> None:
-        """Meet now. Does nothing where no step has been made since the last time."""
+        """Synchronise now, if there were steps since the last time."""
         if not self.steps_alone:
             return
         self.steps_alone = 0
@@ -66,17 +64,16 @@ class LocalSGD(Counted):
             self._contribute(bucket)
         for work in [self.all_reduce(bucket.flat, self.group) for bucket in self.buckets]:
             work.wait()
-        self._go_on()
+        self._continue()
         for bucket in self.buckets:
             bucket.free()
 
     def _contribute(self, bucket: Bucket) -> None:
-        """This rank's n-th part of the mean."""
-        for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
+        """Fill the bucket with this rank's n-th part of the mean."""
+        for parameter, view in bucket.items():
             torch.div(parameter, self.group.size(), out=view)
 
-    def _go_on(self) -> None:
-        """From the mean, which is in the buckets now."""
+    def _continue(self) -> None:
+        """Continue from the mean, which the buckets hold."""
         for bucket in self.buckets:
-            for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
-                parameter.copy_(view)
+            torch._foreach_copy_(list(bucket.parameters), list(bucket.views))

@@ -1,8 +1,8 @@
-"""A parameter server that applies each gradient as it comes, so that nobody waits for a slow rank.
+"""A parameter server that applies each gradient as it arrives, so that no rank waits for a slow one.
 
 Dean et al. 2012, "Large Scale Distributed Deep Networks" (NIPS 25), section 4.1 (Downpour SGD); the bound on how far
-ranks may drift apart is Ho et al. 2013 (NIPS 26). What it costs: a gradient is of parameters that others have changed
-since, and the server says of each by how many updates.
+ranks may drift apart is from Ho et al. 2013 (NIPS 26). The cost is staleness: others have changed the parameters since
+a gradient's pull; the server logs by how many updates.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 
 
 class AsynchronousServer(Server):
-    """Each gradient is an update of its own.
+    """Updates once per gradient.
 
     >>> server = AsynchronousServer(model, optimizer, bound=2)      # on every rank; rank 0 serves
     >>> if server.is_server:
     ...     log = list(server.serve(updates=300))
     ... else:
-    ...     while server.is_open:                                   # the server says when it has had enough
+    ...     while server.is_open:                                   # until the server has applied all updates
     ...         loss.backward(); optimizer.step(); optimizer.zero_grad()     # as in serial training
 
-    bound     a worker more than so many steps ahead of the slowest waits; 0: bulk synchronous; None: nobody waits
-    pace_s    worker → seconds that a step of its stands for. Gradients are then taken in the order in which they
-              would come, whatever the ranks really take, so a run is the same every time. None: as they come
-              (on gloo: nccl cannot tell who is first)
+    bound     a worker more than this many steps ahead of the slowest waits; 0: bulk synchronous; None: no waiting
+    pace_s    worker → simulated seconds per step. The server then takes gradients in the order of these times instead
+              of their arrival, so a run is reproducible. None: in order of arrival (gloo only: nccl cannot receive
+              from any source)
 
-    server.note(loss, samples) before a worker's step puts its loss into the log; a gradient is an update, however many
-    samples it is of. At the end all ranks have the server's parameters. A worker's `updates`: how many its pull saw.
+    server.note(loss, samples) before a worker's step puts its loss into the log; each gradient is one update, of any
+    number of samples. At the end all ranks have the server's parameters. `updates` of a worker is the number of
+    updates in the parameters of its last pull.
     """
 
     def __init__(
@@ -56,9 +57,9 @@ class AsynchronousServer(Server):
         self._due_s = dict(pace_s or {})
 
     def serve(self, updates: int) -> Iterator[Applied]:
-        """Server: apply so many gradients, and say of each what it was; then close. Go on until it ends.
+        """Server: apply this many gradients, yielding a log entry for each, then close. Exhaust the iterator.
 
-        The body of the loop may step a schedule, or evaluate the model; workers go on meanwhile.
+        The body of the loop may step a schedule or evaluate the model; workers continue meanwhile.
         """
         began_s = time.perf_counter()
         self.is_open = self.updates < updates
@@ -76,17 +77,17 @@ class AsynchronousServer(Server):
         self._close()
 
     def _take(self, worker: int | None) -> tuple[int, float]:
-        """A gradient from this worker, or from whoever brings one next; who it was, and the loss that it lowers."""
+        """Receive a gradient from this worker, or from the next that sends one; return its rank and loss."""
         with phase("push"):
             _, loss, worker = self.receive_note(worker)
             self.receive(worker)
         for bucket in self.buckets:
-            for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
-                parameter.grad = view  # until the answer, which needs the room
+            for parameter, view in bucket.items():
+                parameter.grad = view  # valid until `answer`, which overwrites the buffer
         return worker, loss
 
     def _let_go(self, worker: int, at_s: float = 0.0) -> None:
-        """Give a worker news and parameters."""
+        """Send a worker the server's state and the parameters."""
         with phase("pull"):
             self._send_note(worker, self.updates, self.is_open)
             self.answer(worker)
@@ -94,7 +95,7 @@ class AsynchronousServer(Server):
             self._due_s[worker] = at_s + self._pace_s[worker]
 
     def _close(self) -> None:
-        """Who waits may go home; whoever still computes brings a gradient that comes too late."""
+        """Release the waiting workers; receive from the computing ones a last gradient, and discard it."""
         for worker in self.clocks.waiting:
             self._let_go(worker)
         for worker in self.clocks.computing:
@@ -103,7 +104,7 @@ class AsynchronousServer(Server):
             self._let_go(worker)
 
     def pull(self) -> None:
-        """Worker: receive news and parameters."""
+        """Worker: receive the server's state and the parameters."""
         with phase("pull"):
             updates, is_open, _ = self.receive_note(SERVER)
         self.updates, self.is_open = int(updates), bool(is_open)
@@ -111,9 +112,9 @@ class AsynchronousServer(Server):
 
 
 def slowed(loss_of: Loss, times: int) -> Loss:
-    """The same loss from `times` forwards, of which one counts: what a rank on a slower machine takes.
+    """Return a loss function that runs `times` forwards for one, to simulate a slower rank.
 
-    Not for a model whose forward changes it or draws at random (running means, dropout).
+    Not for a model whose forward changes its state or is random (running means, dropout).
     """
 
     def slow(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""One step with a parameter server, and one with a ring, op by op: for more ranks than a machine can run.
+"""Traces of a step with a parameter server and of one with a ring, for more ranks than this machine can run.
 
-Plain Python: what synchronous.py and all_reduce.py would be recorded to do, without running it (and without the
-server's notes of 16 bytes). A trace of it is placed in time like any other.
+They have the ops that a recording of synchronous.py or all_reduce.py would have, but for the server's notes of 16
+bytes, and are placed in time like any trace. No torch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SERVER = 0  # as in push_pull.py, which needs torch
 
 
 def server_step(ranks: int, parameter_bytes: int, flops: int = 0) -> Trace:
-    """Rank 0 collects a gradient from each other rank in turn, and answers each with parameters.
+    """Return the trace of a step where rank 0 receives a gradient from each other rank, then sends each the parameters.
 
-    flops   of a worker's forward and backward; the server's update counts as nothing
+    flops   of a worker's forward and backward; the server's update counts as zero
 
     >>> server_step(ranks=8, parameter_bytes=500_000_000).timeline(hardware).makespan_s
     """
@@ -29,7 +29,7 @@ def server_step(ranks: int, parameter_bytes: int, flops: int = 0) -> Trace:
 
 
 def ring_step(ranks: int, parameter_bytes: int, flops: int = 0) -> Trace:
-    """Every rank computes, and all-reduces its gradients; a ring where the hardware's algorithm is one."""
+    """Return the trace of a step where every rank all-reduces its gradients, by the hardware's algorithm."""
     members = tuple(range(ranks))
     return Trace(
         tuple(

@@ -1,4 +1,4 @@
-"""Both ends of a parameter server: what a worker's training step becomes, and the messages of a push and a pull."""
+"""Push and pull: the messages between a parameter server and its workers, and the hooks of a worker's step."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from torch import Tensor, nn
 
 from lab_utils.comm.recorder.recorder import phase
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import cut, names_of, trained
+from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, cut, names_of, trained
 
-WHOLE = 2**62  # bytes: one message for all parameters of one dtype
 SERVER = 0
-NOTE, FIRST = 0, 1  # tags: of the note that goes ahead, and of the first bucket
+NOTE, FIRST = 0, 1  # tags: of the note sent before the buckets, and of the first bucket
 NOTE_BYTES = 16
 
 
 class Server:
-    """What both kinds of server share: who is who, and the messages between them.
+    """Shared by both kinds of server: roles and messages.
 
-    worker_ranks   the ranks that compute; all ranks here are those of `group`
-    buckets        what one message carries: all trained parameters of one dtype, or their gradients
+    worker_ranks   the ranks that compute, as ranks of `group`
+    buckets        one message each: all trained parameters of one dtype, or their gradients
 
-    Buffers stay each worker's own. ValueError where there is no worker.
+    Buffers stay per worker. ValueError when there is no worker.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class Server:
             raise ValueError("1 rank: a parameter server needs 2 or more, itself and a worker")
         self.worker_ranks = range(SERVER + 1, self.group.size())
         replicate(model, self.group)
-        self.buckets = cut(trained(model), WHOLE, WHOLE, ranks=1)
+        self.buckets = cut(trained(model), NO_LIMIT, NO_LIMIT, ranks=1)
         self._names, self._updated = names_of(model), [group["params"] for group in optimizer.param_groups]
         self._note = torch.zeros(2, dtype=torch.float64, device=self.buckets[0].flat.device)
         self._samples, self._loss = 1, float("nan")
@@ -46,7 +45,7 @@ class Server:
         return self.group.rank() == SERVER
 
     def _work(self) -> None:
-        """A worker's optimizer updates nothing: its step pushes gradients and pulls what the server made of them."""
+        """Turn the worker's optimizer step into a push and a pull, without an update of its own."""
         for group in self.optimizer.param_groups:
             group["params"] = []
         self._hooks = [
@@ -55,23 +54,23 @@ class Server:
         ]
 
     def remove(self) -> None:
-        """Let model and optimizer be as they were."""
+        """Remove the hooks, and restore the optimizer's groups."""
         for hook in self._hooks:
             hook.remove()
         for group, parameters in zip(self.optimizer.param_groups, self._updated, strict=True):
             group["params"] = parameters
 
     def note(self, loss: Tensor, samples: int) -> None:
-        """Worker: of how many samples the next push is the mean, and their loss, []. Else each push counts alike."""
+        """Worker: set the next push's number of samples, its weight (1 without a note), and their loss, []."""
         self._loss, self._samples = loss.item(), samples
 
     @torch.no_grad()
     def push(self) -> None:
-        """Worker: send the gradients, and have none any more. RuntimeError for a parameter without one."""
+        """Worker: send the gradients and clear them. RuntimeError for a parameter without one."""
         with phase("push"):
             self._send_note(SERVER, self._samples, self._loss)
             for bucket in self.buckets:
-                for parameter, view in zip(bucket.parameters, bucket.views, strict=True):
+                for parameter, view in bucket.items():
                     view.copy_(self._gradient(parameter)) if self._samples else view.zero_()
                     parameter.grad = None
                 dist.send(bucket.flat, group=self.group, group_dst=SERVER, tag=FIRST + bucket.number)
@@ -85,7 +84,7 @@ class Server:
                 torch._foreach_copy_(list(bucket.parameters), list(bucket.views))
 
     def receive(self, source: int) -> None:
-        """Fill the buckets with what one rank sends."""
+        """Receive one rank's buckets."""
         for bucket in self.buckets:
             dist.recv(bucket.flat, group=self.group, group_src=source, tag=FIRST + bucket.number)
 
@@ -101,7 +100,7 @@ class Server:
         dist.send(self._note, group=self.group, group_dst=to, tag=NOTE)
 
     def receive_note(self, source: int | None) -> tuple[float, float, int]:
-        """Both numbers of a note from this rank, or from whoever sends one next; and who did."""
+        """Receive a note from this rank, or from the next that sends one; return its two numbers and the sender."""
         sender = dist.recv(self._note, group=self.group, group_src=source, tag=NOTE)
         return *self._note.tolist(), dist.get_group_rank(self.group, sender) if source is None else source
 
@@ -109,6 +108,6 @@ class Server:
         if parameter.grad is None:
             raise RuntimeError(
                 f"{self._names[parameter]} got no gradient on rank {self.group.rank()}, and the server waits for it: "
-                "requires_grad_(False) before the server is made leaves it out."
+                "requires_grad_(False) before the server is created leaves it out."
             )
         return parameter.grad

@@ -1,7 +1,7 @@
-"""How stale a gradient is, and who has to wait for whom: the book that an asynchronous server keeps.
+"""Staleness of gradients, and the workers' clocks that bound it.
 
 Stale synchronous parallel: Ho et al. 2013, "More Effective Distributed ML via a Stale Synchronous Parallel Parameter
-Server" (NIPS 26), section 2. A worker's clock is the number of its gradients that were applied. Plain Python.
+Server" (NIPS 26), section 2. A worker's clock is the number of its gradients that were applied. No torch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class Applied:
     """A gradient that the server has applied.
 
     number      of this update, from 1
-    worker      whose gradient it was
-    clock       the worker's, with this gradient
-    staleness   updates by others since the worker had pulled the parameters it computed this gradient with
-    lead        how many steps the worker was ahead of the slowest one when it pulled them
+    worker      rank that sent the gradient
+    clock       of the worker, this gradient included
+    staleness   updates by others since the worker pulled the parameters of this gradient
+    lead        steps that the worker was ahead of the slowest one at that pull
     at_s        seconds since the server began
-    loss        of the worker's samples, with those parameters; NaN where the worker did not say
+    loss        of the worker's samples, with those parameters; NaN without a note
     """
 
     number: int
@@ -34,11 +34,11 @@ class Applied:
 
 
 class Clocks:
-    """The clocks of some workers, none of which may pull while it is more than `bound` ahead of the slowest.
+    """The workers' clocks: a worker more than `bound` steps ahead of the slowest may not pull.
 
-    bound 0 is bulk synchronous: nobody begins a step before all have done the one before. None is no bound. With w
-    workers no gradient is staler than (w - 1)(2 bound + 1): since a worker pulled, each other one can have gone from
-    `bound` behind it to `bound` ahead and one step further.
+    bound 0 is bulk synchronous: a step begins when all workers have finished the one before. None is no bound. With w
+    workers the staleness is at most (w - 1)(2 bound + 1): since a worker's pull, each other one can advance from
+    `bound` behind it to `bound` ahead, and one step further.
     """
 
     def __init__(self, workers: Iterable[int], bound: int | None = None) -> None:
@@ -46,7 +46,7 @@ class Clocks:
             raise ValueError(f"bound={bound}: a worker can be 0 or more steps ahead of the slowest; None is no bound")
         self.bound, self.updates = bound, 0
         self.clock = dict.fromkeys(workers, 0)
-        self._pulled: dict[int, tuple[int, int]] = {}  # by those who compute: updates before the pull, and the lead
+        self._pulled: dict[int, tuple[int, int]] = {}  # of each computing worker: updates before the pull, and the lead
         self.pull()
 
     @property
@@ -56,11 +56,11 @@ class Clocks:
 
     @property
     def waiting(self) -> list[int]:
-        """Workers that have pushed and may not go on."""
+        """Workers that have pushed and may not pull yet."""
         return sorted(self.clock.keys() - self._pulled.keys())
 
     def apply(self, worker: int, at_s: float, loss: float = nan) -> Applied:
-        """A worker's gradient is applied."""
+        """Record that a worker's gradient is applied; return its log entry."""
         pulled_at, lead = self._pulled.pop(worker)
         staleness = self.updates - pulled_at
         self.updates += 1
@@ -68,7 +68,7 @@ class Clocks:
         return Applied(self.updates, worker, self.clock[worker], staleness, lead, at_s, loss)
 
     def pull(self) -> list[int]:
-        """Those who had to wait, or have just pushed, and may go on now."""
+        """Let all workers pull that may; return them."""
         slowest = min(self.clock.values())
         freed = [w for w in self.waiting if self.bound is None or self.clock[w] - slowest <= self.bound]
         for worker in freed:

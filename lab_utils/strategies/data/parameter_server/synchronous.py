@@ -1,10 +1,10 @@
 """A parameter server: one rank holds the parameters and updates them, the others compute gradients.
 
 Li et al. 2014, "Scaling Distributed Machine Learning with the Parameter Server" (OSDI 14), section 3, with a single
-server. Each step every worker pushes P bytes of gradients and pulls P bytes of parameters, and all of it goes over the
-server's link: 2(n-1)P with n ranks, where each rank of a ring all-reduce sends 2(n-1)/n P. So the server's time grows
-with n and the ring's does not. Li et al. spread the parameters over many servers (section 4.3); spread over all
-ranks evenly, that is ZeRO-1: a push is a reduce-scatter, a pull an all-gather.
+server. In each step every worker pushes P bytes of gradients and pulls P bytes of parameters over the server's link:
+2(n-1)P with n ranks, where a rank of a ring all-reduce sends 2(n-1)/n P. So the server's time grows with n, and the
+ring's does not. Li et al. shard the parameters over many servers (section 4.3); sharded evenly over all ranks that is
+ZeRO-1, where a push is a reduce-scatter and a pull an all-gather.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from lab_utils.strategies.data.parameter_server.push_pull import NOTE_BYTES, Ser
 
 
 class SynchronousServer(Server):
-    """The server waits for all workers, and updates once with the mean of their gradients.
+    """Waits for all workers, and updates once with the mean of their gradients.
 
     >>> server = SynchronousServer(model, optimizer)          # on every rank; rank 0 serves
     >>> if server.is_server:
-    ...     optimizer.step()                                  # once for each step of the workers
+    ...     optimizer.step()                                  # once per step of the workers
     ... else:
     ...     loss.backward(); optimizer.step(); optimizer.zero_grad()     # as in serial training
 
-    The optimizer of rank 0 is the one that counts: its state, its learning rate, its schedule. Where shards are uneven,
-    server.note(loss, samples) before a worker's step makes the mean over workers that of the batch, even where a worker
-    has no sample; and `server.loss` on rank 0 is the batch's loss before the last update (NaN without notes).
+    Only rank 0's optimizer has an effect: its state, learning rate and schedule. For uneven shards,
+    server.note(loss, samples) before a worker's step weights its gradient by its samples, which may be 0; then
+    `server.loss` on rank 0 is the batch's loss before the last update (NaN without notes).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SynchronousServer(Server):
 
     @torch.no_grad()
     def _collect(self) -> None:
-        """Each gradient of the server's is the mean of the workers', weighted by samples. ValueError without any."""
+        """Set the gradients to the mean of the workers', weighted by samples. ValueError without any sample."""
         totals = [torch.zeros_like(parameter) for parameter in self._parameters()]
         all_samples = all_loss = 0
         with phase("push"):
@@ -73,7 +73,7 @@ class SynchronousServer(Server):
 
 
 def link_bytes(ranks: int, parameter_bytes: int) -> int:
-    """Bytes that the server's link carries in a synchronous step: half of them in, half out, and a note from each.
+    """Return the bytes over the server's link in a synchronous step: gradients in, parameters out, a note per worker.
 
     >>> link_bytes(ranks=4, parameter_bytes=1000)
     6048

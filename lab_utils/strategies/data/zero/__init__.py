@@ -1,1 +1,1 @@
-"""ZeRO 1 to 3: optimizer state, gradients and parameters sharded over the ranks."""
+"""ZeRO 1 to 3: sharded optimizer state, gradients and parameters."""

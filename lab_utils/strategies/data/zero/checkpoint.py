@@ -1,7 +1,7 @@
-"""Save and load what ZeRO shards: each rank writes its pieces, and any number of ranks reads them.
+"""Sharded checkpoints: each rank writes its pieces, and any number of ranks can read them.
 
-A file holds, by name of the parameter, which of its elements the rank had, and the parameter and optimizer state
-there. Rank 0's holds also what is not sharded: frozen parameters and buffers.
+A file has per parameter name the range of elements that the rank owned, with their values and optimizer state. Rank
+0's file also has what is not sharded: frozen parameters and buffers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Sharded(Protocol):
     group: dist.ProcessGroup
 
     def refresh(self) -> None:
-        """Let whole parameters follow the pieces."""
+        """Update whole parameters after a change of the pieces."""
 
 
 class Part(NamedTuple):
-    """Elements first to end of a flattened parameter, and its optimizer state there; scalars (the step) as they are."""
+    """Elements first to end of a flattened parameter, with their optimizer state; scalars (the step) unsharded."""
 
     first: int
     end: int
@@ -41,14 +41,14 @@ class Part(NamedTuple):
 
 
 def save(folder: str | Path, zero: Sharded) -> None:
-    """Write this rank's pieces; when it returns, all ranks have. A file that was there is replaced only when done."""
+    """Write this rank's pieces; return when all ranks have. Existing files are replaced only once all are written."""
     rank, ranks = zero.group.rank(), zero.group.size()
     parts = {name: Part(first, end, values) for name, first, end, values in _parts(zero)}
     groups = [{k: v for k, v in each.items() if k != "params"} for each in zero.optimizer.param_groups]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / f".{rank}.writing"
-    # Part is a tuple, so that a file needs nothing of the lab to be read.
+    # Plain tuples: reading a file then needs nothing of the lab.
     others = dict(_others(zero)) if rank == 0 else {}
     parts = {name: tuple(part) for name, part in parts.items()}
     torch.save({"ranks": ranks, "groups": groups, "parts": parts, "others": others}, written)
@@ -57,11 +57,11 @@ def save(folder: str | Path, zero: Sharded) -> None:
     dist.barrier(zero.group)
     if rank == 0:
         for left in set(folder.glob("*.pt")) - {folder / f"{each}.pt" for each in range(ranks)}:
-            left.unlink()  # of an earlier save by more ranks
+            left.unlink()  # from an earlier save by more ranks
 
 
 def load(folder: str | Path, zero: Sharded) -> None:
-    """Fill this rank's pieces, and its optimizer's state and groups. ValueError when the model's names are others."""
+    """Load this rank's pieces and optimizer state. ValueError when the model has other parameter names."""
     groups, saved, others = _read(folder)
     names = {name for flat in zero.flats for name in flat.names}
     if odd := sorted(names ^ saved.keys()):
@@ -78,7 +78,7 @@ def load(folder: str | Path, zero: Sharded) -> None:
 
 
 def whole(folder: str | Path) -> dict[str, dict[str, Tensor]]:
-    """Every parameter with its optimizer state, put together: {name: {"parameter": [numel], "exp_avg": ...}}."""
+    """Return all parameters and their optimizer state, unsharded: {name: {"parameter": [numel], "exp_avg": ...}}."""
     _, saved, _ = _read(folder)
     return {
         name: {
@@ -93,12 +93,12 @@ def _parts(zero: Sharded) -> Iterator[tuple[str, int, int, dict[str, Tensor]]]:
     for flat in zero.flats:
         values = {PARAMETER: flat.piece.detach(), **zero.optimizer.state.get(flat.piece, {})}
         for name, first, end, place in flat.spans(zero.group):
-            # Cloned: a view would be saved with all of the tensor that it looks at.
+            # Cloned, as torch.save writes a view's whole storage.
             yield name, first, end, {k: v[place].clone() if v.dim() else v for k, v in values.items()}
 
 
 def _others(zero: Sharded) -> Iterator[tuple[str, Tensor]]:
-    """What every rank has whole."""
+    """Yield frozen parameters and buffers, which every rank has whole."""
     for name, parameter in zero.model.named_parameters():
         if not parameter.requires_grad:
             yield name, parameter.detach()
@@ -124,7 +124,7 @@ def _read(folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, list[Part
 def _copy(
     part: Part, first: int, end: int, piece: torch.nn.Parameter, place: slice, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Copy what a saved part has of elements first to end into the piece, which has them at `place`."""
+    """Copy the saved part's overlap with elements first to end into the piece, where those are at `place`."""
     begin, stop = max(first, part.first), min(end, part.end)
     if begin >= stop:
         return

@@ -1,4 +1,4 @@
-"""Parameters in flat tensors of which each rank's optimizer updates one piece: what ZeRO's three stages have in common.
+"""Flat parameters of which each rank's optimizer updates one piece: shared by ZeRO's three stages.
 
 Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (SC 20), section 5.
 """
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.strategies.data.buckets.bucket import Bucket, cut, views
+from lab_utils.strategies.data.buckets.bucket import Bucket, cut
 from lab_utils.strategies.data.zero.shard_collectives import all_gather
 
 WHOLE_TENSORS = ("Adafactor", "LBFGS", "Muon", "SparseAdam")
@@ -20,11 +20,11 @@ WHOLE_TENSORS = ("Adafactor", "LBFGS", "Muon", "SparseAdam")
 
 @dataclass(eq=False, slots=True)
 class FlatParameters:
-    """Some parameters one after the other.
+    """Consecutive parameters in one tensor.
 
-    whole      [numel], padded to a multiple of the ranks; the parameters are views into it
-    piece      [numel / ranks], this rank's part, and what its optimizer updates
-    bucket     room for their gradients
+    whole    [numel], padded to a multiple of the ranks; the parameters are views into it
+    piece    [numel / ranks], this rank's part, which its optimizer updates
+    bucket   for their gradients
     """
 
     names: tuple[str, ...]
@@ -37,18 +37,18 @@ class FlatParameters:
         return self.bucket.parameters
 
     def show(self) -> None:
-        """Let the parameters be their parts of `whole`."""
-        for parameter, view in zip(self.parameters, views(self.whole, self.shapes), strict=True):
+        """Point the parameters at their parts of `whole`."""
+        for parameter, view in zip(self.parameters, self.bucket.views_of(self.whole), strict=True):
             parameter.data = view
 
     def free(self) -> None:
-        """Give the memory of the whole parameters back: they are empty until the next `take` and `show`."""
+        """Free the whole parameters: they are empty until the next `take` and `show`."""
         for parameter in self.parameters:
             parameter.data = parameter.data.new_empty(0)
         self.whole.untyped_storage().resize_(0)
 
     def take(self) -> None:
-        """Have memory for the whole parameters again."""
+        """Allocate the whole parameters again."""
         self.whole.untyped_storage().resize_(self.whole.nbytes)
 
     @property
@@ -56,12 +56,12 @@ class FlatParameters:
         return [view.shape for view in self.bucket.views]
 
     def gather(self, group: dist.ProcessGroup) -> dist.Work:
-        """Bring all pieces into `whole`; wait for what comes back."""
+        """Start to gather all pieces into `whole`; wait for the work returned."""
         with torch.no_grad():
             return all_gather(self.whole, self.piece.detach(), group)
 
     def spans(self, group: dist.ProcessGroup) -> Iterator[tuple[str, int, int, Tensor]]:
-        """What of which parameter lies in this rank's piece: (name, first element, end, where in the piece)."""
+        """Yield which elements of which parameters this rank's piece has: (name, first, end, slice of the piece)."""
         begin = group.rank() * self.piece.numel()
         at = 0
         for name, shape in zip(self.names, self.shapes, strict=True):
@@ -78,14 +78,14 @@ def flatten(
     group: dist.ProcessGroup,
     bytes_each: int,
 ) -> list[FlatParameters]:
-    """Put parameters into flat tensors of at least so many bytes, in this order.
+    """Move parameters into flat tensors of at least this many bytes, in this order.
 
-    What lies in one flat tensor has one dtype and one of the optimizer's parameter groups.
+    A flat tensor has one dtype, and belongs to one of the optimizer's parameter groups.
     """
     of_group = {p: number for number, each in enumerate(optimizer.param_groups) for p in each["params"]}
     missing = [names[p] for p in parameters if p not in of_group]
     if missing:
-        raise ValueError(f"the optimizer does not update {missing[0]}: make it with model.parameters(), or freeze that")
+        raise ValueError(f"the optimizer does not update {missing[0]}: pass it model.parameters(), or freeze that one")
     flats = []
     for number in sorted({of_group[p] for p in parameters}):
         members = [p for p in parameters if of_group[p] == number]
@@ -95,16 +95,14 @@ def flatten(
 
 
 def number_buckets(flats: list[FlatParameters]) -> list[FlatParameters]:
-    """Gradients leave in the order of the flat tensors."""
+    """Number the buckets, which are sent in this order."""
     for number, flat in enumerate(flats):
         flat.bucket.number = number
     return flats
 
 
 def _flat(bucket: Bucket, names: dict[nn.Parameter, str], group: dist.ProcessGroup) -> FlatParameters:
-    whole = torch.zeros_like(bucket.flat)
-    for parameter, view in zip(bucket.parameters, views(whole, [p.shape for p in bucket.parameters]), strict=True):
-        view.copy_(parameter.detach())
+    whole = bucket.copy_of_parameters()
     piece = nn.Parameter(whole.chunk(group.size())[group.rank()])
     flat = FlatParameters(tuple(names[p] for p in bucket.parameters), whole, piece, bucket)
     flat.show()
@@ -112,14 +110,14 @@ def _flat(bucket: Bucket, names: dict[nn.Parameter, str], group: dist.ProcessGro
 
 
 def update_pieces_only(optimizer: torch.optim.Optimizer, flats: Sequence[FlatParameters]) -> None:
-    """Let a plain optimizer update this rank's pieces instead of whole parameters, group by group.
+    """Replace the parameters in a plain optimizer's groups by this rank's pieces of them.
 
-    Exact where an update works on each element by itself, as SGD's and Adam's do. ValueError for an optimizer that
-    needs whole tensors, and for one that has begun.
+    Exact for element-wise updates, as SGD's and Adam's. ValueError for an optimizer that needs whole tensors, or that
+    has already run steps.
     """
     kind = type(optimizer).__name__
     if kind in WHOLE_TENSORS:
-        raise ValueError(f"{kind} needs whole tensors, and a rank has pieces: take AdamW, say")
+        raise ValueError(f"{kind} needs whole tensors, and a rank has pieces: use an element-wise one such as AdamW")
     if optimizer.state:
         raise ValueError(f"this {kind} has made steps: shard it before the first one, or load its state afterwards")
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Gradients that are reduced and scattered: each rank gets the sum of its own piece only."""
+"""Reduce-scatter of gradients: each rank gets the sum of its own piece only."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab_utils.strategies.data.buckets.bucket import Bucket
-from lab_utils.strategies.data.buckets.overlapped import Pending
+from lab_utils.strategies.data.buckets.overlapped import Buckets, Pending
 from lab_utils.strategies.data.zero.flat_parameters import FlatParameters
 from lab_utils.strategies.data.zero.shard_collectives import Finish, is_exchanged, reduce_scatter, room_numel
 
 
-def nothing(flat: FlatParameters) -> None:
-    """What is done when a bucket leaves, unless a stage of ZeRO has more to do."""
+def scatter_gradients(
+    model: nn.Module,
+    flats: Sequence[FlatParameters],
+    group: dist.ProcessGroup,
+    frees: bool,
+    leaving: Callable[[FlatParameters], object] = lambda flat: None,
+) -> Buckets:
+    """Let each backward reduce-scatter the gradients of flat parameters.
+
+    frees     free the whole gradients as soon as they are reduced
+    leaving   called with a flat tensor when its gradients are complete
+    """
+    scatter = Scatter(flats, frees, leaving)
+    fixed = [flat.bucket for flat in flats]
+    buckets = Buckets(model, group=group, reduce=scatter, fixed=fixed, keep=False, begin=scatter.begin)
+    if frees:
+        for bucket in fixed:
+            bucket.free()
+    return buckets
 
 
 @dataclass(eq=False)
 class Scatter:
-    """The `reduce` of Buckets for flat parameters: a piece's gradient is what comes back.
+    """The `reduce` of Buckets for flat parameters: sets the gradient of a piece.
 
-    frees     the whole gradients' memory is given back as soon as they have left
-    leaving   called with a flat tensor when all its gradients are there
-
-    A bucket leaves when the one before has arrived, so one of them at a time needs room on the wire.
+    A bucket is sent when the one before has arrived, so one receive buffer is enough.
     """
 
-    op = "reduce_scatter"  # what a trace calls it
+    op = "reduce_scatter"  # its name in a trace
 
     flats: Sequence[FlatParameters]
     frees: bool
-    leaving: Callable[[FlatParameters], None] = nothing
+    leaving: Callable[[FlatParameters], object]
     _last: _Scattered | None = field(default=None, init=False)
     _room: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False)
 
@@ -49,7 +63,7 @@ class Scatter:
         return self._last
 
     def _room_for(self, flat: Tensor, group: dist.ProcessGroup) -> Tensor | None:
-        """What the ranks' pieces are received in, where they are exchanged: made once, as large as any will need."""
+        """Return the receive buffer where pieces are exchanged: allocated once, for the largest flat tensor."""
         if not is_exchanged(flat):
             return None
         if flat.dtype not in self._room:
@@ -58,7 +72,7 @@ class Scatter:
         return self._room[flat.dtype][: room_numel(flat, group)]
 
     def begin(self) -> None:
-        """A backward begins: what an earlier one left that failed half-way counts no more."""
+        """Prepare for a backward: drop what an earlier one left that failed half-way."""
         if self._last:
             self._last.drop()
 
@@ -73,7 +87,7 @@ class Scatter:
 
 @dataclass(eq=False)
 class _Scattered:
-    """A reduce-scatter under way."""
+    """A reduce-scatter in flight."""
 
     flat: FlatParameters
     into: Tensor
@@ -84,7 +98,7 @@ class _Scattered:
     def drop(self) -> None:
         work, self.work, self.finish = self.work, None, None
         if work is not None:
-            with suppress(RuntimeError):  # that it failed was the earlier backward's error
+            with suppress(RuntimeError):  # the earlier backward has raised it
                 work.wait()
 
     def wait(self) -> None:
@@ -92,7 +106,7 @@ class _Scattered:
             return
         self.work.wait()
         self.finish()
-        self.work = self.finish = None  # and the memory they hold
+        self.work = self.finish = None  # frees the memory that they hold
         if self.frees:
             self.flat.bucket.free()
         piece = self.flat.piece

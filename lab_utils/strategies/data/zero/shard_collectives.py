@@ -1,9 +1,9 @@
-"""A reduce-scatter and an all-gather of pieces, as directly as the backend can.
+"""Reduce-scatter and all-gather of pieces, by the cheapest collective of the backend.
 
-gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo carries it, the ranks
-send each other their pieces. Its all-gather copies all that it brings twice: two ranks swap their pieces instead,
-without a copy. More than two would need a message for each pair, and take gloo's. Traces have what is meant, marked
-with what ran.
+gloo's reduce-scatter is an all-reduce whose result is mostly discarded: twice the bytes. So on gloo the ranks exchange
+their pieces by all-to-all. gloo's all-gather copies everything it receives twice, so two ranks swap their pieces
+without a copy; more ranks would need a message per pair, and use gloo's. A trace names the collective meant, marked
+with the one that ran.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Finish = Callable[[], object]
 
 
 def is_exchanged(tensor: Tensor) -> bool:
-    """Whether gloo is what carries it."""
+    """Whether gloo sends it, so that ranks exchange pieces."""
     return tensor.device.type == "cpu"
 
 
 def room_numel(whole: Tensor, group: dist.ProcessGroup) -> int:
-    """How many elements a rank receives of the others in `reduce_scatter`: of two, the other's piece."""
+    """Return how many elements a rank receives in `reduce_scatter`: of two ranks only the other's piece."""
     return whole.numel() // 2 if group.size() == 2 else whole.numel()
 
 
 def reduce_scatter(
     whole: Tensor, into: Tensor, group: dist.ProcessGroup, room: Tensor | None
 ) -> tuple[dist.Work, Finish]:
-    """Begin to bring the sum over the ranks of this rank's piece into `into`: a work, and what to do when it is done.
+    """Start to sum this rank's piece over the ranks into `into`; return the work, and what to call when it is done.
 
-    whole   [numel], of which this rank's piece is the rank-th part
-    into    [numel / ranks], maybe that part itself
-    room    [room_numel(whole, group)], to receive in where pieces are exchanged; None for the backend's own op
+    whole   [numel], whose rank-th part is this rank's piece
+    into    [numel / ranks], possibly that part itself
+    room    [room_numel(whole, group)], receive buffer where pieces are exchanged; None for the backend's own op
     """
     if room is None:
         return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
@@ -49,7 +49,7 @@ def reduce_scatter(
 
 
 def all_gather(whole: Tensor, piece: Tensor, group: dist.ProcessGroup) -> dist.Work:
-    """Begin to bring all ranks' pieces [numel / ranks] into `whole` [numel]; wait for what comes back."""
+    """Start to gather all ranks' pieces [numel / ranks] into `whole` [numel]; wait for the work returned."""
     if group.size() != 2 or not is_exchanged(whole):
         return dist.all_gather_single(whole, piece, group=group, async_op=True)
     mine, others = _halves(whole, group)
@@ -60,13 +60,13 @@ def all_gather(whole: Tensor, piece: Tensor, group: dist.ProcessGroup) -> dist.W
 
 
 def _halves(whole: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor]:
-    """This rank's piece and the other's, of two."""
+    """Return this rank's piece and the other's, of two ranks."""
     parts = whole.chunk(2)
     return parts[group.rank()], parts[1 - group.rank()]
 
 
-def _swap(into: Tensor, given: Tensor, group: dist.ProcessGroup) -> dist.Work:
-    """Two ranks give each other a tensor, and nothing to themselves."""
+def _swap(into: Tensor, sent: Tensor, group: dist.ProcessGroup) -> dist.Work:
+    """Swap a tensor between two ranks, with nothing sent to itself."""
     sizes = [0, 0]
-    sizes[1 - group.rank()] = given.numel()
-    return dist.all_to_all_single(into, given, sizes, sizes, group=group, async_op=True)
+    sizes[1 - group.rank()] = sent.numel()
+    return dist.all_to_all_single(into, sent, sizes, sizes, group=group, async_op=True)

@@ -1,6 +1,6 @@
-"""ZeRO's third stage: parameters are sharded too, gathered ahead of their use and freed after it.
+"""ZeRO-3: parameters are sharded too, gathered before their use and freed after it.
 
-Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5.3; gathering ahead and freeing by storage as in Zhao et al. 2023,
+Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5.3; prefetching, and freeing the storage, as in Zhao et al. 2023,
 "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel" (VLDB 16), sections 3.2.1 and 3.3.2. On the wire: two
 all-gathers of the parameters and a reduce-scatter of the gradients, one and a half times an all-reduce.
 """
@@ -17,12 +17,10 @@ from torch.autograd.graph import register_multi_grad_hook
 from torch.utils._pytree import tree_leaves
 
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import names_of, trained
-from lab_utils.strategies.data.buckets.overlapped import Buckets, current_backward
+from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, names_of, trained
+from lab_utils.strategies.data.buckets.overlapped import current_backward
 from lab_utils.strategies.data.zero.flat_parameters import FlatParameters, flatten, number_buckets, update_pieces_only
-from lab_utils.strategies.data.zero.reduce_scatter import Scatter
-
-WHOLE_UNIT = 2**62  # bytes: a unit's parameters lie in one flat tensor, or one for each dtype and optimizer group
+from lab_utils.strategies.data.zero.reduce_scatter import scatter_gradients
 
 
 class Unit:
@@ -32,19 +30,19 @@ class Unit:
         self.flats, self.group = list(flats), group
         self.is_whole, self._works = True, []
         for flat in self.flats:
-            flat.piece.data = flat.piece.detach().clone()  # memory of its own
+            flat.piece.data = flat.piece.detach().clone()  # not a view: `whole` is freed
             flat.show()
         self.free()
 
     def begin(self) -> None:
-        """Start to gather, if that is needed."""
+        """Start to gather, unless already started."""
         if not self.is_whole and not self._works:
             for flat in self.flats:
                 flat.take()
             self._works = [flat.gather(self.group) for flat in self.flats]
 
     def use(self) -> None:
-        """Have the parameters whole, now."""
+        """Make the parameters whole, waiting for the gather."""
         self.begin()
         for work in self._works:
             work.wait()
@@ -62,15 +60,15 @@ class Unit:
 
 
 class ShardedParameters:
-    """ZeRO-3: each rank keeps its piece of parameters, gradients and optimizer state.
+    """ZeRO-3: shards parameters, gradients and optimizer state.
 
     >>> zero = ShardedParameters(model, torch.optim.AdamW(model.parameters()), units=model.blocks)
     >>> loss.backward(); optimizer.step(); optimizer.zero_grad()      # as in serial training
-    >>> zero.state_dict()                                             # whole, for an unwrapped model
+    >>> zero.state_dict()                                             # unsharded, for a plain model
 
-    units    modules whose parameters are gathered together; the rest of the model is one more unit, which is kept
+    units    modules whose parameters are gathered together; the rest of the model is one more unit, which stays whole
              from its first use in a step to its last
-    ahead    how many units are gathered before they are needed
+    ahead    how many units to gather before they are needed
 
     Outside of forward and backward a sharded parameter is empty. Frozen parameters stay whole on every rank.
     """
@@ -89,26 +87,22 @@ class ShardedParameters:
         self._make_units(units)
         self._backward: int | None = None
         self._order: list[Unit] = []  # in which the last forward used them
-        scatter = Scatter(self.flats, frees=True, leaving=self._leaving)
-        given = [flat.bucket for flat in self.flats]
-        self.buckets = Buckets(model, group=self.group, reduce=scatter, given=given, keep=False, begin=scatter.begin)
-        for flat in self.flats:
-            flat.bucket.free()
+        self.buckets = scatter_gradients(model, self.flats, self.group, frees=True, leaving=self._leaving)
         for module, unit in self._units.items():
             self._hook(module, unit)
         optimizer.register_step_post_hook(lambda *_: self.refresh())
 
     def _make_units(self, modules: Sequence[nn.Module]) -> None:
         names, members = names_of(self.model), _members(self.model, modules)
-        made = {
-            module: flatten(parameters, names, self.optimizer, self.group, WHOLE_UNIT)
+        flats_of = {
+            module: flatten(parameters, names, self.optimizer, self.group, NO_LIMIT)
             for module, parameters in members.items()
         }
         self._units, self._unit_of = {}, {}
-        # Gradients leave in the order in which a backward is done: the last unit first, the rest of the model last.
-        self.flats = number_buckets([flat for module in reversed(made) for flat in reversed(made[module])])
+        # Gradients are sent in the order in which a backward ends: the last unit first, the rest of the model last.
+        self.flats = number_buckets([flat for module in reversed(flats_of) for flat in reversed(flats_of[module])])
         update_pieces_only(self.optimizer, self.flats)
-        for module, flats in made.items():
+        for module, flats in flats_of.items():
             unit = self._units[module] = Unit(flats, self.group)
             self._unit_of |= dict.fromkeys(flats, unit)
 
@@ -125,14 +119,14 @@ class ShardedParameters:
         unit.use()
 
     def _gather_ahead(self, order: Sequence[Unit]) -> None:
-        """As the last forward went, so will this one."""
+        """Start to gather the next units, in the order of the last forward."""
         reached = len(self._order)
         for unit in order[reached - 1 : reached + self.ahead]:
             unit.begin()
 
     def _after_forward(self, module: nn.Module, unit: Unit, output: object) -> None:
         if current_backward() is not None:
-            return  # computed once more, by activation checkpointing: the backward needs the parameters now
+            return  # recomputed by activation checkpointing: the backward needs the parameters now
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.requires_grad]
         if outputs:
             register_multi_grad_hook(outputs, lambda _: self._before_backward(unit), mode="any")
@@ -149,20 +143,20 @@ class ShardedParameters:
             earlier.begin()
 
     def _leaving(self, flat: FlatParameters) -> None:
-        """All its gradients are there, so nothing needs the parameters any more."""
+        """Free the unit, which nothing needs once all its gradients are computed."""
         unit = self._unit_of[flat]
         if unit.is_whole and flat is min(unit.flats, key=lambda each: -each.bucket.number):
             unit.free()
 
     def refresh(self) -> None:
-        """Give back whatever is whole: it will be gathered again."""
+        """Free all whole units: they are gathered again when used."""
         for unit in self._units.values():
             if unit.is_whole or unit._works:
                 unit.free()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Inside, all parameters are whole, to be read; what is written into them is lost."""
+        """Make all parameters whole inside, to be read only: writes are lost."""
         for unit in self._units.values():
             unit.use()
         try:
@@ -171,13 +165,13 @@ class ShardedParameters:
             self.refresh()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The whole model's, on every rank; as of a model that was never sharded."""
+        """Return the whole model's state dict on every rank, as of a model that was never sharded."""
         with self.gathered():
             return {name: value.clone() for name, value in self.model.state_dict().items()}
 
 
 def _members(model: nn.Module, modules: Sequence[nn.Module]) -> dict[nn.Module, list[nn.Parameter]]:
-    """The parameters of the model outside of all units, then those of each unit. What two units share is of neither."""
+    """Return the parameters outside of all units (or shared by several) under the model, then those of each unit."""
     users: dict[nn.Parameter, list[nn.Module]] = {p: [] for p in trained(model)}
     inside = {p: set() for p in users}
     for module in modules:

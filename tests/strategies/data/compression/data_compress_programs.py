@@ -121,7 +121,7 @@ def one_bucket(how: str, size_bytes: int) -> int | None:
     from lab_utils.strategies.data.buckets.overlapped import Buckets
 
     model = nn.Linear(size_bytes // 8, 1, bias=False, dtype=torch.float64)
-    reduce, given = reduction(how), cut(list(model.parameters()), size_bytes, size_bytes, 4)
-    Buckets(model, reduce=reduce, given=given)  # whoever gives buckets has made the ranks alike
+    reduce, fixed = reduction(how), cut(list(model.parameters()), size_bytes, size_bytes, 4)
+    Buckets(model, reduce=reduce, fixed=fixed)  # whoever gives buckets has made the ranks alike
     model(torch.ones(1, size_bytes // 8, dtype=torch.float64)).sum().backward()
     return getattr(reduce, "sent_bytes", None)

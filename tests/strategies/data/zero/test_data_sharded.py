@@ -189,7 +189,7 @@ def refused(what: str) -> None:
     import torch.distributed as dist
     from torch import nn
 
-    from lab_utils.strategies.data.zero.zero1 import ShardedOptimizer
+    from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedOptimizer
 
     model = nn.Linear(2, 2)
     optimizer = {"Muon": torch.optim.Muon, "begun": torch.optim.Adam, "other": torch.optim.Adam}[what]
