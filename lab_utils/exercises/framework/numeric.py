@@ -2,64 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from lab_utils.exercises.framework.exercise import Finding
+from lab_utils.exercises.framework.exercise import Exercise
+from lab_utils.exercises.framework.words import Number as say
+
+
+class Asked:
+    """A number that is asked for; `misses` are what common mistakes give, by the name of their sentence."""
+
+    def __init__(self, right: float, relative: float = 1e-9, absolute: float = 0.0, **misses: float) -> None:
+        self.right, self.relative, self.absolute, self.misses = right, relative, absolute, misses
+
+
+Asking = Callable[..., tuple[Sequence[Asked], Mapping[str, Any]]]
+
+
+def numeric(id: str, words: type, asking: Asking, given: tuple[str, ...] = (), **sizes: Any) -> Exercise:
+    """Return an exercise on numbers: `asking(**given)` returns what is asked for, and the values in the explanation."""
+    judge = Numeric(words, asking, sizes)
+    return Exercise(id, words, judge, lambda **values: asking(**values)[1], sizes, given)
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A requested number; mistakes are (value that a common mistake gives, description of the mistake)."""
+    """A number with its name; mistakes are (value that a common mistake gives, sentence on it)."""
 
     name: str
     right: float
-    mistakes: tuple[tuple[float, str], ...] = ()
-    relative: float = 1e-9
-    absolute: float = 0.0
+    mistakes: tuple[tuple[float, str], ...]
+    relative: float
+    absolute: float
 
     def is_right(self, answer: float) -> bool:
         return isclose(answer, self.right, rel_tol=self.relative, abs_tol=self.absolute)
 
-    def complaint(self, answer: float) -> str | None:
+    def complaint(self, answer: object) -> str | None:
         """Describe what is wrong, without revealing the answer; None when it is right."""
-        if self.is_right(answer):
+        value = _number(answer)
+        if value is None:
+            return say.strange.format(name=self.name, answer=answer)
+        if self.is_right(value):
             return None
-        size = "too large" if answer > self.right else "too small"
         close = {"rel_tol": max(1e-6, self.relative), "abs_tol": max(1e-9, self.absolute)}
-        why = next((why for value, why in self.mistakes if isclose(answer, value, **close)), None)
-        return f"{self.name}: {size}" + (f": {why}" if why else "")
+        why = next((why for miss, why in self.mistakes if isclose(value, miss, **close)), None)
+        return (say.wrong_because if why else say.wrong).format(
+            name=self.name, size=say.sizes[value > self.right], why=why
+        )
 
 
-def numeric(quantities: Callable[..., Sequence[Quantity]]) -> Callable[..., Finding | None]:
-    """Return a judge of the numbers that `quantities(**given)` lists, in that order; also accepts them as a tuple."""
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """Judge of numbers in the order of `asking`; also accepts them as a tuple."""
 
-    def judge(*answers: object, **given: object) -> Finding | None:
-        wanted = quantities(**given)
+    words: type
+    asking: Asking
+    sizes: Mapping[str, Any]
+
+    def quantities(self, **given: Any) -> Iterator[Quantity]:
+        for name, asked in zip(self.words.names, self.asking(**given)[0], strict=True):
+            mistakes = ((value, self._said(getattr(self.words, miss))) for miss, value in asked.misses.items())
+            yield Quantity(self._said(name), asked.right, tuple(mistakes), asked.relative, asked.absolute)
+
+    def __call__(self, *answers: object, **given: Any) -> list[str]:
+        wanted = list(self.quantities(**given))
         if len(answers) == 1 and isinstance(answers[0], tuple | list):
             answers = tuple(answers[0])
         if len(answers) != len(wanted):
             names = ", ".join(quantity.name for quantity in wanted)
-            given = "1 answer was" if len(answers) == 1 else f"{len(answers)} answers were"
-            asked = "1 is" if len(wanted) == 1 else f"{len(wanted)} are"
-            return Finding((f"{given} given where {asked} asked for: {names}",))
-        complaints = tuple(_complaints(wanted, answers))
-        return Finding(complaints) if complaints else None
+            return [say.counts.format(given=_some(say.given, answers), asked=_some(say.asked, wanted), names=names)]
+        complaints = (quantity.complaint(answer) for quantity, answer in zip(wanted, answers, strict=True))
+        return [complaint for complaint in complaints if complaint]
 
-    return judge
+    def _said(self, template: str) -> str:
+        return template.format(**self.sizes)
 
 
-def _complaints(wanted: Sequence[Quantity], answers: Sequence[object]) -> Iterator[str]:
-    for quantity, answer in zip(wanted, answers, strict=True):
-        value = _number(answer)
-        if value is None:
-            yield f"{quantity.name}: {answer!r} is no number"
-        elif complaint := quantity.complaint(value):
-            yield complaint
+def _some(one_or_several: tuple[str, str], things: Sequence[object]) -> str:
+    return one_or_several[len(things) != 1].format(len(things))
 
 
 def _number(answer: object) -> float | None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lab_utils.exercises import EXERCISES, WrongCall, check, solution
-from lab_utils.exercises.ch00_ranks.questions import leaving_node
-from lab_utils.exercises.ch01_data.questions import TOLERANCE
+from lab_utils.exercises.ch00_ranks.numbers import leaving_node
+from lab_utils.exercises.ch01_data.numbers import TOLERANCE
 
 MIB = 2**20
 P = 123_457
@@ -112,7 +112,7 @@ def test_wrong_numbers_are_told_the_direction_and_never_the_answer(name: str) ->
 @pytest.mark.parametrize("name", NUMBERS)
 def test_known_mistakes_are_wrong_and_are_named(name: str) -> None:
     answers, given = NUMBERS[name]
-    quantities = EXERCISES[name].judge.__closure__[0].cell_contents(**given)
+    quantities = EXERCISES[name].judge.quantities(**given)
     for at, quantity in enumerate(quantities):
         assert quantity.is_right(answers[at]) and quantity.mistakes
         for value, why in quantity.mistakes:

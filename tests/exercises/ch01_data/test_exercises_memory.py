@@ -6,7 +6,7 @@ import exercise_cells_memory as cells
 import pytest
 
 from lab_utils.exercises import check, solution
-from lab_utils.exercises.ch01_data.questions_memory import stage_bytes
+from lab_utils.exercises.ch01_data.numbers import stage_bytes
 from lab_utils.ranks import Ranks
 from lab_utils.ranks.calls.cell_names import Cell
 from lab_utils.ranks.on_rank import entry_points

@@ -6,8 +6,8 @@ import exercise_cells_steps as cells
 import pytest
 
 from lab_utils.exercises import check, solution
-from lab_utils.exercises.ch01_data.judge_weights import sizes_of
-from lab_utils.exercises.ch01_data.questions_steps import BACKWARD_MS, exposed_ms
+from lab_utils.exercises.ch01_data.judge_gradients import sizes_of
+from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, exposed_ms
 from lab_utils.ranks.calls.cell_names import Cell
 from lab_utils.ranks.on_rank import entry_points
 
