@@ -71,8 +71,8 @@ class SchedulePrediction:
         """(span - work) / span, with the longest span of a rank and the work of the busiest.
 
         A rank's span is from its first op's start to its last op's end, so waiting for its first micro-batch does not
-        count. Work is all F, B and W of a rank's chunks: with equal work on all ranks the m (F + B + W) of Qi et al.
-        2024, "Zero Bubble Pipeline Parallelism", table 5.
+        count. Work is all F, B and W of a rank's virtual stages: with equal work on all ranks the m (F + B + W) of Qi
+        et al. 2024, "Zero Bubble Pipeline Parallelism", table 5.
         """
         s, placed = self.schedule, self.times
         spans = placed.end_s[s.first[1:] - 1] - placed.start_s[s.first[:-1]]
@@ -104,7 +104,7 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
 
     `bubble_fraction` is idle time / (ranks x makespan), `bubble_rate` the zero-bubble papers' metric;
     `peak_activations` counts micro-batches of a full stage in memory. Costs are per stage of this schedule: to compare
-    schedules of one model, use costs.divided(schedule.chunks) for each.
+    schedules of one model, use costs.divided(schedule.virtual_stages) for each.
     """
     try:
         times = place(schedule.program, costs.table(schedule.stages), np.array([0.0, costs.comm]))

@@ -74,10 +74,10 @@ class Draft:
         return len(self.first) - 1
 
     @property
-    def chunks(self) -> float:
+    def virtual_stages(self) -> float:
         """Stages per rank: 1 with one stage per rank, and in DualPipe, where every stage has two copies.
 
-        A full stage is 1 / ranks of the model: this many chunks.
+        A full stage is 1 / ranks of the model: this many virtual stages.
         """
         return self.stages / self.ranks
 
@@ -163,7 +163,7 @@ class Draft:
 
     @cached_property
     def peak_activations(self) -> tuple[float, ...]:
-        """Peak per rank of micro-batches of a full stage held; one on one of v chunks counts 1/v."""
+        """Peak per rank of micro-batches of a full stage held; one on one of v virtual stages counts 1/v."""
         most = np.maximum.reduceat(self.held, self.first[:-1])
         return tuple((most if self.ranks == self.stages else most * self.ranks / self.stages).tolist())
 

@@ -29,6 +29,7 @@ class Op:
     peak_bytes  compute op: peak of those bytes during the op
     stage       compute op of a pipeline: its stage; `microbatch` likewise
     peer, tag   the other rank (global) of a send or recv, and its tag
+    run_as      collective: the one that the backend ran in its place, "" when it ran this one; `bytes` are this one's
     of          wait: index, in this rank's ops, of the asynchronous op that it waits for
     source      the caller's line: "train.py:41", "In [5]:3"
     phase       innermost named phase in which the op was issued
@@ -61,6 +62,7 @@ class Op:
     live_bytes: int | None = None
     peak_bytes: int | None = None
     uncounted: int = 0
+    run_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ class Row(NamedTuple):
     model: str
     stages: int
     microbatches: int
-    chunks: int  # of a rank in 1F1B-I: layers / stages
+    virtual_stages: int  # of a rank in 1F1B-I: layers / stages
     forward: float
     backward_input: float
     backward_weight: float

@@ -57,7 +57,7 @@ def test_peaks(stages: int, microbatches: int) -> None:
 @pytest.mark.parametrize(("stages", "microbatches"), [(0, 1), (1, 0), (-1, 3)])
 def test_sizes_are_at_least_one(make: Callable, stages: int, microbatches: int) -> None:
     with pytest.raises(
-        ValueError, match=rf"s={stages}, (chunks=2, )?microbatches={microbatches}: at least one of each"
+        ValueError, match=rf"s={stages}, (virtual_stages=2, )?microbatches={microbatches}: at least one of each"
     ):
         make(stages, microbatches)
 

@@ -20,7 +20,7 @@ SIZES = [(2, 4), (3, 7), (4, 8), (5, 9), (6, 24), (7, 50), (8, 15), (9, 40)]
 
 def of_full_stages(schedule: Schedule, costs: Costs = UNITS):
     """Its timeline if a full stage has these costs."""
-    return simulate(schedule, costs.divided(schedule.chunks))
+    return simulate(schedule, costs.divided(schedule.virtual_stages))
 
 
 @pytest.mark.parametrize("name", schedules.BY_NAME)
@@ -76,7 +76,7 @@ def test_no_bubble_rate(name: str, p: int, m: int) -> None:
     """Ranks start one after the other and end so: idle before and after is in the bubble fraction alone."""
     timeline = of_full_stages(schedules.BY_NAME[name](p, m))
     assert timeline.bubble_rate == 0
-    ramp = (p - 1) / timeline.prediction.schedule.chunks
+    ramp = (p - 1) / timeline.prediction.schedule.virtual_stages
     assert timeline.bubble_fraction == pytest.approx(ramp / (3 * m + ramp))
     assert timeline.peak_activations == ((2 * p - 1,) if name == "zb_h2" else (p,)) * p
 
@@ -138,7 +138,7 @@ def test_costs_divided() -> None:
     assert cut == Costs(1, [2, 3], 0.5, 0.5, [4, 5])
 
 
-def test_memory_over_time_counts_chunks_in_parts() -> None:
+def test_memory_over_time_counts_virtual_stages_in_parts() -> None:
     timeline = of_full_stages(schedules.zb_v(4, 12))
     assert [memory.peak for memory in timeline.memory] == [4, 4, 4, 4]
     assert timeline.prediction.held_by_op[0] == 0.5

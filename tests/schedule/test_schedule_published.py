@@ -22,22 +22,22 @@ def test_the_published_rate(row: Row, name: str) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.model}-{row.microbatches}")
 def test_the_published_rate_of_interleaved(row: Row) -> None:
-    """It comes out when only the first micro-batch of each group waits at the step from one chunk to the next.
+    """It comes out when only the first micro-batch of each group waits at the step from one virtual stage to the next.
 
     The authors' program (sail-sg/zero-bubble-pipeline-parallelism, megatron/core/pipeline_parallel/interleave.py, in
     its history) says so. All micro-batches wait in truth: that is p messages more, which the last micro-batch of the
-    last group pays for where the backwards first step to the next chunk.
+    last group pays for where the backwards first step to the next virtual stage.
     """
-    schedule = schedules.interleaved(row.stages, row.microbatches, row.chunks)
-    costs = row.costs.divided(row.chunks)
+    schedule = schedules.interleaved(row.stages, row.microbatches, row.virtual_stages)
+    costs = row.costs.divided(row.virtual_stages)
     work = row.microbatches * (row.forward + row.backward_input + row.backward_weight)
     short = _makespan_when_few_wait(schedule, costs)
     assert round(1 - work / short, 4) == row.interleaved
     timeline = simulate(schedule, costs)
     assert timeline.makespan_s - short == pytest.approx(row.stages * row.comm, rel=1e-9)
     assert 0.0007 < timeline.bubble_rate - row.interleaved < 0.0036
-    hops = 2 * row.stages * row.chunks - 2
-    ramp = (row.stages - 1) * work / row.microbatches / row.chunks
+    hops = 2 * row.stages * row.virtual_stages - 2
+    ramp = (row.stages - 1) * work / row.microbatches / row.virtual_stages
     assert timeline.makespan_s == pytest.approx(work + ramp + hops * row.comm, rel=1e-9)
 
 

@@ -30,8 +30,8 @@ def lab_step(name: str) -> Callable[[], Any]:
     from lab_utils.strategies.pipeline import Pipeline, step
 
     of_lab, _, each = SCHEDULES[name]
-    chunks = {"chunks": each} if each > 1 else {}
-    pipeline = Pipeline(_stages(each), getattr(schedules, of_lab)(RANKS, MICROBATCHES, **chunks))
+    virtual_stages = {"virtual_stages": each} if each > 1 else {}
+    pipeline = Pipeline(_stages(each), getattr(schedules, of_lab)(RANKS, MICROBATCHES, **virtual_stages))
     optimizer = _adam(pipeline.parameters())
     x, y = _batch()
     return lambda: step(pipeline, optimizer, x, y)

@@ -13,29 +13,29 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C import _distributed_c10d as c10d
 
-# The name to record for an op that implements another. gloo runs some collectives worse than others, so a strategy may
-# build one from another; the trace then shows the collective that was meant, which is what other hardware runs.
-_shown_as: ContextVar[tuple[str, Tensor] | None] = ContextVar("told", default=None)
+# gloo runs some collectives worse than others, so a strategy may build one from another. The trace then has the one
+# that was meant, which is what other hardware runs, and marks what ran in its place.
+_stands_for: ContextVar[tuple[str, Tensor] | None] = ContextVar("stands_for", default=None)
 
 
 @contextmanager
-def show_as(name: str, given: Tensor) -> Iterator[None]:
-    """Record collectives inside under this name and with this input tensor, whatever they are.
+def standing_for(name: str, given: Tensor) -> Iterator[None]:
+    """Record collectives inside as `name` with this input tensor, and mark them with what ran.
 
-    >>> with show_as("reduce_scatter", whole):
-    ...     dist.all_to_all_single(received, whole)
+    >>> with standing_for("reduce_scatter", whole):
+    ...     dist.all_to_all_single(received, whole)  # an Op of name reduce_scatter, run_as all_to_all
     """
-    token = _shown_as.set((name, given))
+    token = _stands_for.set((name, given))
     try:
         yield
     finally:
-        _shown_as.reset(token)
+        _stands_for.reset(token)
 
 
-def told(name: str, given: list[Tensor]) -> tuple[str, list[Tensor]]:
-    """Return the name and input tensors to record for a collective: those of `show_as`, else its own."""
-    said = _shown_as.get()
-    return (name, given) if said is None else (said[0], [said[1]])
+def meant(name: str, given: list[Tensor]) -> tuple[str, list[Tensor], str]:
+    """Return the name and input tensors to record for a collective, and what it is run as: "" when as itself."""
+    stands_for = _stands_for.get()
+    return (name, given, "") if stands_for is None else (stands_for[0], [stands_for[1]], name)
 
 
 class Called(NamedTuple):

@@ -20,7 +20,7 @@ from lab_utils.comm.process_group.c10d_calls import (
     Called,
     elements,
     given_tensors,
-    told,
+    meant,
     what_is_compared,
 )
 from lab_utils.comm.process_group.connections import close_later
@@ -183,7 +183,9 @@ def _collective(method: str, called: Called):
         options = args[-1]
         if method in ROOTED and not 0 <= options.rootRank < self.size():  # the backend raises
             return getattr(self._inner, method)(*args)
-        entry = self._collective_entry(*told(called.name, given_tensors(method, args)), options.asyncOp)
+        name, given, run_as = meant(called.name, given_tensors(method, args))
+        entry = self._collective_entry(name, given, options.asyncOp)
+        entry.run_as = run_as
         entry.signature = what_is_compared(method, args, self._ranks, entry.signature)
         return self._forward(entry, lambda: getattr(self._inner, method)(*args))
 

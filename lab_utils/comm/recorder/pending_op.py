@@ -43,6 +43,7 @@ class PendingOp:
     on_device       its tensors are on a GPU, so a stream determines when it is done
     inferred        a wait inside autograd; whether and how long it blocked is inferred from its op
     channel         what numbers the op; None for a wait
+    run_as          the collective that runs in its place, "" when it runs itself
     signature       what must match on all participating ranks
     came_s          when the rank reached it, recorded or not
     """
@@ -59,6 +60,7 @@ class PendingOp:
     asynchronous: bool = True
     on_device: bool = False
     channel: Channel | None = None
+    run_as: str = ""
     signature: str = ""
     of: PendingOp | None = None
     inferred: bool = False
@@ -151,5 +153,5 @@ def _to_op(rank: int, entry: PendingOp, index: dict[int, int]) -> Op:
         issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s, flops=entry.counts.flops,
         other_bytes=entry.counts.other_bytes, kernels=entry.counts.kernels,
         live_bytes=entry.counts.live_bytes, peak_bytes=entry.counts.peak_bytes,
-        uncounted=entry.counts.uncounted,
+        uncounted=entry.counts.uncounted, run_as=entry.run_as,
     )  # fmt: skip

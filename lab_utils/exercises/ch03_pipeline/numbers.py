@@ -22,7 +22,7 @@ MAKESPAN_MS, SPAN_MS = 108, 105  # results of lengths_ms(), constant as the simu
 def bubbles() -> Numbers:
     p, m, v = RANKS, MICROBATCHES, VIRTUAL_STAGES
     plain = simulate(schedules.gpipe(p, m), EVEN).bubble_fraction
-    looped = simulate(schedules.interleaved(p, m, chunks=v), EVEN.divided(v)).bubble_fraction
+    looped = simulate(schedules.interleaved(p, m, virtual_stages=v), EVEN.divided(v)).bubble_fraction
     alike = {"of_work": (p - 1) / m, "all_ranks": p / (m + p), "working": 1 - plain, "percent": 100 * plain, **ROUNDED}
     asked = [
         Asked(plain, **alike),

@@ -1,8 +1,8 @@
 """Known schedules by name: `schedules.one_f_one_b(stages=4, microbatches=8)`.
 
 The first argument is the number of ranks: named `stages` where each rank has one stage of the model, and `ranks` where
-a rank holds several chunks (`interleaved(ranks=4, microbatches=8, chunks=2)` cuts the model into 8 stages) or two
-different stages (`dualpipe`). Any number of micro-batches is allowed.
+a rank holds several virtual stages (`interleaved(ranks=4, microbatches=8, virtual_stages=2)` cuts the model into 8
+stages) or two different stages (`dualpipe`). Any number of micro-batches is allowed.
 """
 
 from lab_utils.schedule.schedules.dual import dualpipe, dualpipe_v

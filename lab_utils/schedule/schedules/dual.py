@@ -7,7 +7,7 @@ from collections import deque
 from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W
 from lab_utils.schedule.schedules.tables import check
 
-NEAR, FAR = 0, 1  # a rank's chunk that a micro-batch passes first, and the one it passes second
+NEAR, FAR = 0, 1  # a rank's virtual stage that a micro-batch passes first, and the one it passes second
 
 
 def dualpipe(ranks: int, microbatches: int) -> Schedule:
@@ -51,9 +51,9 @@ def dualpipe_v(ranks: int, microbatches: int) -> Schedule:
 
 
 def _steps(half: int, near: int, count: int) -> list[Step]:
-    """Steps (kind, NEAR or FAR, micro-batch) of rank `near`; `count` >= 2 x half micro-batches pass each chunk.
+    """Steps (kind, NEAR or FAR, micro-batch) of rank `near`; `count` >= 2 x half micro-batches pass each virtual stage.
 
-    The distance from the middle determines how many forwards run before the far chunk's first one, and how many
+    The distance from the middle determines how many forwards run before the far virtual stage's first one, and how many
     weight gradients fill the pauses at the beginning and the end.
     """
     out, rank = half - 1 - near, _Rank()  # ranks between this one and the middle
@@ -77,19 +77,19 @@ def _steps(half: int, near: int, count: int) -> list[Step]:
 
 
 class _Rank:
-    """One rank's steps, with counters of micro-batches per kind and chunk and a queue of pending weight gradients."""
+    """One rank's steps, with counters per kind and virtual stage and a queue of pending weight gradients."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._next = {(word, chunk): 0 for word in "FB" for chunk in (NEAR, FAR)}
+        self._next = {(word, virtual_stage): 0 for word in "FB" for virtual_stage in (NEAR, FAR)}
         self._late: deque[tuple[int, int]] = deque()
 
-    def run(self, word: str, chunk: int = NEAR) -> None:
+    def run(self, word: str, virtual_stage: int = NEAR) -> None:
         if word == "W":
             self.steps.append((W, *self._late.popleft()))
             return
-        number = self._next[word[0], chunk]
-        self._next[word[0], chunk] += 1
-        self.steps.append(({"F": F, "B": B, "BW": BW}[word], chunk, number))
+        number = self._next[word[0], virtual_stage]
+        self._next[word[0], virtual_stage] += 1
+        self.steps.append(({"F": F, "B": B, "BW": BW}[word], virtual_stage, number))
         if word == "B":
-            self._late.append((chunk, number))
+            self._late.append((virtual_stage, number))

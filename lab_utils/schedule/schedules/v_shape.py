@@ -1,4 +1,4 @@
-"""V-shaped schedules, with two chunks per rank: rank r of p holds stages r and 2p - 1 - r, rank 0 the first and last.
+"""V-shaped schedules, two virtual stages per rank: rank r of p holds stages r and 2p - 1 - r, rank 0 first and last.
 
 Qi et al. 2024, "Pipeline Parallelism with Controllable Memory": a schedule is one micro-batch's ops placed in time,
 repeated per micro-batch; the lifetime of a micro-batch on a rank determines how many it holds.
@@ -16,15 +16,15 @@ def filled(orders: list[list[Step]], stages: int, limit: int, early: bool) -> li
     """Return the orders with a W inserted for each B, by simulating ops of one time unit each.
 
     A rank runs the next op of its order if that is ready and, for a forward, leaves at most `limit` micro-batches of
-    chunks held; else the oldest W; else it waits. `early`: before its first backward, instead of waiting it runs a
-    forward of its first chunk ahead of its turn, if one place stays free for the order's next one.
+    virtual stages held; else the oldest W; else it waits. `early`: before its first backward, instead of waiting it
+    runs a forward of its first virtual stage ahead of its turn, if one place stays free for the order's next one.
     """
     run = _Run(orders, stages, limit, early)
     while run.left:
         before = run.left
         run.tick()
         if run.left == before and run.now > run.last_end:
-            raise ValueError(f"no rank can go on with at most {limit} micro-batches of chunks held")
+            raise ValueError(f"no rank can go on with at most {limit} micro-batches of virtual stages held")
     return run.orders
 
 
@@ -84,7 +84,7 @@ class _Run:
             self.late[rank].append((W, stage, microbatch))
 
 
-PERIOD = 6  # time units per micro-batch on a rank: F, B and W of two chunks, one unit each
+PERIOD = 6  # time units per micro-batch on a rank: F, B and W of two virtual stages, one unit each
 
 
 def zb_v(ranks: int, microbatches: int) -> Schedule:
@@ -123,7 +123,7 @@ def _v(name: str, p: int, m: int, steps: tuple, pauses: tuple, limit: int, early
 
     steps    time from rank to rank: forwards down the V and up again, backwards down and up again
     pauses   time between these four passes. No two ops of a rank may fall on the same time modulo PERIOD
-    limit    maximum of micro-batches of chunks that a rank holds
+    limit    maximum of micro-batches of virtual stages that a rank holds
     """
     check(m, ranks=p)
     offsets = _offsets(p, steps, pauses)

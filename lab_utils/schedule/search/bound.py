@@ -48,7 +48,7 @@ class _Idle:
 def least(problem: Problem) -> Bound:
     """Return the largest of this module's bounds."""
     found = [bound for rank in range(problem.ranks) for bound in _of_rank(problem, rank)]
-    if problem.chunks == 1:
+    if problem.virtual_stages == 1:
         found.append(_warm_up(problem))
     best = max(found, key=lambda bound: bound.length)
     found = [_memory(problem, rank) for rank in range(problem.ranks)]

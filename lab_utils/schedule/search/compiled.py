@@ -1,7 +1,8 @@
 """The search's inner loop, compiled: an event-driven simulation that builds an order by rules.
 
-An order is int64[ranks, ops] of codes kind * chunks + chunk, with F = 0, B = 1, W = 2. The micro-batch is implicit, as
-each kind of a chunk runs micro-batches in turn. A chunk's stage is stages_of[rank, chunk], with chunks in model order.
+An order is int64[ranks, ops] of codes kind * virtual_stages + virtual_stage, with F = 0, B = 1, W = 2. The micro-batch
+is implicit, as each kind of a virtual stage runs micro-batches in turn. stages_of[rank, virtual_stage] is its stage in
+the model, with a rank's virtual stages in model order.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from lab_utils.timeline.compiled import OPTIONS, compiled
 
 F, B, W = 0, 1, 2
 NEVER = np.inf
-HIGH, LOW, EARLIEST, OLDEST = range(4)  # priority among a rank's chunks
+HIGH, LOW, EARLIEST, OLDEST = range(4)  # priority among a rank's virtual stages
 
 MODEL = "int64[:, ::1], int64[::1], float64[:, ::1], float64"  # stages_of, owner, cost, comm
 ROOM = "float64[::1], float64, float64[::1]"  # weight, kept, limit
 
 
 @njit("float64(int64, float64, int64, int64)", inline="always", **OPTIONS)
-def _urgency(rule, came, number, chunk):
-    """Priority of a chunk's op; the smallest runs first."""
+def _urgency(rule, came, number, virtual_stage):
+    """Priority of a virtual stage's op; the smallest runs first."""
     if rule == EARLIEST:
         return came
     if rule == OLDEST:
         return float(number)
-    return float(chunk) if rule == LOW else -float(chunk)
+    return float(virtual_stage) if rule == LOW else -float(virtual_stage)
 
 
 @njit(**OPTIONS)
 def _choice(stages, cost, room, limit, live, m, counts, patience, rule, ready, done, now):
-    """Choose a rank's next op: (kind, chunk, 0), or (-1, 0, time of the next attempt)."""
+    """Choose a rank's next op: (kind, virtual stage, 0), or (-1, 0, time of the next attempt)."""
     head, ahead, wait, late = counts
     b_at, f_at, w_at = -1, -1, -1
     b_first, f_first, next_b, next_f = NEVER, NEVER, NEVER, NEVER
@@ -78,7 +79,7 @@ def build(stages_of, owner, cost, comm, weight, kept, limit, microbatches, count
     """
     p, v = stages_of.shape
     stages, m = p * v, microbatches
-    room = np.zeros(stages)  # a chunk leaves room for one micro-batch on the chunks after it: none is starved
+    room = np.zeros(stages)  # a stage leaves room for one micro-batch on the rank's later ones: none is starved
     for r in range(p):
         behind = 0.0
         for j in range(v - 1, -1, -1):

@@ -16,7 +16,7 @@ OBJECTIVES = ("makespan", "bubble_rate")
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """p ranks with v chunks each, S = p v stages of the model, m micro-batches.
+    """p ranks with v virtual stages each, S = p v stages of the model, m micro-batches.
 
     stages_of   int64[p, v]: stages of each rank, in model order
     owner       int64[S]: rank of each stage
@@ -44,7 +44,7 @@ class Problem:
         return len(self.stages_of)
 
     @property
-    def chunks(self) -> int:
+    def virtual_stages(self) -> int:
         return self.stages_of.shape[1]
 
     @property
@@ -88,13 +88,13 @@ class Problem:
         microbatches: int,
         costs: Costs,
         stage_layout: str,
-        chunks: int,
+        virtual_stages: int,
         objective: str,
         limit,
         kept: float,
     ) -> Problem:
         """Build from the arguments of `search`. ValueError, in one sentence, for impossible ones."""
-        stages_of = placed_stages(ranks, stage_layout, chunks)
+        stages_of = placed_stages(ranks, stage_layout, virtual_stages)
         stages = stages_of.size
         owner = np.empty(stages, np.int64)
         owner[stages_of] = np.arange(ranks)[:, None]
@@ -118,20 +118,20 @@ class Problem:
 
     def codes(self, schedule: Schedule) -> np.ndarray:
         """int64[p, 3 v m]: a schedule's order as codes of the compiled loops; BW becomes B and W."""
-        chunk = np.empty(self.stages, np.int64)
-        chunk[self.stages_of] = np.arange(self.chunks)
+        virtual_stage = np.empty(self.stages, np.int64)
+        virtual_stage[self.stages_of] = np.arange(self.virtual_stages)
         both = schedule.kind == BW
         kind = np.where(both, 1, schedule.kind).astype(np.int64)
         at = np.repeat(np.arange(len(schedule)), 1 + both)
-        kind, chunk = kind[at], chunk[schedule.stage[at]]
+        kind, virtual_stage = kind[at], virtual_stage[schedule.stage[at]]
         kind[1:][(at[1:] == at[:-1])] = 2
-        return np.ascontiguousarray((kind * self.chunks + chunk).reshape(self.ranks, -1))
+        return np.ascontiguousarray((kind * self.virtual_stages + virtual_stage).reshape(self.ranks, -1))
 
     def schedule(self, name: str, orders: np.ndarray) -> Schedule:
         """Convert codes to a schedule, with micro-batches in turn."""
         p, n = orders.shape
-        kind, chunk = np.divmod(orders, self.chunks)
-        stage = np.take_along_axis(self.stages_of, chunk, 1)
+        kind, virtual_stage = np.divmod(orders, self.virtual_stages)
+        stage = np.take_along_axis(self.stages_of, virtual_stage, 1)
         which = (kind * self.stages + stage).ravel()
         by_kind = np.argsort(which, kind="stable")
         microbatch = np.empty(which.size, np.int32)
@@ -141,14 +141,14 @@ class Problem:
         return Schedule(name, self.stages, self.microbatches, first, *columns)
 
 
-def placed_stages(ranks: int, stage_layout: str, chunks: int) -> np.ndarray:
-    """int64[ranks, chunks]: stages per rank: one in a line, two in a V, `chunks` round-robin in a loop."""
+def placed_stages(ranks: int, stage_layout: str, virtual_stages: int) -> np.ndarray:
+    """Return int64[ranks, virtual_stages]: one stage per rank in a line, two in a V, round-robin in a loop."""
     rank = np.arange(ranks, dtype=np.int64)
     if stage_layout == "line":
         return rank[:, None].copy()
     if stage_layout == "v":
         return np.stack([rank, 2 * ranks - 1 - rank], 1)
-    return rank[:, None] + ranks * np.arange(chunks, dtype=np.int64)
+    return rank[:, None] + ranks * np.arange(virtual_stages, dtype=np.int64)
 
 
 def _numbers(values: np.ndarray, name: str, above: bool = False) -> np.ndarray:

@@ -89,7 +89,7 @@ def search(
     limit: float | list[float] | None = None,
     *,
     stage_layout: str = "line",
-    chunks: int = 2,
+    virtual_stages: int = 2,
     objective: str = "makespan",
     kept: float = 1.0,
     effort: float = 1.0,
@@ -98,10 +98,10 @@ def search(
 ) -> Found:
     """Return the shortest order of F, B and W found, never longer than a named schedule that fits the limit.
 
-    costs       per stage; with several per rank, those of a chunk: Costs(...).divided(2) for a V
+    costs       per stage; with several per rank, those of a virtual stage: Costs(...).divided(2) for a V
     limit       memory per rank: micro-batches of a full stage, or bytes if costs.activation_bytes is set; one number
                 for all ranks or one per rank; None: no limit
-    stage_layout   "line": one stage per rank; "v": rank r holds stages r and 2p-1-r; "loop": `chunks` round-robin
+    stage_layout   "line": one stage per rank; "v": rank r holds stages r and 2p-1-r; "loop": several, round-robin
     objective   "makespan", or "bubble_rate" for the longest span of a rank, from its first op to its last
     kept        fraction of an activation that stays after B for W: 1 keeps all, as Schedule.peak_activations counts;
                 Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 1, has 32 / (34 + 5 a s / h)
@@ -111,13 +111,13 @@ def search(
     Tries the named schedules, then orders built by parametrised rules, then moves of ops in the best order.
     Deterministic: the same arguments give the same order on any machine. ValueError for impossible arguments.
     """
-    _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort)
-    problem = Problem.of(ranks, microbatches, costs, stage_layout, chunks, objective, limit, kept)
+    _check(ranks, microbatches, stage_layout, virtual_stages, objective, kept, effort)
+    problem = Problem.of(ranks, microbatches, costs, stage_layout, virtual_stages, objective, limit, kept)
     return _Search(problem, effort, seed, progress).run()
 
 
-def _check(ranks, microbatches, stage_layout, chunks, objective, kept, effort) -> None:
-    check(microbatches, ranks=ranks, chunks=chunks)
+def _check(ranks, microbatches, stage_layout, virtual_stages, objective, kept, effort) -> None:
+    check(microbatches, ranks=ranks, virtual_stages=virtual_stages)
     for name, given, known in (("stage_layout", stage_layout, STAGE_LAYOUTS), ("objective", objective, OBJECTIVES)):
         if given not in known:
             raise ValueError(f"{name} {given!r} is not one of {', '.join(known)}")
@@ -136,7 +136,7 @@ class _Search:
         self.problem, self.seed, self.progress = problem, seed, progress
         self.bound = least(problem)
         self.goal = self.bound.length * (1 + CLOSE)
-        self.shape = problem.ranks, 3 * problem.chunks * problem.microbatches
+        self.shape = problem.ranks, 3 * problem.virtual_stages * problem.microbatches
         self.most = round(effort * np.clip(OPS // (self.shape[0] * self.shape[1]), *TRIES))
         self.piece = max(1, PIECE_OPS // (self.shape[0] * self.shape[1]))
         self.orders, self.length, self.worth, self.tries = None, np.inf, np.inf, 0
@@ -153,7 +153,7 @@ class _Search:
 
     def _try_named(self, name: str) -> None:
         q = self.problem
-        more = {"chunks": q.chunks} if q.stage_layout == "loop" else {}
+        more = {"virtual_stages": q.virtual_stages} if q.stage_layout == "loop" else {}
         schedule = getattr(schedules, name)(q.ranks, q.microbatches, **more)
         orders = q.codes(schedule)
         if all(self._peak(orders, rank) <= q.room[2][rank] for rank in range(q.ranks)):
@@ -161,8 +161,8 @@ class _Search:
 
     def _try_one_at_a_time(self) -> None:
         """Try one micro-batch at a time: it fits every limit that any order fits."""
-        front = np.arange(self.problem.chunks)
-        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B, W per chunk
+        front = np.arange(self.problem.virtual_stages)
+        back = np.stack([len(front) + front, 2 * len(front) + front], 1)[::-1].ravel()  # B, W per virtual stage
         orders = np.tile(np.append(front, back), (self.problem.ranks, self.problem.microbatches))
         self._offer(orders, self._ends(orders))
 
@@ -170,7 +170,7 @@ class _Search:
         q, draws, ends = self.problem, Draws(self.seed), np.empty(self.problem.ranks)
         orders, starts = np.empty(self.shape, np.int64), textbook(q)
         best, worth = draws.anywhere(), np.inf
-        counts = forwards_first(q, self.goal) if q.chunks == 1 else []
+        counts = forwards_first(q, self.goal) if q.virtual_stages == 1 else []
         warm_up = np.array(counts) if counts else None
         for at in range(self.most):
             if self.length <= self.goal:

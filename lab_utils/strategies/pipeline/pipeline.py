@@ -215,8 +215,8 @@ class Pipeline:
 
     @property
     def peak_activations(self) -> float:
-        """Peak number of live micro-batches on this rank in the last step, counted in full stages (Schedule.chunks)."""
-        return self.peak_alive / self.schedule.chunks
+        """Peak of live micro-batches on this rank in the last step, in full stages (Schedule.virtual_stages)."""
+        return self.peak_alive / self.schedule.virtual_stages
 
 
 def _stages(model: nn.Module | Sequence[nn.Module], schedule: Schedule, group: dist.ProcessGroup) -> list[Stage]:

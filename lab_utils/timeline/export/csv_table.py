@@ -14,7 +14,7 @@ OP_COLUMNS = {
     "op": "name", "kind": "kind", "group": "group", "seq": "seq", "size_bytes": "bytes", "flops": "flops",
     "other_bytes": "other_bytes", "kernels": "kernels", "live_bytes": "live_bytes", "peak_bytes": "peak_bytes",
     "peer_rank": "peer", "tag": "tag", "stage": "stage", "microbatch": "microbatch", "phase": "phase",
-    "source": "source",
+    "source": "source", "run_as": "run_as",
 }  # fmt: skip
 COLUMNS = ("rank", "lane", "track", "activity", "start_s", "end_s", "duration_s", "op_number", *OP_COLUMNS)
 

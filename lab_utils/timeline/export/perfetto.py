@@ -145,7 +145,9 @@ def _complete(spans: _Spans) -> Iterator[str]:
 
 def _arguments(op: Op) -> str:
     """The fields of an op as JSON members; zeros and empty strings are left out."""
-    texts = (("kind", op.kind), ("group", op.group), ("source", op.source), ("phase", op.phase))
+    texts = (
+        ("kind", op.kind), ("run_as", op.run_as), ("group", op.group), ("source", op.source), ("phase", op.phase),
+    )  # fmt: skip
     numbers = (
         ("bytes", op.bytes), ("flops", op.flops), ("other_bytes", op.other_bytes), ("kernels", op.kernels),
         ("uncounted", op.uncounted),

@@ -48,8 +48,10 @@ def trace_summary(trace: RankOps) -> str:
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
     title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
+    others = dict.fromkeys((op.name, op.run_as) for op in trace if op.run_as)
+    said = [f"{name} was run as {run_as}" for name, run_as in others]
     uncounted = sum(op.uncounted for op in trace)
-    said = [f"Not counted: {uncounted} kernels"] if uncounted else []
+    said += [f"Not counted: {uncounted} kernels"] if uncounted else []
     table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
     return "\n".join([title, *table, *said])
 

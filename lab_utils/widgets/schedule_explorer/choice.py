@@ -53,7 +53,7 @@ def par_of(setting: Setting, stage_layout: str) -> Found:
     """Return the best named order and the bound, without a search. ValueError for impossible settings."""
     chunks = chunks_of(stage_layout, setting.v)
     sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-    return search(*sizes, stage_layout=stage_layout, chunks=chunks, effort=0)
+    return search(*sizes, stage_layout=stage_layout, virtual_stages=chunks, effort=0)
 
 
 def own(text: str) -> Schedule:
@@ -109,7 +109,7 @@ def bound_words(draft: Draft, setting: Setting) -> str:
     sizes = (
         draft.ranks,
         draft.microbatches,
-        setting.costs.divided(draft.chunks),
+        setting.costs.divided(draft.virtual_stages),
         stage_layout,
         draft.stages // draft.ranks,
     )

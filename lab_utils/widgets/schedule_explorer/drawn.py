@@ -33,7 +33,7 @@ class Drawn:
 
     def __init__(self, draft: Draft, costs: Costs, limit: float | None) -> None:
         self.draft, self.limit = draft, limit
-        self.costs = costs.divided(draft.chunks)
+        self.costs = costs.divided(draft.virtual_stages)
         self.timeline: Timeline = simulate(draft, self.costs)
         times = self.timeline.prediction.times
         self.start, self.end = times.start_s, times.end_s

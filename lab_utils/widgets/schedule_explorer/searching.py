@@ -26,7 +26,7 @@ def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], ob
     if key not in _KEPT:
         chunks = chunks_of(stage_layout, setting.v)
         sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-        _KEPT[key] = search(*sizes, stage_layout=stage_layout, chunks=chunks, progress=progress)
+        _KEPT[key] = search(*sizes, stage_layout=stage_layout, virtual_stages=chunks, progress=progress)
         for old in list(_KEPT)[:-MOST_KEPT]:
             del _KEPT[old]
     return _KEPT[key]

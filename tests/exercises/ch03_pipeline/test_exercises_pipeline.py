@@ -39,7 +39,7 @@ def test_enough_microbatches_are_the_fewest_that_are_enough() -> None:
         bubbles = [7 / (virtual_stages * m + 7) for m in (right - 1, right)]
         assert bubbles[0] >= 0.1 > bubbles[1]
     assert simulate(schedules.one_f_one_b(8, 64), EVEN).bubble_fraction < 0.1
-    assert simulate(schedules.interleaved(8, 16, chunks=4), EVEN.divided(4)).bubble_fraction < 0.1
+    assert simulate(schedules.interleaved(8, 16, virtual_stages=4), EVEN.divided(4)).bubble_fraction < 0.1
 
 
 def test_lengths_of_the_two_bubbles() -> None:
@@ -96,7 +96,7 @@ def test_right_orders(name: str, orders: str | list[str]) -> None:
         ("03.6", ONE_F_ONE_B.replace("BW", "B"), "stage 0 does not run W or BW of micro-batch 0"),
         ("03.6", ONE_F_ONE_B.replace("F0 BW0 F1", "BW0 F0 F1"), "rank 2 runs B"),
         ("03.7", CIRCLE, "ranks wait for each other in a circle: rank 0 stands at F1 of stage 3"),
-        ("03.7", schedules.interleaved(3, 3, chunks=2).orders, "it runs to its end, and 4 ops are moved: one is"),
+        ("03.7", schedules.interleaved(3, 3).orders, "it runs to its end, and 4 ops are moved: one is"),
         ("03.7", "\n".join(CIRCLE).replace("5F0 2F1", "2F1"), "stage 5 does not run F of micro-batch 0"),
         ("03.8", UNEVEN_START, "it runs to its end within the memory and takes 49: as long as the best of"),
         ("03.8", schedules.zb_h2(3, 4).orders, "rank 0 holds the activations of 4 micro-batches at F3 of stage 0"),

@@ -41,10 +41,9 @@ def add():
             report(under_way=True)
     return x.item()
 
-def await_another_reaper():
+def await_another_reaper(killed_pid):
     *_, reaper = ranks._engines._finalizer.peek()[2]
-    before = reaper._process.pid
-    while reaper._process.pid == before:
+    while reaper._process.pid == killed_pid:
         time.sleep(0.01)
     with reaper._lock:  # it is told first what there is to end
         print("there", flush=True)
@@ -128,7 +127,7 @@ def test_a_reaper_that_is_killed_before_a_kernel_that_leaves_a_fork_of_itself(ow
     """Another takes its place, and then it is as if nothing had happened; the fork holds open what the kernel held."""
     (reaper,) = [process for process in kernel.started if "reaper.py" in " ".join(process.cmdline())]
     reaper.kill()
-    kernel.run("await_another_reaper()")
+    kernel.run(f"await_another_reaper({reaper.pid})")
     assert kernel.process.stdout.readline() == "there\n"
     started = {*below(kernel.process.pid), *kernel.started}
     assert len(started) == len(kernel.started) + 1

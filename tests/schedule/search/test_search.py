@@ -159,8 +159,8 @@ def test_the_edges() -> None:
     tight = search(3, 4, Costs(1, 1, 1), 1)  # a micro-batch at a time: 3 F, 3 B and a W each, on rank 0
     assert tight.length == 28 and max(tight.peaks) == 1
     assert search(4, 8, Costs(), float("inf")).length == search(4, 8, Costs()).length
-    for stage_layout, chunks in (("line", 1), ("v", 2), ("loop", 3)):  # without a search, where no named one fits
-        at_once = search(3, 4, Costs(1, 2, 1, 0.5), 1, stage_layout=stage_layout, chunks=chunks, effort=0)
+    for stage_layout, count in (("line", 1), ("v", 2), ("loop", 3)):  # without a search, where no named one fits
+        at_once = search(3, 4, Costs(1, 2, 1, 0.5), 1, stage_layout=stage_layout, virtual_stages=count, effort=0)
         assert (
             at_once.named == {} and why_not(at_once.schedule, limit=1) == "" and max(at_once.peaks) == pytest.approx(1)
         )
@@ -175,7 +175,7 @@ def test_the_edges() -> None:
         ({"costs": Costs(1, 1, 1, activation_bytes=100), "limit": [200, 60]}, "rank 1 may hold 60 bytes"),
         ({"costs": Costs(1, [1, -2], 1)}, "backward_input 1 is -2: it must be a number of 0 or more"),
         ({"costs": Costs(1, 1, 1, activation_bytes=[5, 0])}, "activation_bytes 1 is 0: it must be a number above 0"),
-        ({"ranks": 0}, "ranks=0, chunks=2, microbatches=3: at least one"),
+        ({"ranks": 0}, "ranks=0, virtual_stages=2, microbatches=3: at least one"),
         ({"microbatches": 2.5}, "microbatches=2.5: whole numbers are needed"),
         ({"stage_layout": "w"}, "stage_layout 'w' is not one of line, v, loop"),
         ({"objective": "bubble"}, "objective 'bubble' is not one of makespan, bubble_rate"),

@@ -41,26 +41,29 @@ def test_as_the_collectives(request: pytest.FixtureRequest, ranks: str, dtype: s
     assert all(ours == theirs for found in trace.results for ours, theirs in found)
     for ops in trace.ops:
         told = [(op.name, op.bytes) for op in ops if op.kind == "collective"]
+        run_as = [(op.name, op.run_as) for op in ops if op.run_as]
+        scatters, gathers = [("reduce_scatter", "all_to_all")] * 2, [("all_gather", "all_to_all")] * 2
+        assert run_as == (scatters + gathers if ranks == "ranks2" else scatters)  # marked where they stand for it
         scatter, gather = ([each for each in told if each[0] == name] for name in ("reduce_scatter", "all_gather"))
         assert len(told) == 6 and (len(set(scatter)), len(set(gather))) == (1, 1)  # ours and theirs are told alike
         assert (len(scatter), len(gather)) == (3, 3)
 
 
-def told_and_failed() -> tuple[str, str]:
+def meant_and_failed() -> list[str]:
     import torch
 
-    from lab_utils.comm.process_group.c10d_calls import show_as, told
+    from lab_utils.comm.process_group.c10d_calls import meant, standing_for
 
     given = [torch.zeros(3)]
-    with show_as("all_gather", torch.ones(2)):
-        inside = told("all_to_all", given)
+    with standing_for("all_gather", torch.ones(2)):
+        inside = meant("all_to_all", given)
     try:
-        with show_as("all_gather", torch.ones(2)):
+        with standing_for("all_gather", torch.ones(2)):
             raise KeyError
     except KeyError:
-        after = told("all_to_all", given)
-    return f"{inside[0]} {inside[1][0].numel()}", f"{after[0]} {after[1][0].numel()}"
+        after = meant("all_to_all", given)
+    return [f"{name} {of[0].numel()} {run_as}".strip() for name, of, run_as in (inside, after)]
 
 
-def test_only_inside_is_told_otherwise(ranks2: Ranks) -> None:
-    assert ranks2.run(told_and_failed) == [("all_gather 2", "all_to_all 3")] * 2
+def test_only_inside_does_it_stand_for_another(ranks2: Ranks) -> None:
+    assert ranks2.run(meant_and_failed) == [["all_gather 2 all_to_all", "all_to_all 3"]] * 2

@@ -182,4 +182,4 @@ def test_csv_has_a_line_a_span_and_units_in_its_names(sample: str, tmp_path: Pat
 def test_ops_that_know_nothing_leave_their_cells_empty(tmp_path: Path) -> None:
     to_csv(trace([Op(0, "compute", "compute", issue_s=0.0, done_s=1.0)]).timeline(), tmp_path / "spans.csv")
     line = (tmp_path / "spans.csv").read_text(encoding="utf-8").splitlines()[1]
-    assert line == "0,own,0,compute,0.0,1.0,1.0,0,compute,compute,,0,0,0,0,0,,,,0,,,,"
+    assert line == "0,own,0,compute,0.0,1.0,1.0,0,compute,compute,,0,0,0,0,0,,,,0,,,,,"

@@ -31,8 +31,8 @@ def test_every_order_is_placed_as_an_independent_calculation_places_it(name: str
     explorer = ScheduleExplorer(choice=name, p=p, m=m, **COSTS)
     schedule = explorer.schedule
     assert (explorer.says, schedule.ranks, schedule.microbatches) == ("", p, m)
-    times = times_of(schedule.orders, schedule.stages, *(cost / schedule.chunks for cost in list(COSTS.values())[:3]),
-                     COSTS["communication"])  # fmt: skip
+    per_stage = [cost / schedule.virtual_stages for cost in list(COSTS.values())[:3]]
+    times = times_of(schedule.orders, schedule.stages, *per_stage, COSTS["communication"])
     drawn = {(r, k, s, i): (a, b) for r, k, s, i, a, b in boxes(explorer).tolist()}
     assert drawn.keys() == times.keys()
     for op, found in drawn.items():

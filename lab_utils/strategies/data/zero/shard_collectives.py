@@ -2,7 +2,8 @@
 
 gloo's reduce-scatter is an all-reduce of which most is thrown away: twice the bytes. Where gloo carries it, the ranks
 send each other their pieces. Its all-gather copies all that it brings twice: two ranks swap their pieces instead,
-without a copy. More than two would need a message for each pair, and take gloo's. Traces tell what is meant.
+without a copy. More than two would need a message for each pair, and take gloo's. Traces have what is meant, marked
+with what ran.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.comm.process_group.c10d_calls import show_as
+from lab_utils.comm.process_group.c10d_calls import standing_for
 
 Finish = Callable[[], object]
 
@@ -39,7 +40,7 @@ def reduce_scatter(
     """
     if room is None:
         return dist.reduce_scatter_single(into, whole, group=group, async_op=True), lambda: None
-    with show_as("reduce_scatter", whole):
+    with standing_for("reduce_scatter", whole):
         if group.size() == 2:
             mine, others = _halves(whole, group)
             return _swap(room, others, group), lambda: torch.add(mine, room, out=into)
@@ -54,7 +55,7 @@ def all_gather(whole: Tensor, piece: Tensor, group: dist.ProcessGroup) -> dist.W
     mine, others = _halves(whole, group)
     if mine.data_ptr() != piece.data_ptr():
         mine.copy_(piece)
-    with show_as("all_gather", piece):
+    with standing_for("all_gather", piece):
         return _swap(others, piece, group)
 
 

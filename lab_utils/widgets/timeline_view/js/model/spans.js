@@ -1,4 +1,4 @@
-// Spans of a placed program, in the order and with the bits of lab_utils/timeline/simulator/simulate.py; and their sums.
+// Spans of a placed program, in the order and with the bits of timeline/simulator/simulate.py; and their sums.
 const OWN = 0, WIRE = 1;
 const COMPUTE = 0, COMMUNICATION = 1, WAITING = 2;
 const SPAN_COLUMNS = {
