@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.comm.algorithms.steps import chunk_sizes, ring_steps
-from lab_utils.exercises.framework.numeric import Asked
+from lab_utils.exercises.framework.numeric import Asked, Numbers
 
 MIB = 2**20
 TENSOR_BYTES = 64 * MIB
 RANKS, PER_NODE, MANY = 4, 2, 8
-Numbers = tuple[list[Asked], dict[str, Any]]
 
 
 def ranks_sum() -> Numbers:

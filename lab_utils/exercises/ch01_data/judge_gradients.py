@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isclose
 from typing import Any
 
@@ -84,19 +84,19 @@ def judge_accumulate(ranks: Ranks, function: Function) -> list[str]:
     if gradients.compared().equal:
         times = _times_reduced(trace, gradients)
         return [say.wire.format(times=times)] if times > 1 else []
-    if factor := gradients.times(gradients.serial):
-        known = {
-            parts: say.sum_over_parts,
-            n: say.sum_over_n,
-            n * parts: say.sum_over_both,
-            1 / parts: say.parts_twice,
-            1 / n: say.ranks_twice,
-        }
-        why = cause(factor, known).format(parts=parts, n=n)
-        return gradients.all_alike(say.serial_times.format(factor=factor, why=why))
-    if gradients.times(mean_of([alone[-1] for alone in gradients.alone])):
-        return gradients.all_alike(say.of_last)
-    return [say.own] if gradients.own() else gradients.elsewhere()
+    known = {
+        parts: say.sum_over_parts,
+        n: say.sum_over_n,
+        n * parts: say.sum_over_both,
+        1 / parts: say.parts_twice,
+        1 / n: say.ranks_twice,
+    }
+
+    def of_serial(factor: float) -> str:
+        return say.serial_times.format(factor=factor, why=cause(factor, known).format(parts=parts, n=n))
+
+    of_last = mean_of([alone[-1] for alone in gradients.alone])
+    return gradients.wrong(say, (gradients.serial, of_serial), (of_last, lambda factor: say.of_last))
 
 
 def judge_gradients(ranks: Ranks, function: Function) -> list[str]:
@@ -107,13 +107,16 @@ def judge_gradients(ranks: Ranks, function: Function) -> list[str]:
         return lost
     if gradients.compared().equal:
         return []
-    if factor := gradients.times(mean_of([alone[0] for alone in gradients.alone])):
+
+    def of_means(factor: float) -> str:
         what = say.mean if isclose(factor, 1, rel_tol=CLOSE) else say.mean_times.format(factor=factor)
-        shards = {"first": sizes[0], "last": sizes[-1], "last_rank": len(sizes) - 1, "batch": BATCH}
-        return gradients.all_alike(say.of_means.format(what=what, **shards))
-    if factor := gradients.times(gradients.serial):
-        return gradients.all_alike(say.weighs.format(factor=factor, batch=BATCH))
-    return [say.own] if gradients.own() else gradients.elsewhere()
+        return say.of_means.format(what=what, first=sizes[0], last=sizes[-1], last_rank=len(sizes) - 1, batch=BATCH)
+
+    def of_serial(factor: float) -> str:
+        return say.weighs.format(factor=factor, batch=BATCH)
+
+    means = mean_of([alone[0] for alone in gradients.alone])
+    return gradients.wrong(say, (means, of_means), (gradients.serial, of_serial))
 
 
 class Gradients:
@@ -136,20 +139,16 @@ class Gradients:
     def compared(self) -> Parity:
         return parity(self._snapshot, [{**self._snapshot, "gradients": found} for found in self.found])
 
-    def times(self, wanted: dict) -> float | None:
-        return common_factor(self.found, wanted)
-
-    def own(self) -> bool:
-        """Return whether every rank has a multiple of the sum of its own parts."""
-        return all(factor_of(found, mean_of(alone)) for found, alone in zip(self.found, self.alone, strict=True))
-
-    def all_alike(self, sentence: str) -> list[str]:
-        first, *others = self.serial
-        return [sentence, words.Factors.and_others.format(name=first, others=len(others))]
-
-    def elsewhere(self) -> list[str]:
+    def wrong(self, say: type, *known: tuple[dict, Callable[[float], str]]) -> list[str]:
+        """Say of which known tensors every rank's gradients are a multiple, else where they differ from serial's."""
+        for wanted, said in known:
+            if factor := common_factor(self.found, wanted):
+                first, *others = self.serial
+                return [said(factor), say.and_others.format(name=first, others=len(others))]
+        if all(factor_of(found, mean_of(alone)) for found, alone in zip(self.found, self.alone, strict=True)):
+            return [say.own]
         worst = self.compared().differences[1]
-        return [words.Factors.elsewhere.format(difference=worst.max_rel, where=worst.where)]
+        return [say.elsewhere.format(difference=worst.max_rel, where=worst.where)]
 
 
 def _times_reduced(trace: Trace, gradients: Gradients) -> int:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from math import isclose
-from typing import Any
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
-from lab_utils.exercises.framework.numeric import Asked
+from lab_utils.exercises.framework.numeric import Asked, Numbers
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 
-Numbers = tuple[list[Asked], dict[str, Any]]
 RANKS, FLOAT64_BYTES = 4, 8
 WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
 

@@ -13,9 +13,12 @@ from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.framework.exercise import Judged, NotYet
 from lab_utils.exercises.framework.on_ranks import does_nothing
 from lab_utils.schedule import Costs, Draft, schedules, search, why_not
-from lab_utils.schedule.ops import KINDS, Unreadable, read
+from lab_utils.schedule.by_hand import told
+from lab_utils.schedule.ops import Unreadable, read
 from lab_utils.timeline.simulator.program import Times, place
 
+Limit = float | tuple[float, ...] | None
+Examine = Callable[[Draft], list[str]]
 OPEN = ("...", "…")
 WHOLE = Costs(forward=1, backward_input=1, backward_weight=1)  # BW takes 2
 
@@ -44,8 +47,8 @@ class Orders:
     ranks: int
     stages: int
     microbatches: int
-    limit: float | tuple[float, ...] | None
-    examine: Callable[[Draft], list[str]]
+    limit: Limit
+    examine: Examine
 
     def __call__(self, *answers: object) -> Judged:
         say, orders = words.Orders, _lines(answers)
@@ -55,15 +58,19 @@ class Orders:
             return NotYet()
         if len(orders) != self.ranks:
             return [(say.one_given if len(orders) == 1 else say.given).format(given=len(orders), ranks=self.ranks)]
-        try:
-            most = max((microbatch for order in read(orders) for _, _, microbatch in order), default=0)
-        except Unreadable as wrong:
-            return [str(wrong)]
-        if most >= self.microbatches:
-            return [say.no_microbatch_last.format(microbatch=most, last=self.microbatches - 1)]
-        if wrong := why_not(orders, self.stages, self.microbatches, self.limit):
-            return [wrong]
-        return self.examine(Draft.of("yours", orders, self.stages, self.microbatches))
+        return _judged(say, orders, (self.stages, self.microbatches), self.limit, self.examine)
+
+
+def _judged(say: type, orders: list, sizes: tuple[int, int], limit: Limit, examine: Examine) -> list[str]:
+    """Return why the orders cannot be run, or what `examine` says about them; sizes = (stages, micro-batches)."""
+    try:
+        most = max((microbatch for order in read(orders) for _, _, microbatch in order), default=0)
+    except Unreadable as wrong:
+        return [str(wrong)]
+    if most >= sizes[1]:
+        return [say.no_microbatch.format(microbatch=most, last=sizes[1] - 1)]
+    wrong = why_not(orders, *sizes, limit)
+    return [wrong] if wrong else examine(Draft.of("yours", orders, *sizes))
 
 
 def _lines(answers: tuple[object, ...]) -> list[object]:
@@ -142,35 +149,27 @@ def judge_any_size(function: object) -> Judged:
 
 def _wrong_at(function: Callable, ranks: int, microbatches: int) -> list[str]:
     say = words.AnySize
+    named = schedules.one_f_one_b(ranks, microbatches)
+
+    def examine(order: Draft) -> list[str]:
+        late = length(order, WHOLE) - length(named, WHOLE)
+        return [say.late.format(late=late), longest_pause(order, WHOLE)] if late > 1e-9 else []
+
     orders = [function(rank, ranks, microbatches) for rank in range(ranks)]
     for rank, order in enumerate(orders):
         if not isinstance(order, str | list | tuple):
             return [say.strange.format(type=type(order).__name__, rank=rank)]
-    why, *more = _wrong_ops([o.split() if isinstance(o, str) else list(o) for o in orders], ranks, microbatches) or [""]
-    return [say.wrong.format(sizes=_told_sizes(ranks, microbatches), why=why), *more] if why else []
-
-
-def _wrong_ops(orders: list[list[str]], ranks: int, microbatches: int) -> list[str]:
-    say = words.AnySize
-    if strange := [word for order in orders for word in order if not isinstance(word, str)]:
-        return [say.no_op.format(word=strange[0])]
-    try:
-        order = Draft.of("yours", orders, ranks)
-    except Unreadable as wrong:
-        return [str(wrong)]
-    if order.microbatches > microbatches:
-        return [say.no_microbatch.format(microbatch=order.microbatches - 1)]
-    order, named = Draft.of("yours", orders, ranks, microbatches), schedules.one_f_one_b(ranks, microbatches)
-    if wrong := why_not(order, limit=named.peak_activations):
-        return [wrong]
-    late = length(order, WHOLE) - length(named, WHOLE)
-    return [say.late.format(late=late), longest_pause(order, WHOLE)] if late > 1e-9 else []
+    strange = [word for order in orders if not isinstance(order, str) for word in order if not isinstance(word, str)]
+    found = [say.no_op.format(word=word) for word in strange[:1]]
+    found = found or _judged(say, orders, (ranks, microbatches), named.peak_activations, examine)
+    return [say.wrong.format(sizes=_told_sizes(ranks, microbatches), why=found[0]), *found[1:]] if found else []
 
 
 def _told_sizes(ranks: int, microbatches: int) -> str:
-    say, several = words.AnySize, (ranks > 1, microbatches > 1)
-    told = say.ranks[several[0]].format(ranks), say.microbatches[several[1]].format(microbatches)
-    return say.sizes.format(ranks=told[0], microbatches=told[1])
+    say = words.AnySize
+    return say.sizes.format(
+        ranks=say.ranks[ranks > 1].format(ranks), microbatches=say.microbatches[microbatches > 1].format(microbatches)
+    )
 
 
 def sizes_asked() -> Mapping[str, Any]:
@@ -194,10 +193,7 @@ def longest_pause(order: Draft, costs: Costs) -> str:
     if not gap[at]:
         return say.late_begin.format(rank=work.argmax())
     needed, ranks = order.needs[at], order.rank
-    op, awaited = (
-        say.op.format(kind=KINDS[order.kind[i]], microbatch=order.microbatch[i], stage=order.stage[i])
-        for i in (at, needed)
-    )
+    op, awaited = (told((order.kind[i], order.stage[i], order.microbatch[i])) for i in (at, needed))
     times = {"since": before[at], "until": start[at]}
     return say.pause.format(rank=ranks[at], **times, op=op, needed=awaited, other=ranks[needed])
 

@@ -133,13 +133,9 @@ def _left_wrongly(rank: int, each: dict) -> str:
         found = each["left"][number]
         if difference(found, wanted) > CLOSE:
             same = [n for n, other in enumerate(each["inputs_grad"]) if difference(found, other) <= CLOSE]
-            if same:
-                why = say.of_other.format(other=same[0])
-            elif factor := _factor(found, wanted):
-                why = say.times.format(factor=factor)
-            else:
-                why = "" if found.any() else say.zero
-            return say.left.format(rank=rank, number=number, why=why)
+            factor = _factor(found, wanted)
+            why = say.of_other.format(other=same[0]) if same else say.times.format(factor=factor) if factor else ""
+            return say.left.format(rank=rank, number=number, why=why if found.any() else say.zero)
     return ""
 
 
@@ -155,18 +151,17 @@ def _weight_wrongly(each: dict) -> str:
     for number, part in enumerate(alone):
         if factor := _factor(found, part):
             return say.of_one.format(factor=factor, number=number)
-        if difference(found, serial - part) <= CLOSE:
-            return say.without_one.format(number=number)
-    for number in range(len(alone)):
-        if difference(found, gs.sum(0).T @ xs[number]) <= CLOSE:
-            return say.one_input.format(number=number)
-        if difference(found, gs[number].T @ xs.sum(0)) <= CLOSE:
-            return say.one_gradient.format(number=number)
+        known = (
+            (serial - part, say.without_one),
+            (gs.sum(0).T @ xs[number], say.one_input),
+            (gs[number].T @ xs.sum(0), say.one_gradient),
+        )
+        if why := next((why for wanted, why in known if difference(found, wanted) <= CLOSE), ""):
+            return why.format(number=number)
     if difference(found, serial.T) <= CLOSE:
         return say.transposed
-    if factor := _factor(found, serial):
-        return say.factor.format(factor=factor)
-    return say.differs.format(difference=difference(found, serial))
+    factor = _factor(found, serial)
+    return (say.factor if factor else say.differs).format(factor=factor, difference=difference(found, serial))
 
 
 def _factor(found: np.ndarray, wanted: np.ndarray) -> float | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import floor
-from typing import Any
 
-from lab_utils.exercises.framework.numeric import Asked
+from lab_utils.exercises.framework.numeric import Asked, Numbers
 from lab_utils.schedule import Costs, schedules, simulate
 
-Numbers = tuple[list[Asked], dict[str, Any]]
 ROUNDED = {"relative": 0.015, "absolute": 0.005}  # two digits of a fraction are enough
 EVEN = Costs(forward=1, backward_input=1, backward_weight=1)
 RANKS, MICROBATCHES, VIRTUAL_STAGES = 4, 8, 2  # 03.1, 03.4 and 03.5

@@ -130,12 +130,10 @@ class Orders:
     no_text = "give the orders as text, one line for each rank, such as 'F0 BW0 F1 BW1'"
     one_given = "1 order was given, and there are {ranks} ranks: one line for each"
     given = "{given} orders were given, and there are {ranks} ranks: one line for each"
-    no_microbatch = "there is no micro-batch {microbatch}: they are counted from 0"
-    no_microbatch_last = "there is no micro-batch {microbatch}: they are counted from 0, so the last one is {last}"
+    no_microbatch = "there is no micro-batch {microbatch}: they are counted from 0, so the last one is {last}"
     late_begin = "rank {rank} has most to do, and never pauses once it has begun: it begins late"
     pause = ("the longest pause of a rank with most to do: rank {rank} waits from {since:g} to {until:g} with {op}, "
         "until {needed} has been run on rank {other}")
-    op = "{kind}{microbatch} of stage {stage}"
     of_rank = "rank {rank}: {order}"
 
 
@@ -306,5 +304,6 @@ class AnySize(Orders):  # 03.13
     sizes = "{ranks} and {microbatches}"
     ranks = ("{} rank", "{} ranks")
     microbatches = ("{} micro-batch", "{} micro-batches")
+    no_microbatch = "there is no micro-batch {microbatch}: they are counted from 0"
     no_op = "{word!r} is no op: write 'F0' or 'BW0'"
     late = "it ends {late:g} later than 1F1B (F 1, BW 2)"

@@ -21,13 +21,13 @@ class Asked:
         self.right, self.relative, self.absolute, self.misses = right, relative, absolute, misses
 
 
-Asking = Callable[..., tuple[Sequence[Asked], Mapping[str, Any]]]
+Numbers = tuple[list[Asked], dict[str, Any]]  # what is asked for, and the values in the explanation
+Asking = Callable[..., Numbers]
 
 
 def numeric(id: str, words: type, asking: Asking, given: tuple[str, ...] = (), **sizes: Any) -> Exercise:
-    """Return an exercise on numbers: `asking(**given)` returns what is asked for, and the values in the explanation."""
-    judge = Numeric(words, asking, sizes)
-    return Exercise(id, words, judge, lambda **values: asking(**values)[1], sizes, given)
+    """Return an exercise on the numbers that `asking(**given)` returns."""
+    return Exercise(id, words, Numeric(words, asking, sizes), lambda **known: asking(**known)[1], sizes, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,8 @@ class Quantity:
             return None
         close = {"rel_tol": max(1e-6, self.relative), "abs_tol": max(1e-9, self.absolute)}
         why = next((why for miss, why in self.mistakes if isclose(value, miss, **close)), None)
-        return (say.wrong_because if why else say.wrong).format(
-            name=self.name, size=say.sizes[value > self.right], why=why
-        )
+        template = say.wrong_because if why else say.wrong
+        return template.format(name=self.name, size=say.sizes[value > self.right], why=why)
 
 
 @dataclass(frozen=True, slots=True)
