@@ -46,7 +46,7 @@ def test_all_exercises_are_here_once() -> None:
 def test_the_chapters_ask_them_all_in_their_order() -> None:
     """A reader who goes from chapter to chapter meets the numbers as they rise."""
     asked = []
-    for notebook in sorted(Path(__file__).parents[3].glob("labs/*.ipynb")):
+    for notebook in sorted(Path(__file__).parents[2].glob("labs/*.ipynb")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         asked += re.findall(r"\bcheck\(\"([\d.]+)\"", source)
@@ -149,3 +149,15 @@ def test_bytes_that_leave_a_node(ranks: int, per_node: int) -> None:
 
 def test_what_an_exercise_needs_may_come_with_the_answer() -> None:
     assert check("01.1", ...).state == "open" and check("01.1").state == "open"
+
+
+def test_catalogues_hold_words_only() -> None:
+    """So a second language replaces them and nothing else: templates, alone or in a row, by name."""
+    for exercise in EXERCISES.values():
+        said = {
+            name: value for name in dir(exercise.words) if (value := getattr(exercise.words, name)) and name[0] != "_"
+        }
+        assert {"goal", "replace", "hints", "explain"} <= said.keys()
+        for name, value in said.items():
+            texts = (value,) if isinstance(value, str) else value
+            assert isinstance(texts, tuple) and all(isinstance(text, str) for text in texts), (exercise.id, name)
