@@ -112,16 +112,19 @@ def test_wrong_numbers_are_told_the_direction_and_never_the_answer(name: str) ->
 @pytest.mark.parametrize("name", NUMBERS)
 def test_known_mistakes_are_wrong_and_are_named(name: str) -> None:
     answers, given = NUMBERS[name]
-    quantities = EXERCISES[name].judge.quantities(**given)
-    for at, quantity in enumerate(quantities):
-        assert quantity.is_right(answers[at]) and quantity.mistakes
-        for value, why in quantity.mistakes:
+    judge = EXERCISES[name].judge
+    for at, (asked, quantity) in enumerate(zip(judge.words.names, judge.numbers(**given)[0], strict=True)):
+        assert quantity.is_right(answers[at]) and quantity.misses
+        whys = {miss: judge.said(getattr(judge.words, miss)) for miss in quantity.misses}
+        for miss, value in quantity.misses.items():
             answer = [*answers]
             answer[at] = value
             card = check(name, *answer, **given)
-            assert card.state == "wrong" and card.sentence.startswith(quantity.name) and not card.lines
-            first = next(why for other, why in quantity.mistakes if math.isclose(other, value, rel_tol=1e-3))
-            assert card.sentence.endswith((why, first))
+            assert card.state == "wrong" and card.sentence.startswith(judge.said(asked)) and not card.lines
+            first = next(
+                why for other, why in whys.items() if math.isclose(quantity.misses[other], value, rel_tol=1e-3)
+            )
+            assert card.sentence.endswith((whys[miss], first))
 
 
 @pytest.mark.parametrize("answer", ["6", None, True, math.nan, math.inf, np.arange(2), [1, 2]])

@@ -6,7 +6,7 @@ from functools import partial
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.comm.algorithms.steps import chunk_sizes, ring_steps
-from lab_utils.exercises.framework.numeric import Asked, Numbers
+from lab_utils.exercises.framework.numeric import Numbers, Quantity
 
 MIB = 2**20
 TENSOR_BYTES = 64 * MIB
@@ -16,7 +16,7 @@ RANKS, PER_NODE, MANY = 4, 2, 8
 def ranks_sum() -> Numbers:
     n, numbers = RANKS, range(RANKS)
     right = sum(numbers)
-    asked = Asked(
+    asked = Quantity(
         right, counted_from_1=sum(range(1, n + 1)), mean=right / n, largest=max(numbers), of_all=n * right, ranks=n
     )
     return [asked], {"terms": " + ".join(map(str, numbers)), "sum": right}
@@ -25,7 +25,7 @@ def ranks_sum() -> Numbers:
 def ring_bytes() -> Numbers:
     cost, n, whole = formulas.ring("all_reduce", RANKS, 0, TENSOR_BYTES), RANKS, TENSOR_BYTES
     right, half = cost.bytes, formulas.ring("all_gather", RANKS, 0, TENSOR_BYTES).bytes
-    asked = Asked(
+    asked = Quantity(
         right, half=half, once=whole, twice=2 * whole, to_each=(n - 1) * whole, whole_messages=2 * (n - 1) * whole,
         all_ranks=n * right, in_mib=right / MIB, in_mb=right / MIB * 10**6, one_chunk=whole // n,
     )  # fmt: skip
@@ -36,8 +36,8 @@ def ring_bytes() -> Numbers:
 def steps() -> Numbers:
     n = MANY
     ring, tree = (f("all_reduce", n, 0, n).steps for f in (formulas.ring, formulas.tree))
-    by_ring = Asked(ring, half_ring=ring / 2, ranks=n, itself=2 * n, of_tree=tree)
-    by_tree = Asked(tree, half_tree=tree / 2, of_ring=ring, one_pair=2 * n)
+    by_ring = Quantity(ring, half_ring=ring / 2, ranks=n, itself=2 * n, of_tree=tree)
+    by_tree = Quantity(tree, half_tree=tree / 2, of_ring=ring, one_pair=2 * n)
     return [by_ring, by_tree], {"others": n - 1, "ring": ring, "levels": tree // 2, "tree": tree}
 
 
@@ -55,8 +55,8 @@ def leaving_bytes() -> Numbers:
     flat, two = leaving_node(RANKS, PER_NODE, TENSOR_BYTES)
     nodes, share = RANKS // PER_NODE, two / PER_NODE
     asked = [
-        Asked(flat, both_ranks=2 * flat, half=flat / 2, both_nodes=2 * two, of_two_level=two, in_mib=flat / MIB),
-        Asked(two, one_rank=share, whole=PER_NODE * two, of_ring=flat, in_mib=two / MIB),
+        Quantity(flat, both_ranks=2 * flat, half=flat / 2, both_nodes=2 * two, of_two_level=two, in_mib=flat / MIB),
+        Quantity(two, one_rank=share, whole=PER_NODE * two, of_ring=flat, in_mib=two / MIB),
     ]
     mib = {"flat_mib": flat // MIB, "two_level_mib": two // MIB, "share_mib": two // MIB // PER_NODE}
     return asked, {"flat": flat, "two_level": two, "nodes": nodes, "across": 2 * (nodes - 1), **mib}

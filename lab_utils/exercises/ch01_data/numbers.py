@@ -8,7 +8,7 @@ from math import isclose
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
-from lab_utils.exercises.framework.numeric import Asked, Numbers
+from lab_utils.exercises.framework.numeric import Numbers, Quantity
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 
 RANKS, FLOAT64_BYTES = 4, 8
@@ -28,7 +28,7 @@ SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
 def step_bytes(parameters: int) -> Numbers:
     n, whole = RANKS, parameters * FLOAT64_BYTES
     ring = formulas.ring("all_reduce", n, 0, parameters, FLOAT64_BYTES).bytes
-    asked = Asked(
+    asked = Quantity(
         ring, WITHIN, half=ring / 2, elements=ring / FLOAT64_BYTES, once=whole, twice=2 * whole,
         to_each=(n - 1) * whole, all_ranks=n * ring,
     )  # fmt: skip
@@ -47,9 +47,9 @@ def overlap() -> Numbers:
     flat, fast, slow = BUCKETS * FAST_MS, exposed_ms(FAST_MS), exposed_ms(SLOW_MS)
     fill, at_once = BACKWARD_MS / BUCKETS, BUCKETS * SLOW_MS
     asked = [
-        Asked(flat, too_early=0.0, one_bucket=FAST_MS, with_backward=BACKWARD_MS + flat, in_seconds=flat / 1e3),
-        Asked(fast, last_hidden=0.0, in_one=flat, hidden=flat - fast, in_seconds=fast / 1e3),
-        Asked(
+        Quantity(flat, too_early=0.0, one_bucket=FAST_MS, with_backward=BACKWARD_MS + flat, in_seconds=flat / 1e3),
+        Quantity(fast, last_hidden=0.0, in_one=flat, hidden=flat - fast, in_seconds=fast / 1e3),
+        Quantity(
             slow, last_alone=SLOW_MS, slow_in_one=at_once, from_start=at_once - BACKWARD_MS, last_hidden=0.0,
             in_seconds=slow / 1e3,
         ),
@@ -62,8 +62,10 @@ def moved_blocks() -> Numbers:
     modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
     stay, fair = 1 / (RANKS + 1), 1 / RANKS
     asked = [
-        Asked(modulo, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)),
-        Asked(rendezvous, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
+        Quantity(
+            modulo, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
+        ),
+        Quantity(rendezvous, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
     ]
     sizes = {"n": RANKS, "more": RANKS + 1, "product": RANKS * (RANKS + 1), "blocks": BLOCKS}
     return asked, {"modulo": modulo, "rendezvous": rendezvous, "stay": stay, "leave": 1 - stay, **sizes}
@@ -92,14 +94,14 @@ def zero_bytes(parameters: int) -> Numbers:
             "no_state": parameters * (PARAMETER + GRADIENT), "no_gradients": parameters * PARAMETER,
         }  # fmt: skip
         others = {miss: value for miss, value in misses.items() if not isclose(value, right, rel_tol=1e-3)}
-        asked.append(Asked(right, 1e-6, **others))
+        asked.append(Quantity(right, 1e-6, **others))
     return asked, {"parameters": parameters, "plain": plain, **dict(zip(("one", "two", "three"), stages, strict=True))}
 
 
 def link_bytes(ranks: int, parameters: int) -> Numbers:
     whole, workers = parameters * FLOAT64_BYTES, ranks - 1
     right, ring = 2 * workers * whole, formulas.ring("all_reduce", ranks, 0, parameters, FLOAT64_BYTES).bytes
-    asked = Asked(
+    asked = Quantity(
         right, WITHIN, half=right / 2, elements=right / FLOAT64_BYTES, with_server=2 * ranks * whole,
         one_worker=2 * whole, by_ring=ring,
     )  # fmt: skip
@@ -122,8 +124,8 @@ def staleness() -> Numbers:
     fast = max(each.staleness for each in log[9:] if each.worker != SLOW)
     part = sum(each.worker == SLOW for each in log) / len(log)
     asked = [
-        Asked(slow, one_of_two=slow / 2, own=slow + 1, one_round=1, one_step=3),
-        Asked(fast, usual=1, fresh=0, of_slow=slow),
-        Asked(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
+        Quantity(slow, one_of_two=slow / 2, own=slow + 1, one_round=1, one_step=3),
+        Quantity(fast, usual=1, fresh=0, of_slow=slow),
+        Quantity(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
     ]
     return asked, {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor
 
-from lab_utils.exercises.framework.numeric import Asked, Numbers
+from lab_utils.exercises.framework.numeric import Numbers, Quantity
 from lab_utils.schedule import Costs, schedules, simulate
 
 ROUNDED = {"relative": 0.015, "absolute": 0.005}  # two digits of a fraction are enough
@@ -23,9 +23,9 @@ def bubbles() -> Numbers:
     looped = simulate(schedules.interleaved(p, m, virtual_stages=v), EVEN.divided(v)).bubble_fraction
     alike = {"of_work": (p - 1) / m, "all_ranks": p / (m + p), "working": 1 - plain, "percent": 100 * plain, **ROUNDED}
     asked = [
-        Asked(plain, **alike),
-        Asked(plain, **alike, nothing=0.0, interleaved=looped, half=plain / 2),
-        Asked(
+        Quantity(plain, **alike),
+        Quantity(plain, **alike, nothing=0.0, interleaved=looped, half=plain / 2),
+        Quantity(
             looped, **ROUNDED, plain=plain, divided=plain / v, looped_of_work=(p - 1) / (v * m),
             so_many_ranks=(v * p - 1) / (m + v * p - 1), percent=100 * looped,
         ),
@@ -44,11 +44,11 @@ def enough() -> Numbers:
     p, v, of_whole = MANY_RANKS, MANY_VIRTUAL_STAGES, 100 / PERCENT
     plain, looped = (least_microbatches(p, virtual_stages, PERCENT) for virtual_stages in (1, v))
     asked = [
-        Asked(
+        Quantity(
             plain, equal=plain - 1, below_of_work=of_whole * (p - 1) + 1, of_work=of_whole * (p - 1),
             all_ranks=(of_whole - 1) * p + 1, rule_of_thumb=4 * p,
         ),
-        Asked(looped, plain=plain, rounded_down=looped - 1, not_whole=(of_whole - 1) * (p - 1) / v, more=v * plain),
+        Quantity(looped, plain=plain, rounded_down=looped - 1, not_whole=(of_whole - 1) * (p - 1) / v, more=v * plain),
     ]  # fmt: skip
     bubbles = {"plain_bubble": (p - 1) / (plain + p - 1), "looped_bubble": (p - 1) / (v * looped + p - 1)}
     return asked, {"part": PERCENT / 100, "plain": plain, "looped": looped, **bubbles}
@@ -60,11 +60,11 @@ def held() -> Numbers:
         getattr(schedules, name)(p, m).peak_activations for name in ("one_f_one_b", "gpipe", "zb_h1", "zb_h2")
     )
     asked = [
-        Asked(one[0], gpipe=m, behind=p - 1, last=one[-1]),
-        Asked(one[-1], first=p, two=2, none=0, gpipe=m),
-        Asked(gpipe[0], ranks=p, one_fewer=m - 1, divided=m / p),
-        Asked(h1[-1], one_f_one_b=1, zb_h2=2 * p - 1, put_off=2),
-        Asked(h2[0], zb_h1=p, one_more=2 * p, more_than_gpipe=m),
+        Quantity(one[0], gpipe=m, behind=p - 1, last=one[-1]),
+        Quantity(one[-1], first=p, two=2, none=0, gpipe=m),
+        Quantity(gpipe[0], ranks=p, one_fewer=m - 1, divided=m / p),
+        Quantity(h1[-1], one_f_one_b=1, zb_h2=2 * p - 1, put_off=2),
+        Quantity(h2[0], zb_h1=p, one_more=2 * p, more_than_gpipe=m),
     ]
     return asked, {"h2": 2 * p - 1}
 
@@ -78,11 +78,11 @@ def boundaries(m: int, b: int, T: int, C: int) -> Numbers:
     p, v = RANKS, VIRTUAL_STAGES
     one, line, loop = (boundary_bytes(stages, m, b, T, C) for stages in (2, p, v * p))
     asked = [
-        Asked(
+        Quantity(
             one, half=one / 2, one_microbatch=one / m, elements=one / FLOAT32_BYTES, one_position=one / T, twice=2 * one
         ),
-        Asked(line, one_boundary=one, stages=p * one, one_way=line / 2, one_short=(p - 2) * one),
-        Asked(loop, plain=line, near=v * line, virtual_stages=v * p * one, divided=line / v),
+        Quantity(line, one_boundary=one, stages=p * one, one_way=line / 2, one_short=(p - 2) * one),
+        Quantity(loop, plain=line, near=v * line, virtual_stages=v * p * one, divided=line / v),
     ]
     return asked, {"one": one, "line": line, "loop": loop}
 
@@ -99,7 +99,7 @@ def two_bubbles() -> Numbers:
     fraction, rate = 1 - work / whole, 1 - work / span
     outside = {"outside": 1 - span / whole, "all_ranks": RANKS * fraction}
     asked = [
-        Asked(fraction, of_rate=rate, of_work=whole / work - 1, **outside, **ROUNDED),
-        Asked(rate, of_fraction=fraction, of_work=span / work - 1, nothing=0.0, **ROUNDED),
+        Quantity(fraction, of_rate=rate, of_work=whole / work - 1, **outside, **ROUNDED),
+        Quantity(rate, of_fraction=fraction, of_work=span / work - 1, nothing=0.0, **ROUNDED),
     ]
     return asked, {"whole": whole, "span": span, "work": work, "fraction": fraction, "rate": rate}
