@@ -16,8 +16,8 @@ ROOMS = (
 ).split()
 LIVE = "application/vnd.jupyter.widget-view+json"
 PURE_ROOMS = {"render", "planner", "schedule", "timeline", "corpus"}
-# In a widget's folder only what runs on the ranks needs torch: the notebook's kernel imports the rest.
-ON_RANKS = "probe"
+# In these rooms only what runs on the ranks needs torch, in files with that name: the notebook's kernel has the rest.
+ON_RANKS = {"widgets": "probe", "exercises": "on_ranks"}
 HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}
 
 MOST_FILE_LINES = 400
@@ -172,8 +172,8 @@ def import_complaints(text: str, module: str, is_package: bool) -> Iterator[str]
         return
     for line, name in imported(ast.parse(text), parts if is_package else parts[:-1]):
         yield from (f"line {line}: {complaint}" for complaint in _one_import(own, name))
-        if own == "widgets" and name.partition(".")[0] == "torch" and not parts[-1].startswith(ON_RANKS):
-            yield f"line {line}: only a widget's {ON_RANKS}*.py imports torch"
+        if own in ON_RANKS and name.partition(".")[0] == "torch" and not parts[-1].startswith(ON_RANKS[own]):
+            yield f"line {line}: of {own} only {ON_RANKS[own]}*.py imports torch"
 
 
 def _one_import(own: str, name: str) -> Iterable[str]:

@@ -240,6 +240,7 @@ def test_text_without_an_encoding_is_caught(call: str, caught: bool) -> None:
         ("lab_utils.comm.algorithms.ring", "from lab_utils import ranks", "comm imports ranks"),
         ("lab_utils.comm.algorithms.ring", "from lab_utils import start_ranks", "comm imports lab_utils"),
         ("lab_utils.widgets.view", "import ipyparallel as ipp", "only ranks imports ipyparallel"),
+        ("lab_utils.exercises.ch00.judge", "import torch", "of exercises only on_ranks*.py imports torch"),
         ("lab_utils.helpers", "", "helpers is not a room"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 from lab_utils.exercises import ch00_ranks, ch01_data, ch03_pipeline
 from lab_utils.exercises.framework.card import Card
 from lab_utils.exercises.framework.exercise import Exercise, WrongCall
+from lab_utils.exercises.framework.words import Call as say
 from lab_utils.text import Named
 
 _ALL = (*ch00_ranks.EXERCISES, *ch01_data.EXERCISES, *ch03_pipeline.EXERCISES)
@@ -37,13 +38,13 @@ def solution(exercise: str, **given: Any) -> Card:
 
 
 def _spans() -> Iterator[str]:
-    """"00.1 to 00.8", for each chapter."""  # fmt: skip
+    """Yield "00.1 to 00.8", for each chapter."""
     for _, ids in groupby(EXERCISES, lambda each: each.partition(".")[0]):
         first, *others = ids
-        yield f"{first} to {others[-1]}" if others else first
+        yield say.span.format(first=first, last=others[-1]) if others else first
 
 
 def _find(exercise: str) -> Exercise:
     if exercise not in EXERCISES:
-        raise WrongCall(f"there is no exercise {exercise!r}: there are {', '.join(_spans())}")
+        raise WrongCall(say.no_exercise.format(exercise=exercise, spans=", ".join(_spans())))
     return EXERCISES[exercise]

@@ -1,10 +1,30 @@
 """Exercises of chapters 01 to 01d."""
 
-from lab_utils.exercises.ch01_data import questions, questions_memory, questions_steps, questions_wire
+from lab_utils.exercises.ch01_data import numbers, words
+from lab_utils.exercises.ch01_data.judge_blocks import judge_order, judge_shard
+from lab_utils.exercises.ch01_data.judge_compression import judge_compress
+from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judge_gradients, judge_step, weights
+from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
+from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
+from lab_utils.exercises.framework.code import code
+from lab_utils.exercises.framework.numeric import numeric
+
+_MS = {"backward_ms": BACKWARD_MS, "buckets": BUCKETS, "fast_ms": FAST_MS, "slow_ms": SLOW_MS}
 
 EXERCISES = (
-    *questions.EXERCISES,
-    *questions_memory.EXERCISES,
-    *questions_steps.EXERCISES,
-    *questions_wire.EXERCISES,
+    numeric("01.1", words.StepBytes, numbers.step_bytes, given=("parameters",), n=RANKS),
+    numeric("01.2", words.Overlap, numbers.overlap, **_MS),
+    code("01.3", words.Step, judge_step),
+    code("01.4", words.Replicate, judge_replicate),
+    code("01.5", words.Shard, judge_shard),
+    numeric("01.6", words.Moved, numbers.moved_blocks, tolerance=TOLERANCE),
+    code("01.7", words.Accumulate, judge_accumulate),
+    code("01.8", words.Order, judge_order),
+    code("01.9", words.Gradients, judge_gradients, weights),
+    numeric("01.10", words.ZeroBytes, numbers.zero_bytes, given=("parameters",), n=RANKS),
+    code("01.11", words.Zero, judge_zero),
+    code("01.12", words.Clip, judge_clip),
+    numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
+    numeric("01.14", words.Staleness, numbers.staleness),
+    code("01.15", words.Compress, judge_compress),
 )

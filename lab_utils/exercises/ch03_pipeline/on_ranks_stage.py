@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lab_utils.exercises.ch03_pipeline.words import Weights as say
 from lab_utils.gpt import cross_entropy
 
 
@@ -135,10 +136,8 @@ class Chain(Wire):
         """Record the gradient of the layer's input and send it to the previous rank."""
         wanted, got = self.inputs[number].shape, getattr(gradient, "shape", None)
         if got != wanted:
-            what = type(gradient).__name__ if got is None else f"the shape {list(got)}"
-            raise ValueError(
-                f"leave({number}, ...) was given {what}, and micro-batch {number}'s input is {list(wanted)}"
-            )
+            what = type(gradient).__name__ if got is None else say.leave_shape.format(shape=list(got))
+            raise ValueError(say.leave.format(number=number, what=what, shape=list(wanted)))
         self.left[number] = gradient.detach().clone()
         if self.rank:
             self.send(gradient, self.rank - 1, number)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from lab_utils.exercises.framework.words import Card as say
 from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
 
 State = Literal["open", "right", "wrong"]
 SIGNS = {"open": "○", "right": "✓", "wrong": "✗"}
 EDGES = {"open": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}  # the colours of the parity badge
-SAID = {"open": "not answered yet", "right": "right", "wrong": "not right"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Card:
 
     def __repr__(self) -> str:
         head = f"{SIGNS[self.state]} {self.exercise} {self.sentence}"
-        hints = (f"hint: {hint}" for hint in self.hints)
+        hints = (say.hint.format(hint=hint) for hint in self.hints)
         return "\n".join([head, *(f"  {line}" for text in (*self.lines, *hints) for line in text.splitlines())])
 
     def _repr_html_(self) -> str:
@@ -38,7 +38,7 @@ class Card:
             f"background:{CARD};border:1px solid {CARD_EDGE};border-left:6px solid {EDGES[self.state]};color:{INK};"
             f"border-radius:6px;padding:8px 12px;display:inline-block;max-width:800px;font-family:{escape(FONT)}"
         )
-        label = f"Exercise {self.exercise}: {SAID[self.state]}"
+        label = say.label.format(exercise=self.exercise, said=say.said[self.state])
         lines = "".join(f'<div style="white-space:pre-wrap">{escape(line)}</div>' for line in self.lines)
         hints = "".join(_folded(number, hint) for number, hint in enumerate(self.hints, 1))
         return (
@@ -49,4 +49,5 @@ class Card:
 
 
 def _folded(number: int, hint: str) -> str:
-    return f'<details style="color:{QUIET_INK}"><summary>hint {number}</summary>{escape(hint)}</details>'
+    summary = escape(say.folded_hint.format(number=number))
+    return f'<details style="color:{QUIET_INK}"><summary>{summary}</summary>{escape(hint)}</details>'

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from lab_utils.exercises.framework import on_ranks
-from lab_utils.exercises.framework.exercise import Finding, NotYet
+from lab_utils.exercises.framework.exercise import Exercise, Judged, NotYet
+from lab_utils.exercises.framework.on_ranks import Function, state_of
+from lab_utils.exercises.framework.words import Function as say
 from lab_utils.ranks import RankDied, RankError, Ranks, RanksStuck
 from lab_utils.text import name_ranks
 
-Examine = Callable[[Ranks, Callable | str], Finding | None]
+Examine = Callable[[Ranks, Function], Sequence[str]]
 STUB = "NotImplementedError"
+LAB_LINE = re.compile(r" \([^()]*on_ranks\w*\.py:\d+\)")  # of the lab's own source: only the reader's lines are named
 
 
-def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
+def code(id: str, words: type, examine: Examine, values: Callable[..., Mapping[str, Any]] = dict) -> Exercise:
+    """Return an exercise on a function that runs on the ranks; `examine` looks at what it did there."""
+    return Exercise(id, words, on_the_ranks(examine), values)
+
+
+def on_the_ranks(examine: Examine) -> Callable[..., Judged]:
     """Return a judge of (ranks, function); a missing function or a stub is NotYet.
 
-    If the function raises, gets stuck or ends a rank, that is a Finding, with the error's own sentence.
+    If the function raises, gets stuck or ends a rank, the error's own sentence says so.
     """
 
-    def judge(ranks: Ranks, function: Callable | str) -> Finding | NotYet | None:
-        states = ranks.run(on_ranks.state_of, function)
+    def judge(ranks: Ranks, function: Function) -> Judged:
+        states = ranks.run(state_of, function)
         if missing := [rank for rank, state in enumerate(states) if state == "missing"]:
-            return NotYet(f"{function} is no function on {name_ranks(missing)}: run the %%ranks cell that defines it")
+            return NotYet(say.missing.format(function=function, ranks=name_ranks(missing)))
         if all(state == "empty" for state in states):
             return NotYet()
         try:
@@ -30,14 +39,14 @@ def on_the_ranks(examine: Examine) -> Callable[..., Finding | NotYet | None]:
         except RankError as error:
             return _failed(error)
         except (RanksStuck, RankDied) as error:
-            return Finding((str(error),))
+            return [LAB_LINE.sub("", str(error))]
 
     return judge
 
 
-def _failed(error: RankError) -> Finding | NotYet:
+def _failed(error: RankError) -> Judged:
     if all(failure.type == STUB for failure in error.failures):
         return NotYet()
     first, *others = [str(error), *(line for line in error.details.splitlines() if not line.startswith((" ", "Trace")))]
-    own = error.failures[0].where()
-    return Finding((first if "on_ranks" in own else f"{first} ({own})", *others))  # name only the reader's lines
+    said = f"{first} ({error.failures[0].where()})", *others
+    return [LAB_LINE.sub("", sentence) for sentence in said]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
 from lab_utils.exercises.framework.card import Card
+from lab_utils.exercises.framework.words import Call as say
 
 
 class WrongCall(TypeError):
@@ -18,38 +19,44 @@ class WrongCall(TypeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """The errors that a judge found, as sentences, the most specific first."""
-
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class NotYet:
     """Nothing to judge yet, with the reason if it is not obvious: a missing function, or a stub."""
 
     why: str = ""
 
 
+Judged = Sequence[str] | NotYet
+
+
 @dataclass(frozen=True, slots=True)
 class Exercise:
     """An exercise as data.
 
-    goal      the question, one sentence
-    replace   what the reader has to replace, and by what
-    hints     from vague to explicit, without the answer
-    judge     judge(*answers, **given) → None when right, else Finding or NotYet
-    explain   explain(**given) → text shown once the answer is right, with the arithmetic
+    words     its class in the chapter's catalogue
+    judge     judge(*answers, **given) → sentences on what is wrong, the most specific first, or NotYet
+    values    values(**given) → values of the explanation's template, besides `sizes`
+    sizes     values of all other templates of its card
     given     names of further arguments besides the answer, such as the number of parameters
     """
 
     id: str
-    goal: str
-    replace: str
-    hints: tuple[str, ...]
-    judge: Callable[..., Finding | NotYet | None]
-    explain: Callable[..., str]
-    given: tuple[str, ...] = field(default=())
+    words: type
+    judge: Callable[..., Judged]
+    values: Callable[..., Mapping[str, Any]] = dict
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+
+    @property
+    def goal(self) -> str:
+        return self.words.goal.format(**self.sizes)
+
+    @property
+    def replace(self) -> str:
+        return self.words.replace.format(**self.sizes)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        return self.words.hints
 
     def check(self, *answers: Any, **given: Any) -> Card:
         """Return the card for these answers. TypeError when an argument in `given` is missing."""
@@ -60,14 +67,14 @@ class Exercise:
         found = self.judge(*answers, **given)
         if isinstance(found, NotYet):
             return self._open(found.why)
-        if found is None:
+        if not found:
             return self.solution(**given)
-        return Card(self.id, "wrong", found.sentences[0], found.sentences[1:], self.hints)
+        return Card(self.id, "wrong", found[0], tuple(found[1:]), self.hints)
 
     def solution(self, **given: Any) -> Card:
         """Return the card with the explanation, as shown for a right answer."""
         self._need(given)
-        first, *rest = self.explain(**given).splitlines()
+        first, *rest = self.words.explain.format(**self.sizes, **self.values(**given)).splitlines()
         return Card(self.id, "right", first, tuple(rest))
 
     def _open(self, why: str) -> Card:
@@ -79,9 +86,9 @@ class Exercise:
             asked.bind(*answers, **given)
         except TypeError:
             names = ", ".join(name for name in asked.parameters if name not in given)
-            raise WrongCall(f'call it as check("{self.id}", {names})') from None
+            raise WrongCall(say.arguments.format(id=self.id, names=names)) from None
 
     def _need(self, given: dict[str, Any]) -> None:
         if set(given) != set(self.given):
-            wanted = ", ".join(f"{name}=..." for name in self.given) or "nothing besides the answer"
-            raise WrongCall(f"exercise {self.id} needs {wanted}, and was given {', '.join(given) or 'nothing more'}")
+            wanted = ", ".join(f"{name}=..." for name in self.given) or say.only_the_answer
+            raise WrongCall(say.needs.format(id=self.id, wanted=wanted, given=", ".join(given) or say.nothing_more))

@@ -2,64 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from lab_utils.exercises.framework.exercise import Finding
+from lab_utils.exercises.framework.exercise import Exercise
+from lab_utils.exercises.framework.words import Number as say
 
 
-@dataclass(frozen=True, slots=True)
 class Quantity:
-    """A requested number; mistakes are (value that a common mistake gives, description of the mistake)."""
+    """A number that is asked for; `misses` are what common mistakes give, by the name of their sentence."""
 
-    name: str
-    right: float
-    mistakes: tuple[tuple[float, str], ...] = ()
-    relative: float = 1e-9
-    absolute: float = 0.0
+    def __init__(self, right: float, relative: float = 1e-9, absolute: float = 0.0, **misses: float) -> None:
+        self.right, self.relative, self.absolute, self.misses = right, relative, absolute, misses
 
     def is_right(self, answer: float) -> bool:
         return isclose(answer, self.right, rel_tol=self.relative, abs_tol=self.absolute)
 
-    def complaint(self, answer: float) -> str | None:
-        """Describe what is wrong, without revealing the answer; None when it is right."""
-        if self.is_right(answer):
-            return None
-        size = "too large" if answer > self.right else "too small"
+    def miss(self, answer: float) -> str | None:
+        """Return the name of the common mistake that gives this number."""
         close = {"rel_tol": max(1e-6, self.relative), "abs_tol": max(1e-9, self.absolute)}
-        why = next((why for value, why in self.mistakes if isclose(answer, value, **close)), None)
-        return f"{self.name}: {size}" + (f": {why}" if why else "")
+        return next((name for name, value in self.misses.items() if isclose(answer, value, **close)), None)
 
 
-def numeric(quantities: Callable[..., Sequence[Quantity]]) -> Callable[..., Finding | None]:
-    """Return a judge of the numbers that `quantities(**given)` lists, in that order; also accepts them as a tuple."""
+Numbers = tuple[list[Quantity], dict[str, Any]]  # what is asked for, and the values in the explanation
 
-    def judge(*answers: object, **given: object) -> Finding | None:
-        wanted = quantities(**given)
+
+def numeric(
+    id: str, words: type, numbers: Callable[..., Numbers], given: tuple[str, ...] = (), **sizes: Any
+) -> Exercise:
+    """Return an exercise on the numbers that `numbers(**given)` returns, in that order."""
+    return Exercise(id, words, Numeric(words, numbers, sizes), lambda **known: numbers(**known)[1], sizes, given)
+
+
+@dataclass(frozen=True, slots=True)
+class Numeric:
+    """Judge of numbers, which also accepts them as a tuple."""
+
+    words: type
+    numbers: Callable[..., Numbers]
+    sizes: Mapping[str, Any]
+
+    def __call__(self, *answers: object, **given: Any) -> list[str]:
+        wanted, names = self.numbers(**given)[0], [self.said(name) for name in self.words.names]
         if len(answers) == 1 and isinstance(answers[0], tuple | list):
             answers = tuple(answers[0])
         if len(answers) != len(wanted):
-            names = ", ".join(quantity.name for quantity in wanted)
-            given = "1 answer was" if len(answers) == 1 else f"{len(answers)} answers were"
-            asked = "1 is" if len(wanted) == 1 else f"{len(wanted)} are"
-            return Finding((f"{given} given where {asked} asked for: {names}",))
-        complaints = tuple(_complaints(wanted, answers))
-        return Finding(complaints) if complaints else None
+            counts = {"given": _some(say.given, answers), "asked": _some(say.asked, wanted)}
+            return [say.counts.format(**counts, names=", ".join(names))]
+        found = (self._complaint(*each) for each in zip(names, wanted, answers, strict=True))
+        return [complaint for complaint in found if complaint]
 
-    return judge
-
-
-def _complaints(wanted: Sequence[Quantity], answers: Sequence[object]) -> Iterator[str]:
-    for quantity, answer in zip(wanted, answers, strict=True):
+    def _complaint(self, name: str, quantity: Quantity, answer: object) -> str:
+        """Describe what is wrong, without revealing the answer; "" when it is right."""
         value = _number(answer)
         if value is None:
-            yield f"{quantity.name}: {answer!r} is no number"
-        elif complaint := quantity.complaint(value):
-            yield complaint
+            return say.strange.format(name=name, answer=answer)
+        if quantity.is_right(value):
+            return ""
+        size, miss = say.sizes[value > quantity.right], quantity.miss(value)
+        if miss is None:
+            return say.wrong.format(name=name, size=size)
+        return say.wrong_because.format(name=name, size=size, why=self.said(getattr(self.words, miss)))
+
+    def said(self, template: str) -> str:
+        return template.format(**self.sizes)
+
+
+def _some(one_or_several: tuple[str, str], things: Sequence[object]) -> str:
+    return one_or_several[len(things) != 1].format(len(things))
 
 
 def _number(answer: object) -> float | None:

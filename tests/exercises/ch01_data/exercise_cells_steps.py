@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-IMPORTS = """
+IMPORTS = """\
 from contextlib import nullcontext
 
 import numpy as np

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import exercise_cells_memory as cells
 import pytest
+from exercise_runs import judged
 
 from lab_utils.exercises import check, solution
-from lab_utils.exercises.ch01_data.questions_memory import stage_bytes
+from lab_utils.exercises.ch01_data.numbers import stage_bytes
 from lab_utils.ranks import Ranks
-from lab_utils.ranks.calls.cell_names import Cell
-from lab_utils.ranks.on_rank import entry_points
-
-NAMES = {"01.11": "my_zero1", "01.12": "my_clip"}
-
-
-def judged(ranks: Ranks, exercise: str, source: str):
-    ranks.call(entry_points.run_cell, Cell("cell.py", "In [1]", "\n" + cells.IMPORTS + source))
-    return check(exercise, ranks, NAMES[exercise])
 
 
 @pytest.mark.parametrize(
@@ -28,7 +20,7 @@ def judged(ranks: Ranks, exercise: str, source: str):
     ],
 )
 def test_stubs_are_not_answered_yet(ranks4: Ranks, name: str, source: str) -> None:
-    assert judged(ranks4, name, source) == check(name, ...)
+    assert judged(ranks4, name, cells.IMPORTS + source) == check(name, ...)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +35,7 @@ def test_stubs_are_not_answered_yet(ranks4: Ranks, name: str, source: str) -> No
     ],
 )
 def test_right_code(ranks4: Ranks, name: str, source: str) -> None:
-    card = judged(ranks4, name, source)
+    card = judged(ranks4, name, cells.IMPORTS + source)
     assert card.right, card
     assert card == solution(name)
 
@@ -64,7 +56,7 @@ def test_right_code(ranks4: Ranks, name: str, source: str) -> None:
     ],
 )
 def test_wrong_zero(ranks4: Ranks, version: str, said: str) -> None:
-    card = judged(ranks4, "01.11", cells.ZERO[version])
+    card = judged(ranks4, "01.11", cells.IMPORTS + cells.ZERO[version])
     assert card.state == "wrong" and card.sentence.startswith(said), card
     if version == "planted":
         assert " differs most from rank 0's, by 0." in card.sentence
@@ -90,15 +82,15 @@ def test_wrong_zero(ranks4: Ranks, version: str, said: str) -> None:
     ],
 )
 def test_wrong_clipping(ranks4: Ranks, version: str, said: str) -> None:
-    card = judged(ranks4, "01.12", cells.CLIP[version])
+    card = judged(ranks4, "01.12", cells.IMPORTS + cells.CLIP[version])
     assert card.state == "wrong" and card.sentence.startswith(said), card
     assert card.lines[0].endswith("; max_norm is 1")
 
 
 def test_two_ranks_are_judged_alike(ranks2: Ranks) -> None:
     for name, versions in (("01.11", cells.ZERO), ("01.12", cells.CLIP)):
-        assert judged(ranks2, name, versions["mended"]).right
-        assert judged(ranks2, name, versions["planted"]).state == "wrong"
+        assert judged(ranks2, name, cells.IMPORTS + versions["mended"]).right
+        assert judged(ranks2, name, cells.IMPORTS + versions["planted"]).state == "wrong"
 
 
 def test_bytes_are_the_paper_s_in_its_own_example() -> None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import exercise_cells_steps as cells
+import exercise_runs
 import pytest
 
 from lab_utils.exercises import check, solution
-from lab_utils.exercises.ch01_data.judge_weights import sizes_of
-from lab_utils.exercises.ch01_data.questions_steps import BACKWARD_MS, exposed_ms
-from lab_utils.ranks.calls.cell_names import Cell
-from lab_utils.ranks.on_rank import entry_points
+from lab_utils.exercises.ch01_data.judge_gradients import sizes_of
+from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, exposed_ms
 
-FUNCTION = {"01.7": "my_accumulate", "01.8": "my_order", "01.9": "my_gradients"}
 VERSIONS = {"01.7": cells.ACCUMULATE, "01.8": cells.ORDER, "01.9": cells.GRADIENTS}
 
 
 def judged(ranks, exercise: str, version: str):
-    """The card after a %%ranks cell with that version."""
-    ranks.call(entry_points.run_cell, Cell("cell.py", "In [1]", cells.IMPORTS + VERSIONS[exercise][version]))
-    return check(exercise, ranks, FUNCTION[exercise])
+    return exercise_runs.judged(ranks, exercise, cells.IMPORTS + VERSIONS[exercise][version])
 
 
 @pytest.mark.parametrize(
@@ -48,11 +44,6 @@ def test_right_versions(ranks4, name: str, version: str) -> None:
 )
 def test_stubs_are_not_answered_yet(ranks4, name: str, version: str) -> None:
     assert judged(ranks4, name, version) == check(name, ...)
-
-
-@pytest.mark.parametrize("name", FUNCTION)
-def test_a_function_that_is_not_there(ranks4, name: str) -> None:
-    assert "not_there is no function on ranks 0-3" in str(check(name, ranks4, "not_there"))
 
 
 # ---------------------------------------------------------------------- 01.7

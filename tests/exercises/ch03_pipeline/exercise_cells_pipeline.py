@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-IMPORTS = """
+IMPORTS = """\
 import torch
 import torch.distributed as dist
 

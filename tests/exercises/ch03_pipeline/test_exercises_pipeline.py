@@ -10,16 +10,16 @@ import pytest
 from pipeline_programs import pipelined
 
 from lab_utils.exercises import check, solution
-from lab_utils.exercises.ch03_pipeline.judge_orders import moved
-from lab_utils.exercises.ch03_pipeline.questions_amounts import FLOAT32_BYTES, boundary_bytes
-from lab_utils.exercises.ch03_pipeline.questions_bubbles import (
+from lab_utils.exercises.ch03_pipeline.judge_orders import CIRCLE, PAR, UNEVEN, UNEVEN_LIMIT, moved, par
+from lab_utils.exercises.ch03_pipeline.numbers import (
     EVEN,
+    FLOAT32_BYTES,
     MAKESPAN_MS,
     SPAN_MS,
+    boundary_bytes,
     least_microbatches,
     lengths_ms,
 )
-from lab_utils.exercises.ch03_pipeline.questions_orders import CIRCLE, PAR, UNEVEN, UNEVEN_LIMIT, par
 from lab_utils.schedule import schedules, search, simulate
 
 ONE_F_ONE_B = """
@@ -34,9 +34,9 @@ UNEVEN_START = ONE_F_ONE_B.replace("BW0", "B0 W0").replace("BW1", "B1 W1").repla
 
 # ---------------------------------------------------------------------- numbers
 def test_enough_microbatches_are_the_fewest_that_are_enough() -> None:
-    for chunks, right in ((1, 64), (4, 16)):
-        assert least_microbatches(8, chunks, 10) == right
-        bubbles = [7 / (chunks * m + 7) for m in (right - 1, right)]
+    for virtual_stages, right in ((1, 64), (4, 16)):
+        assert least_microbatches(8, virtual_stages, 10) == right
+        bubbles = [7 / (virtual_stages * m + 7) for m in (right - 1, right)]
         assert bubbles[0] >= 0.1 > bubbles[1]
     assert simulate(schedules.one_f_one_b(8, 64), EVEN).bubble_fraction < 0.1
     assert simulate(schedules.interleaved(8, 16, virtual_stages=4), EVEN.divided(4)).bubble_fraction < 0.1

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import exercise_cells_pipeline as cells
+import exercise_runs
 import pytest
 
 from lab_utils.exercises import check, solution
-from lab_utils.ranks.calls.cell_names import Cell
-from lab_utils.ranks.on_rank import entry_points
 
-FUNCTION = {"03.9": "my_step", "03.10": "my_run", "03.11": "my_backward", "03.12": "my_tied"}
 VERSIONS = {"03.9": cells.STEP, "03.10": cells.RUN, "03.11": cells.BACKWARD, "03.12": cells.TIED}
 
 
 def judged(ranks, exercise: str, version: str):
-    """The card after a %%ranks cell with that version."""
-    ranks.call(entry_points.run_cell, Cell("cell.py", "In [1]", cells.IMPORTS + VERSIONS[exercise][version]))
-    return check(exercise, ranks, FUNCTION[exercise])
+    return exercise_runs.judged(ranks, exercise, cells.IMPORTS + VERSIONS[exercise][version])
 
 
 def assert_told(ranks, exercise: str, version: str, said: str) -> None:
@@ -40,14 +36,14 @@ def test_right_versions(ranks4, name: str, version: str) -> None:
     assert card == solution(name)
 
 
-@pytest.mark.parametrize("name", FUNCTION)
+@pytest.mark.parametrize("name", VERSIONS)
 def test_stubs_are_not_answered_yet(ranks4, name: str) -> None:
     _, other = [version for version in ("stub", "dots", "pass") if version in VERSIONS[name]]
     for version in ("stub", other):
         assert judged(ranks4, name, version) == check(name, ...)
 
 
-@pytest.mark.parametrize("name", FUNCTION)
+@pytest.mark.parametrize("name", VERSIONS)
 def test_two_ranks_will_do(ranks2, name: str) -> None:
     assert judged(ranks2, name, "mended").right
     assert judged(ranks2, name, "planted").state == "wrong"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lab_utils.exercises import EXERCISES, WrongCall, check, solution
-from lab_utils.exercises.ch00_ranks.questions import leaving_node
-from lab_utils.exercises.ch01_data.questions import TOLERANCE
+from lab_utils.exercises.ch00_ranks.numbers import leaving_node
+from lab_utils.exercises.ch01_data.numbers import TOLERANCE
 
 MIB = 2**20
 P = 123_457
@@ -46,7 +46,7 @@ def test_all_exercises_are_here_once() -> None:
 def test_the_chapters_ask_them_all_in_their_order() -> None:
     """A reader who goes from chapter to chapter meets the numbers as they rise."""
     asked = []
-    for notebook in sorted(Path(__file__).parents[3].glob("labs/*.ipynb")):
+    for notebook in sorted(Path(__file__).parents[2].glob("labs/*.ipynb")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         asked += re.findall(r"\bcheck\(\"([\d.]+)\"", source)
@@ -112,16 +112,19 @@ def test_wrong_numbers_are_told_the_direction_and_never_the_answer(name: str) ->
 @pytest.mark.parametrize("name", NUMBERS)
 def test_known_mistakes_are_wrong_and_are_named(name: str) -> None:
     answers, given = NUMBERS[name]
-    quantities = EXERCISES[name].judge.__closure__[0].cell_contents(**given)
-    for at, quantity in enumerate(quantities):
-        assert quantity.is_right(answers[at]) and quantity.mistakes
-        for value, why in quantity.mistakes:
+    judge = EXERCISES[name].judge
+    for at, (asked, quantity) in enumerate(zip(judge.words.names, judge.numbers(**given)[0], strict=True)):
+        assert quantity.is_right(answers[at]) and quantity.misses
+        whys = {miss: judge.said(getattr(judge.words, miss)) for miss in quantity.misses}
+        for miss, value in quantity.misses.items():
             answer = [*answers]
             answer[at] = value
             card = check(name, *answer, **given)
-            assert card.state == "wrong" and card.sentence.startswith(quantity.name) and not card.lines
-            first = next(why for other, why in quantity.mistakes if math.isclose(other, value, rel_tol=1e-3))
-            assert card.sentence.endswith((why, first))
+            assert card.state == "wrong" and card.sentence.startswith(judge.said(asked)) and not card.lines
+            first = next(
+                why for other, why in whys.items() if math.isclose(quantity.misses[other], value, rel_tol=1e-3)
+            )
+            assert card.sentence.endswith((whys[miss], first))
 
 
 @pytest.mark.parametrize("answer", ["6", None, True, math.nan, math.inf, np.arange(2), [1, 2]])
@@ -149,3 +152,15 @@ def test_bytes_that_leave_a_node(ranks: int, per_node: int) -> None:
 
 def test_what_an_exercise_needs_may_come_with_the_answer() -> None:
     assert check("01.1", ...).state == "open" and check("01.1").state == "open"
+
+
+def test_catalogues_hold_words_only() -> None:
+    """So a second language replaces them and nothing else: templates, alone or in a row, by name."""
+    for exercise in EXERCISES.values():
+        said = {
+            name: value for name in dir(exercise.words) if (value := getattr(exercise.words, name)) and name[0] != "_"
+        }
+        assert {"goal", "replace", "hints", "explain"} <= said.keys()
+        for name, value in said.items():
+            texts = (value,) if isinstance(value, str) else value
+            assert isinstance(texts, tuple) and all(isinstance(text, str) for text in texts), (exercise.id, name)

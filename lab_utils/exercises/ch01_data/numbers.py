@@ -1,0 +1,131 @@
+"""The numbers of chapters 01 to 01c: bytes, exposed communication, blocks that move, and staleness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from math import isclose
+
+from lab_utils.comm.algorithms import formulas
+from lab_utils.corpus import Hash, Rendezvous, moved
+from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
+
+RANKS, FLOAT64_BYTES = 4, 8
+WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
+
+BACKWARD_MS, BUCKETS = 80.0, 4  # 01.2
+FAST_MS, SLOW_MS = 12.0, 30.0  # per bucket on the wire
+
+BLOCKS = 10_000  # of 01.6: enough for measured fractions within 0.02 of the expected ones
+TOLERANCE = 0.03  # tells 1/5 from 1/4
+
+PARAMETER, GRADIENT, STATE = 8, 8, 16  # of 01.10: bytes per parameter in float64; AdamW keeps two moments
+
+SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
+
+
+def step_bytes(parameters: int) -> Numbers:
+    n, whole = RANKS, parameters * FLOAT64_BYTES
+    ring = formulas.ring("all_reduce", n, 0, parameters, FLOAT64_BYTES).bytes
+    asked = Quantity(
+        ring, WITHIN, half=ring / 2, elements=ring / FLOAT64_BYTES, once=whole, twice=2 * whole,
+        to_each=(n - 1) * whole, all_ranks=n * ring,
+    )  # fmt: skip
+    return [asked], {"others": n - 1, "parameters": parameters, "bytes": ring}
+
+
+def exposed_ms(wire_ms: float, buckets: int = BUCKETS) -> float:
+    """Return the exposed communication after the backward: a bucket is sent when it is full and the wire is free."""
+    free_ms = 0.0
+    for number in range(1, buckets + 1):
+        free_ms = max(free_ms, BACKWARD_MS * number / buckets) + wire_ms
+    return free_ms - BACKWARD_MS
+
+
+def overlap() -> Numbers:
+    flat, fast, slow = BUCKETS * FAST_MS, exposed_ms(FAST_MS), exposed_ms(SLOW_MS)
+    fill, at_once = BACKWARD_MS / BUCKETS, BUCKETS * SLOW_MS
+    asked = [
+        Quantity(flat, too_early=0.0, one_bucket=FAST_MS, with_backward=BACKWARD_MS + flat, in_seconds=flat / 1e3),
+        Quantity(fast, last_hidden=0.0, in_one=flat, hidden=flat - fast, in_seconds=fast / 1e3),
+        Quantity(
+            slow, last_alone=SLOW_MS, slow_in_one=at_once, from_start=at_once - BACKWARD_MS, last_hidden=0.0,
+            in_seconds=slow / 1e3,
+        ),
+    ]  # fmt: skip
+    return asked, {"flat": flat, "fast": fast, "slow": slow, "fill": fill, "back": fill + at_once}
+
+
+def moved_blocks() -> Numbers:
+    """Return which fraction of the blocks moves when a fifth rank is added."""
+    modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
+    stay, fair = 1 / (RANKS + 1), 1 / RANKS
+    asked = [
+        Quantity(
+            modulo, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
+        ),
+        Quantity(rendezvous, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
+    ]
+    sizes = {"n": RANKS, "more": RANKS + 1, "product": RANKS * (RANKS + 1), "blocks": BLOCKS}
+    return asked, {"modulo": modulo, "rendezvous": rendezvous, "stay": stay, "leave": 1 - stay, **sizes}
+
+
+_SHARDINGS = (Hash(), Rendezvous())
+
+
+def stage_bytes(parameters: int, ranks: int = RANKS) -> tuple[float, float, float]:
+    """Return the bytes per rank of parameters, gradients and AdamW's state under ZeRO-1, 2 and 3, in float64.
+
+    Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5 and figure 1, with 8 + 8 + 16 bytes for their 2 + 2 + 12.
+    """
+    kept = ((PARAMETER + GRADIENT, STATE), (PARAMETER, GRADIENT + STATE), (0, PARAMETER + GRADIENT + STATE))
+    return tuple(parameters * (whole + sharded / ranks) for whole, sharded in kept)
+
+
+def zero_bytes(parameters: int) -> Numbers:
+    plain, n = parameters * (PARAMETER + GRADIENT + STATE), RANKS
+    stages = stage_bytes(parameters)
+    in_half = (parameters * (2 + 2 + 12 / n), parameters * (2 + 14 / n), parameters * 16 / n)
+    asked = []
+    for right, half in zip(stages, in_half, strict=True):
+        misses = {
+            "unsharded": plain, "half": right / 2, "in_half": half, "all_ranks": right * n, "all_pieces": plain / n,
+            "no_state": parameters * (PARAMETER + GRADIENT), "no_gradients": parameters * PARAMETER,
+        }  # fmt: skip
+        others = {miss: value for miss, value in misses.items() if not isclose(value, right, rel_tol=1e-3)}
+        asked.append(Quantity(right, 1e-6, **others))
+    return asked, {"parameters": parameters, "plain": plain, **dict(zip(("one", "two", "three"), stages, strict=True))}
+
+
+def link_bytes(ranks: int, parameters: int) -> Numbers:
+    whole, workers = parameters * FLOAT64_BYTES, ranks - 1
+    right, ring = 2 * workers * whole, formulas.ring("all_reduce", ranks, 0, parameters, FLOAT64_BYTES).bytes
+    asked = Quantity(
+        right, WITHIN, half=right / 2, elements=right / FLOAT64_BYTES, with_server=2 * ranks * whole,
+        one_worker=2 * whole, by_ring=ring,
+    )  # fmt: skip
+    return [asked], {"workers": workers, "parameters": parameters, "bytes": right}
+
+
+def paced(pace_s: Mapping[int, float]) -> Iterator[Applied]:
+    """Yield what an asynchronous server applies when each worker sends a gradient every pace_s[worker] seconds."""
+    clocks, due_s = Clocks(pace_s), dict(pace_s)
+    while True:
+        worker = min(due_s, key=lambda each: (due_s[each], each))
+        yield clocks.apply(worker, due_s[worker])
+        due_s[worker] += pace_s[worker]
+        clocks.pull()
+
+
+def staleness() -> Numbers:
+    log = list(islice(paced(PACE_S), 90))
+    slow = max(each.staleness for each in log if each.worker == SLOW)
+    fast = max(each.staleness for each in log[9:] if each.worker != SLOW)
+    part = sum(each.worker == SLOW for each in log) / len(log)
+    asked = [
+        Quantity(slow, one_of_two=slow / 2, own=slow + 1, one_round=1, one_step=3),
+        Quantity(fast, usual=1, fresh=0, of_slow=slow),
+        Quantity(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
+    ]
+    return asked, {}

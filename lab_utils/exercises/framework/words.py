@@ -1,0 +1,38 @@
+"""The words that all exercises share: the card's, those for a wrong call, and those on numbers and functions.
+
+A catalogue holds templates for str.format and no logic. A chapter's has a class for each exercise: `goal` (the
+question), `replace` (what the reader replaces, and by what), `hints` (from vague to explicit), `explain` (shown with a
+right answer), `names` of the numbers that are asked for, and each sentence that its judge may say.
+"""
+
+MEND = "Mend the function, run its cell again, then this one."
+
+
+class Card:
+    said = {"open": "not answered yet", "right": "right", "wrong": "not right"}
+    label = "Exercise {exercise}: {said}"
+    hint = "hint: {hint}"
+    folded_hint = "hint {number}"
+
+
+class Call:
+    no_exercise = "there is no exercise {exercise!r}: there are {spans}"
+    span = "{first} to {last}"
+    arguments = 'call it as check("{id}", {names})'
+    needs = "exercise {id} needs {wanted}, and was given {given}"
+    only_the_answer = "nothing besides the answer"
+    nothing_more = "nothing more"
+
+
+class Number:
+    counts = "{given} given where {asked} asked for: {names}"
+    given = ("1 answer was", "{} answers were")
+    asked = ("1 is", "{} are")
+    strange = "{name}: {answer!r} is no number"
+    wrong = "{name}: {size}"
+    wrong_because = "{name}: {size}: {why}"
+    sizes = ("too small", "too large")
+
+
+class Function:
+    missing = "{function} is no function on {ranks}: run the %%ranks cell that defines it"
