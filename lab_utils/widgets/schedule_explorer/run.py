@@ -17,7 +17,7 @@ from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.kit.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.drawn import chunk_of_stage, packed
+from lab_utils.widgets.schedule_explorer.drawn import nth_on_rank, packed
 from lab_utils.widgets.schedule_explorer.probe import trained, trained_serially
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Run:
         return {
             "state": "done" if self.parity.equal else "differs", "says": self.sentences, "ranks": s.ranks,
             "stages": s.stages, "named": s.stages != s.ranks or s.copies > 1, "ops": len(s), "extent": most,
-            "extent_text": time_text(most), "chunks": chunk_of_stage(s),
+            "extent_text": time_text(most), "nth_on_rank": nth_on_rank(s),
         }  # fmt: skip
 
     def boxes(self) -> bytes:

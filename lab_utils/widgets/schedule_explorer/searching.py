@@ -8,11 +8,11 @@ from math import isfinite
 
 import traitlets
 
-from lab_utils.schedule import Found, search
+from lab_utils.schedule import Found
 from lab_utils.schedule.search.search import Progress
 from lab_utils.widgets.kit.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.choice import Setting, chunks_of
+from lab_utils.widgets.schedule_explorer.choice import Setting, searched
 
 MOST_KEPT = 64
 _KEPT: dict[tuple[Setting, str], Found] = {}
@@ -22,9 +22,7 @@ def found(setting: Setting, stage_layout: str, progress: Callable[[Progress], ob
     """Return the search's result with its bound, cached for revisits. ValueError for impossible settings."""
     key = setting, stage_layout
     if key not in _KEPT:
-        chunks = chunks_of(stage_layout, setting.v)
-        sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-        _KEPT[key] = search(*sizes, stage_layout=stage_layout, virtual_stages=chunks, progress=progress)
+        _KEPT[key] = searched(setting, stage_layout, progress=progress)
         for old in list(_KEPT)[:-MOST_KEPT]:
             del _KEPT[old]
     return _KEPT[key]

@@ -41,7 +41,7 @@ class Controls {
   // p, m and v of an order that the reader wrote follow from what is written.
   usable(name) {
     const choice = this.model.get("choice"), loop = choice === "hand" && this.model.get("stage_layout") === "loop";
-    if (name === "v") return loop || this.about.with_chunks.includes(choice);
+    if (name === "v") return loop || this.about.with_virtual_stages.includes(choice);
     return choice !== "own" || !["p", "m"].includes(name);
   }
 

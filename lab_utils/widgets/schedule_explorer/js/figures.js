@@ -32,8 +32,8 @@ class Figures {
     this.boards.forEach(({ box, board }, at) => {
       box.hidden = !ran.ops;
       if (!ran.ops) return;
-      const { ranks, extent, named, chunks, extent_text: words } = ran, size = FIELDS * ran.ops;
-      board.show({ ranks, extent, named, chunks, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
+      const { ranks, extent, named, nth_on_rank, extent_text: words } = ran, size = FIELDS * ran.ops;
+      board.show({ ranks, extent, named, nth_on_rank, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
     });
   }
 
