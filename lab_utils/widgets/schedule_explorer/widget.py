@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
-PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
+PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "main")
 
 
 class ScheduleExplorer(anywidget.AnyWidget, Settings):

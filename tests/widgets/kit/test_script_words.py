@@ -12,7 +12,7 @@ import lab_utils.widgets
 
 WIDGETS = Path(lab_utils.widgets.__file__).parent
 WITH_WORDS = ("live_curve", "ranks_status", "schedule_explorer", "timeline_view")
-SCRIPTS = [path for name in WITH_WORDS for path in sorted((WIDGETS / name).rglob("*.js"))]
+SCRIPTS = [path for name in ("kit", *WITH_WORDS) for path in sorted((WIDGETS / name).rglob("*.js"))]
 
 CODE = re.compile(
     r"""//[^\n]* | /\*.*?\*/  # comments
