@@ -6,7 +6,7 @@ class Figures {
     this.root = add(parent, "div", "run");
     this.root.hidden = !about.can_run;
     const row = add(this.root, "div", "row");
-    const ranks = about.can_run > 1 ? fill(WORDS.run_on_ranks, { count: about.can_run }) : WORDS.run_on_one;
+    const { can_run: count } = about, ranks = count === 1 ? WORDS.run_on_one : fill(WORDS.run_on_ranks, { count });
     this.button = addButton(row, ranks, () => choose({ _runs: model.get("_runs") + 1 }));
     this.stop = addButton(row, WORDS.stop_ranks, () => choose({ _run_stops: model.get("_run_stops") + 1 }));
     this.says = add(this.root, "div", "says", "", { role: "status", "aria-live": "polite" });
