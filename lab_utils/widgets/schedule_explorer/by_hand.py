@@ -12,7 +12,7 @@ from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
 from lab_utils.schedule.pauses import amount
 from lab_utils.schedule.search.problem import placed_stages
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.choice import Setting, chunks_of, par_of
+from lab_utils.widgets.schedule_explorer.choice import Setting, par_of, virtual_stages_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 
 Move = tuple[int, str]  # rank, and the op as text
@@ -30,7 +30,7 @@ class Hand:
     """The ops placed so far, in order of placement."""
 
     def __init__(self, setting: Setting, stage_layout: str) -> None:
-        stages_of = placed_stages(setting.p, stage_layout, chunks_of(stage_layout, setting.v))
+        stages_of = placed_stages(setting.p, stage_layout, virtual_stages_of(stage_layout, setting.v))
         self.stages_of, self.stages, self.microbatches = stages_of.tolist(), stages_of.size, setting.m
         self.limit = setting.limit
         self.moves: list[Move] = []

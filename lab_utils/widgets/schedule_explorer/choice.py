@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from lab_utils.schedule import Costs, Draft, Found, Schedule, search, why_not
 from lab_utils.schedule.schedules import BY_NAME
@@ -12,7 +13,7 @@ from lab_utils.schedule.search.problem import Problem, placed_stages
 from lab_utils.widgets.schedule_explorer import words
 
 FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
-WITH_CHUNKS = ("interleaved", "looped_bfs")
+WITH_VIRTUAL_STAGES = ("interleaved", "looped_bfs")
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,28 @@ class Setting:
     limit: float | None
 
 
-def chunks_of(stage_layout: str, v: int) -> int:
+def virtual_stages_of(stage_layout: str, v: int) -> int:
+    """Return how many stages each rank holds in a stage layout."""
     return {"line": 1, "v": 2, "loop": v}[stage_layout]
 
 
 def named(name: str, setting: Setting) -> Schedule:
     """Return a schedule by name. ValueError, in a sentence, if it does not support these sizes."""
-    more = (setting.v,) if name in WITH_CHUNKS else ()
+    more = (setting.v,) if name in WITH_VIRTUAL_STAGES else ()
     return BY_NAME[name](setting.p, setting.m, *more)
+
+
+def searched(setting: Setting, stage_layout: str, **how: Any) -> Found:
+    """Return the result of `search(..., **how)` for the setting. ValueError for impossible settings."""
+    each = virtual_stages_of(stage_layout, setting.v)
+    sizes = setting.p, setting.m, setting.costs.divided(each), setting.limit
+    return search(*sizes, stage_layout=stage_layout, virtual_stages=each, **how)
 
 
 @lru_cache(maxsize=64)
 def par_of(setting: Setting, stage_layout: str) -> Found:
     """Return the best named order and the bound, without a search. ValueError for impossible settings."""
-    chunks = chunks_of(stage_layout, setting.v)
-    sizes = setting.p, setting.m, setting.costs.divided(chunks), setting.limit
-    return search(*sizes, stage_layout=stage_layout, virtual_stages=chunks, effort=0)
+    return searched(setting, stage_layout, effort=0)
 
 
 def own(text: str) -> Schedule:
@@ -76,9 +83,8 @@ def chosen(choice: str, setting: Setting, text: str) -> Schedule:
 
 def stage_layout_of(draft: Draft) -> str | None:
     """Return the stage layout of a draft, None if it has another."""
-    chunks = draft.stages // draft.ranks
     for stage_layout in ("line", "v", "loop"):
-        held = placed_stages(draft.ranks, stage_layout, chunks)
+        held = placed_stages(draft.ranks, stage_layout, draft.stages // draft.ranks)
         if held.size == draft.stages and draft.stages_of_rank == tuple(map(tuple, held.tolist())):
             return stage_layout
     return None
@@ -88,13 +94,8 @@ def bound_words(draft: Draft, setting: Setting) -> str:
     """Return the lower bound for these stages and costs within the limit, and its reason; "" if there is none."""
     if (stage_layout := stage_layout_of(draft)) is None:
         return ""
-    sizes = (
-        draft.ranks,
-        draft.microbatches,
-        setting.costs.divided(draft.virtual_stages),
-        stage_layout,
-        draft.stages // draft.ranks,
-    )
+    costs, each = setting.costs.divided(draft.virtual_stages), draft.stages // draft.ranks
+    sizes = draft.ranks, draft.microbatches, costs, stage_layout, each
     try:
         bound = least(Problem.of(*sizes, "makespan", setting.limit, kept=1.0))
     except ValueError:  # the limit is too small for any order

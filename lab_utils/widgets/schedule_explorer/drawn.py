@@ -105,7 +105,7 @@ class Drawn:
         return {
             "title": self.headline, "ranks": d.ranks, "stages": d.stages, "makespan": self.makespan,
             "named": d.stages != d.ranks or d.copies > 1, "peaks": list(self.peaks), "facts": self.facts,
-            "chunks": chunk_of_stage(d), "limit": self.limit, "fits": self.fits, "over": self.over,
+            "nth_on_rank": nth_on_rank(d), "limit": self.limit, "fits": self.fits, "over": self.over,
             "gaps": [list(gap) for gap in self.gaps], "words": self.words(),
         }  # fmt: skip
 
@@ -113,8 +113,8 @@ class Drawn:
         return packed(self.draft, self.start, self.end)
 
 
-def chunk_of_stage(draft: Draft) -> list[int]:
-    """Return for each stage its index among its rank's stages, from 0; the smaller one if two ranks hold it."""
+def nth_on_rank(draft: Draft) -> list[int]:
+    """Return for each stage which of its rank's virtual stages it is, from 0; the smaller one if two ranks hold it."""
     held = draft.stages_of_rank
     return [
         min((held[rank].index(stage) for rank in ranks), default=0) for stage, ranks in enumerate(draft.ranks_of_stage)

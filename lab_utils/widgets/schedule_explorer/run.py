@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import traitlets
 
 from lab_utils.schedule import Draft, Schedule, simulate, why_not
 from lab_utils.strategies.parity import Parity, parity
@@ -17,7 +17,7 @@ from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.kit.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.drawn import chunk_of_stage, packed
+from lab_utils.widgets.schedule_explorer.drawn import nth_on_rank, packed
 from lab_utils.widgets.schedule_explorer.probe import trained, trained_serially
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Run:
         return {
             "state": "done" if self.parity.equal else "differs", "says": self.sentences, "ranks": s.ranks,
             "stages": s.stages, "named": s.stages != s.ranks or s.copies > 1, "ops": len(s), "extent": most,
-            "extent_text": time_text(most), "chunks": chunk_of_stage(s),
+            "extent_text": time_text(most), "nth_on_rank": nth_on_rank(s),
         }  # fmt: skip
 
     def boxes(self) -> bytes:
@@ -108,47 +108,53 @@ def _read(schedule: Schedule, trace: Trace, reference: dict) -> Run:
     )  # fmt: skip
 
 
-class RunsOnRanks(traitlets.HasTraits):
-    """A widget's runs on real ranks, from the browser in a thread and one at a time; `result` is the last run."""
+class Runner:
+    """Runs on the ranks, one at a time; `show` receives what the card says of a run, and its boxes when it is done.
 
-    _runs = traitlets.Int(0).tag(sync=True)  # counts the browser's requests to run, and to stop a run
-    _run_stops = traitlets.Int(0).tag(sync=True)
-    _ran = traitlets.Dict().tag(sync=True)
-    _ran_boxes = traitlets.Bytes().tag(sync=True)
-    result: Run | None = None
-    _running: Beside | None = None
+    result   the last run that was done
+    """
 
-    def run(self) -> str:
-        """Run the order on the ranks and compare it with serial training; return the error as a sentence, or ""."""
-        self._tell_run(0, {"step": 0})
+    def __init__(self, ranks: Ranks | None, show: Callable[[dict[str, object], bytes | None], object]) -> None:
+        self._ranks = None if ranks is None else weakref.ref(ranks)  # weak: a widget must not keep ranks alive
+        self._show, self._running = show, None
+        self.result: Run | None = None
+
+    def run(self, draft: Draft) -> str:
+        """Run the order and compare it with serial training; return what went wrong as a sentence, or ""."""
+        self._tell(0, {"step": 0})
         try:
-            ran, error = run(self._given_ranks(), self.schedule, self._tell_run), None
+            ran, error = run(self._given_ranks(), draft, self._tell), None
         except Exception as raised:  # any error of the ranks becomes a sentence in the card
             ran, error = None, raised
         except KeyboardInterrupt:
-            self._show_run(None, Stopped())
+            self._end(None, Stopped())
             raise
-        return self._show_run(ran, error)
+        return self._end(ran, error)
 
-    def _run_beside(self) -> None:
+    def run_beside(self, draft: Draft) -> None:
+        """Run the order in a thread, unless one runs already."""
         if self._running is None:
-            self._tell_run(0, {"step": 0})
-            schedule = self.schedule  # the setting may change meanwhile
-            self._running = Beside(
-                lambda tell: run(self._given_ranks(), schedule, tell), self._tell_run, self._show_run
-            )
+            self._tell(0, {"step": 0})
+            self._running = Beside(lambda tell: run(self._given_ranks(), draft, tell), self._tell, self._end)
 
-    def _tell_run(self, rank: int, now: dict[str, int]) -> None:
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+            self._show({"state": "running", "says": [words.STOPPING]}, None)
+
+    def _tell(self, rank: int, now: dict[str, int]) -> None:
         if rank == 0:
-            self._ran = {"state": "running", "says": [words.RUNNING.format(step=now["step"], steps=STEPS)]}
+            self._show({"state": "running", "says": [words.RUNNING.format(step=now["step"], steps=STEPS)]}, None)
 
-    def _show_run(self, ran: Run | None, error: Exception | None) -> str:
+    def _end(self, ran: Run | None, error: Exception | None) -> str:
         self._running = None
         if error is not None:
             says = words.RUN_STOPPED if isinstance(error, Stopped) else str(error).partition("\n")[0]
-            self._ran = {"state": "failed", "says": [says or type(error).__name__]}
-            return self._ran["says"][0]
-        self.result, self._ran_boxes, self._ran = ran, ran.boxes(), ran.about()
+            says = says or type(error).__name__
+            self._show({"state": "failed", "says": [says]}, None)
+            return says
+        self.result = ran
+        self._show(ran.about(), ran.boxes())
         return "" if ran.parity.equal else ran.parity.verdict
 
     def _given_ranks(self) -> Ranks:
@@ -157,13 +163,3 @@ class RunsOnRanks(traitlets.HasTraits):
         if (ranks := self._ranks()) is None:
             raise ValueError(words.LOST_RANKS)
         return ranks
-
-    @traitlets.observe("_runs")
-    def _asked_for_run(self, _: object) -> None:
-        self._run_beside() if self._from_browser else self.run()
-
-    @traitlets.observe("_run_stops")
-    def _asked_to_stop_the_run(self, _: object) -> None:
-        if self._running is not None:
-            self._running.stop()
-            self._ran = {"state": "running", "says": [words.STOPPING]}

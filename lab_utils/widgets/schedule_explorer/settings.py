@@ -7,7 +7,7 @@ from typing import Any
 import traitlets
 
 from lab_utils.schedule import Costs
-from lab_utils.widgets.schedule_explorer.choice import FOUND, WITH_CHUNKS, Setting
+from lab_utils.widgets.schedule_explorer.choice import WITH_VIRTUAL_STAGES, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
 from lab_utils.widgets.schedule_explorer.words import STAGE_LAYOUTS, TITLES
 
@@ -15,8 +15,8 @@ MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
 SETTING = ("p", "m", "v", *COSTS, "limit")
 ABOUT = {
-    "style": STYLE, "titles": TITLES, "stage_layouts": STAGE_LAYOUTS, "with_chunks": [*WITH_CHUNKS, "found_loop"],
-    "found": list(FOUND), "most": MOST,
+    "style": STYLE, "titles": TITLES, "stage_layouts": STAGE_LAYOUTS,
+    "with_virtual_stages": [*WITH_VIRTUAL_STAGES, "found_loop"],
 }  # fmt: skip
 MAY_BE_0 = ("backward_input", "backward_weight", "communication")
 

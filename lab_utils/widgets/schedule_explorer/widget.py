@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
+from contextlib import suppress
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,15 @@ import anywidget
 import traitlets
 
 from lab_utils.schedule import Draft
+from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
 from lab_utils.widgets.schedule_explorer.choice import FOUND, bound_words, chosen, stage_layout_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
-from lab_utils.widgets.schedule_explorer.run import RunsOnRanks
-from lab_utils.widgets.schedule_explorer.searching import Searches, found
+from lab_utils.widgets.schedule_explorer.run import Run, Runner
+from lab_utils.widgets.schedule_explorer.searching import Search, found, is_kept
 from lab_utils.widgets.schedule_explorer.settings import ABOUT, SETTING, Settings
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
-PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "searching", "main")
+PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "main")
 
 
-class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
+class ScheduleExplorer(anywidget.AnyWidget, Settings):
     """A pipeline schedule placed in time, with controls for everything that it depends on.
 
     >>> explorer = ScheduleExplorer(ranks, choice="one_f_one_b", m=8)
@@ -52,10 +54,18 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
     _about = traitlets.Dict().tag(sync=True)
     _drawn = traitlets.Dict().tag(sync=True)
     _boxes = traitlets.Bytes().tag(sync=True)
-    _from_op = traitlets.Int(-2).tag(sync=True)  # browser asks to continue by hand: before an op, -1 with all
+    _searching = traitlets.Dict().tag(sync=True)  # progress as fraction and text; {} if no search runs
+    _ran = traitlets.Dict().tag(sync=True)
+    _ran_boxes = traitlets.Bytes().tag(sync=True)
+    # What the browser asks for: to continue by hand before an op, -1 with all; counts of requests to stop, to run.
+    _from_op = traitlets.Int(-2).tag(sync=True)
+    _stops = traitlets.Int(0).tag(sync=True)
+    _runs = traitlets.Int(0).tag(sync=True)
+    _run_stops = traitlets.Int(0).tag(sync=True)
+    _from_browser = False
 
     def __init__(self, ranks: Ranks | None = None, **setting: Any) -> None:
-        self._ranks = None if ranks is None else weakref.ref(ranks)  # weak: widgets must not keep ranks alive
+        self._search, self._runner = Search(self._tell_search, self._end_search), Runner(ranks, self._show_run)
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
         self.shown: Drawn | None = None
         if ranks is not None:
@@ -65,7 +75,6 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         if self.shown is None:  # the first choice does not support these sizes
             raise ValueError(self.says)
 
-    # ------------------------------------------------------------------ what it shows
     @property
     def schedule(self) -> Draft:
         """The order in the picture: a Schedule, or by hand a Draft that may lack ops."""
@@ -76,7 +85,11 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
         """The order placed in time by the costs."""
         return self.shown.timeline
 
-    # ------------------------------------------------------------------ what the buttons do
+    @property
+    def result(self) -> Run | None:
+        """The last run on the ranks."""
+        return self._runner.result
+
     def place(self, rank: int, word: str) -> str:
         """By hand: append the op "F0", or "2F0" with a stage, to the rank; return why not, or ""."""
         self.choice = "hand"
@@ -101,7 +114,17 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             self.choice, self.stage_layout, self.moves = "hand", stage_layout, moves
         return self.says
 
-    # ------------------------------------------------------------------ changes of traits
+    def run(self) -> str:
+        """Run the order on the ranks and compare it with serial training; return what went wrong, or ""."""
+        return self._runner.run(self.schedule)
+
+    def set_state(self, sync_data: dict) -> None:
+        self._from_browser = True
+        try:
+            super().set_state(sync_data)
+        finally:
+            self._from_browser = False
+
     @traitlets.observe("choice", "text", "stage_layout", "moves", *SETTING)
     def _changed(self, change: dict[str, Any]) -> None:
         if self.shown is not None and not self._settling:
@@ -113,13 +136,27 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             self._from_op = -2
             self.by_hand(None if change["new"] < 0 else change["new"])
 
+    @traitlets.observe("_stops")
+    def _asked_to_stop(self, _: object) -> None:
+        if self._stop_search():
+            self.says = words.STOPPED
+
+    @traitlets.observe("_runs")
+    def _asked_for_run(self, _: object) -> None:
+        run = self._runner.run_beside if self._from_browser else self._runner.run
+        run(self.schedule)
+
+    @traitlets.observe("_run_stops")
+    def _asked_to_stop_the_run(self, _: object) -> None:
+        self._runner.stop()
+
     def _follow(self) -> None:
         """Update picture and text, once for all simultaneous changes."""
-        self.stop_search()  # of the previous setting
+        self._stop_search()  # of the previous setting
         if self._stands() == self._key:
             return
         self._key = None  # until the picture is updated
-        if not self._is_there(self.setting, FOUND.get(self.choice)):
+        if self.choice in FOUND and not is_kept(self.setting, FOUND[self.choice]) and not self._find():
             return
         with self.hold_sync():
             try:
@@ -133,6 +170,45 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
 
     def _stands(self) -> tuple:
         return self.choice, self.setting, self.text, self.stage_layout, tuple(map(tuple, self.moves))
+
+    def _find(self) -> bool:
+        """Search for the setting; return whether it is done: for the browser `_follow` is called again when it is."""
+        setting, stage_layout = self.setting, FOUND[self.choice]
+        self._tell_search(Progress(0.0, inf))
+        if self._from_browser:
+            self._search.start(setting, stage_layout)
+            return False
+        try:
+            with suppress(ValueError):  # raised again where the result is shown
+                found(setting, stage_layout, self._tell_search)
+        except KeyboardInterrupt:
+            self.says = words.STOPPED
+            raise
+        finally:
+            self._searching = {}
+        return True
+
+    def _stop_search(self) -> bool:
+        stopped = self._search.stop()
+        if stopped:
+            self._searching = {}
+        return stopped
+
+    def _tell_search(self, now: Progress) -> None:
+        says = words.searching(now.part, now.length if isfinite(now.length) else None)
+        self._searching = {"part": now.part, "says": says}
+
+    def _end_search(self, error: Exception | None) -> None:
+        self._searching = {}
+        if error is None:
+            self._follow()
+        else:
+            self.says = str(error) or type(error).__name__
+
+    def _show_run(self, about: dict[str, object], boxes: bytes | None) -> None:
+        if boxes is not None:
+            self._ran_boxes = boxes
+        self._ran = about
 
     def _made(self) -> tuple[str, Drawn]:
         if self.choice == "hand":
@@ -181,7 +257,6 @@ class ScheduleExplorer(RunsOnRanks, Searches, anywidget.AnyWidget, Settings):
             return about_hand(self._hand[1], self.shown, self.setting, self.stage_layout)
         return {"remark": words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
 
-    # ------------------------------------------------------------------ without a browser
     def to_svg(self) -> str:
         """Return the static picture: same order and costs, same bytes."""
         return self.shown.to_svg()

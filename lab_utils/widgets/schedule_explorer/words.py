@@ -123,11 +123,11 @@ SCRIPT = {
     "op": "{op} of stage {stage} on rank {rank}: {span}.",
     "how": "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.",
     "legend": "Legend", "idle": IDLE,
-    "lines": "a line under an op: a rank's second chunk, two lines: its third",
+    "lines": "a line under an op: a rank's second virtual stage, two lines: its third",
     "zoom_in": "Zoom in", "zoom_out": "Zoom out",
     # the setting
     "schedule": "schedule", "depends_on": "What the schedule depends on",
-    "p": "p, ranks", "m": "m, micro-batches", "v": "v, chunks a rank",
+    "p": "p, ranks", "m": "m, micro-batches", "v": "v, virtual stages a rank",
     "forward": "F, forward", "backward_input": "B, for the input", "backward_weight": "W, for the weights",
     "communication": "communication", "limit": "memory limit a rank", "no_limit": "none",
     "microbatches": "{count} micro-batches",

@@ -12,7 +12,7 @@ import lab_utils.widgets
 
 WIDGETS = Path(lab_utils.widgets.__file__).parent
 WITH_WORDS = ("live_curve", "ranks_status", "schedule_explorer", "timeline_view")
-SCRIPTS = [path for name in WITH_WORDS for path in sorted((WIDGETS / name).rglob("*.js"))]
+SCRIPTS = [path for name in ("kit", *WITH_WORDS) for path in sorted((WIDGETS / name).rglob("*.js"))]
 
 CODE = re.compile(
     r"""//[^\n]* | /\*.*?\*/  # comments
@@ -23,8 +23,9 @@ CODE = re.compile(
 TEMPLATE = re.compile(r"(?P<text>(?:\\.|\$(?!\{)|[^`$\\])*)(?P<end>`|\$\{)", re.DOTALL)
 VALUE = "{}"
 WORD = r"[^\W\d_]{2,}"
-SENTENCE = re.compile(rf"{WORD}[,.:;]? +(?:{WORD}|\d|\{{\}})|(?:\d|\{{\}})[,.:;]? +{WORD}")
-NO_SENTENCE = re.compile(r"^change:|\{\}px|^lab-")  # names of events, fonts, classes
+SENTENCE = re.compile(rf"{WORD}[,.:;]? +(?:{WORD}|\d|\{{\}})|(?:\d|\{{\}})[,.:;]? +{WORD}|^[A-Z][a-z]{{2,}}$")
+# Names of events, fonts, classes and keys.
+NO_SENTENCE = re.compile(r"^change:|\{\}px|^lab-|^(Backspace|Delete|End|Enter|Escape|Home|Tab)$")
 CLASS = re.compile(r"\.((?:lab-[a-z]+-)?([a-z][\w-]*))")
 
 
@@ -64,7 +65,7 @@ def _read_template(script: str, at: int, found: list[str]) -> int:
 
 
 def sentences(script: str, classes: frozenset[str] = frozenset()) -> list[str]:
-    """Return the literals in which a word stands beside another, or beside a value; names of classes are no words."""
+    """Return the literals with a word beside another or beside a value, or one capital word; classes are no words."""
     read = [text for text in literals(script) if SENTENCE.search(text) and not NO_SENTENCE.search(text)]
     return [text for text in read if not classes.issuperset(text.split())]
 
@@ -96,12 +97,14 @@ def test_a_script_asks_for_words_that_are_there_and_leaves_none(name: str) -> No
         ("say('it is: late')", ["it is: late"]),
         ("write(`rank ${rank}`, 12)", ["rank {}"]),
         ("`${count} bytes`", ["{} bytes"]),
+        ('add(row, "button", "Undo")', ["Undo"]),
         ('`${n} ${n === 1 ? "is idle" : `are ${n} idle`}`', ["is idle", "are {} idle"]),
         ('x.replace(/"/g, ""), "no word"', ["no word"]),
         ('const f = () => { return { title: "Zoom in" }; }', ["Zoom in"]),
         ("// it is late\n/* so are\nwe */ say(WORDS.late)", []),
         ('throw new Error(`no value for ${name}`), new Error("it is late")', []),
         ('add(root, "div", "now quiet")', []),
+        ('event.key === "Enter"', []),
         ('path(`M${x} ${y}H${width}V 3`, "M0 0L8 8")', []),
         ("c.font = `${weight} ${size}px ${font}`", []),
         ('model.on("change:state change:title", draw)', []),

@@ -95,7 +95,7 @@ def test_sliders_send_what_they_say(page: Page) -> None:
     assert (sent(page)[-1], limit.get_attribute("aria-valuetext")) == ({"limit": 0.5}, "0.5 micro-batches")
     page.keyboard.press("ArrowLeft")
     assert sent(page)[-1] == {"limit": None}
-    expect(card.get_by_role("slider", name="v, chunks a rank")).to_be_disabled()
+    expect(card.get_by_role("slider", name="v, virtual stages a rank")).to_be_disabled()
 
 
 @pytest.mark.parametrize("name", ["one_f_one_b", "v_half"])

@@ -27,7 +27,7 @@ class Board {
     this.area.addEventListener("blur", () => this.later());
   }
 
-  // figure: {boxes, ranks, extent, gaps, named, words}, and of an order: chunks (of each stage), peaks, limit, par
+  // figure: {boxes, ranks, extent, gaps, named, words}, and of an order: nth_on_rank (of each stage), peaks, limit, par
   show(figure) {
     const rows = Array.from({ length: figure.ranks }, () => []), { boxes } = figure;
     for (let i = 0; i < boxes.length; i += FIELDS) rows[boxes[i]].push(this.opAt(boxes, i));
@@ -129,8 +129,8 @@ class Board {
     const { surface } = this, x = LEFT + (item.start - this.view.from) * scale, width = (item.end - item.start) * scale;
     surface.box(surface.fills[item.kind], x, y + 2, Math.max(width - (width > 3 ? 0.8 : 0), 0.5), row - 4);
     const look = surface.style.looks[item.kind], size = row > 18 ? 11 : 9;
-    // Lines under the ops of a rank's later chunks.
-    const lines = width > 6 ? Math.min(3, this.figure.chunks?.[item.stage] ?? 0) : 0;
+    // Lines under the ops of a rank's later virtual stages.
+    const lines = width > 6 ? Math.min(3, this.figure.nth_on_rank?.[item.stage] ?? 0) : 0;
     for (let k = 0; k < lines; k += 1) surface.box(look.ink, x + 1, y + row - 5 - 3 * k, width - 2.8, 1.5);
     const word = this.words(item).find((one) => one.length * size * 0.64 + 6 < width);
     if (!word) return;

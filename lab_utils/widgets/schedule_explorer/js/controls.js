@@ -1,4 +1,4 @@
-// Which order, and sliders for what it depends on. Each change goes to Python, which places the order anew.
+// Which order, sliders for what it depends on, the search for it. Each change goes to Python, which places it anew.
 
 const SLIDERS = [
   { name: "p", label: WORDS.p, min: 1, max: 16, step: 1 },
@@ -41,7 +41,7 @@ class Controls {
   // p, m and v of an order that the reader wrote follow from what is written.
   usable(name) {
     const choice = this.model.get("choice"), loop = choice === "hand" && this.model.get("stage_layout") === "loop";
-    if (name === "v") return loop || this.about.with_chunks.includes(choice);
+    if (name === "v") return loop || this.about.with_virtual_stages.includes(choice);
     return choice !== "own" || !["p", "m"].includes(name);
   }
 
@@ -61,5 +61,23 @@ class Controls {
     this.own.hidden = choice !== "own";
     if (this.text.value !== model.get("text")) this.text.value = model.get("text");
     this.text.rows = Math.max(2, model.get("p"));
+  }
+}
+
+// A search under way: how far it is, the shortest order so far, and a button that stops it.
+class Searching {
+  constructor(parent, model, choose) {
+    this.model = model;
+    this.root = add(parent, "div", "row");
+    this.bar = add(this.root, "progress", "", "", { max: 1, "aria-label": WORDS.search });
+    this.words = add(this.root, "span", "searching"); // no live region: it changes many times a second
+    addButton(this.root, WORDS.stop, () => choose({ _stops: model.get("_stops") + 1 }));
+  }
+
+  follow() {
+    const { part, says = "" } = this.model.get("_searching");
+    this.root.hidden = part === undefined;
+    this.bar.value = part ?? 0;
+    say(this.words, says);
   }
 }

@@ -6,7 +6,7 @@ class Figures {
     this.root = add(parent, "div", "run");
     this.root.hidden = !about.can_run;
     const row = add(this.root, "div", "row");
-    const ranks = about.can_run > 1 ? fill(WORDS.run_on_ranks, { count: about.can_run }) : WORDS.run_on_one;
+    const { can_run: count } = about, ranks = count === 1 ? WORDS.run_on_one : fill(WORDS.run_on_ranks, { count });
     this.button = addButton(row, ranks, () => choose({ _runs: model.get("_runs") + 1 }));
     this.stop = addButton(row, WORDS.stop_ranks, () => choose({ _run_stops: model.get("_run_stops") + 1 }));
     this.says = add(this.root, "div", "says", "", { role: "status", "aria-live": "polite" });
@@ -32,8 +32,8 @@ class Figures {
     this.boards.forEach(({ box, board }, at) => {
       box.hidden = !ran.ops;
       if (!ran.ops) return;
-      const { ranks, extent, named, chunks, extent_text: words } = ran, size = FIELDS * ran.ops;
-      board.show({ ranks, extent, named, chunks, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
+      const { ranks, extent, named, nth_on_rank, extent_text: words } = ran, size = FIELDS * ran.ops;
+      board.show({ ranks, extent, named, nth_on_rank, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
     });
   }
 

@@ -27,7 +27,7 @@ function render({ model, el }) {
   for (const [sign, words, factor] of [["+", WORDS.zoom_in, ZOOM], ["−", WORDS.zoom_out, 1 / ZOOM]])
     addButton(row, sign, () => board.view.zoom(factor), { title: words, "aria-label": words });
   const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
-  const fits = add(root, "div", "fits", "", { role: "status" }), chunks = addLegend(root, about.style);
+  const fits = add(root, "div", "fits", "", { role: "status" }), lines = addLegend(root, about.style);
   const figures = new Figures(root, about, model, choose);
 
   function follow() {
@@ -39,7 +39,7 @@ function render({ model, el }) {
     say(fits, drawn.fits);
     fits.classList.toggle("lab-sx-wrong", drawn.over.length > 0);
     say(remark, drawn.remark ?? "");
-    chunks.hidden = !drawn.chunks.some((chunk) => chunk);
+    lines.hidden = !drawn.nth_on_rank.some((nth) => nth);
     whole.hidden = model.get("choice") === "hand";
     marked(board.at, false);
   }

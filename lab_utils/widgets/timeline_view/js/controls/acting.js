@@ -3,7 +3,6 @@
 const PLAY_S = 6; // a play from the left edge of the view to the right one
 
 class ActingStage extends Stage {
-  // ------------------------------------------------------------------ the scrubber
   scrub(time) {
     this.cursor = time >= this.scene.view.to ? null : time;
     this.drawOver();
@@ -36,7 +35,7 @@ class ActingStage extends Stage {
     this.on.moved();
   }
 
-  // ------------------------------------------------------------------ selection: positions among each figure's spans
+  // Selected are positions among each figure's spans.
   pick(at, more) {
     const found = this.find(at);
     this.select(found && this.spansOfOp(found), more);
@@ -97,7 +96,6 @@ class ActingStage extends Stage {
     return chosen;
   }
 
-  // ------------------------------------------------------------------ from op to op
   get lanes() {
     const found = [];
     for (const panel of this.scene.panels)
@@ -138,7 +136,6 @@ class ActingStage extends Stage {
     this.drawOver();
   }
 
-  // ------------------------------------------------------------------ another hardware
   // Places `figure` again by `retime()`, redraws at once, and keeps what is selected as far as it is still there.
   retimed(figure, retime) {
     const at = this.figures.indexOf(figure), kept = new Set(this.selected[at].map((span) => spanKey(figure, span)));

@@ -82,7 +82,6 @@ class Card {
     add(this.root, "p", "hint quiet", WORDS.hint);
   }
 
-  // ------------------------------------------------------------------ what changes
   // A slider moves: placed, drawn and said at once, here; Python hears of it when the slider rests.
   retime(setting) {
     this.stage.retimed(this.shown, () => this.shown.retime(setting));
@@ -146,7 +145,6 @@ class Card {
     this.tip.style.top = `${y + 18 + height > this.area.clientHeight ? y - height - 12 : y + 18}px`;
   }
 
-  // ------------------------------------------------------------------ selection, here and in Python
   get selectedNames() {
     return this.figures.map((figure) => (figure === this.shown ? "selected" : "selected_measured"));
   }

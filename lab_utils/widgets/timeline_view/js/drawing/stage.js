@@ -34,7 +34,6 @@ class Stage {
     requestAnimationFrame(() => this.dirty && this.draw());
   }
 
-  // ------------------------------------------------------------------ which stretch is in view
   look(from, to) {
     if (!this.scene.look(from, to)) return;
     this.redraw();
@@ -54,7 +53,6 @@ class Stage {
     this.look(0, this.scene.makespan);
   }
 
-  // ------------------------------------------------------------------ what is under the pointer
   panelAt(y) {
     return this.scene.panels.find((panel) => panel.rankAt(y) >= 0);
   }
