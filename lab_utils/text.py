@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -67,6 +67,21 @@ def name_ranks(ranks: Iterable[int]) -> str:
             runs.append([rank])
     named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"rank{'s' if len(ranks) > 1 else ''} {named}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names: "head, up, down and 2 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+Justify = Callable[[str, int], str]
+
+
+def columns(lines: Sequence[Sequence[str]], first: Justify = str.ljust, others: Justify = str.ljust) -> list[str]:
+    """Return the lines with their cells aligned in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    justify = [first, *[others] * (len(widths) - 1)]
+    return ["  ".join(f(*cell) for f, *cell in zip(justify, line, widths, strict=True)).rstrip() for line in lines]
 
 
 def merge(outputs: dict[int, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_utils.text import bytes_text, percent_text, time_text
+from lab_utils.text import bytes_text, columns, percent_text, time_text
 from lab_utils.timeline.export.placed import Placed
 from lab_utils.timeline.ops import RankOps
 
@@ -33,7 +33,8 @@ def headline(timeline: Placed) -> str:
 
 def summary(timeline: Placed) -> str:
     """The headline and a table with one line per rank; bubble is the fraction of its time without compute."""
-    table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
+    rows = [_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN))]
+    table = columns([COLUMNS, *rows], str.rjust, str.rjust)
     more = timeline.world_size - RANKS_SHOWN
     said = [MORE_RANKS.format(count=more)] if more > 0 else []
     uncounted = 0 if timeline.prediction is None else sum(op.uncounted for op in timeline.ops)
@@ -62,7 +63,7 @@ def trace_summary(trace: RankOps) -> str:
     said = [f"{name} was run as {run_as}" for name, run_as in others]
     uncounted = sum(op.uncounted for op in trace)
     said += [f"Not counted: {uncounted} kernels"] if uncounted else []
-    table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
+    table = columns([("op", "times a rank", "tensor bytes a rank"), *rows], str.rjust, str.rjust) if rows else []
     return "\n".join([title, *table, *said])
 
 
@@ -74,8 +75,3 @@ def _per_rank(trace: RankOps, name: str) -> tuple[str, str]:
 def _spread(values: list[str]) -> str:
     """One value if all ranks have the same, otherwise all of them in rank order."""
     return values[0] if len(set(values)) == 1 else ", ".join(values)
-
-
-def _table(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

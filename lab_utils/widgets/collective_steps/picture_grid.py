@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lab_utils.render import palette
 from lab_utils.render.kit import arrow, element, number, path, text, text_width, tip
 from lab_utils.render.palette import STRONG, rank_fill
+from lab_utils.text import bytes_text
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.sentences import chunk_said, message_said, said, shown
 from lab_utils.widgets.collective_steps.steps import ChunkSteps, Sent
@@ -35,9 +36,8 @@ class Grid:
 
     def __init__(self, steps: ChunkSteps, size: Size, left: float, top: float, width: float) -> None:
         self.steps, self.size, self.left, self.top = steps, size, left, top
-        self.tracks = min(
-            MOST_TRACKS, max((max(_tracks(sent).values(), default=0) for sent in steps.sent), default=0) + 1
-        )
+        tracks = (1 + track for sent in steps.sent for track in _tracks(sent).values())
+        self.tracks = min(MOST_TRACKS, max(tracks, default=1))
         self.lane = 6 + TRACK * self.tracks
         room = (width - size.label) / len(steps.chunks)
         self.cell = max(9.0, min(size.cell, room - self.lane - 3))
@@ -54,11 +54,11 @@ class Grid:
     def names(self) -> Iterator[str]:
         """Draw rank names beside the rows, chunk names above the columns."""
         for rank in range(self.steps.world_size):
-            middle = self.y(rank) + self.size.height / 2
-            yield text(words.rank_name(rank), self.left, middle + self.size.font * 0.36, font_size=self.size.font + 0.5)
+            base = self.y(rank) + self.size.height / 2 + self.size.font * 0.36
+            yield text(words.RANK.format(rank=rank), self.left, base, font_size=self.size.font + 0.5)
         quiet = {"text_anchor": "middle", "fill": palette.QUIET_INK, "font_size": self.size.font}
         for column, chunk in enumerate(self.steps.chunks):
-            names = words.chunk_heads(column, chunk.bytes)
+            names = [name.format(chunk=column, bytes=bytes_text(chunk.bytes)) for name in words.CHUNK_HEADS]
             fitting = [name for name in names if text_width(name, self.size.font) < self.cell]
             for name in fitting[:1]:
                 yield text(name, self.x(column) + self.cell / 2, self.top - 6, **quiet)
@@ -112,7 +112,7 @@ class Grid:
         rank, column = at
         chunk = self.steps.chunks[column]
         holding = said(self.steps.holds[step][rank][column], chunk)
-        about = words.cell_holds(rank, chunk_said(column, chunk), holding)
+        about = words.CELL_HOLDS.format(rank=rank, chunk=chunk_said(column, chunk), holding=holding)
         box = {"x": self.x(column), "y": self.y(rank), "width": self.cell, "height": self.size.height}
         edge = {"stroke": STRONG if arrived else palette.QUIET_INK, "stroke_width": 2.4 if arrived else 0.6}
         return element("rect", *tip(about), **box, rx=2, fill="none", pointer_events="all", **edge)
@@ -142,12 +142,8 @@ class Grid:
             lines = [self._line(message, c, tracks[at, c] % self.tracks) for c in message.chunks]
             drawn = [arrow(points, stroke=STRONG) for points in lines]
             if reach:
-                wide = {
-                    "stroke_width": reach,
-                    "stroke": STRONG,
-                    "stroke_opacity": 0.0,
-                    "pointer_events": "visibleStroke",
-                }
+                wide = {"stroke_width": reach, "stroke": STRONG, "stroke_opacity": 0.0}
+                wide |= {"pointer_events": "visibleStroke"}
                 drawn += [element("path", d=path(points), fill="none", **wide) for points in lines]
             if drawn:
                 yield element("g", *tip(message_said(message, self.steps), hover), *drawn, data_message=str(at))
