@@ -2,7 +2,6 @@
 
 >>> to_svg(trace.timeline())                        # or timeline.to_svg(), or the timeline as the last line of a cell
 >>> before_after("all_reduce", ranks.run(demo))     # one collective, from the ranks' return values
->>> step_by_step("ring all-reduce", ring_steps(4))  # which rank sends which chunk to which
 >>> loss_curve({"serial": losses})
 >>> bars("Bytes sent", ...)
 >>> source("lab_utils.comm.algorithms.ring", "ring_all_reduce")  # code, where the code is the lesson
@@ -22,7 +21,6 @@ _HOME = {
     "before_after": "collective",
     "loss_curve": "curve",
     "source": "source_code",
-    "step_by_step": "lab_utils.widgets.collective_steps.picture_of_formula",
     "to_svg": "lab_utils.widgets.timeline_view.picture",
 }
 

@@ -1,4 +1,4 @@
-"""Before and after, step by step, bars and curves: deterministic, well-formed, and true to what they are given."""
+"""Before and after, bars and curves: deterministic, well-formed, and true to what they are given."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab_utils.comm.algorithms.steps import ring_steps, tree_steps, two_level_steps
 from lab_utils.render import palette
 from lab_utils.render.bar_chart import bars
 from lab_utils.render.collective import before_after
 from lab_utils.render.curve import loss_curve, ticks
 from lab_utils.render.kit import Picture
 from lab_utils.render.palette import RANKS, SERIES, rank_fill
-from lab_utils.widgets.collective_steps.picture_of_formula import step_by_step
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,9 +36,6 @@ def curves() -> Picture:
 
 DRAWN: dict[str, Callable[[], Picture]] = {
     "gathered": gathered,
-    "ring": lambda: step_by_step("Ring all-reduce", ring_steps(4)),
-    "ring of 8": lambda: step_by_step("Ring all-reduce", ring_steps(8)),
-    "two-level": lambda: step_by_step("Two-level all-reduce", two_level_steps(4, 2)),
     "bars": counted,
     "curves": curves,
 }
@@ -134,40 +129,6 @@ def test_nothing_and_tables_of_numbers() -> None:
 def test_arrays_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"does not fit: give \[columns\]"):
         before_after("gather", [(np.zeros(shape), None)])
-
-
-# ---------------------------------------------------------------------- step by step
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
-def test_one_panel_a_step_and_one_arrow_a_chunk_that_travels(ranks: int) -> None:
-    steps = ring_steps(ranks)
-    root = parsed(step_by_step("ring", steps))
-    panels = root.findall(f".//{SVG}g[@data-step]")
-    assert [panel.get("data-step") for panel in panels] == [str(number) for number in range(2 * (ranks - 1))]
-    for panel, step in zip(panels, steps, strict=True):
-        arrows = [line for line in panel.iter(f"{SVG}path") if line.get("fill") == "none"]
-        assert len(arrows) == sum(len(message.chunks) for message in step.messages)
-        tips = [title.text for title in panel.iter(f"{SVG}title")]
-        assert sum("complete" in tip for tip in tips) == sum(len(h) == ranks for row in step.holds for h in row)
-        slots = sum(box.get("fill") in RANKS for box in panel.iter(f"{SVG}rect"))
-        assert slots == sum(len(parts) for row in step.holds for parts in row)
-
-
-def test_the_halves_are_labelled_and_the_parts_are_named() -> None:
-    words = shown(parsed(step_by_step("Ring all-reduce", ring_steps(4))))
-    assert {"reduce-scatter: the receiver adds what arrives", "all-gather: the receiver keeps what arrives"} <= set(
-        words
-    )
-    assert {"0+1", "0+1+2", "all", "c3", "step 6", "rank 3"} <= set(words)
-    assert {"2", "7", "all"} <= set(shown(parsed(step_by_step("Ring all-reduce", ring_steps(8)))))
-    said = repr(step_by_step("Ring all-reduce", ring_steps(4))).splitlines()
-    assert len(said) == 7 and said[1].startswith("step 1, reduce-scatter: 0→1 chunk 3 (then 0+1); ")
-    assert "step 2, across nodes" in shown(parsed(step_by_step("two", two_level_steps(4, 2))))
-    assert "1→0 all chunks (then 0+1)" in repr(step_by_step("tree", tree_steps(4)))
-
-
-def test_a_group_of_one_has_nothing_to_draw() -> None:
-    with pytest.raises(ValueError, match="no step to draw"):
-        step_by_step("ring", ring_steps(1))
 
 
 # ---------------------------------------------------------------------- bars

@@ -13,6 +13,7 @@ import traitlets
 
 from lab_utils.comm.algorithms.steps import Step, ring_chunk, ring_steps, tree_steps, two_level_steps
 from lab_utils.ranks import RankError, Ranks
+from lab_utils.render.palette import RANKS
 from lab_utils.timeline import Op, Trace, bytes_sent, message_steps
 from lab_utils.widgets.collective_steps.picture import collective_panels
 from lab_utils.widgets.collective_steps.record import ChunkLog, Over, Posted, Wrote
@@ -20,6 +21,7 @@ from lab_utils.widgets.collective_steps.steps import ChunkSteps
 from lab_utils.widgets.collective_steps.widget import CollectiveSteps
 
 NUMEL = programs.NUMEL
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def recorded(ranks: Ranks, collective: str, numel: int = NUMEL) -> tuple[ChunkSteps, Trace, list[list[float]]]:
@@ -218,6 +220,31 @@ def test_pictures_are_the_same_each_time() -> None:
     assert "step 1, 4 messages, 16 bytes, receivers add it: 0→1 chunk 3 (then 0+1, without ranks 2, 3)" in first.words()
     assert first.words().endswith("✓ the result of every rank is complete and in order")
     assert len(collective_panels("a ring", ChunkSteps.of(*ring_by_hand(8)), hover=False).svg) < 350_000
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
+def test_one_panel_a_step_and_one_arrow_a_chunk_that_travels(ranks: int) -> None:
+    steps = ChunkSteps.of(*ring_by_hand(ranks))
+    panels = ET.fromstring(collective_panels("ring", steps).svg).findall(f".//{SVG}g[@data-step]")
+    assert [panel.get("data-step") for panel in panels] == [str(number) for number in range(2 * ranks - 1)]
+    for panel, sent, holds in zip(panels, [(), *steps.sent], steps.holds, strict=True):
+        lines = panel.findall(f"{SVG}g[@data-message]/{SVG}path[@fill='none']")
+        assert len(lines) == sum(len(message.chunks) for message in sent)
+        cells = [title.text for title in panel.findall(f"{SVG}rect/{SVG}title")]
+        assert len(cells) == ranks * ranks
+        assert sum("complete" in cell for cell in cells) == sum(tuple(range(ranks)) in h for row in holds for h in row)
+        slots = [path.get("d").count("M") for path in panel.iter(f"{SVG}path") if path.get("fill") in RANKS]
+        assert sum(slots) == sum(len(parts) for row in holds for holding in row for parts in holding)
+
+
+def test_the_halves_are_labelled_and_the_parts_are_named() -> None:
+    four, eight = (
+        {word.text for word in ET.fromstring(CollectiveSteps(*ring_by_hand(n)).to_svg()).iter(f"{SVG}text")}
+        for n in (4, 8)
+    )
+    assert {"before", "step 3: receivers add it", "step 4: receivers keep it"} <= four
+    assert {"0+1", "0+1+2", "✓ all", "chunk 3", "step 6: receivers keep it", "rank 3"} <= four
+    assert {"2/8", "7/8", "✓ all"} <= eight
 
 
 def test_the_step_is_pythons_too() -> None:
