@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -46,7 +46,16 @@ def _alike(name: str, known: list[str]) -> list[str]:
     return holding[:_AT_MOST] or [lower[each] for each in get_close_matches(name, lower, _AT_MOST)]
 
 
-# ---------------------------------------------------------------------- output of ranks
+def counted(count: int, what: str) -> str:
+    """3, "rank" → "3 ranks"."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def numbered(what: str, numbers: Collection[int]) -> str:
+    """ "chunk", [0, 2, 3] → "chunks 0, 2, 3"; `name_ranks` is shorter."""
+    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
 def name_ranks(ranks: Iterable[int]) -> str:
     """Return the ranks as text: "rank 2", "ranks 0-3", "ranks 0, 2-3"."""  # fmt: skip
     ranks = sorted(ranks)
@@ -58,6 +67,12 @@ def name_ranks(ranks: Iterable[int]) -> str:
             runs.append([rank])
     named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"rank{'s' if len(ranks) > 1 else ''} {named}"
+
+
+def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines with their cells aligned in columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def merge(outputs: dict[int, str]) -> str:

@@ -97,6 +97,14 @@ def text_width(content: str, size: float) -> float:
     return size * sum(_character_width(character) for character in content)
 
 
+def short(content: str, room: float, size: float) -> str:
+    """Return the text, cut in the middle if it is wider than the room."""
+    if (width := 0.9 * text_width(content, size)) <= room:
+        return content
+    keep = floor(len(content) * room / width) - 1
+    return f"{content[: keep // 3]}…{content[len(content) - (keep - keep // 3) :]}"
+
+
 def _character_width(character: str) -> float:
     if character in NARROW:
         return 0.38
