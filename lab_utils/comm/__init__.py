@@ -18,9 +18,6 @@ _HOME = {
     "holdings": "lab_utils.widgets.shard_map.probe",
     "saved_for_backward": "lab_utils.widgets.shard_map.probe_activations",
     "Peers": "algorithms.point_to_point",
-    "Message": "algorithms.steps",
-    "Step": "algorithms.steps",
-    **{f"{name}_steps": "algorithms.steps" for name in ("ring", "tree", "two_level")},
     **{
         f"{algorithm}_{collective}": f"algorithms.{algorithm}"
         for algorithm in ("ring", "tree", "two_level")
