@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from lab_utils.render import palette
 from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, text_width
+from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.picture_grid import LARGE, LARGE_MANY, SMALL, SMALL_MANY, Grid
-from lab_utils.widgets.collective_steps.steps import ChunkSteps
-from lab_utils.widgets.collective_steps.words import (
+from lab_utils.widgets.collective_steps.sentences import (
     MOST_NAMED,
     described,
     effect_said,
@@ -17,9 +17,9 @@ from lab_utils.widgets.collective_steps.words import (
     step_said,
     wrong_said,
 )
+from lab_utils.widgets.collective_steps.steps import ChunkSteps
 
 WIDTH, GAP, HEAD, LINE = 940.0, 22.0, 60.0, 17.0
-LEGEND = "slots and numbers: whose parts are in it · arrow: a recorded message · thick edge: just arrived"
 
 
 def collective_panels(title: str, steps: ChunkSteps, hover: bool = True) -> Picture:
@@ -40,18 +40,14 @@ def collective_panels(title: str, steps: ChunkSteps, hover: bool = True) -> Pict
     bottom = TITLE + -(-len(steps.holds) // across) * height
     below = [*_below(steps)]
     body += [text(line, MARGIN, bottom + 14 + LINE * at, fill=fill) for at, (line, fill) in enumerate(below)]
-    words = [text_width(line, 11) for line, _ in below] + [text_width(headline(steps), 11)]
-    width = max(min(across, len(steps.holds)) * (panel + GAP) - GAP, *words) + 2 * MARGIN
+    lines = [text_width(line, 11) for line, _ in below] + [text_width(headline(steps), 11)]
+    width = max(min(across, len(steps.holds)) * (panel + GAP) - GAP, *lines) + 2 * MARGIN
     total = bottom + LINE * len(below) + 14
     return card(title, headline(steps), body, width, total, described=described(title, steps))
 
 
-def _heading(steps: ChunkSteps, step: int) -> str:
-    return f"step {step}: {effect_said(steps, step)}" if step else "before"
-
-
 def _panel(grid: Grid, step: int, left: float, top: float, hover: bool) -> Iterator[str]:
-    yield text(_heading(grid.steps, step), left, top + 22, font_weight=600)
+    yield text(words.step_head(step, effect_said(grid.steps, step)), left, top + 22, font_weight=600)
     yield text(step_said(grid.steps, step), left, top + 36, fill=palette.QUIET_INK)
     yield from grid.names()
     yield from grid.cells(step, hover)
@@ -59,10 +55,10 @@ def _panel(grid: Grid, step: int, left: float, top: float, hover: bool) -> Itera
 
 
 def _below(steps: ChunkSteps) -> Iterator[tuple[str, str]]:
-    yield LEGEND, palette.QUIET_INK
+    yield words.LEGEND, palette.QUIET_INK
     first = next((number for number, mixed in enumerate(steps.mixed) if any(mixed)), 0)
     for number in sorted({first, len(steps.sent)}):
-        yield from ((f"after step {number}: {line}", palette.INK) for line in wrong_said(steps, number))
+        yield from ((words.after_step(number, line), palette.INK) for line in wrong_said(steps, number))
     if results_said(steps):
         yield results_said(steps), palette.INK
 
@@ -83,9 +79,9 @@ class Stage:
             for k in range(1, last + 1)
         ]
         bottom = grid.top + grid.height
-        body.append(text(LEGEND, MARGIN, bottom + 10, fill=palette.QUIET_INK))
-        words = max(text_width(LEGEND, 11), text_width(headline(self.steps), 11))
-        width = max(grid.width, words) + 2 * MARGIN
+        body.append(text(words.LEGEND, MARGIN, bottom + 10, fill=palette.QUIET_INK))
+        lines = max(text_width(words.LEGEND, 11), text_width(headline(self.steps), 11))
+        width = max(grid.width, lines) + 2 * MARGIN
         return card(
             self.title, headline(self.steps), body, width, bottom + 24, described=described(self.title, self.steps)
         )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lab_utils.render import palette
 from lab_utils.render.kit import arrow, element, number, path, text, text_width, tip
 from lab_utils.render.palette import STRONG, rank_fill
-from lab_utils.text import bytes_text
+from lab_utils.widgets.collective_steps import words
+from lab_utils.widgets.collective_steps.sentences import chunk_said, message_said, said, shown
 from lab_utils.widgets.collective_steps.steps import ChunkSteps, Sent
-from lab_utils.widgets.collective_steps.words import chunk_said, message_said, said, shown
 
 TRACK, MOST_TRACKS = 7.0, 3  # width of an arrow beside a column; further arrows share tracks
 
@@ -51,20 +51,18 @@ class Grid:
     def y(self, rank: int) -> float:
         return self.top + rank * self.size.row
 
-    # ------------------------------------------------------------------ names
     def names(self) -> Iterator[str]:
         """Draw rank names beside the rows, chunk names above the columns."""
         for rank in range(self.steps.world_size):
             middle = self.y(rank) + self.size.height / 2
-            yield text(f"rank {rank}", self.left, middle + self.size.font * 0.36, font_size=self.size.font + 0.5)
+            yield text(words.rank_name(rank), self.left, middle + self.size.font * 0.36, font_size=self.size.font + 0.5)
         quiet = {"text_anchor": "middle", "fill": palette.QUIET_INK, "font_size": self.size.font}
         for column, chunk in enumerate(self.steps.chunks):
-            names = (f"chunk {column} · {bytes_text(chunk.bytes)}", f"chunk {column}", f"c{column}")
+            names = words.chunk_heads(column, chunk.bytes)
             fitting = [name for name in names if text_width(name, self.size.font) < self.cell]
             for name in fitting[:1]:
                 yield text(name, self.x(column) + self.cell / 2, self.top - 6, **quiet)
 
-    # ------------------------------------------------------------------ cells
     def cells(self, step: int, hover: bool) -> Iterator[str]:
         """Draw all cells after `step` steps, with one path for equal marks to keep the picture small."""
         arrived = {(m.dst, c) for m in (self.steps.sent[step - 1] if step else ()) for c in m.chunks}
@@ -113,7 +111,8 @@ class Grid:
     def _edge(self, step: int, at: tuple[int, int], arrived: bool) -> str:
         rank, column = at
         chunk = self.steps.chunks[column]
-        about = f"rank {rank}, {chunk_said(column, chunk)}: holds {said(self.steps.holds[step][rank][column], chunk)}"
+        holding = said(self.steps.holds[step][rank][column], chunk)
+        about = words.cell_holds(rank, chunk_said(column, chunk), holding)
         box = {"x": self.x(column), "y": self.y(rank), "width": self.cell, "height": self.size.height}
         edge = {"stroke": STRONG if arrived else palette.QUIET_INK, "stroke_width": 2.4 if arrived else 0.6}
         return element("rect", *tip(about), **box, rx=2, fill="none", pointer_events="all", **edge)
@@ -122,17 +121,16 @@ class Grid:
         rank, column = at
         chunk, holding = self.steps.chunks[column], self.steps.holds[step][rank][column]
         label = self.fitting(shown(holding, chunk))
-        bold = {"font_weight": 700} if label == "✓ all" else {}
+        bold = {"font_weight": 700} if label == words.ALL else {}
         look = {"text_anchor": "middle", "font_size": self.size.font, "pointer_events": "none"} | bold
         x, y = self.x(column) + self.cell / 2, self.y(rank) + self.size.height / 2 + self.size.font * 0.36
         return text(label, x, y, **look)
 
     def fitting(self, label: str) -> str:
         """Return the label, or only its ✓ or ✕, or "" where cells are too narrow."""
-        tries = (label, label[:1] if label[:1] in "✓✕" else "")
+        tries = (label, label[:1] if label[:1] in (words.DONE, words.WRONG) else "")
         return next((part for part in tries if text_width(part, self.size.font) <= self.cell + 4), "")
 
-    # ------------------------------------------------------------------ messages
     def arrows(self, step: int, hover: bool, reach: float = 0.0) -> Iterator[str]:
         """Draw an arrow per chunk of each message of the step; messages without chunks have none.
 

@@ -77,7 +77,6 @@ class ChunkFlow(TorchDispatchMode):
         events = tuple(event if isinstance(event, Wrote) else event.event() for event in self._events)
         return ChunkLog(recorder.rank, self._itemsize, self._memory.size, self._given, events, self._result)
 
-    # ------------------------------------------------------------------ inside
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # it unwraps itself and dispatches again with the inner tensors

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lab_utils.text import numbered
 from lab_utils.widgets.collective_steps.record import ChunkLog, Key, Over, Places, Posted, Wrote, index_of
 
 EMPTY = 0  # label of memory that holds no rank's part
@@ -206,5 +207,5 @@ def _take_turns(walks: list[Walk], advance: Callable[[Walk], bool]) -> None:
             waiting.append(walk)
         stuck = 0 if moved or walk.finished else stuck + 1
     if waiting:
-        ranks = ", ".join(str(walk.log.rank) for walk in waiting)
-        raise ValueError(f"ranks {ranks} wait for each other's messages in a circle: no order exists")
+        ranks = numbered("rank", [walk.log.rank for walk in waiting])
+        raise ValueError(f"{ranks} wait for each other's messages in a circle: no order exists")

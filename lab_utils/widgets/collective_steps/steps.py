@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.record import ChunkLog
 from lab_utils.widgets.collective_steps.replay import EMPTY, MIXED, Carried, Content, Labels, Parts, Walk, replay
 
@@ -84,8 +85,6 @@ class ChunkSteps:
                 f"the trace has ranks 0 to {trace.world_size - 1}, and the logs are of {ranks}: every rank's function "
                 "returns flow.record(), and trace.results goes here as it is"
             )
-        from lab_utils.widgets.collective_steps.steps import Joined
-
         return Joined(trace, logs).steps()
 
     @property
@@ -238,15 +237,15 @@ class Joined:
         column = self._column(content)
         there = column[column >= 0]
         if strange := int((~np.isin(column, self.columns) & (content.indices != MIXED)).sum()):
-            yield f"{strange:,} elements are of no chunk"
+            yield words.strange(strange)
         if mixed := int((content.indices == MIXED).sum()):
-            yield f"{mixed:,} elements were made of unlike elements"
+            yield words.mixed(mixed)
         if lacking:
-            yield f"{_named(lacking)} without all parts"
+            yield words.incomplete(lacking)
         if twice:
-            yield f"{_named(twice)} with a part more than once"
+            yield words.with_a_part_twice(twice)
         if len(there) and (np.diff(there) <= 0).any():
-            yield "elements are out of order"
+            yield words.OUT_OF_ORDER
 
 
 def _within(parts: Parts, fuller: Parts) -> bool:
@@ -256,10 +255,6 @@ def _within(parts: Parts, fuller: Parts) -> bool:
 def _grew(arrived: Holding, then: Holding) -> bool:
     """Return whether what arrived is now part of a fuller set."""
     return any(len(fuller) > len(parts) and _within(parts, fuller) for parts in arrived for fuller in then)
-
-
-def _named(chunks: list[int]) -> str:
-    return f"chunk{'s' if len(chunks) > 1 else ''} {', '.join(map(str, chunks))}"
 
 
 def _families(labels: Labels, ranks: int) -> np.ndarray:

@@ -13,7 +13,7 @@ function paint(cell, label, edge) {
   for (const slot of cell.slots)
     slot.setAttribute("visibility", label.parts.includes(Number(slot.dataset.part)) ? "visible" : "hidden");
   cell.text.textContent = label.text;
-  cell.text.setAttribute("font-weight", label.text.startsWith("✓") ? 700 : 400);
+  cell.text.setAttribute("font-weight", label.text.startsWith(WORDS.done) ? 700 : 400);
   cell.edge.setAttribute("stroke", edge[0]);
   cell.edge.setAttribute("stroke-width", edge[1]);
 }
@@ -25,22 +25,23 @@ function render({ model, el }) {
   const arrows = new Map([...svg.querySelectorAll("[data-arrows]")].map((group) => [Number(group.dataset.arrows), group]));
   const cellAt = (rank, chunk) => cells[rank * data.chunks.length + chunk];
   const moving = addShape(svg, "g", { class: "lab-steps-moving" });
-  const bar = new PlayBar(root, { label: "steps of the collective", last, fine: FINE, unit_s: STEP_S, moved, describe });
+  const bar = new PlayBar(root, { label: WORDS.slider, last, fine: FINE, unit_s: STEP_S, moved, describe });
   const says = addSays(root);
   let hovered = null, painted = null, carried = null, tokens = [];
 
   stage.append(svg);
-  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} Left and right go a step back and on, space plays.`);
+  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   function lines() {
     const step = Math.floor(bar.at), under = Math.ceil(bar.at);
     if (hovered?.cell) {
       const { rank, chunk } = hovered.cell;
-      return [`rank ${rank}, ${data.chunks[chunk]}`, `holds ${data.labels[data.holds[step][rank][chunk]].said}`];
+      const holding = data.labels[data.holds[step][rank][chunk]].said;
+      return [fill(WORDS.cell, { rank, chunk: data.chunks[chunk] }), fill(WORDS.holds, { holding })];
     }
-    if (hovered?.message) return [`step ${under} of ${last}`, hovered.message.said];
+    if (hovered?.message) return [fill(WORDS.step, { step: under, last }), hovered.message.said];
     const sent = under ? data.messages[under - 1].map((message) => message.said) : [];
-    const more = sent.length > MOST_LINES ? [`… and ${sent.length - MOST_LINES + 1} more messages`] : [];
+    const more = sent.length > MOST_LINES ? [fill(WORDS.more, { count: sent.length - MOST_LINES + 1 })] : [];
     return [...data.says[under], ...sent.slice(0, more.length ? MOST_LINES - 1 : MOST_LINES), ...more];
   }
 
@@ -86,7 +87,7 @@ function render({ model, el }) {
       model.set("step", step);
       model.save_changes();
     }
-    return under ? `step ${under} of ${last}` : "before";
+    return under ? fill(WORDS.step, { step: under, last }) : WORDS.before;
   }
 
   // A button beside the one that plays.
@@ -105,8 +106,8 @@ function render({ model, el }) {
   }
 
   const back = () => bar.go(Math.ceil(bar.at) - 1), forth = () => bar.go(Math.floor(bar.at) + 1);
-  bar.button.before(addStep("‹", "a step back", back));
-  bar.button.after(addStep("›", "a step on", forth));
+  bar.button.before(addStep("‹", WORDS.back, back));
+  bar.button.after(addStep("›", WORDS.on, forth));
   bar.slider.addEventListener("change", () => bar.go(Math.round(bar.at))); // let go between two steps: the nearer one
   onPointed(svg, (node) => ((hovered = markOf(node)), describe()));
   onKeys(root, { ...bar.keys, ArrowLeft: back, ArrowRight: forth });

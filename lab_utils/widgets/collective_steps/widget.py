@@ -13,18 +13,9 @@ from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.collective_steps.picture import Stage, collective_panels
 from lab_utils.widgets.collective_steps.record import ChunkLog
-from lab_utils.widgets.collective_steps.steps import ChunkSteps, Holding
-from lab_utils.widgets.collective_steps.words import (
-    chunk_said,
-    effect_said,
-    headline,
-    message_said,
-    results_said,
-    said,
-    shown,
-    step_said,
-    wrong_said,
-)
+from lab_utils.widgets.collective_steps.sentences import chunk_said, headline, message_said, said, shown, step_says
+from lab_utils.widgets.collective_steps.steps import ChunkSteps, Holding, Sent
+from lab_utils.widgets.collective_steps.words import SCRIPT, TITLE
 from lab_utils.widgets.kit.assets import script_and_styles
 
 FOLDER = Path(__file__).parent
@@ -33,7 +24,7 @@ FOLDER = Path(__file__).parent
 class CollectiveSteps(anywidget.AnyWidget):
     """Which rank sent which chunk to which rank at each step, and what every rank then holds of each chunk.
 
-    >>> trace = ranks.record(my_ring)                    # ends with `return flow.record()`, see comm.chunks
+    >>> trace = ranks.record(my_ring)                    # ends with `return flow.record()`, see comm.chunk_flow
     >>> CollectiveSteps(trace, trace.results, "my ring")
     >>> _.step                                           # number of steps shown as done; can be set
 
@@ -41,14 +32,14 @@ class CollectiveSteps(anywidget.AnyWidget):
     as text; `steps` holds the data. ValueError unless there is one log per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
-    # {"labels": [{"parts", "text", "said", "whole"}], "holds": [step][rank][chunk] label, "chunks": [said],
+    # {"labels": [{"parts", "text", "said"}], "holds": [step][rank][chunk] label, "chunks": [said],
     #  "messages": [step - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [step][line]}
     data = traitlets.Dict().tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, trace: Trace, logs: Sequence[ChunkLog], title: str = "Collective, step by step") -> None:
+    def __init__(self, trace: Trace, logs: Sequence[ChunkLog], title: str = TITLE) -> None:
         self.steps, self.title = ChunkSteps.of(trace, logs), title
         stage = Stage(title, self.steps)
         super().__init__(svg=stage.picture().svg, data=_Data(stage).content())
@@ -91,10 +82,9 @@ class _Data:
         steps, count = self.steps, range(len(self.steps.chunks))
         holds = [[[self._label(held[c], c) for c in count] for held in ranks] for ranks in steps.holds]
         messages = [[self._message(message) for message in sent] for sent in steps.sent]
-        return {
-            "labels": self.looks, "holds": holds, "messages": messages, "says": [*map(self._says, range(len(holds)))],
-            "chunks": [chunk_said(c, chunk) for c, chunk in enumerate(steps.chunks)],
-        }  # fmt: skip
+        says = [step_says(steps, number) for number in range(len(holds))]
+        chunks = [chunk_said(c, chunk) for c, chunk in enumerate(steps.chunks)]
+        return {"labels": self.looks, "holds": holds, "messages": messages, "says": says, "chunks": chunks}
 
     def _label(self, holding: Holding, number: int) -> int:
         chunk = self.steps.chunks[number]
@@ -105,18 +95,9 @@ class _Data:
             self.looks.append({"parts": parts, "text": text, "said": said(holding, chunk)})
         return at
 
-    def _message(self, message) -> dict[str, Any]:
+    def _message(self, message: Sent) -> dict[str, Any]:
         labels = [self._label(parts, c) for c, parts in zip(message.chunks, message.parts, strict=True)]
         return {
             "src": message.src, "dst": message.dst, "chunks": list(message.chunks), "labels": labels,
             "said": message_said(message, self.steps),
         }  # fmt: skip
-
-    def _says(self, number: int) -> list[str]:
-        last = len(self.steps.sent)
-        lines = [f"before the first of {last} steps: {step_said(self.steps, 0)}"]
-        if number:
-            lines = [f"step {number} of {last}: {step_said(self.steps, number)}, {effect_said(self.steps, number)}"]
-        if number == last and results_said(self.steps):
-            lines.append(results_said(self.steps))
-        return lines + wrong_said(self.steps, number)

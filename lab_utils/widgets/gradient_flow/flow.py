@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from lab_utils.text import time_text
 from lab_utils.timeline.ops import Op
 from lab_utils.timeline.trace import Trace
+from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, ratio
 
 MOST_LAYERS = 28
-COLUMNS = ("layer", "ready", "bucket", "sent", "back", "norm", "disagreement", "kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,6 @@ class FlowPicture:
     @classmethod
     def of(cls, trace: Trace, records: Sequence[FlowRecord], most_layers: int = MOST_LAYERS) -> FlowPicture:
         """Join a trace and its records. ValueError unless there is one record per rank, recorded with the trace."""
-        from lab_utils.widgets.gradient_flow.flow import Join
-
         return Join(trace, records, most_layers).picture()
 
     @cached_property
@@ -106,7 +104,7 @@ class FlowPicture:
     @cached_property
     def title(self) -> str:
         """The title of the picture."""
-        return f"Gradient flow on {_counted(self.world_size, 'rank')}"
+        return words.title(self.world_size)
 
     def headline(self, timed: bool = True) -> str:
         """Return the number of gradients and buckets, the duration, and whether the ranks agree in the end.
@@ -115,23 +113,20 @@ class FlowPicture:
         """
         gradients = (g for layer in self.layers for held in layer.held for g in held)
         count = len({gradient.name for gradient in gradients if gradient.kind == "parameter"})
-        buckets = f" in {_counted(len(self.buckets), 'bucket')}" if self.buckets else ""
-        took = f", {time_text(self.end_s)}" if timed else ""
-        return f"{_counted(count, 'gradient')}{buckets}{took}; {self.agreement()}"
+        return words.headline(count, len(self.buckets), self.end_s if timed else None, self.agreement())
 
     def agreement(self) -> str:
         """Return whether the ranks agree after the reduction, the layers where they do not, and those not finite."""
         worst = [(layer, layer.worst("after")) for layer in self.layers]
         differ = [layer.name for layer, value in worst if value]  # NaN counts, but is reported separately
         odd = [layer.name for layer in self.layers if not all(map(math.isfinite, self._norms(layer)))]
-        said = [f"not finite: {_listed(odd)}"] if odd else []
+        said = [words.not_finite(odd)] if odd else []
         if differ := [name for name in differ if name not in odd]:
-            said.append(f"the ranks disagree about {_listed(differ)}")
+            said.append(words.disagree(differ))
         elif known := [layer for layer, value in worst if value is not None]:
-            all_of_them = "all of them" if len(known) == len(worst) else "what several keep"
-            said.append(f"the ranks agree on {'the others' if odd else all_of_them}")
+            said.append(words.agree(every_layer=len(known) == len(worst), but_some=bool(odd)))
         else:
-            said.append("no two ranks keep the same")
+            said.append(words.NO_TWO_KEEP_THE_SAME)
         return "; ".join(said)
 
     def _norms(self, layer: Layer) -> list[float]:
@@ -139,54 +134,26 @@ class FlowPicture:
 
     def table(self) -> list[tuple[str, ...]]:
         """Return the picture as rows of text, for screen readers; the first row is the header."""
-        return [COLUMNS, *(self.row(at) for at in range(len(self.layers)))]
+        return [words.COLUMNS, *(self.row(at) for at in range(len(self.layers)))]
 
     def row(self, at: int) -> tuple[str, ...]:
         layer = self.layers[at]
         wires = [] if layer.bucket is None else self.lines[layer.bucket].ops
         return (
             layer.name,
-            spread((self.ready_s[rank][at] for rank in range(self.world_size)), time_text),
-            "-" if layer.bucket is None else str(layer.bucket),
-            spread((wire.issue_s for wire in wires), time_text),
-            spread((wire.done_s for wire in wires), time_text),
-            spread(map(layer.norm, range(self.world_size)), number_text),
-            f"{_said(layer.worst('before'))} → {_said(layer.worst('after'))}",
-            spread(map(layer.share, range(self.world_size)), lambda share: f"{100 * share:.0f} %"),
+            words.spread((self.ready_s[rank][at] for rank in range(self.world_size)), time_text),
+            words.NONE if layer.bucket is None else str(layer.bucket),
+            words.spread((wire.issue_s for wire in wires), time_text),
+            words.spread((wire.done_s for wire in wires), time_text),
+            words.spread(map(layer.norm, range(self.world_size)), words.number_text),
+            words.before_and_after(layer.worst("before"), layer.worst("after")),
+            words.spread(map(layer.share, range(self.world_size)), words.share_text),
         )
 
 
 def _together(norms: Iterable[float | None]) -> float | None:
     known = [norm for norm in norms if norm is not None]
     return math.sqrt(math.fsum(norm * norm for norm in known)) if known else None
-
-
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
-
-
-def _said(value: float | None) -> str:
-    return "-" if value is None else number_text(value)
-
-
-def number_text(value: float) -> str:
-    """Format with three significant digits: 0.0341, 1.2e-05, 0, NaN."""
-    return "NaN" if math.isnan(value) else f"{value:.3g}"
-
-
-def spread(values: Iterable[float | None], say: Callable[[float], str]) -> str:
-    """Return one text if all values read alike, else "least to largest"."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    odd = next((value for value in known if math.isnan(value)), None)
-    texts = [say(min(known)), say(max(known))] if odd is None else [say(odd)]
-    return " to ".join(dict.fromkeys(texts))
 
 
 class Join:
@@ -225,7 +192,6 @@ class Join:
             tuple(lines), tuple(others), tuple(tuple(row[at] for at in order) for row in times_s), max(ends),
         )  # fmt: skip
 
-    # ------------------------------------------------------------------ gradients and their buckets
     def _all_buckets(self) -> list[dict[int, Bucket]]:
         """Return each bucket by rank, for the ranks that have it, in the order in which buckets are sent.
 
@@ -256,12 +222,11 @@ class Join:
         rounds = min(map(len, times_s), default=0)
         return tuple(max(times[at] for times in times_s) - self.zero_s for at in range(-rounds, 0))
 
-    # ------------------------------------------------------------------ the wire
     def _line(self, own: dict[int, Bucket]) -> Line:
         found = {rank: [op for key in b.ops for op in self.collectives.get(key, ())] for rank, b in own.items()}
         ops = [op for rank, members in found.items() for op in members if op.rank == rank]
         name = " + ".join(dict.fromkeys(op.name for op in ops))
-        return Line(name or "not seen on the wire", tuple(map(self._on_wire, ops)))
+        return Line(name or words.NOT_ON_THE_WIRE, tuple(map(self._on_wire, ops)))
 
     def _on_wire(self, op: Op, met_s: float | None = None) -> OnWire:
         met_s = self.met.get((op.group, op.seq), op.issue_s) if met_s is None else met_s
@@ -287,10 +252,10 @@ class Join:
         for pair in self.trace.messages().values():
             ops = [op for op in pair.values() if id(op) in inside]
             for op in ops:
-                what = "gradients" if id(pair.get("send")) in carriers else "messages"
                 source, to = (op.rank, op.peer) if op.kind == "send" else (op.peer, op.rank)
                 met_s = max(other.issue_s for other in pair.values())
-                found.setdefault(f"{what}, rank {source} → {to}", []).append(self._on_wire(op, met_s))
+                name = words.messages_between(source, to, id(pair.get("send")) in carriers)
+                found.setdefault(name, []).append(self._on_wire(op, met_s))
         return [
             Line(name, tuple(sorted(ops, key=lambda w: (w.rank, w.issue_s))), max(wire.met_s for wire in ops))
             for name, ops in found.items()

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, text, text_width, time_axis, tip
+from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, short, text, text_width, time_axis, tip
 from lab_utils.render.palette import ACTIVITIES, Look, rank_fill
-from lab_utils.text import bytes_text
+from lab_utils.text import columns
+from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.flow import FlowPicture, Line, OnWire
 from lab_utils.widgets.gradient_flow.picture_columns import Side, side_columns
-from lab_utils.widgets.gradient_flow.words import layer_tip, wire_tip
+from lab_utils.widgets.gradient_flow.tooltips import layer_tip, wire_tip
 
 # Rows drawn together: a bucket's gradients and its ops, a stage's gradients and what it sends on.
 Block = tuple[
@@ -101,13 +102,12 @@ class Drawing:
             body.append(element("g", *self._layer(at), data_layer=str(at)))
         moving = [*self._ready(), *(mark for band in self.bands for mark in self._wire(*band))]
         body += [*self._heads(), element("g", *moving, data_part="time"), *legend]
-        described = "\n".join([f"{self.flow.title}: {self.flow.headline()}", *_columns(self.flow.table())])
+        described = "\n".join([f"{self.flow.title}: {self.flow.headline()}", *columns(self.flow.table())])
         patterns = [pattern(f"{NAME}-{name}", look) for name, look in LOOKS.items()]
         return card(
             self.flow.title, self.flow.headline(), body, WIDTH, height, described=described, definitions=patterns
         )
 
-    # ------------------------------------------------------------------ fixed marks
     def _blocks(self) -> Iterator[str]:
         for top, bottom in self.blocks:
             yield element(
@@ -115,14 +115,14 @@ class Drawing:
                 fill=palette.LANE,
             )  # fmt: skip
         for line, bucket, top in self.bands:
-            words = [line.name]
+            names = [line.name]
             if bucket is not None:
-                words.insert(0, f"bucket {bucket} · {bytes_text(self.flow.buckets[bucket].bytes)}")
-            if self.band < 26 or text_width(" · ".join(words), 10) <= LEFT - MARGIN:
-                words = [" · ".join(words)]
-            for at, said in enumerate(words):
-                y = top + self.band / 2 + 3.5 + 12 * (at - (len(words) - 1) / 2)
-                yield text(_short(said, LEFT - MARGIN - 6, 10), MARGIN, y, font_size=10, **QUIET)
+                names.insert(0, words.bucket_head(bucket, self.flow.buckets[bucket].bytes))
+            if self.band < 26 or text_width(" · ".join(names), 10) <= LEFT - MARGIN:
+                names = [" · ".join(names)]
+            for at, said in enumerate(names):
+                y = top + self.band / 2 + 3.5 + 12 * (at - (len(names) - 1) / 2)
+                yield text(short(said, LEFT - MARGIN - 6, 10), MARGIN, y, font_size=10, **QUIET)
 
     def _axis(self) -> Iterator[str]:
         axis = time_axis(self.flow.end_s, 7)
@@ -130,11 +130,11 @@ class Drawing:
             x = self.x(at_s)
             yield element("line", x1=x, x2=x, y1=TOP - 6, y2=self.bottom + 3, stroke=palette.GRID)
             yield text(label, x, self.bottom + 16, text_anchor="middle", **QUIET)
-        yield text(f"time ({axis.unit})", MARGIN, self.bottom + 16, **QUIET)
+        yield text(words.time_head(axis.unit), MARGIN, self.bottom + 16, **QUIET)
 
     def _heads(self) -> Iterator[str]:
-        yield text("layer, output first", MARGIN, TOP - 14, **QUIET)
-        yield text("gradient ready, then its bucket on the wire", LEFT, TOP - 14, **QUIET)
+        yield text(words.LAYERS, MARGIN, TOP - 14, **QUIET)
+        yield text(words.TIMES, LEFT, TOP - 14, **QUIET)
         x = self.right
         for side in self.sides:
             yield text(side.head, x + side.pad, TOP - 14, **QUIET)
@@ -147,7 +147,7 @@ class Drawing:
             height=self.row, rx=3, fill="transparent", data_row=str(at),
         )  # fmt: skip
         base = top + self.row / 2 + 4
-        yield text(_short(layer.name, LEFT - MARGIN - 8, 11), MARGIN, base, pointer_events="none")
+        yield text(short(layer.name, LEFT - MARGIN - 8, 11), MARGIN, base, pointer_events="none")
         x = self.right
         for side in self.sides:
             yield element("g", *side.draw(layer, x + side.pad, top, self.lanes(top, self.row)), pointer_events="none")
@@ -160,7 +160,6 @@ class Drawing:
         first = top + (height - ranks * lane) / 2
         return [(first + rank * lane, lane) for rank in range(ranks)]
 
-    # ------------------------------------------------------------------ marks in time
     def _ready(self) -> Iterator[str]:
         for at, layer in enumerate(self.flow.layers):
             for rank, (top, height) in enumerate(self.lanes(self.rows[at], self.row)):
@@ -205,34 +204,33 @@ class Drawing:
             "rect", *said, x=x, y=y + 0.6, width=width, height=max(1.0, height - 1.2), rx=1.2, fill=fill, **edge
         )
 
-    # ------------------------------------------------------------------ legend
     def _legend(self, base: float) -> tuple[list[str], float]:
         drawn, x = [], float(MARGIN)
-        for mark, words in self._entries():
-            width = 38 + text_width(words, 11)
+        for mark, said in self._entries():
+            width = 38 + text_width(said, 11)
             if x > MARGIN and x + width > WIDTH - MARGIN:
                 x, base = float(MARGIN), base + 19
-            drawn += [element("g", mark, transform=f"translate({x:g} {base - 4:g})"), text(words, x + 22, base)]
+            drawn += [element("g", mark, transform=f"translate({x:g} {base - 4:g})"), text(said, x + 22, base)]
             x += width
         return drawn, base + 16
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         ranks = self.flow.world_size
         for rank in range(min(ranks, 4)):
-            yield _dot(rank), f"rank {rank}" + (" and so on, downwards" if rank == 3 and ranks > 4 else "")
+            yield _dot(rank), words.rank_name(rank, and_so_on=rank == 3 and ranks > 4)
         stroke = element("line", x1=8, x2=8, y1=-5, y2=5, stroke=palette.INK, stroke_width=1.6)
         if self.flow.buckets:
-            yield element("line", x1=0, x2=16, y1=0, y2=0, stroke="#8c959f"), "ready, waits in its bucket"
+            yield element("line", x1=0, x2=16, y1=0, y2=0, stroke="#8c959f"), words.IN_BUCKET
         wires = [wire for line, _, _ in self.bands for wire in line.ops]
         if any(wire.met_s > wire.issue_s for wire in wires):
-            yield self._swatch("waiting", LOOKS["waiting"]), "issued, a partner has not come yet"
+            yield self._swatch("waiting", LOOKS["waiting"]), words.WAITING
         if wires:
-            yield self._swatch("communication", LOOKS["communication"]), "on the wire"
+            yield self._swatch("communication", LOOKS["communication"]), words.ON_THE_WIRE
         if self.flow.buckets:
-            yield stroke, "back from the wire"
+            yield stroke, words.BACK
         if any(len(times) > 1 for row in self.flow.came_s for times in row):
             small = element("circle", cx=8, cy=0, r=1.8, fill=rank_fill(0), stroke=palette.INK, stroke_width=0.9)
-            yield small, "small: an earlier backward"
+            yield small, words.EARLIER
         for side in self.sides:
             yield from side.legend()
 
@@ -243,16 +241,3 @@ class Drawing:
 
 def _dot(rank: int) -> str:
     return element("circle", cx=8, cy=0, r=4, fill=rank_fill(rank), stroke=palette.INK, stroke_width=0.9)
-
-
-def _short(words: str, room: float, size: float) -> str:
-    """Return the words, cut in the middle if longer than the room."""
-    if 0.9 * text_width(words, size) <= room:
-        return words
-    keep = math.floor(len(words) * room / (0.9 * text_width(words, size))) - 1
-    return f"{words[: keep // 3]}…{words[len(words) - (keep - keep // 3) :]}"
-
-
-def _columns(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -9,7 +9,9 @@ from typing import Protocol
 from lab_utils.render import palette
 from lab_utils.render.kit import element, text
 from lab_utils.render.palette import STRONG, rank_fill
-from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer, number_text
+from lab_utils.widgets.gradient_flow import words
+from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer
+from lab_utils.widgets.gradient_flow.words import number_text
 
 Lanes = Sequence[tuple[float, float]]  # top and height of each rank's lane
 EDGE = {"stroke": palette.INK, "stroke_width": 0.5}
@@ -33,7 +35,7 @@ def side_columns(flow: FlowPicture) -> list[Side]:
         columns.append(_Disagreement(flow))
     gradients = [gradient for layer in flow.layers for held in layer.held for gradient in held]
     if any(gradient.kept is not None or gradient.owner is not None for gradient in gradients):
-        columns.append(_Kept("rank keeps" if any(gradient.kept for gradient in gradients) else "rank updates"))
+        columns.append(_Kept(words.KEEPS if any(gradient.kept for gradient in gradients) else words.UPDATES))
     return columns
 
 
@@ -46,12 +48,12 @@ class _Norms:
         ranks = range(flow.world_size)
         both = [(layer, rank, when) for layer in flow.layers for rank in ranks for when in ("before", "after")]
         norms = [norm for layer, rank, when in both if (norm := layer.norm(rank, when)) is not None]
-        self.after = "norm after the reduction" if flow.buckets else "norm in the end"
+        self.after = words.NORM_AFTER if flow.buckets else words.NORM_IN_THE_END
         self.changes = any(_changed(layer, rank) for layer, rank, _ in both)
         finite = [math.log10(norm) for norm in norms if norm and math.isfinite(norm)] or [0.0]
         self.low, self.high = math.floor(min(finite) - 0.2), math.ceil(max(finite))
         self.high = max(self.high, self.low + 1)
-        self.head = f"norm, 1e{self.low} to 1e{self.high}"
+        self.head = words.norm_head(self.low, self.high)
 
     def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
         odd = None
@@ -79,7 +81,7 @@ class _Norms:
 class _Disagreement:
     """Hollow bars before the reduction, solid bars over them after it, and whether the ranks agree."""
 
-    head, width, pad, room = "disagreement before, after", 176.0, 12.0, 84.0
+    head, width, pad, room = words.DISAGREEMENT, 176.0, 12.0, 84.0
 
     def __init__(self, flow: FlowPicture) -> None:
         found = [
@@ -100,18 +102,18 @@ class _Disagreement:
     def _verdict(self, layer: Layer, x: float, y: float) -> Iterator[str]:
         after = layer.worst("after")
         if after is None:
-            yield text("one holder" if layer.worst("before") is None else "in pieces", x, y + 4, **_QUIET)
+            yield text(words.ONE_HOLDER if layer.worst("before") is None else words.IN_PIECES, x, y + 4, **_QUIET)
         elif after == 0:
             yield element("path", d="M0 0L3 3.4L9 -4.5", fill="none", **_STROKE, transform=f"translate({x:g} {y:g})")
-            yield text("agree", x + 14, y + 4)
+            yield text(words.AGREE, x + 14, y + 4)
         else:
             yield _cross(x + 4, y)
             yield text(number_text(after), x + 14, y + 4, font_weight=600)
 
     def legend(self) -> Iterator[tuple[str, str]]:
-        yield _bar(0, -4, 16, 8, palette.CARD), "disagreement before: distance from the mean / mean"
+        yield _bar(0, -4, 16, 8, palette.CARD), words.DISAGREEMENT_BEFORE
         if self.differ:
-            yield _bar(0, -4, 16, 8, STRONG), "and after"
+            yield _bar(0, -4, 16, 8, STRONG), words.AND_AFTER
 
 
 class _Kept:

@@ -140,7 +140,6 @@ class Flow:
             raise RuntimeError("the gradients are compared when the `with gradient_flow(...)` block ends: ask after it")
         return self._record
 
-    # ------------------------------------------------------------------ while the backward runs
     @contextmanager
     def _watching(self) -> Iterator[None]:
         on_device = torch.cuda.is_initialized()
@@ -190,7 +189,6 @@ class Flow:
             self._keys[name] = key_of(name, gradient)
             self._own[name] = local(gradient).clone()
 
-    # ------------------------------------------------------------------ when it has ended
     def _finish(self, owners: dict[Tensor, int]) -> None:
         seconds = float if self._clock is None else self._clock.seconds
         ready_s = {name: tuple(map(seconds, moments)) for name, moments in self._ready.items()}

@@ -10,8 +10,8 @@ function progress(data, at_s) {
   return data.times.map((layers, rank) => {
     const mine = layers.filter((times) => times), sent = mine.filter(([, sent]) => sent !== null);
     const count = (list, which) => list.filter((times) => times[which] <= at_s).length;
-    const back = sent.length ? `, ${count(sent, 2)} back` : "";
-    return `rank ${rank}: ${count(mine, 0)} of ${mine.length} ready${back}`;
+    const values = { rank, ready: count(mine, 0), count: mine.length, back: count(sent, 2) };
+    return fill(sent.length ? WORDS.ready_and_back : WORDS.ready, values);
   });
 }
 
@@ -37,13 +37,13 @@ function render({ model, el }) {
   const rows = [...svg.querySelectorAll("[data-row]")], curtain = addCurtain(svg, data);
   // The bar goes from 0, where the backward begins, to 1.
   const bar = new PlayBar(root, {
-    label: "time in the backward pass", last: 1, fine: POSITIONS, unit_s: PLAY_S, moved, describe,
+    label: WORDS.slider, last: 1, fine: POSITIONS, unit_s: PLAY_S, moved, describe,
   });
   const says = addSays(root), last = data.layers.length - 1;
   let hovered = null;
 
   stage.append(svg);
-  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} Up and down select a layer, space plays.`);
+  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   const chosen = () => data.layers.indexOf(model.get("selected"));
 

@@ -16,6 +16,7 @@ from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.gradient_flow.flow import MOST_LAYERS, FlowPicture
 from lab_utils.widgets.gradient_flow.picture import LEFT, Drawing
 from lab_utils.widgets.gradient_flow.record import FlowRecord
+from lab_utils.widgets.gradient_flow.words import SCRIPT
 from lab_utils.widgets.kit.assets import script_and_styles
 
 FOLDER = Path(__file__).parent
@@ -34,7 +35,7 @@ class GradientFlow(anywidget.AnyWidget):
     record per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play")
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
     # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
     #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}

@@ -19,7 +19,7 @@ class PlayBar {
 
   show(playing) {
     this.playing = playing;
-    this.button.textContent = playing ? "❚❚ Pause" : "▶ Play";
+    this.button.textContent = playing ? WORDS.pause : WORDS.play;
     this.root.dataset.playing = playing > 0;
   }
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Iterator
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, element, number, pattern, text, text_width, tip
+from lab_utils.render.kit import MARGIN, NAME, element, number, pattern, short, text, tip
 from lab_utils.render.palette import STRONG, Look
 from lab_utils.text import bytes_text
+from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import Kind
+from lab_utils.widgets.shard_map.sentences import cell_tip, copies_text, row_tip, shape_text
 from lab_utils.widgets.shard_map.tensor_layout import Box
 from lab_utils.widgets.shard_map.totals import Row, Shards
-from lab_utils.widgets.shard_map.words import NAMES, cell_tip, copies_text, row_tip, shape_text
 
 # One colour per kind, striped where another rank has the same part: Okabe and Ito's hues, darkened for a white
 # ground, and light tints below the stripes.
@@ -86,18 +87,18 @@ class Strips:
 
     def _heads(self) -> Iterator[str]:
         base = self.head + 13
-        yield text(NAMES[self.kind], MARGIN, base, **QUIET)
+        yield text(words.NAMES[self.kind], MARGIN, base, **QUIET)
         if self.kind != "activation":
-            yield text("whole", SHAPE, base, **QUIET)
+            yield text(words.WHOLE, SHAPE, base, **QUIET)
         every = 1 if self.pitch > 17 else next(n for n in (2, 4, 8, 16, 32, 64, 10**9) if n * self.pitch > 17)
         named = self.pitch > 46
         for at, rank in enumerate(self.shards.numbers):
             if at % every == 0:
                 middle = self.lefts[at] + self.cell / 2
-                yield text(f"rank {rank}" if named else str(rank), middle, base, text_anchor="middle", **QUIET)
+                yield text(words.rank_name(rank) if named else str(rank), middle, base, text_anchor="middle", **QUIET)
         if not named:
-            yield text("rank", LEFT - 8, base, text_anchor="end", **QUIET)
-        yield text("bytes" if self.kind == "activation" else "copies", self.copies_left, base, **QUIET)
+            yield text(words.RANK, LEFT - 8, base, text_anchor="end", **QUIET)
+        yield text(words.BYTES if self.kind == "activation" else words.COPIES, self.copies_left, base, **QUIET)
 
     def _row(self, row: Row, at: int, top: float) -> Iterator[str]:
         said = tip(row_tip(self.shards, row), self.hover)
@@ -111,7 +112,7 @@ class Strips:
         for rank in range(len(self.shards)):
             yield from self._cell(row, at, rank, top)
         amiss = {"fill": STRONG, "font_weight": 600} if row.differ else QUIET
-        mark = "≠ " if row.differ else ""
+        mark = words.UNEQUAL if row.differ else ""
         yield text(mark + copies_text(self.shards, row), self.copies_left, base, font_size=10, **amiss, **still)
 
     def _cell(self, row: Row, at: int, rank: int, top: float) -> Iterator[str]:
@@ -199,13 +200,5 @@ def _box_path(box: Box, x: float, y: float, width: float, height: float) -> str:
 def _whole(row: Row) -> str:
     if not row.spreads:
         return ""
-    what = f"{row.names} tensors" if row.names > 1 else shape_text(row.told[0].whole)
+    what = words.tensors(row.names) if row.names > 1 else shape_text(row.told[0].whole)
     return f"{what} · {bytes_text(row.whole_bytes)}"
-
-
-def short(words: str, room: float, size: float) -> str:
-    """Return the words, cut in the middle if longer than the room."""
-    if 0.9 * text_width(words, size) <= room:
-        return words
-    keep = math.floor(len(words) * room / (0.9 * text_width(words, size))) - 1
-    return f"{words[: keep // 3]}…{words[len(words) - (keep - keep // 3) :]}"

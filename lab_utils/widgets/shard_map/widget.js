@@ -1,5 +1,4 @@
 // Looks into the pictures of ShardMap (widget.py): one a kind; hover, select a tensor, all by keyboard too.
-const KEYS = "Left and right choose what is shown, up and down a tensor, page up and down a rank.";
 
 function render({ model, el }) {
   const root = addCard(el, "shards"), bar = add(root, "div", "lab-shards-kinds"), stage = add(root, "div", "lab-card-picture");
@@ -8,7 +7,7 @@ function render({ model, el }) {
   let rows = [], ranks = [], said = new Map(), hovered = null, rank = -1;
 
   bar.setAttribute("role", "group");
-  bar.setAttribute("aria-label", "what is shown of each rank");
+  bar.setAttribute("aria-label", WORDS.kinds);
 
   const at = () => kinds.indexOf(model.get("kind")), names = () => pages[at()][3];
   const selected = () => names().indexOf(model.get("selected"));
@@ -21,7 +20,7 @@ function render({ model, el }) {
     hovered = null;
     stage.replaceChildren(picture.svg);
     buttons.forEach((button, number) => button.setAttribute("aria-pressed", number === at()));
-    root.setAttribute("aria-label", `${picture.svg.getAttribute("aria-label")}. ${KEYS}`);
+    root.setAttribute("aria-label", `${picture.svg.getAttribute("aria-label")}. ${WORDS.keys}`);
     root.dataset.kind = model.get("kind");
     mark();
   }
@@ -43,7 +42,7 @@ function render({ model, el }) {
 
   function describe() {
     const node = hovered ?? chosen();
-    tell(says, node ? said.get(node).split("\n") : ["Point at a rank or a tensor, or use the arrow keys."], !hovered);
+    tell(says, node ? said.get(node).split("\n") : [WORDS.hint], !hovered);
   }
 
   function choose(changes) {

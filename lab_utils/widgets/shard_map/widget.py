@@ -13,8 +13,9 @@ from lab_utils.timeline.timeline import SVG
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.shard_map.picture import shard_map
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
+from lab_utils.widgets.shard_map.sentences import summary
 from lab_utils.widgets.shard_map.totals import Shards
-from lab_utils.widgets.shard_map.words import NAMES, headline, sentence
+from lab_utils.widgets.shard_map.words import NAMES, SCRIPT
 
 FOLDER = Path(__file__).parent
 
@@ -22,7 +23,7 @@ FOLDER = Path(__file__).parent
 class ShardMap(anywidget.AnyWidget):
     """Which rank holds which piece of parameters, gradients, optimizer state and activations, in bytes, on the mesh.
 
-    >>> def step():                                     # on the ranks; see comm.shards
+    >>> def step():                                     # on the ranks; see comm.holdings
     ...     with saved_for_backward(model) as saved:
     ...         loss = model(x).mean()
     ...     loss.backward(); optimizer.step()
@@ -38,7 +39,7 @@ class ShardMap(anywidget.AnyWidget):
     duplicate ranks, no holdings, tensors of different shapes under one name, or a mesh of another number of ranks.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card")
+    _esm, _css = script_and_styles(FOLDER / "widget", "card", words=SCRIPT)
     # [[kind, label, picture, [names of the rows]]]
     pages = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode().tag(sync=True)
@@ -88,8 +89,7 @@ class ShardMap(anywidget.AnyWidget):
         return next((names for kind, _, _, names in self.pages if kind == self.kind), [])
 
     def __repr__(self) -> str:
-        said = [f"Who holds what: {headline(self.shards)}"]
-        return "\n".join([*said, *(f"- {sentence(self.shards, kind)}" for kind in self.shards.kinds)])
+        return "\n".join(summary(self.shards))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
         """Return the widget's view, and the picture for use without a kernel."""

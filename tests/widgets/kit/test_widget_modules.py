@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import weakref
 
@@ -27,6 +28,12 @@ def test_a_script_is_one_module_that_loads_nothing(widget: type) -> None:
     assert len(set(functions)) == len(functions)
     for text in (script, widget._css):
         assert not re.search(FROM_ELSEWHERE, text.replace("http://www.w3.org/2000/svg", ""), re.MULTILINE)
+
+
+@pytest.mark.parametrize("widget", WIDGETS)
+def test_a_script_has_the_words_that_it_shows(widget: type) -> None:
+    words = re.search(r"^const WORDS = (\{.*?^\});", widget._esm, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"\bWORDS\.(\w+)", widget._esm)) <= (set(json.loads(words[1])) if words else set())
 
 
 def test_what_is_shared_is_shared() -> None:

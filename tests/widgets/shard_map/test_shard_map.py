@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shard_samples import LAYER, WIDTH, sample
 
+from lab_utils.text import name_ranks
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.picture import shard_map
 from lab_utils.widgets.shard_map.picture_strips import parts_of
 from lab_utils.widgets.shard_map.record import Held, RankHoldings
+from lab_utils.widgets.shard_map.sentences import cell_text, copies_text, headline, part_text, sentence
 from lab_utils.widgets.shard_map.tensor_layout import count
 from lab_utils.widgets.shard_map.totals import Shards, few
 from lab_utils.widgets.shard_map.widget import ShardMap
-from lab_utils.widgets.shard_map.words import cell_text, copies_text, headline, part_text, ranks_text, sentence
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBERS = WIDTH + 7 * WIDTH * WIDTH  # of a layer
@@ -58,7 +59,7 @@ def test_parts_are_said_as_people_say_them() -> None:
         (1030, 4000, "25.8 %"),
     ]
     assert [part_text(held, whole, 4) for held, whole, _ in cases] == [said for *_, said in cases]
-    assert [ranks_text(ranks) for ranks in ([2], [0, 1, 2], [0, 2, 3, 7])] == ["rank 2", "ranks 0-2", "ranks 0, 2-3, 7"]
+    assert [name_ranks(ranks) for ranks in ([2], [0, 1, 2], [0, 2, 3, 7])] == ["rank 2", "ranks 0-2", "ranks 0, 2-3, 7"]
 
 
 def test_copies_gaps_and_what_differs_are_told() -> None:

@@ -1,0 +1,213 @@
+"""Sentences about a shard map: on each kind, in tooltips, in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from lab_utils.text import bytes_text, columns, percent_text
+from lab_utils.widgets.shard_map import words
+from lab_utils.widgets.shard_map.record import Axis, Held, Kind
+from lab_utils.widgets.shard_map.tensor_layout import Spread
+from lab_utils.widgets.shard_map.totals import Row, Shards, Sum
+
+MOST_LINES = 8
+
+
+def part_text(held: int, whole: int, ranks: int) -> str:
+    """ "all", "none", "1/4" (within 0.5 %, for a divisor of the number of ranks), or "31.2 %"."""
+    if held == whole:
+        return words.ALL
+    if not held:
+        return words.NONE
+    parts = round(whole / held)
+    if parts > 1 and ranks % parts == 0 and abs(held * parts / whole - 1) < 0.005:
+        return words.one_of(parts)
+    return percent_text(held / whole)
+
+
+def range_text(sizes: Iterable[int]) -> str:
+    """ "3.00 MB", or "2.00 MB to 3.00 MB"."""
+    sizes = list(sizes)
+    return words.least_to_most((bytes_text(min(sizes)), bytes_text(max(sizes))))
+
+
+def sentence(shards: Shards, kind: Kind) -> str:
+    """ "each rank holds 1/4 of the optimizer state: 3.00 MB of 12.0 MB", then copies and errors."""
+    if kind not in shards.sums:
+        return words.nobody_holds(kind)
+    one = shards.sums[kind]
+    if kind == "activation":
+        return words.keeps(_who(shards, one), range_text(one.bytes))
+    return "; ".join([_holds(shards, one), *_copies(shards, one), *_amiss(shards, one)])
+
+
+def _who(shards: Shards, one: Sum) -> str:
+    if len(shards) == 1:
+        return words.rank_name(shards.numbers[0])
+    return words.EACH_RANK if one.is_even else words.RANKS
+
+
+def _holds(shards: Shards, one: Sum) -> str:
+    who, sizes = _who(shards, one), one.bytes
+    if who != words.RANKS:
+        part, sizes = part_text(one.bytes[0], one.whole_bytes, len(shards)), one.bytes[:1]
+    else:
+        part = words.percents(min(one.bytes) / one.whole_bytes, max(one.bytes) / one.whole_bytes)
+    return words.holds(who, part, one.kind, _of_whole(sizes, one.whole_bytes))
+
+
+def _of_whole(sizes: Sequence[int], whole_bytes: int) -> str:
+    if set(sizes) == {whole_bytes}:
+        return bytes_text(whole_bytes)
+    return words.of_whole(range_text(sizes), whole_bytes)
+
+
+def _copies(shards: Shards, one: Sum) -> Iterator[str]:
+    """Yield the number of copies, and whether all are equal."""
+    spreads = [spread for spread in shards.spreads[one.kind] if any(len(same) > 1 for same in spread.copies.values())]
+    if one.copies < 1.005:
+        return
+    equal = bool(spreads) and all(spread.is_compared and not spread.differ for spread in spreads)
+    yield words.copies(one.copies, equal)
+
+
+def _amiss(shards: Shards, one: Sum) -> Iterator[str]:
+    differ = list(dict.fromkeys(spread.name for spread in shards.spreads[one.kind] if spread.differ))
+    if differ:
+        yield words.copies_differ(differ)
+    if one.missing_bytes:
+        yield words.missing(one.missing_bytes)
+
+
+def mesh_text(axes: Sequence[Axis]) -> str:
+    """ "dp 0, tp 1": where a rank is."""
+    return ", ".join(f"{axis.name} {axis.at}" for axis in axes)
+
+
+def headline(shards: Shards) -> str:
+    """Return the number of ranks, the mesh, and the bytes on each rank."""
+    mesh = " × ".join(f"{axis.name} {axis.size}" for axis in shards.axes[0])
+    return words.headline(len(shards), mesh, range_text(rank.bytes for rank in shards.ranks))
+
+
+def copies_text(shards: Shards, row: Row) -> str:
+    """ "4 copies, equal", "4 pieces", "2 pieces × 2, equal", "rank 3 alone"; for several tensors what holds for all."""
+    if not row.spreads:
+        return range_text(row.bytes)
+    if row.differ:
+        return words.DIFFER
+    said = dict.fromkeys(_copies_of(shards, spread) for spread in row.told)
+    if len(said) == 1:
+        return next(iter(said))
+    alone = all(len(same) == 1 for spread in row.told for same in spread.copies.values())
+    return words.NO_COPIES if alone else words.VARIOUS
+
+
+def _copies_of(shards: Shards, spread: Spread) -> str:
+    counts = sorted({len(same) for same in spread.copies.values()})
+    pieces = len(spread.copies)
+    if counts in ([], [1]):
+        holder = next((same[0][0] for same in spread.copies.values()), None)
+        if pieces > 1:
+            return words.pieces(pieces)
+        return words.EMPTY if holder is None else words.rank_alone(shards.numbers[holder])
+    times = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return words.copies_of_pieces(pieces, times, spread.is_compared)
+
+
+def rank_tip(shards: Shards, at: int) -> str:
+    """Return what a rank holds, a line per kind."""
+    head = words.rank_head(shards.numbers[at], _place(shards, at), shards.ranks[at].bytes)
+    return "\n".join([head, *(_kind_line(one, at) for one in shards.sums.values())])
+
+
+def _kind_line(one: Sum, at: int) -> str:
+    held = words.kind_held(one.kind, one.bytes[at])
+    if one.kind == "activation" or not one.bytes[at]:
+        return held
+    part = part_text(one.bytes[at], one.whole_bytes, len(one.bytes))
+    return f"{words.of_whole(held, one.whole_bytes)}, {part} · {_shared(one.alone[at], one.bytes[at])}"
+
+
+def _shared(alone: int, held: int) -> str:
+    """Return how many of the bytes held no other rank has."""
+    if not alone:
+        return words.ONLY_SHARED
+    return words.NOT_SHARED if alone == held else words.some_alone(alone)
+
+
+def _place(shards: Shards, at: int) -> str:
+    return f" · {mesh_text(shards.axes[at])}" if shards.axes[at] else ""
+
+
+def row_head(row: Row) -> str:
+    """Return the tensor's name, shape, dtype and bytes, or how many tensors share the row."""
+    if not row.spreads:
+        return words.kept_for_backward(row.name)
+    what = words.tensors(row.names) if row.names > 1 else shape_text(row.told[0].whole)
+    slots = ", ".join(spread.slot for spread in row.spreads if spread.slot) if row.names == 1 else ""
+    dtypes = ", ".join(dict.fromkeys(held.dtype for spread in row.told for held in _any_held(spread)))
+    return " · ".join([row.name, what, *filter(None, [slots, dtypes]), bytes_text(row.whole_bytes)])
+
+
+def row_tip(shards: Shards, row: Row) -> str:
+    """Return the row's head, then what each rank has; ranks that have the same share a line."""
+    said: dict[str, list[int]] = {}
+    for at in range(len(shards)):
+        said.setdefault(cell_text(row, at), []).append(shards.numbers[at])
+    lines = [words.on_ranks(ranks, text) for text, ranks in said.items()]
+    more = [words.more_lines(len(lines) - MOST_LINES)] if len(lines) > MOST_LINES else []
+    return "\n".join([row_head(row), *lines[:MOST_LINES], *more])
+
+
+def cell_tip(shards: Shards, row: Row, at: int) -> str:
+    """Return one rank's part of a row."""
+    return f"{row_head(row)}\n{words.on_rank(shards.numbers[at], _place(shards, at), cell_text(row, at))}"
+
+
+def cell_text(row: Row, at: int) -> str:
+    """ "[0:3, 0:16] · 192 bytes, 30.0 % · no other rank has it"."""
+    if not row.spreads:
+        return bytes_text(row.bytes[at])
+    if not row.bytes[at]:
+        return words.NOTHING
+    boxes = dict.fromkeys(piece_text(held) for spread in row.told for held in spread.held[at] if held.numel)
+    box = [*boxes] if len(boxes) == 1 else []
+    size = f"{bytes_text(row.bytes[at])}, {part_text(row.bytes[at], row.whole_bytes, len(row.bytes))}"
+    alone = sum(spread.alone_on(at) for spread in row.told)
+    shared = _shared(alone, sum(spread.bytes_on(at) for spread in row.told))
+    return " · ".join([*box, size, shared, *([words.ODD] if at in row.differ else [])])
+
+
+def piece_text(held: Held) -> str:
+    """ "[0:3, 0:16]", as Python slices it."""
+    ends = zip(held.piece.offset, held.piece.shape, strict=True)
+    return f"[{', '.join(f'{start}:{start + size}' for start, size in ends)}]" if held.whole else words.ONE_NUMBER
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or words.ONE_NUMBER
+
+
+def _any_held(spread: Spread) -> list[Held]:
+    return [held for pieces in spread.held for held in pieces][:1]
+
+
+def summary(shards: Shards) -> list[str]:
+    """Return the headline and a sentence per kind."""
+    return [words.who_holds_what(headline(shards)), *(f"- {sentence(shards, kind)}" for kind in shards.kinds)]
+
+
+def described(shards: Shards, kind: Kind) -> str:
+    """Return the picture as text: sentences, a table of ranks, a table of this kind's tensors."""
+    ranks = [(words.RANK, *(words.NAMES[each] for each in shards.kinds), words.IN_ALL)]
+    for at, rank in enumerate(shards.ranks):
+        sizes = [bytes_text(rank.bytes_of(each)) for each in shards.kinds]
+        place = f" ({mesh_text(shards.axes[at])})" if shards.axes[at] else ""
+        ranks.append((f"{shards.numbers[at]}{place}", *sizes, bytes_text(rank.bytes)))
+    more = () if kind == "activation" else (words.WHOLE, words.COPIES)
+    tensors = [(words.NAMES[kind], words.ON_EACH, *more)]
+    for row in shards.rows(kind):
+        more = (bytes_text(row.whole_bytes), copies_text(shards, row)) if row.spreads else ()
+        tensors.append((row.name, range_text(row.bytes), *more))
+    return "\n".join([*summary(shards), "", *columns(ranks), "", *columns(tensors)])
