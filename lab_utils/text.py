@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -69,10 +69,14 @@ def name_ranks(ranks: Iterable[int]) -> str:
     return f"rank{'s' if len(ranks) > 1 else ''} {named}"
 
 
-def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+Justify = Callable[[str, int], str]
+
+
+def columns(lines: Sequence[Sequence[str]], first: Justify = str.ljust, others: Justify = str.ljust) -> list[str]:
     """Return the lines with their cells aligned in columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    justify = [first, *[others] * (len(widths) - 1)]
+    return ["  ".join(f(*cell) for f, *cell in zip(justify, line, widths, strict=True)).rstrip() for line in lines]
 
 
 def merge(outputs: dict[int, str]) -> str:

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 
 from lab_utils.bench.figures import RATIO, Result, Spread, Target
-from lab_utils.text import three_digits
+from lab_utils.text import columns, three_digits
 
 HEAD = ("figure", "median (min–max)", "beside it", "ratio", "wanted", "")
 NONE = "–"
@@ -56,10 +56,9 @@ def cells(result: Result) -> tuple[str, ...]:
 def table(results: Sequence[Result]) -> str:
     """One line per figure under a header; below, the descriptions of the figures."""
     rows = [HEAD, *map(cells, results)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD) - 1)]
-    lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
-    meanings = [f"{result.figure.name:{widths[0]}}  {result.figure.description}" for result in results]
-    return "\n".join([*lines, "", *meanings])
+    width = max(len(name) for name, *_ in rows)
+    meanings = [f"{result.figure.name:{width}}  {result.figure.description}" for result in results]
+    return "\n".join([*columns(rows), "", *meanings])
 
 
 def machine() -> dict[str, object]:

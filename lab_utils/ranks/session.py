@@ -20,6 +20,7 @@ from lab_utils.ranks.processes.engines import Engines
 from lab_utils.ranks.processes.interrupts import interrupts_held
 from lab_utils.ranks.shipping.shipping import pack
 from lab_utils.ranks.status import Status, read_status
+from lab_utils.text import counted
 from lab_utils.timeline import Trace
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Ranks:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<{self.size} rank{'s' if self.size > 1 else ''}, {'running' if self.running else 'stopped'}>"
+        return f"<{counted(self.size, 'rank')}, {'running' if self.running else 'stopped'}>"
 
     # ------------------------------------------------------------------ inside
     def _start(self) -> None:

@@ -13,7 +13,7 @@ from lab_utils.ranks.calls.watch import Watch, stopped, waits_since
 from lab_utils.ranks.diagnosis.diagnosis import Diagnosis, diagnose
 from lab_utils.ranks.diagnosis.wait_graph import awaited
 from lab_utils.ranks.processes.engines import Engines
-from lab_utils.text import name_ranks
+from lab_utils.text import columns, name_ranks
 
 _LOOK_AFTER_S = 0.2  # shorter waits are normal and not examined
 
@@ -50,9 +50,7 @@ class Status(list[RankStatus]):
         ]  # fmt: skip
 
     def __repr__(self) -> str:
-        rows = [self.HEAD, *self.cells()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.HEAD))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = columns([self.HEAD, *self.cells()])
         return "\n".join([*lines, self.says] if self.says else lines)
 
     def _repr_html_(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.kit import MARGIN, NAME, TITLE, Picture, arrow, card, element, pattern, text, text_width, words
 from lab_utils.render.palette import REDUCED, UNKNOWN, rank_fill
+from lab_utils.text import counted, numbered
 
 LABEL_WIDTH, CELL_HEIGHT, ROW_GAP, MOST_COLUMNS = 58, 30, 12, 16
 Held = np.ndarray | None
@@ -87,7 +88,7 @@ class _Drawing:
             body.append(element("g", *self._row(rank, top, height), data_rank=str(rank)))
             top += height + ROW_GAP
         body += self._legend(top + 8)
-        ranks = f"{len(self.rows)} ranks" if len(self.rows) != 1 else "1 rank"
+        ranks = counted(len(self.rows), "rank")
         described = "\n".join([f"{self.name} on {ranks}", *map(self._line, range(len(self.rows)))])
         defs = [pattern(f"{NAME}-reduced", REDUCED)] if self.striped else []
         return card(
@@ -163,6 +164,6 @@ def _with_source(line: list[_Cell]) -> str:
     """Return the numbers, then their distinct sources in order."""
     sources = list(dict.fromkeys(cell.source for cell in line))
     one = [source for source in sources if source is not None and source >= 0]
-    said = [f"from rank{'s' if len(one) > 1 else ''} {', '.join(map(str, one))}"] if one else []
+    said = [f"from {numbered('rank', one)}"] if one else []
     said += [how for source, how in ((None, "reduced"), (-1, "several ranks had it")) if source in sources]
     return f"{_shown(line)} ({'; '.join(said)})" if said else _shown(line)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.text import columns
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,7 @@ class Table:
             raise ValueError(f"a row has {len(odd)} cells where the header has {len(self.header)}: {', '.join(odd)}")
 
     def __repr__(self) -> str:
-        lines = [self.header, *self.rows]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
-        return "\n".join(self._line(line, widths) for line in lines)
-
-    def _line(self, line: Sequence[str], widths: Sequence[int]) -> str:
-        first, *others = zip(line, widths, strict=True)
-        return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
+        return "\n".join(columns([self.header, *self.rows], others=str.rjust))
 
     def _repr_html_(self) -> str:
         card = f"background:{CARD};border:1px solid {CARD_EDGE};color:{INK};font-family:{escape(FONT)}"

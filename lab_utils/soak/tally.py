@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lab_utils.bench.figures import Spread
 from lab_utils.soak.faults import KINDS, Fault
-from lab_utils.text import name_ranks
+from lab_utils.text import columns, name_ranks
 
 HEAD = (
     "fault",
@@ -92,8 +92,7 @@ class Tally:
         """Return a table with a head, one line per kind that occurred, and one for all."""
         kinds = {kind: [result for result in self.results if result.fault.kind == kind] for kind in KINDS}
         rows = [HEAD, *(_cells(kind, found) for kind, found in kinds.items() if found), _cells(_ALL, self.results)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return "\n".join(columns(rows))
 
     def summary(self) -> str:
         named = sum(not result.misnamed for result in self.results)

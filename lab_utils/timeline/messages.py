@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
+from lab_utils.text import numbered
 from lab_utils.timeline.ops import Op, RankOps, message_key, waited_for
 
 MESSAGES = ("send", "recv")
@@ -23,18 +26,35 @@ def message_steps(trace: RankOps) -> int:
     sent_in_trace = {message_key(op) for op in trace if op.kind == "send"}
     left_at: dict[tuple, int] = {}
     walks = [_Walk(ops, sent_in_trace) for ops in trace.ops]
-    waiting = deque(walks)
-    stuck = 0
+    take_turns(walks, lambda walk: walk.advance(left_at))
+    return max([*left_at.values(), *(walk.step for walk in walks)], default=0)
+
+
+class Unfinished(Protocol):
+    """One rank's walk through what it did."""
+
+    @property
+    def finished(self) -> bool: ...
+
+
+W = TypeVar("W", bound=Unfinished)
+
+
+def take_turns(walks: Sequence[W], advance: Callable[[W], bool]) -> None:
+    """Advance the ranks' walks in turn until all are finished; `advance` returns whether there was any progress.
+
+    ValueError if ranks wait for each other's messages in a circle.
+    """
+    waiting, stuck = deque(walks), 0
     while waiting and stuck < len(waiting):
         walk = waiting.popleft()
-        moved = walk.advance(left_at)
+        moved = advance(walk)
         if not walk.finished:
             waiting.append(walk)
         stuck = 0 if moved or walk.finished else stuck + 1
     if waiting:
-        ranks = ", ".join(str(rank) for rank, walk in enumerate(walks) if not walk.finished)
-        raise ValueError(f"ranks {ranks} wait for each other's messages in a circle: no order exists")
-    return max([*left_at.values(), *(walk.step for walk in walks)], default=0)
+        ranks = numbered("rank", [rank for rank, walk in enumerate(walks) if not walk.finished])
+        raise ValueError(f"{ranks} wait for each other's messages in a circle: no order exists")
 
 
 class _Walk:

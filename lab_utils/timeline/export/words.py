@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_utils.text import bytes_text, percent_text, time_text
+from lab_utils.text import bytes_text, columns, counted, percent_text, time_text
 from lab_utils.timeline.export.placed import Placed
 from lab_utils.timeline.ops import RankOps
 
@@ -12,7 +12,7 @@ RANKS_SHOWN = 32
 
 def headline(timeline: Placed) -> str:
     """One sentence with makespan, bubble fraction and exposed communication."""
-    ranks = "1 rank" if timeline.world_size == 1 else f"{timeline.world_size} ranks"
+    ranks = counted(timeline.world_size, "rank")
     return (
         f"Timeline of {ranks} ({timeline.kind}): makespan {time_text(timeline.makespan_s)}, "
         f"bubble fraction {percent_text(timeline.bubble_fraction)}, "
@@ -22,7 +22,8 @@ def headline(timeline: Placed) -> str:
 
 def summary(timeline: Placed) -> str:
     """The headline and a table with one line per rank; bubble is the fraction of its time without compute."""
-    table = _table([COLUMNS, *(_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN)))])
+    rows = [_row(timeline, rank) for rank in range(min(timeline.world_size, RANKS_SHOWN))]
+    table = columns([COLUMNS, *rows], str.rjust, str.rjust)
     more = timeline.world_size - RANKS_SHOWN
     said = [f"and {more} more ranks"] if more > 0 else []
     uncounted = 0 if timeline.prediction is None else sum(op.uncounted for op in timeline.ops)
@@ -44,13 +45,12 @@ def _row(timeline: Placed, rank: int) -> tuple[str, ...]:
 
 def trace_summary(trace: RankOps) -> str:
     """Table of the ops, with count and tensor bytes per rank. Deterministic."""
-    ranks = "1 rank" if trace.world_size == 1 else f"{trace.world_size} ranks"
     names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
     rows = [(name, *_per_rank(trace, name)) for name in names]
-    title = f"Trace of {ranks}" + ("" if rows else ": nothing went over the wire")
+    title = f"Trace of {counted(trace.world_size, 'rank')}" + ("" if rows else ": nothing went over the wire")
     uncounted = sum(op.uncounted for op in trace)
     said = [f"Not counted: {uncounted} kernels"] if uncounted else []
-    table = _table([("op", "times a rank", "tensor bytes a rank"), *rows]) if rows else []
+    table = columns([("op", "times a rank", "tensor bytes a rank"), *rows], str.rjust, str.rjust) if rows else []
     return "\n".join([title, *table, *said])
 
 
@@ -62,8 +62,3 @@ def _per_rank(trace: RankOps, name: str) -> tuple[str, str]:
 def _spread(values: list[str]) -> str:
     """One value if all ranks have the same, otherwise all of them in rank order."""
     return values[0] if len(set(values)) == 1 else ", ".join(values)
-
-
-def _table(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]

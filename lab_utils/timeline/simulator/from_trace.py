@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lab_utils.text import numbered
 from lab_utils.timeline.hardware import Wire, wire_rows
 from lab_utils.timeline.ops import Op, Phase, RankOps, message_key, waited_for
 from lab_utils.timeline.simulator.program import Circle, Program, Times, place
@@ -49,8 +50,8 @@ class Lowered:
             return place(self.program, cost)
         except Circle as circle:
             ranks = {rank for rank, node in self.own[:, :2].tolist() if node in set(circle.blocked.tolist())}
-            named = ", ".join(map(str, sorted(ranks)))
-            raise ValueError(f"ranks {named} wait for each other in a circle: no order of their ops exists") from None
+            named = numbered("rank", sorted(ranks))
+            raise ValueError(f"{named} wait for each other in a circle: no order of their ops exists") from None
 
 
 class WithProgram(Protocol):

@@ -6,13 +6,12 @@ element of those parts. All ranks share one table of labels.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lab_utils.text import numbered
+from lab_utils.timeline.messages import take_turns
 from lab_utils.widgets.collective_steps.record import ChunkLog, Key, Over, Places, Posted, Wrote, index_of
 
 EMPTY = 0  # label of memory that holds no rank's part
@@ -190,22 +189,9 @@ def replay(logs: Sequence[ChunkLog]) -> tuple[list[Walk], list[Carried], Labels]
     walks = [Walk(log, labels) for log in logs]
     expected = {event.key for log in logs for event in log.events if isinstance(event, Posted) and event.end == "send"}
     sent: dict[Key, Carried] = {}
-    _take_turns(walks, lambda walk: walk.advance(sent, expected))
+    take_turns(walks, lambda walk: walk.advance(sent, expected))
     carried = sorted(sent.values(), key=lambda message: (message.step, *message.key[:3], message.key[4]))
     last = max((message.step for message in carried), default=0)
     for walk in walks:
         walk.note_until(last)
     return walks, carried, labels
-
-
-def _take_turns(walks: list[Walk], advance: Callable[[Walk], bool]) -> None:
-    waiting, stuck = deque(walks), 0
-    while waiting and stuck < len(waiting):
-        walk = waiting.popleft()
-        moved = advance(walk)
-        if not walk.finished:
-            waiting.append(walk)
-        stuck = 0 if moved or walk.finished else stuck + 1
-    if waiting:
-        ranks = numbered("rank", [walk.log.rank for walk in waiting])
-        raise ValueError(f"{ranks} wait for each other's messages in a circle: no order exists")
