@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shard_samples import LAYER, WIDTH, sample
 
-from lab_utils.text import name_ranks
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.picture import shard_map
 from lab_utils.widgets.shard_map.picture_strips import parts_of
@@ -59,7 +58,6 @@ def test_parts_are_said_as_people_say_them() -> None:
         (1030, 4000, "25.8 %"),
     ]
     assert [part_text(held, whole, 4) for held, whole, _ in cases] == [said for *_, said in cases]
-    assert [name_ranks(ranks) for ranks in ([2], [0, 1, 2], [0, 2, 3, 7])] == ["rank 2", "ranks 0-2", "ranks 0, 2-3, 7"]
 
 
 def test_copies_gaps_and_what_differs_are_told() -> None:
