@@ -47,7 +47,8 @@ def collective_panels(title: str, steps: ChunkSteps, hover: bool = True) -> Pict
 
 
 def _panel(grid: Grid, step: int, left: float, top: float, hover: bool) -> Iterator[str]:
-    yield text(words.step_head(step, effect_said(grid.steps, step)), left, top + 22, font_weight=600)
+    head = words.STEP_HEAD.format(step=step, effect=effect_said(grid.steps, step)) if step else words.BEFORE
+    yield text(head, left, top + 22, font_weight=600)
     yield text(step_said(grid.steps, step), left, top + 36, fill=palette.QUIET_INK)
     yield from grid.names()
     yield from grid.cells(step, hover)
@@ -58,9 +59,9 @@ def _below(steps: ChunkSteps) -> Iterator[tuple[str, str]]:
     yield words.LEGEND, palette.QUIET_INK
     first = next((number for number, mixed in enumerate(steps.mixed) if any(mixed)), 0)
     for number in sorted({first, len(steps.sent)}):
-        yield from ((words.after_step(number, line), palette.INK) for line in wrong_said(steps, number))
-    if results_said(steps):
-        yield results_said(steps), palette.INK
+        for line in wrong_said(steps, number):
+            yield words.AFTER_STEP.format(step=number, wrong=line), palette.INK
+    yield from ((line, palette.INK) for line in results_said(steps))
 
 
 class Stage:

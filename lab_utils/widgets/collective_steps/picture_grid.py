@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lab_utils.render import palette
 from lab_utils.render.kit import arrow, element, number, path, text, text_width, tip
 from lab_utils.render.palette import STRONG, rank_fill
+from lab_utils.text import bytes_text
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.sentences import chunk_said, message_said, said, shown
 from lab_utils.widgets.collective_steps.steps import ChunkSteps, Sent
@@ -54,11 +55,11 @@ class Grid:
     def names(self) -> Iterator[str]:
         """Draw rank names beside the rows, chunk names above the columns."""
         for rank in range(self.steps.world_size):
-            middle = self.y(rank) + self.size.height / 2
-            yield text(words.rank_name(rank), self.left, middle + self.size.font * 0.36, font_size=self.size.font + 0.5)
+            base = self.y(rank) + self.size.height / 2 + self.size.font * 0.36
+            yield text(words.RANK.format(rank=rank), self.left, base, font_size=self.size.font + 0.5)
         quiet = {"text_anchor": "middle", "fill": palette.QUIET_INK, "font_size": self.size.font}
         for column, chunk in enumerate(self.steps.chunks):
-            names = words.chunk_heads(column, chunk.bytes)
+            names = [name.format(chunk=column, bytes=bytes_text(chunk.bytes)) for name in words.CHUNK_HEADS]
             fitting = [name for name in names if text_width(name, self.size.font) < self.cell]
             for name in fitting[:1]:
                 yield text(name, self.x(column) + self.cell / 2, self.top - 6, **quiet)
@@ -112,7 +113,7 @@ class Grid:
         rank, column = at
         chunk = self.steps.chunks[column]
         holding = said(self.steps.holds[step][rank][column], chunk)
-        about = words.cell_holds(rank, chunk_said(column, chunk), holding)
+        about = words.CELL_HOLDS.format(rank=rank, chunk=chunk_said(column, chunk), holding=holding)
         box = {"x": self.x(column), "y": self.y(rank), "width": self.cell, "height": self.size.height}
         edge = {"stroke": STRONG if arrived else palette.QUIET_INK, "stroke_width": 2.4 if arrived else 0.6}
         return element("rect", *tip(about), **box, rx=2, fill="none", pointer_events="all", **edge)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lab_utils.text import bytes_text
 from lab_utils.widgets.collective_steps import words
+from lab_utils.widgets.collective_steps.replay import Parts
 from lab_utils.widgets.collective_steps.steps import Chunk, ChunkSteps, Holding, Sent
 
 MOST_NAMED = 4  # up to this many ranks a cell names its parts, "0+1+2"; beyond, their number
@@ -13,12 +15,16 @@ def shown(holding: Holding, chunk: Chunk) -> str:
     if any(len(parts) > len(set(parts)) for parts in holding):
         return words.TWICE
     if not holding or len(chunk.ranks) == 1:
-        return words.owner(chunk.ranks[0]) if holding else ""
+        return words.OWNER.format(rank=chunk.ranks[0]) if holding else ""
     if chunk.ranks in holding:
         return words.ALL
     if len(chunk.ranks) > MOST_NAMED:
-        return words.some_parts(len(holding[0]), len(chunk.ranks))
-    return ", ".join(map(words.parts_together, holding))
+        return words.SOME_PARTS.format(held=len(holding[0]), ranks=len(chunk.ranks))
+    return ", ".join(map(_together, holding))
+
+
+def _together(parts: Parts) -> str:
+    return "+".join(map(str, parts))
 
 
 def said(holding: Holding, chunk: Chunk, lacking: bool = True) -> str:
@@ -26,17 +32,17 @@ def said(holding: Holding, chunk: Chunk, lacking: bool = True) -> str:
     if not holding:
         return words.NOTHING
     if len(holding) > 1:
-        return words.not_added_up(", ".join(map(words.parts_together, holding)))
+        return words.NOT_ADDED_UP.format(parts=", ".join(map(_together, holding)))
     (parts,) = holding
     if len(chunk.ranks) == 1 and parts == chunk.ranks:
-        return words.of_rank(parts[0])
-    named = words.parts_together(parts)
+        return words.OF_RANK.format(rank=parts[0])
+    named = _together(parts)
     if often := sorted({rank for rank in parts if parts.count(rank) > 1}):
-        return words.more_than_once(named, often)
+        return words.MORE_THAN_ONCE.format(parts=named, ranks=words.ranks(often))
     missing = [rank for rank in chunk.ranks if rank not in parts]
     if not missing:
-        return words.complete(named)
-    return words.without(named, missing) if lacking else named
+        return words.COMPLETE.format(parts=named)
+    return words.WITHOUT.format(parts=named, ranks=words.ranks(missing)) if lacking else named
 
 
 def chunk_said(number: int, chunk: Chunk) -> str:
@@ -48,21 +54,23 @@ def chunk_said(number: int, chunk: Chunk) -> str:
 def message_said(sent: Sent, steps: ChunkSteps) -> str:
     """Return one message: sender, receiver, chunks, bytes, tag, and the sender's source line."""
     carried = [
-        words.chunk_carried(c, said(parts, steps.chunks[c], lacking=False))
+        words.CARRIED.format(chunk=c, holding=said(parts, steps.chunks[c], lacking=False))
         for c, parts in zip(sent.chunks, sent.parts, strict=True)
     ]
-    if sent.other:
-        carried.append(words.of_no_chunk(sent.other))
-    return words.message(sent.src, sent.dst, "; ".join(carried), sent.bytes, sent.tag, sent.source)
+    carried += [words.OF_NO_CHUNK.format(count=sent.other)] if sent.other else []
+    what = "; ".join(carried) or words.NO_ELEMENTS
+    message = words.MESSAGE.format(src=sent.src, dst=sent.dst, carried=what, bytes=bytes_text(sent.bytes))
+    tag = words.TAG.format(tag=sent.tag) if sent.tag else ""
+    return f"{message}{tag}{f', {sent.source}' if sent.source else ''}"
 
 
 def message_briefly(sent: Sent, steps: ChunkSteps) -> str:
     """ "0→1 chunk 3 (then 0+1, without 2)"."""
-    held = steps.holds[sent.step][sent.dst]
-    if len(sent.chunks) == len(steps.chunks) > 1 and len({held[c] for c in sent.chunks}) == 1:
-        return words.brief_message(sent.src, sent.dst, words.all_chunks_then(said(held[0], steps.chunks[0])))
-    then = [words.chunk_then(c, said(held[c], steps.chunks[c])) for c in sent.chunks]
-    return words.brief_message(sent.src, sent.dst, ", ".join(then))
+    then = {c: said(steps.holds[sent.step][sent.dst][c], steps.chunks[c]) for c in sent.chunks}
+    named = ", ".join(words.CHUNK_THEN.format(chunk=c, holding=holding) for c, holding in then.items())
+    if len(then) == len(steps.chunks) > 1 and len({steps.holds[sent.step][sent.dst][c] for c in then}) == 1:
+        named = words.ALL_CHUNKS_THEN.format(holding=then[0])
+    return words.BRIEFLY.format(src=sent.src, dst=sent.dst, then=named or words.NOTHING_OF_A_CHUNK)
 
 
 def step_said(steps: ChunkSteps, number: int) -> str:
@@ -74,9 +82,9 @@ def step_said(steps: ChunkSteps, number: int) -> str:
 
 
 def effect_said(steps: ChunkSteps, number: int) -> str:
-    """Return what the receivers do with what arrives in that step, "" before the first."""
-    effects = {message.effect for message in steps.sent[number - 1]} if number else ()
-    return words.receivers(*effects) if len(effects) == 1 else words.SOME_ADD if number else ""
+    """Return what the receivers do with what arrives in that step."""
+    effects = {message.effect for message in steps.sent[number - 1]}
+    return words.RECEIVERS[effects.pop()] if len(effects) == 1 else words.SOME_ADD
 
 
 def wrong_said(steps: ChunkSteps, number: int) -> list[str]:
@@ -84,20 +92,20 @@ def wrong_said(steps: ChunkSteps, number: int) -> list[str]:
     found: dict[str, list[int]] = {}
     for rank, count in enumerate(steps.mixed[number]):
         if count:
-            found.setdefault(words.mixed_in_memory(count), []).append(rank)
+            found.setdefault(words.UNLIKE_IN_MEMORY.format(count=count), []).append(rank)
     if number == len(steps.sent):
         for rank, result in enumerate(steps.results):
             if result is not None and result.wrong:
-                found.setdefault(words.in_the_result(result.wrong), []).append(rank)
-    return [words.wrong_on(ranks, what) for what, ranks in found.items()]
+                found.setdefault(words.IN_THE_RESULT.format(wrong="; ".join(result.wrong)), []).append(rank)
+    return [words.WRONG_ON.format(ranks=words.ranks(ranks), what=what) for what, ranks in found.items()]
 
 
-def results_said(steps: ChunkSteps) -> str:
-    """Return a sentence if all recorded results are correct, otherwise ""; `wrong_said` reports what is wrong."""
+def results_said(steps: ChunkSteps) -> list[str]:
+    """Return a sentence if all recorded results are correct; `wrong_said` reports what is wrong."""
     known = [rank for rank, result in enumerate(steps.results) if result is not None]
     if not known or any(steps.results[rank].wrong for rank in known):
-        return ""
-    return words.result_is_complete(known if len(known) < steps.world_size else None)
+        return []
+    return [words.RESULT.format(ranks=words.ranks(known) if len(known) < steps.world_size else words.EVERY_RANK)]
 
 
 def headline(steps: ChunkSteps) -> str:
@@ -108,17 +116,19 @@ def headline(steps: ChunkSteps) -> str:
 
 def step_says(steps: ChunkSteps, number: int) -> list[str]:
     """Return what the widget says below the picture after `number` steps, besides the messages."""
-    last = len(steps.sent)
-    lines = [words.step_is(number, last, step_said(steps, number), effect_said(steps, number))]
-    results = [results_said(steps)] if number == last else []
-    return [*lines, *filter(None, results), *wrong_said(steps, number)]
+    last, sent = len(steps.sent), step_said(steps, number)
+    line = words.BEFORE_THE_FIRST.format(last=last, sent=sent)
+    if number:
+        line = words.STEP_SAYS.format(step=number, last=last, sent=sent, effect=effect_said(steps, number))
+    return [line, *(results_said(steps) if number == last else ()), *wrong_said(steps, number)]
 
 
 def described(title: str, steps: ChunkSteps) -> str:
     """Return the whole picture as text, a line per step."""
-    lines = [words.described(title, headline(steps)), *map(chunk_said, range(len(steps.chunks)), steps.chunks)]
-    for number, sent in enumerate(steps.sent, start=1):
-        brief = "; ".join(message_briefly(message, steps) for message in sent)
-        line = words.step_line(number, step_said(steps, number), effect_said(steps, number), brief)
-        lines += [line, *wrong_said(steps, number)]
-    return "\n".join([*lines, *filter(None, [results_said(steps)])])
+    lines = [f"{title}: {headline(steps)}", *map(chunk_said, range(len(steps.chunks)), steps.chunks)]
+    for number, messages in enumerate(steps.sent, start=1):
+        brief = "; ".join(message_briefly(message, steps) for message in messages)
+        sent, effect = step_said(steps, number), effect_said(steps, number)
+        lines += [words.STEP_LINE.format(step=number, sent=sent, effect=effect, brief=brief)]
+        lines += wrong_said(steps, number)
+    return "\n".join([*lines, *results_said(steps)])

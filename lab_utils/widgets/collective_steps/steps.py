@@ -237,13 +237,13 @@ class Joined:
         column = self._column(content)
         there = column[column >= 0]
         if strange := int((~np.isin(column, self.columns) & (content.indices != MIXED)).sum()):
-            yield words.strange(strange)
+            yield words.OF_NONE.format(count=strange)
         if mixed := int((content.indices == MIXED).sum()):
-            yield words.mixed(mixed)
+            yield words.UNLIKE.format(count=mixed)
         if lacking:
-            yield words.incomplete(lacking)
+            yield words.LACKING.format(chunks=words.chunks(lacking))
         if twice:
-            yield words.with_a_part_twice(twice)
+            yield words.WITH_A_PART_TWICE.format(chunks=words.chunks(twice))
         if len(there) and (np.diff(there) <= 0).any():
             yield words.OUT_OF_ORDER
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lab_utils.text import time_text
+from lab_utils.text import listed, time_text
 from lab_utils.timeline.ops import Op
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.gradient_flow import words
@@ -120,13 +120,14 @@ class FlowPicture:
         worst = [(layer, layer.worst("after")) for layer in self.layers]
         differ = [layer.name for layer, value in worst if value]  # NaN counts, but is reported separately
         odd = [layer.name for layer in self.layers if not all(map(math.isfinite, self._norms(layer)))]
-        said = [words.not_finite(odd)] if odd else []
+        said = [words.NOT_FINITE.format(layers=listed(odd))] if odd else []
         if differ := [name for name in differ if name not in odd]:
-            said.append(words.disagree(differ))
+            said.append(words.DISAGREE.format(layers=listed(differ)))
         elif known := [layer for layer, value in worst if value is not None]:
-            said.append(words.agree(every_layer=len(known) == len(worst), but_some=bool(odd)))
+            every = words.AGREE_ON_ALL if len(known) == len(worst) else words.AGREE_ON_SHARED
+            said.append(words.AGREE_ON_OTHERS if odd else every)
         else:
-            said.append(words.NO_TWO_KEEP_THE_SAME)
+            said.append(words.NONE_SHARED)
         return "; ".join(said)
 
     def _norms(self, layer: Layer) -> list[float]:
@@ -134,26 +135,45 @@ class FlowPicture:
 
     def table(self) -> list[tuple[str, ...]]:
         """Return the picture as rows of text, for screen readers; the first row is the header."""
-        return [words.COLUMNS, *(self.row(at) for at in range(len(self.layers)))]
+        return [words.TABLE, *(self.row(at) for at in range(len(self.layers)))]
 
     def row(self, at: int) -> tuple[str, ...]:
         layer = self.layers[at]
         wires = [] if layer.bucket is None else self.lines[layer.bucket].ops
         return (
             layer.name,
-            words.spread((self.ready_s[rank][at] for rank in range(self.world_size)), time_text),
+            spread((self.ready_s[rank][at] for rank in range(self.world_size)), time_text),
             words.NONE if layer.bucket is None else str(layer.bucket),
-            words.spread((wire.issue_s for wire in wires), time_text),
-            words.spread((wire.done_s for wire in wires), time_text),
-            words.spread(map(layer.norm, range(self.world_size)), words.number_text),
-            words.before_and_after(layer.worst("before"), layer.worst("after")),
-            words.spread(map(layer.share, range(self.world_size)), words.share_text),
+            spread((wire.issue_s for wire in wires), time_text),
+            spread((wire.done_s for wire in wires), time_text),
+            spread(map(layer.norm, range(self.world_size)), number_text),
+            words.BEFORE_AND_AFTER.format(before=_or_none(layer.worst("before")), after=_or_none(layer.worst("after"))),
+            spread(map(layer.share, range(self.world_size)), lambda share: f"{100 * share:.0f} %"),
         )
 
 
 def _together(norms: Iterable[float | None]) -> float | None:
     known = [norm for norm in norms if norm is not None]
     return math.sqrt(math.fsum(norm * norm for norm in known)) if known else None
+
+
+def _or_none(value: float | None) -> str:
+    return words.NONE if value is None else number_text(value)
+
+
+def number_text(value: float) -> str:
+    """Format with three significant digits: 0.0341, 1.2e-05, 0, NaN."""
+    return words.NOT_A_NUMBER if math.isnan(value) else f"{value:.3g}"
+
+
+def spread(values: Iterable[float | None], say: Callable[[float], str]) -> str:
+    """Return one text if all values read alike, else "least to largest"."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return words.NONE
+    odd = next((value for value in known if math.isnan(value)), None)
+    texts = [say(min(known)), say(max(known))] if odd is None else [say(odd)]
+    return words.LEAST_TO_LARGEST.join(dict.fromkeys(texts))
 
 
 class Join:
@@ -254,8 +274,8 @@ class Join:
             for op in ops:
                 source, to = (op.rank, op.peer) if op.kind == "send" else (op.peer, op.rank)
                 met_s = max(other.issue_s for other in pair.values())
-                name = words.messages_between(source, to, id(pair.get("send")) in carriers)
-                found.setdefault(name, []).append(self._on_wire(op, met_s))
+                name = words.GRADIENTS if id(pair.get("send")) in carriers else words.MESSAGES
+                found.setdefault(name.format(source=source, to=to), []).append(self._on_wire(op, met_s))
         return [
             Line(name, tuple(sorted(ops, key=lambda w: (w.rank, w.issue_s))), max(wire.met_s for wire in ops))
             for name, ops in found.items()

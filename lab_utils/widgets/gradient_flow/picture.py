@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lab_utils.render import palette
 from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, short, text, text_width, time_axis, tip
 from lab_utils.render.palette import ACTIVITIES, Look, rank_fill
-from lab_utils.text import columns
+from lab_utils.text import bytes_text, columns
 from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.flow import FlowPicture, Line, OnWire
 from lab_utils.widgets.gradient_flow.picture_columns import Side, side_columns
@@ -117,7 +117,8 @@ class Drawing:
         for line, bucket, top in self.bands:
             names = [line.name]
             if bucket is not None:
-                names.insert(0, words.bucket_head(bucket, self.flow.buckets[bucket].bytes))
+                size = bytes_text(self.flow.buckets[bucket].bytes)
+                names.insert(0, words.BUCKET_HEAD.format(bucket=bucket, bytes=size))
             if self.band < 26 or text_width(" · ".join(names), 10) <= LEFT - MARGIN:
                 names = [" · ".join(names)]
             for at, said in enumerate(names):
@@ -130,7 +131,7 @@ class Drawing:
             x = self.x(at_s)
             yield element("line", x1=x, x2=x, y1=TOP - 6, y2=self.bottom + 3, stroke=palette.GRID)
             yield text(label, x, self.bottom + 16, text_anchor="middle", **QUIET)
-        yield text(words.time_head(axis.unit), MARGIN, self.bottom + 16, **QUIET)
+        yield text(words.TIME.format(unit=axis.unit), MARGIN, self.bottom + 16, **QUIET)
 
     def _heads(self) -> Iterator[str]:
         yield text(words.LAYERS, MARGIN, TOP - 14, **QUIET)
@@ -217,7 +218,8 @@ class Drawing:
     def _entries(self) -> Iterator[tuple[str, str]]:
         ranks = self.flow.world_size
         for rank in range(min(ranks, 4)):
-            yield _dot(rank), words.rank_name(rank, and_so_on=rank == 3 and ranks > 4)
+            said = words.RANK_AND_SO_ON if rank == 3 and ranks > 4 else words.RANK
+            yield _dot(rank), said.format(rank=rank)
         stroke = element("line", x1=8, x2=8, y1=-5, y2=5, stroke=palette.INK, stroke_width=1.6)
         if self.flow.buckets:
             yield element("line", x1=0, x2=16, y1=0, y2=0, stroke="#8c959f"), words.IN_BUCKET

@@ -10,8 +10,7 @@ from lab_utils.render import palette
 from lab_utils.render.kit import element, text
 from lab_utils.render.palette import STRONG, rank_fill
 from lab_utils.widgets.gradient_flow import words
-from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer
-from lab_utils.widgets.gradient_flow.words import number_text
+from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer, number_text
 
 Lanes = Sequence[tuple[float, float]]  # top and height of each rank's lane
 EDGE = {"stroke": palette.INK, "stroke_width": 0.5}
@@ -53,7 +52,7 @@ class _Norms:
         finite = [math.log10(norm) for norm in norms if norm and math.isfinite(norm)] or [0.0]
         self.low, self.high = math.floor(min(finite) - 0.2), math.ceil(max(finite))
         self.high = max(self.high, self.low + 1)
-        self.head = words.norm_head(self.low, self.high)
+        self.head = words.NORM.format(low=self.low, high=self.high)
 
     def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
         odd = None

@@ -55,7 +55,7 @@ def _meanings(shards: Shards, kind: Kind, outlined: bool) -> Iterator[tuple[str,
         yield paint(kind, True), ink, words.SHARED
         yield WHOLE["fill"], WHOLE["stroke"], words.THE_WHOLE if outlined else words.THE_WHOLE_TENSOR
     if any(row.differ for row in shards.rows(kind)):
-        yield "#ffffff", STRONG, words.COPIES_THAT_DIFFER
+        yield "#ffffff", STRONG, words.UNEQUAL_COPIES
 
 
 class Cards:
@@ -140,7 +140,7 @@ class Cards:
         )
 
     def _head_width(self, at: int, between: str = "") -> float:
-        size, name = 11 if self.few else 9.5, words.rank_name(self.shards.numbers[at])
+        size, name = 11 if self.few else 9.5, words.RANK.format(rank=self.shards.numbers[at])
         return text_width(name, size + 1) + 6 + text_width(between + self._total(at), size)
 
     def _total(self, at: int) -> str:
@@ -148,7 +148,7 @@ class Cards:
 
     def _head(self, at: int, x: float, y: float) -> Iterator[str]:
         """Draw its number, its place on the mesh and its total bytes, as far as there is room."""
-        name = words.rank_name(self.shards.numbers[at])
+        name = words.RANK.format(rank=self.shards.numbers[at])
         where = mesh_text(self.shards.axes[at] if self.few else self.shards.axes[at][-1:])
         base, inset = (y + 19, 10) if self.few else (y + 14, 8)
         size = {"font_size": 12 if self.few else 10, "pointer_events": "none"}

@@ -94,10 +94,10 @@ class Strips:
         named = self.pitch > 46
         for at, rank in enumerate(self.shards.numbers):
             if at % every == 0:
-                middle = self.lefts[at] + self.cell / 2
-                yield text(words.rank_name(rank) if named else str(rank), middle, base, text_anchor="middle", **QUIET)
+                name = words.RANK.format(rank=rank) if named else str(rank)
+                yield text(name, self.lefts[at] + self.cell / 2, base, text_anchor="middle", **QUIET)
         if not named:
-            yield text(words.RANK, LEFT - 8, base, text_anchor="end", **QUIET)
+            yield text(words.RANK_COLUMN, LEFT - 8, base, text_anchor="end", **QUIET)
         yield text(words.BYTES if self.kind == "activation" else words.COPIES, self.copies_left, base, **QUIET)
 
     def _row(self, row: Row, at: int, top: float) -> Iterator[str]:
@@ -200,5 +200,5 @@ def _box_path(box: Box, x: float, y: float, width: float, height: float) -> str:
 def _whole(row: Row) -> str:
     if not row.spreads:
         return ""
-    what = words.tensors(row.names) if row.names > 1 else shape_text(row.told[0].whole)
+    what = words.TENSORS.format(count=row.names) if row.names > 1 else shape_text(row.told[0].whole)
     return f"{what} · {bytes_text(row.whole_bytes)}"
