@@ -36,9 +36,8 @@ class Grid:
 
     def __init__(self, steps: ChunkSteps, size: Size, left: float, top: float, width: float) -> None:
         self.steps, self.size, self.left, self.top = steps, size, left, top
-        self.tracks = min(
-            MOST_TRACKS, max((max(_tracks(sent).values(), default=0) for sent in steps.sent), default=0) + 1
-        )
+        tracks = (1 + track for sent in steps.sent for track in _tracks(sent).values())
+        self.tracks = min(MOST_TRACKS, max(tracks, default=1))
         self.lane = 6 + TRACK * self.tracks
         room = (width - size.label) / len(steps.chunks)
         self.cell = max(9.0, min(size.cell, room - self.lane - 3))
@@ -143,12 +142,8 @@ class Grid:
             lines = [self._line(message, c, tracks[at, c] % self.tracks) for c in message.chunks]
             drawn = [arrow(points, stroke=STRONG) for points in lines]
             if reach:
-                wide = {
-                    "stroke_width": reach,
-                    "stroke": STRONG,
-                    "stroke_opacity": 0.0,
-                    "pointer_events": "visibleStroke",
-                }
+                wide = {"stroke_width": reach, "stroke": STRONG, "stroke_opacity": 0.0}
+                wide |= {"pointer_events": "visibleStroke"}
                 drawn += [element("path", d=path(points), fill="none", **wide) for points in lines]
             if drawn:
                 yield element("g", *tip(message_said(message, self.steps), hover), *drawn, data_message=str(at))

@@ -163,7 +163,7 @@ class _Memory:
 
 
 def _key(entry: PendingOp) -> Key:
-    """Return trace.message_key of the op that the entry becomes."""
+    """Return timeline.ops.message_key of the op that the entry becomes."""
     source, destination = (recorder.rank, entry.peer) if entry.kind == "send" else (entry.peer, recorder.rank)
     return source, destination, entry.tag, entry.group, entry.seq
 

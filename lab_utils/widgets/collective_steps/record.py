@@ -1,6 +1,6 @@
 """One rank's log of a collective: where numbers moved in its memory, and which were sent.
 
-Recorded by lab_utils.widgets.collective_steps.probe on the ranks, joined by collective_steps in the notebook.
+Recorded by probe.py on the ranks, joined by steps.py in the notebook.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NOTHING = -1  # place of a number from no rank's part: a constant, fresh memory
 # Places in the rank's memory, one per element, in the order of a tensor; a range if the tensor is contiguous.
 # All storages share one address space, one after the other.
 Places = range | np.ndarray
-Key = tuple[int | None, int | None, int, str, int]  # as trace.message_key
+Key = tuple[int | None, int | None, int, str, int]  # as timeline.ops.message_key
 
 
 class Wrote(NamedTuple):

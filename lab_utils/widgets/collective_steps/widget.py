@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 class CollectiveSteps(anywidget.AnyWidget):
     """Which rank sent which chunk to which rank at each step, and what every rank then holds of each chunk.
 
-    >>> trace = ranks.record(my_ring)                    # ends with `return flow.record()`, see comm.chunk_flow
+    >>> trace = ranks.record(my_ring)                    # it returns flow.record(), see lab_utils.comm.chunk_flow
     >>> CollectiveSteps(trace, trace.results, "my ring")
     >>> _.step                                           # number of steps shown as done; can be set
 

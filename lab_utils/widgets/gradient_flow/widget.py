@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent
 class GradientFlow(anywidget.AnyWidget):
     """The gradients of one backward: ready on each rank, in a bucket, on the wire, reduced.
 
-    >>> trace = ranks.record(step)                  # step ends with `return flow.record()`, see comm.gradient_flow
+    >>> trace = ranks.record(step)                  # step returns flow.record(), see lab_utils.comm.gradient_flow
     >>> GradientFlow(trace, trace.results)          # last line of a cell: play, scrub, hover, select a layer
     >>> _.selected                                  # the layer that was selected, "" for none
 

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 class ShardMap(anywidget.AnyWidget):
     """Which rank holds which piece of parameters, gradients, optimizer state and activations, in bytes, on the mesh.
 
-    >>> def step():                                     # on the ranks; see comm.holdings
+    >>> def step():                                     # on the ranks; see lab_utils.comm.holdings
     ...     with saved_for_backward(model) as saved:
     ...         loss = model(x).mean()
     ...     loss.backward(); optimizer.step()
