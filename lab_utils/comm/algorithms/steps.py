@@ -1,7 +1,7 @@
 """Which rank sends which chunk to which, step by step: index arithmetic of ring, tree and two-level collectives.
 
 Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`; `ring_steps`,
-`tree_steps` and `two_level_steps` return the same order as data, for a table or a picture.
+`tree_steps` and `two_level_steps` return the same order as data.
 
 A tensor of `numel` elements is split into n chunks; rank c ends a reduce-scatter with chunk c. An empty chunk
 (numel < n) is still sent: every rank takes the same steps.
