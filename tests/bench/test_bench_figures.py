@@ -12,17 +12,14 @@ import psutil
 import pytest
 
 import lab_utils.ranks.processes.stock
-from lab_utils.bench import command, figures, programs
+from lab_utils.bench import command, figures, timed
 from lab_utils.bench.figures_of import (
-    calls,
     chapters,
-    memory,
     pipeline,
     predicted,
+    ranks,
     record,
-    search,
     simulate,
-    start,
     strategies,
 )
 from lab_utils.ranks import Ranks
@@ -53,15 +50,15 @@ ON_SHARED = ("run", "record-on", "memory")
 NO_TORCH = "import sys; sys.modules['torch'] = sys"  # the reference of `start` need not load it here
 SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
 ROUNDS = {
-    "start": lambda: start.start(start.LAB, ranks=2),
-    "memory": lambda: memory.memory(ranks=1),
-    "run": lambda: calls.run(ranks=2),
+    "start": lambda: ranks.start(ranks.LAB, ranks=2),
+    "memory": lambda: ranks.memory(ranks=1),
+    "run": lambda: ranks.run(ranks=2),
     "simulate-placed": lambda: simulate.placed(**ORDER),
     "simulate-ordered": lambda: simulate.ordered(**ORDER),
     "simulate-hub": lambda: simulate.hubs(spokes=3),
     "simulate-written": lambda: simulate.written(**ORDER),
     "peak": lambda: strategies.peak("zero1", strategies.SIZES["1M"]),
-    "search": lambda: search.searched(ranks=2, microbatches=3, costs=Costs(2, 2, 1)),
+    "search": lambda: simulate.searched(ranks=2, microbatches=3, costs=Costs(2, 2, 1)),
     "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
 }
 
@@ -86,9 +83,9 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, req
     if name == "run":  # the stock cluster itself is started for "memory"
         view = request.getfixturevalue("ranks2").client[:]
         monkeypatch.setattr(lab_utils.ranks.processes.stock, "stock_cluster", lambda size: nullcontext((view, [])))
-    monkeypatch.setattr(calls, "CALLS", 3)
-    monkeypatch.setattr(calls, "WARM_UP", 1)
-    monkeypatch.setattr(start, "IMPORT_TORCH", f"{NO_TORCH}; {start.IMPORT_TORCH}")
+    monkeypatch.setattr(ranks, "CALLS", 3)
+    monkeypatch.setattr(ranks, "WARM_UP", 1)
+    monkeypatch.setattr(ranks, "IMPORT_TORCH", f"{NO_TORCH}; {ranks.IMPORT_TORCH}")
     samples = list(ROUNDS[name]())
     assert len(samples) == {"run": 3, "record": SMALL["pairs"], "simulate": simulate.TIMES}.get(
         name.partition("-")[0], 1
@@ -99,7 +96,7 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, req
 
 def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
-    tried = {start.start, memory.memory, calls.run, record.record, chapters.run_chapter, search.searched}
+    tried = {ranks.start, ranks.memory, ranks.run, record.record, chapters.run_chapter, simulate.searched}
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
     tried |= {predicted.predicted, pipeline.pipeline}  # in test_this_machine.py, test_pipeline_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
@@ -150,6 +147,6 @@ def test_chapters_are_run_in_their_own_folder(
 
 def test_a_program_that_fails_gives_its_last_words(nothing_left: None) -> None:
     with pytest.raises(RuntimeError, match="exit status 1: SystemError: no luck"):
-        programs.seconds_until_ready("raise SystemError('no luck')")
+        timed.seconds_until_ready("raise SystemError('no luck')")
     with pytest.raises(RuntimeError, match="exit status 3: it said nothing"):
-        programs.seconds_until_ready(f"{programs.READY}; raise SystemExit(3)")
+        timed.seconds_until_ready(f"{timed.READY}; raise SystemExit(3)")

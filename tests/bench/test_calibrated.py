@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from trace_writer import TraceWriter
 
-from lab_utils.bench.launch_overhead import with_launches_of
+from lab_utils.bench.figures_of.predicted import with_launches_of
 from lab_utils.timeline.hardware import Device, Hardware, Link
 
 HARDWARE = Hardware(Device("any", 1e9, 1e9, launch_s=1.0), Link("any", 0.0, 1.0))

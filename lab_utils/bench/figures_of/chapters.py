@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab_utils.bench.figures import Sample, at_most, figure
-from lab_utils.bench.programs import READY, seconds_until_ready
+from lab_utils.bench.timed import READY, seconds_until_ready
 
 LABS = Path(__file__).parents[3] / "labs"
 # Seconds on two idle cores. Their sum is the budget of `make notebooks`, which runs two at once, within the 15 minutes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lab_utils.bench import paired
+from lab_utils.bench import timed
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
 RANKS, MICROBATCHES = 2, 8
@@ -21,7 +21,7 @@ SCHEDULES = {  # name: (the lab's, torch's, stages per rank)
 # ---------------------------------------------------------------------- on a rank
 def in_turns(name: str, count: int = TURNS) -> list[tuple[float, float]]:
     """Seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
-    return paired.in_turns(lab_step(name), torch_step(name), count)
+    return timed.in_turns(lab_step(name), torch_step(name), count)
 
 
 def lab_step(name: str) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""Time to build a pipeline schedule, to place a program in time, and to export the timeline."""
+"""Time to build a pipeline schedule or search for one, to place a program in time, and to export the timeline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 from lab_utils.schedule import Costs, Schedule, schedules, simulate
+from lab_utils.schedule.search.search import search
 from lab_utils.timeline.simulator.program import Program, place
 
 TIMES = 5
@@ -148,3 +149,30 @@ def _timed(call: Callable) -> tuple[float, object]:
     began_s = time.perf_counter()
     result = call()
     return 1e3 * (time.perf_counter() - began_s), result
+
+
+# Profiled ms from Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 9: 1.5B and 28.3B parameters.
+SEARCH_SMALL = {"ranks": 8, "microbatches": 32, "costs": Costs(18.513, 18.086, 9.331, comm=0.626)}
+SEARCH_LARGE = {"ranks": 32, "microbatches": 256, "costs": Costs(10.402, 10.248, 7.698, comm=0.460)}
+
+
+@figure(
+    "search-32x256", "seconds of the slowest of four searches: 32 ranks and 256 micro-batches", "s",
+    target=at_most(10), rounds=1, **SEARCH_LARGE,
+)  # fmt: skip
+@figure(
+    "search-8x32", "seconds of the slowest of four searches: 8 ranks and 32 micro-batches", "s",
+    target=at_most(1), **SEARCH_SMALL,
+)  # fmt: skip
+def searched(ranks: int, microbatches: int, costs: Costs) -> Iterator[Sample]:
+    """Search with 1F1B's memory and twice that in a line; 1F1B's and half in a V, where no bound ends it early."""
+    search(2, 2, Costs())  # warm-up: loads the compiled loops
+    p, took_s = ranks, []
+    for stage_layout, limit in (("line", p), ("line", 2 * p), ("v", p), ("v", (p + 2) // 2)):
+        parts = 2 if stage_layout == "v" else 1
+        began_s = time.perf_counter()
+        found = search(p, microbatches, costs.divided(parts), limit, stage_layout=stage_layout)
+        took_s.append(time.perf_counter() - began_s)
+        if found.length < found.bound.length * (1 - 1e-9) or found.length > min(found.named.values()):
+            raise RuntimeError(f"{found.length} is below the bound {found.bound.length} or above {found.named}")
+    yield Sample(max(took_s))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab_utils.bench import paired
+from lab_utils.bench import timed
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
 RANKS = 2
@@ -31,7 +31,7 @@ PAIRS = {"buckets": "DDP", "zero1": "ZeroRedundancyOptimizer", "zero3": "FSDP2"}
 # ---------------------------------------------------------------------- on a rank
 def in_turns(pair: str, size: Size, count: int = TURNS) -> list[tuple[float, float]]:
     """Seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
-    return paired.in_turns(*(program(pair, whose, size) for whose in (LAB, TORCH)), count)
+    return timed.in_turns(*(program(pair, whose, size) for whose in (LAB, TORCH)), count)
 
 
 def peak_bytes(pair: str, whose: str, size: Size) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W
-from lab_utils.schedule.schedules.tables import check
+from lab_utils.schedule.schedule import BW, B, F, Schedule, Step, W, check_sizes
 
 NEAR, FAR = 0, 1  # a rank's virtual stage that a micro-batch passes first, and the one it passes second
 
@@ -19,7 +18,7 @@ def dualpipe(ranks: int, microbatches: int) -> Schedule:
     the overlap is not modelled, and a rank's bubble is half as long, p/2 - 1, if F, B and W take 1. This holds for
     even m >= 2p; others wait longer. The first half of the micro-batches (rounded up) enters at rank 0.
     """
-    check(microbatches, ranks=ranks)
+    check_sizes(microbatches, ranks=ranks)
     if ranks % 2:
         raise ValueError(f"ranks={ranks}: DualPipe pairs rank r with rank p - 1 - r, so it takes an even number")
     ahead = (microbatches + 1) // 2
@@ -41,7 +40,7 @@ def dualpipe_v(ranks: int, microbatches: int) -> Schedule:
     Sea AI Lab 2025, "DualPipe could be better without the Dual", and the README of DeepSeek's DualPipe. 2 x ranks
     stages of the model; as DualPipe on twice the ranks, with stages half as long. A rank holds p + 1/2 micro-batches.
     """
-    check(microbatches, ranks=ranks)
+    check_sizes(microbatches, ranks=ranks)
     orders = []
     for rank in range(ranks):
         stages = rank, 2 * ranks - 1 - rank

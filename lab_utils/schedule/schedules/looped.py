@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab_utils.schedule.schedule import BW, F, Schedule
-from lab_utils.schedule.schedules.tables import check, schedule_of_rows
+from lab_utils.schedule.schedule import BW, F, Schedule, check_sizes
 
 
 def interleaved(ranks: int, microbatches: int, virtual_stages: int = 2) -> Schedule:
@@ -21,7 +20,7 @@ def interleaved(ranks: int, microbatches: int, virtual_stages: int = 2) -> Sched
     rank's micro-batch. Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 5, has p messages less, as its
     program lets only the first micro-batch of each group wait for the message to the next virtual stage.
     """
-    check(microbatches, ranks=ranks, virtual_stages=virtual_stages)
+    check_sizes(microbatches, ranks=ranks, virtual_stages=virtual_stages)
     p, v, m = ranks, virtual_stages, microbatches
     groups = max(1, m // p)
     size = -(-m // groups)
@@ -37,7 +36,7 @@ def interleaved(ranks: int, microbatches: int, virtual_stages: int = 2) -> Sched
     stage = np.concatenate((virtual_stage, v - 1 - virtual_stage)) * p + rank
     microbatch = np.tile(_numbered(groups, size, m)[group, place], 2)
     rows = kind[order], np.take_along_axis(stage, order, 1), microbatch[order]
-    return schedule_of_rows("Interleaved 1F1B", p * v, m, *rows)
+    return Schedule.of_rows("Interleaved 1F1B", p * v, m, *rows)
 
 
 def _numbered(groups: int, size: int, m: int) -> np.ndarray:
@@ -56,11 +55,11 @@ def looped_bfs(ranks: int, microbatches: int, virtual_stages: int = 2) -> Schedu
     Lamy-Poirier 2023, "Breadth-First Pipeline Parallelism", section 4.1. Bubble fraction as interleaved 1F1B, for
     any m >= p; every rank holds all m micro-batches, as in GPipe.
     """
-    check(microbatches, ranks=ranks, virtual_stages=virtual_stages)
+    check_sizes(microbatches, ranks=ranks, virtual_stages=virtual_stages)
     p, m = ranks, microbatches
     rank = np.arange(p)[:, None]
     down = np.repeat(np.arange(virtual_stages), m)
     stage = np.concatenate((down, down[::-1])) * p + rank
     kind = np.broadcast_to(np.repeat(np.array([F, BW], np.uint8), virtual_stages * m), stage.shape)
     microbatch = np.broadcast_to(np.tile(np.arange(m), 2 * virtual_stages), stage.shape)
-    return schedule_of_rows("LoopedBFS", p * virtual_stages, m, kind, stage, microbatch)
+    return Schedule.of_rows("LoopedBFS", p * virtual_stages, m, kind, stage, microbatch)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab_utils.schedule.schedule import BW, B, F, Schedule, W
-from lab_utils.schedule.schedules.tables import check, one_stage_a_rank
+from lab_utils.schedule.schedule import BW, B, F, Schedule, W, check_sizes
 
 
 # Backwards split into B and W.
@@ -35,14 +34,14 @@ def _split(name: str, p: int, m: int, warm_up: np.ndarray, kept_back: np.ndarray
 
     warm_up, kept_back   int[p, 1]
     """
-    check(m, stages=p)
+    check_sizes(m, stages=p)
     number = np.arange(m)
     turns = [number - warm_up, np.broadcast_to(number, (p, m)), number + kept_back]
     places = {B: 0, W: 1, F: 2}
     kinds = (F, B, W)
     when = np.concatenate([3 * turn + places[kind] for kind, turn in zip(kinds, turns, strict=True)], axis=1)
     order = np.argsort(when, axis=1, kind="stable")
-    return one_stage_a_rank(name, m, np.repeat(np.array(kinds, np.uint8), m)[order], np.tile(number, 3)[order])
+    return _in_line(name, m, np.repeat(np.array(kinds, np.uint8), m)[order], np.tile(number, 3)[order])
 
 
 def gpipe(stages: int, microbatches: int) -> Schedule:
@@ -50,10 +49,10 @@ def gpipe(stages: int, microbatches: int) -> Schedule:
 
     Bubble fraction (p-1)/(m+p-1) for equal stages without communication; every rank holds all m micro-batches.
     """
-    check(microbatches, stages=stages)
+    check_sizes(microbatches, stages=stages)
     kind = np.repeat(np.array([F, BW], np.uint8), microbatches)
     microbatch = np.tile(np.arange(microbatches, dtype=np.int32), 2)
-    return one_stage_a_rank("GPipe", microbatches, np.tile(kind, (stages, 1)), np.tile(microbatch, (stages, 1)))
+    return _in_line("GPipe", microbatches, np.tile(kind, (stages, 1)), np.tile(microbatch, (stages, 1)))
 
 
 def one_f_one_b(stages: int, microbatches: int) -> Schedule:
@@ -62,7 +61,7 @@ def one_f_one_b(stages: int, microbatches: int) -> Schedule:
     Narayanan et al. 2019, "PipeDream", section 3.2; with a flush per step: Narayanan et al. 2021, "Memory-Efficient
     Pipeline-Parallel DNN Training", section 3. Same bubble as GPipe; rank r holds at most p - r micro-batches.
     """
-    check(microbatches, stages=stages)
+    check_sizes(microbatches, stages=stages)
     p, m = stages, microbatches
     warm_up = np.minimum(m, p - 1 - np.arange(p, dtype=np.int32))[:, None]
     number = np.arange(m, dtype=np.int32)[None]
@@ -72,4 +71,11 @@ def one_f_one_b(stages: int, microbatches: int) -> Schedule:
     kind, microbatch = np.full(2 * m * p, BW, np.uint8), np.empty(2 * m * p, np.int32)
     kind[forward_at + row] = F
     microbatch[forward_at + row] = microbatch[backward_at + row] = number
-    return one_stage_a_rank("1F1B", m, kind.reshape(p, -1), microbatch.reshape(p, -1))
+    return _in_line("1F1B", m, kind.reshape(p, -1), microbatch.reshape(p, -1))
+
+
+def _in_line(name: str, m: int, kind: np.ndarray, microbatch: np.ndarray) -> Schedule:
+    """Build a schedule with stage r on rank r. kind and microbatch: [ranks, ops per rank]."""
+    p, each = kind.shape
+    stage = np.repeat(np.arange(p, dtype=np.int32), each)
+    return Schedule.of_rows(name, p, m, kind, stage.reshape(p, each), microbatch)

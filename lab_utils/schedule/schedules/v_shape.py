@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab_utils.schedule.schedule import B, F, Schedule, Step, W
-from lab_utils.schedule.schedules.tables import check
+from lab_utils.schedule.schedule import B, F, Schedule, Step, W, check_sizes
 
 
 def filled(orders: list[list[Step]], stages: int, limit: int, early: bool) -> list[list[Step]]:
@@ -125,7 +124,7 @@ def _v(name: str, p: int, m: int, steps: tuple, pauses: tuple, limit: int, early
     pauses   time between these four passes. No two ops of a rank may fall on the same time modulo PERIOD
     limit    maximum of micro-batches of virtual stages that a rank holds
     """
-    check(m, ranks=p)
+    check_sizes(m, ranks=p)
     offsets = _offsets(p, steps, pauses)
     orders: list[list[Step]] = []
     for rank, moments in enumerate(offsets):

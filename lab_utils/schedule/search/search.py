@@ -15,8 +15,7 @@ import numpy as np
 
 from lab_utils.schedule import schedules
 from lab_utils.schedule.costs import Costs
-from lab_utils.schedule.schedule import Schedule
-from lab_utils.schedule.schedules.tables import check
+from lab_utils.schedule.schedule import Schedule, check_sizes
 from lab_utils.schedule.search.bound import Bound, forwards_first, least
 from lab_utils.schedule.search.dispatch_rules import Draws, Rules, textbook
 from lab_utils.schedule.search.problem import OBJECTIVES, STAGE_LAYOUTS, Problem
@@ -117,7 +116,7 @@ def search(
 
 
 def _check(ranks, microbatches, stage_layout, virtual_stages, objective, kept, effort) -> None:
-    check(microbatches, ranks=ranks, virtual_stages=virtual_stages)
+    check_sizes(microbatches, ranks=ranks, virtual_stages=virtual_stages)
     for name, given, known in (("stage_layout", stage_layout, STAGE_LAYOUTS), ("objective", objective, OBJECTIVES)):
         if given not in known:
             raise ValueError(f"{name} {given!r} is not one of {', '.join(known)}")

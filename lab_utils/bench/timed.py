@@ -1,4 +1,4 @@
-"""Run programs in a fresh Python, timed from their start until they print "ready"."""
+"""Timers: a fresh Python until it is ready, and the steps of two programs in turns on the same ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import IO
+from collections.abc import Callable
+from typing import IO, Any
 
 READY = "print('ready', flush=True)"
 _END_S = 15.0
@@ -56,3 +57,33 @@ def _last_line(words: IO[str]) -> str:
     words.seek(0)
     lines = [_COLOUR.sub("", line).strip() for line in words]
     return next((line for line in reversed(lines) if line), "it said nothing")
+
+
+WARM_UP, STEPS_EACH = 4, 2
+
+
+def in_turns(lab: Callable[[], Any], torch: Callable[[], Any], turns: int) -> list[tuple[float, float]]:
+    """On a rank: return seconds of a step by the lab and by PyTorch, in pairs; the order alternates.
+
+    So both see the same disturbances.
+    """
+    return [_turn(lab, torch, turn) for turn in range(WARM_UP + turns)][WARM_UP:]
+
+
+def _turn(lab: Callable[[], Any], torch: Callable[[], Any], turn: int) -> tuple[float, float]:
+    if turn % 2:
+        return _seconds(lab), _seconds(torch)
+    torch_s = _seconds(torch)
+    return _seconds(lab), torch_s
+
+
+def _seconds(step: Callable[[], Any]) -> float:
+    """Seconds of one step, between barriers."""
+    import torch.distributed as dist
+
+    dist.barrier()
+    began_s = time.perf_counter()
+    for _ in range(STEPS_EACH):
+        step()
+    dist.barrier()
+    return (time.perf_counter() - began_s) / STEPS_EACH
