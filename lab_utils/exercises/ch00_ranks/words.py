@@ -1,5 +1,7 @@
 """The words of chapter 00's exercises."""
 
+from lab_utils.exercises.framework.words import Misses
+
 # fmt: off
 
 
@@ -16,7 +18,7 @@ class Sum:  # 00.1
     ranks = "that is the number of ranks"
 
 
-class RingBytes:  # 00.2
+class RingBytes(Misses):  # 00.2
     goal = "How many bytes does each rank send in a ring all-reduce of 64 MiB on {n} ranks?"
     replace = "Replace the … by your number of bytes, such as 10 * 2**20."
     hints = ("count the messages that one rank sends, and the size of each", "the ring has two halves of n - 1 steps")
@@ -29,7 +31,6 @@ class RingBytes:  # 00.2
     twice = "that is the tensor twice; in each half a rank sends all chunks but one"
     to_each = "that is the whole tensor to each of the others, which is what the ring avoids"
     whole_messages = "the number of messages is right, but each carries one chunk, not the tensor"
-    all_ranks = "that is what all ranks send together"
     in_mib = "the number of MiB is right; the question asks for bytes, and 1 MiB is 2**20"
     in_mb = "1 MiB is 2**20 bytes, not 10**6"
     one_chunk = "that is one chunk, so one message of several"

@@ -1,11 +1,11 @@
 """The words of the exercises of chapters 01 to 01d."""
 
-from lab_utils.exercises.framework.words import MEND
+from lab_utils.exercises.framework.words import MEND, Misses, Serial
 
 # fmt: off
 
 
-class StepBytes:  # 01.1
+class StepBytes(Misses):  # 01.1
     goal = "P parameters in float64: how many bytes does each of {n} ranks send per step, by ring?"
     replace = "Replace the … by your number; a formula with P in it will do."
     hints = ("how many bytes do the gradients have?", "exercise 00.2 has the ring's formula")
@@ -14,11 +14,9 @@ class StepBytes:  # 01.1
         "batches hide communication and larger models do not.")
     names = ("bytes each rank sends",)
     half = "that is half: is a float64 4 bytes, or the ring only a reduce-scatter?"
-    elements = "that is the number of elements; each has its bytes"
     once = "that is all gradients once; a ring all-reduce sends more than that"
     twice = "that is all gradients twice; in each half of the ring a rank sends all chunks but one"
     to_each = "that is all gradients to each of the others"
-    all_ranks = "that is what all ranks send together"
 
 
 class Overlap:  # 01.2
@@ -47,16 +45,13 @@ class Overlap:  # 01.2
     from_start = "the wire has nothing to do until the first bucket is full"
 
 
-class Factors:
+class Factors(Serial):
     """Which mistake makes all gradients a multiple of serial's."""
 
     sum_over_ranks = ": a sum where a mean belongs"
     sum_over_n = ": a sum over {n} ranks where a mean belongs"
-    sum_over_parts = ": they add up over {parts} micro-batches, and nothing divides by that number"
     sum_over_both = ": a sum over {parts} micro-batches of each of {n} ranks, and nothing divides it"
     ranks_twice = ": divided by the number of ranks once too often"
-    parts_twice = ": divided by the number of micro-batches once too often"
-    serial_times = "gradients are {factor:.2f} × serial{why}"
     and_others = "{name}'s is, and so are the {others} others, on every rank"
     lost = "rank {rank} has no gradient of {name}: backward has to leave one in every parameter's .grad"
     elsewhere = "gradients differ from serial by {difference:.2g} relative, most of all {where}"
@@ -119,7 +114,7 @@ class Shard:  # 01.5
     step = Replicate.step
 
 
-class Moved:  # 01.6
+class Moved(Misses):  # 01.6
     goal = "Which fraction of the blocks moves when a fifth rank joins four, by hash modulo and by rendezvous?"
     replace = "Replace the two … by fractions between 0 and 1, to within {tolerance}: hash modulo, then rendezvous."
     hints = ("hash modulo: which blocks keep their rank?", "rendezvous: who can win a block from its old rank?")
@@ -132,7 +127,6 @@ class Moved:  # 01.6
     new_ones = "it would be about that, if only the new rank's blocks moved"
     near = "close, but not this: when do h % 4 and h % 5 agree? Look at h % 20"
     everything = "a few stay: those with h % 4 equal to h % 5"
-    percent = "give a fraction between 0 and 1"
     old_share = "each of the five ranks ends with the same share: what is the new one's?"
     nothing = "the new rank must get its blocks from somewhere"
     by_modulo = "that is hash modulo: here a block moves only if the new rank outbids its old one"
@@ -251,7 +245,7 @@ class Clip:  # 01.12
     norms = "norms of the ranks' pieces: {norms}; max_norm is {max_norm:g}"
 
 
-class LinkBytes:  # 01.13
+class LinkBytes(Misses):  # 01.13
     goal = ("n ranks, one of them the server, P parameters in float64: how many bytes go over the server's link in a "
         "step?")
     replace = "Replace the … by your number, in and out together; a formula with n and P in it will do."
@@ -260,13 +254,12 @@ class LinkBytes:  # 01.13
         "A ring's ranks send as much all together. There it is spread over n links, here it goes over one.")
     names = ("bytes over the server's link",)
     half = "that is half: is a float64 4 bytes, or only one of push and pull counted?"
-    elements = StepBytes.elements
     with_server = "one of the ranks is the server itself, and sends itself nothing"
     one_worker = "that is what one worker's link carries; the server's carries all of them"
     by_ring = "that is what each rank of a ring sends"
 
 
-class Staleness:  # 01.14
+class Staleness(Misses):  # 01.14
     goal = ("Three workers, nobody waits; two take 1 s a step, the third takes 4 s. How stale are the third's "
         "gradients, how stale at most a fast one's, and which part of all updates is the third's?")
     replace = "Replace the three … by two numbers of updates and a fraction."
@@ -289,7 +282,6 @@ class Staleness:  # 01.14
     waiting = "that is what it has where all wait for each other"
     one_fast = "that is against one fast worker; there are two, and its own updates count as well"
     of_others = "that is its updates against those of the others; its own are updates, too"
-    percent = Moved.percent
 
 
 class Compress:  # 01.15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,11 @@ SIZES = ((2, 4), (3, 4), (4, 8), (4, 2), (1, 3), (5, 1), (8, 32))  # (ranks, mic
 class Orders:
     """Judge of orders as text, one per rank: they must be valid; then `examine` judges them."""
 
+    examine: Examine
     ranks: int
     stages: int
     microbatches: int
-    limit: Limit
-    examine: Examine
+    limit: Limit = None
 
     def __call__(self, *answers: object) -> Judged:
         say, orders = words.Orders, _lines(answers)
@@ -80,12 +80,10 @@ def _lines(answers: tuple[object, ...]) -> list[object]:
     return list(answers[0]) if len(answers) == 1 and isinstance(answers[0], list | tuple) else list(answers)
 
 
-def wrong_one_f_one_b(order: Draft) -> list[str]:
+@partial(Orders, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=ONE_F_ONE_B)
+def judge_one_f_one_b(order: Draft) -> list[str]:
     late = length(order, WHOLE) - length(schedules.one_f_one_b(RANKS, MICROBATCHES), WHOLE)
     return [words.OneFOneB.late.format(late=late), longest_pause(order, WHOLE)] if late > 0 else []
-
-
-judge_one_f_one_b = Orders(RANKS, RANKS, MICROBATCHES, ONE_F_ONE_B, wrong_one_f_one_b)
 
 
 def one_f_one_b() -> Mapping[str, Any]:
@@ -93,12 +91,10 @@ def one_f_one_b() -> Mapping[str, Any]:
     return {"length": length(schedule, WHOLE), "gpipe": length(gpipe, WHOLE), "orders": _told_orders(schedule)}
 
 
-def wrong_circle(order: Draft) -> list[str]:
+@partial(Orders, ranks=len(CIRCLE), stages=6, microbatches=3)
+def judge_circle(order: Draft) -> list[str]:
     moves = sum(moved(mine.split(), before.split()) for mine, before in zip(order.orders, CIRCLE, strict=True))
     return [words.Circle.moves.format(moves=moves)] if moves > 1 else []
-
-
-judge_circle = Orders(len(CIRCLE), 2 * len(CIRCLE), 3, None, wrong_circle)
 
 
 @cache
@@ -107,15 +103,13 @@ def par() -> float:
     return min(length(getattr(schedules, name)(RANKS, MICROBATCHES), UNEVEN) for name in NAMED)
 
 
-def wrong_uneven(order: Draft) -> list[str]:
+@partial(Orders, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=UNEVEN_LIMIT)
+def judge_uneven(order: Draft) -> list[str]:
     mine, late = length(order, UNEVEN), length(order, UNEVEN) - par()
     if late < -1e-9:
         return []
     template = words.Uneven.longer if late > 1e-9 else words.Uneven.as_long
     return [template.format(length=mine, late=late), longest_pause(order, UNEVEN)]
-
-
-judge_uneven = Orders(RANKS, RANKS, MICROBATCHES, UNEVEN_LIMIT, wrong_uneven)
 
 
 def shortest() -> Mapping[str, Any]:
@@ -167,9 +161,8 @@ def _wrong_at(function: Callable, ranks: int, microbatches: int) -> list[str]:
 
 def _told_sizes(ranks: int, microbatches: int) -> str:
     say = words.AnySize
-    return say.sizes.format(
-        ranks=say.ranks[ranks > 1].format(ranks), microbatches=say.microbatches[microbatches > 1].format(microbatches)
-    )
+    told = say.microbatches[microbatches > 1].format(microbatches)
+    return say.sizes.format(ranks=say.ranks[ranks > 1].format(ranks), microbatches=told)
 
 
 def sizes_asked() -> Mapping[str, Any]:

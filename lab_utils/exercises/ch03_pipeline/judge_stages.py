@@ -41,14 +41,14 @@ def _by_factors(factors: Sequence[float], results: Results) -> list[str]:
     say, first = words.Step, factors[-1]
     if all(isclose(factor, first, rel_tol=CLOSE) for factor in factors):
         known = {
-            MICROBATCHES: say.sum_over_parts.format(m=MICROBATCHES),
+            MICROBATCHES: say.sum_over_parts.format(parts=MICROBATCHES),
             1 / MICROBATCHES: say.parts_twice,
             MICROBATCHES / SAMPLES: say.by_samples,
             MICROBATCHES / len(results): say.by_ranks,
             1 / MICROBATCHES**2: say.parts_thrice,
         }
         name, *others = (name for each in results for name in each["serial"])
-        factor = say.factor.format(factor=first, why=cause(first, known))
+        factor = say.serial_times.format(factor=first, why=cause(first, known))
         return [factor, say.all_of_them.format(name=name, others=len(others))]
     told = ", ".join(say.on_rank.format(factor=factor, rank=rank) for rank, factor in enumerate(factors))
     steps = [earlier / later for earlier, later in zip(factors, factors[1:], strict=False)]

@@ -1,11 +1,11 @@
 """The words of chapter 03's exercises."""
 
-from lab_utils.exercises.framework.words import MEND
+from lab_utils.exercises.framework.words import MEND, Misses, Serial
 
 # fmt: off
 
 
-class Bubbles:  # 03.1
+class Bubbles(Misses):  # 03.1
     goal = ("{p} ranks, {m} micro-batches, F, B and W take as long, messages nothing: the bubble fraction of GPipe, of "
         "1F1B, and of interleaved 1F1B with {v} virtual stages a rank?")
     replace = "Replace the three … by fractions between 0 and 1, two digits will do; formulas will, too."
@@ -21,7 +21,6 @@ class Bubbles:  # 03.1
     of_work = "that is idle time in parts of the work; the fraction is of the whole time, the idle included"
     all_ranks = "the first of p ranks waits for p - 1 others, not for p"
     working = "that is the part of the time in which ranks work"
-    percent = "give a fraction between 0 and 1"
     nothing = "between warm-up and cool-down nobody waits; during these two they do"
     interleaved = "that takes virtual stages; here a rank has one stage"
     half = "it fills no pause that GPipe leaves: when does rank 0 get its first gradient, and its last?"
@@ -81,7 +80,7 @@ class Held:  # 03.3
     more_than_gpipe = "that is GPipe: H2 fills the wait for the first gradient, and no more"
 
 
-class Boundaries:  # 03.4
+class Boundaries(Misses):  # 03.4
     goal = ("m micro-batches [b, T, C] in float32 through {p} ranks: how many bytes cross one boundary in a step, how "
         "many all of them, and how many with {v} virtual stages a rank?")
     replace = "Replace the three … by numbers of bytes, both ways together; formulas with m, b, T and C will do."
@@ -94,7 +93,6 @@ class Boundaries:  # 03.4
     one_way = "that is one way: activations go forward, and their gradients come back"
     half = one_way + " (or a float32 with 2 bytes)"
     one_microbatch = "that is one micro-batch"
-    elements = "that is the number of elements; each has its bytes"
     one_position = "every position has its C numbers"
     twice = "that is twice as much: a float32 has 4 bytes"
     one_boundary = "that is one boundary"
@@ -196,7 +194,7 @@ class Gradients:
     some_ranks = "ranks {ranks}"
 
 
-class Step(Gradients):  # 03.9
+class Step(Gradients, Serial):  # 03.9
     goal = "A pipeline by send and receive, one stage a rank, GPipe's order. What is wrong with its gradients?"
     replace = MEND
     hints = ("compare one gradient with serial's: what factor?", "each micro-batch's loss is a mean: over what?")
@@ -207,9 +205,6 @@ class Step(Gradients):  # 03.9
     lost = "rank {rank} has no gradient of {name} and {more} more of its {all}: no backward has come there"
     of_one = "gradients on every rank are those of micro-batch {number} alone"
     without_one = "what micro-batch {number} adds to the gradients is missing, on every rank"
-    factor = "gradients are {factor:.2f} × serial{why}"
-    sum_over_parts = ": they add up over {m} micro-batches, and nothing divides by that number"
-    parts_twice = ": divided by the number of micro-batches once too often"
     by_samples = ": divided by the samples of a micro-batch, and each loss is a mean over these already"
     by_ranks = ": divided by the number of ranks, and not by that of micro-batches"
     parts_thrice = ": divided by the number of micro-batches twice too often"

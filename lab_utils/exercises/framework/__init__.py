@@ -1,1 +1,1 @@
-"""Building blocks of exercises: cards, numeric answers, code checks, code that runs on the ranks."""
+"""Building blocks of exercises: cards, judges of numbers and of code, what runs on the ranks, and shared words."""

@@ -2,7 +2,8 @@
 
 A catalogue holds templates for str.format and no logic. A chapter's has a class for each exercise: `goal` (the
 question), `replace` (what the reader replaces, and by what), `hints` (from vague to explicit), `explain` (shown with a
-right answer), `names` of the numbers that are asked for, and each sentence that its judge may say.
+right answer), `names` of the numbers that are asked for, and each sentence that its judge may say. A text begins
+behind its name, which is why ruff does not format the chapters' catalogues.
 """
 
 MEND = "Mend the function, run its cell again, then this one."
@@ -36,3 +37,19 @@ class Number:
 
 class Function:
     missing = "{function} is no function on {ranks}: run the %%ranks cell that defines it"
+
+
+class Misses:
+    """Common mistakes in more than one exercise on numbers."""
+
+    all_ranks = "that is what all ranks send together"
+    elements = "that is the number of elements; each has its bytes"
+    percent = "give a fraction between 0 and 1"
+
+
+class Serial:
+    """Gradients that are a multiple of serial's, in more than one exercise on code."""
+
+    serial_times = "gradients are {factor:.2f} × serial{why}"
+    sum_over_parts = ": they add up over {parts} micro-batches, and nothing divides by that number"
+    parts_twice = ": divided by the number of micro-batches once too often"
