@@ -41,4 +41,6 @@ def _worded(script: str, words: dict[str, str]) -> str:
 
 
 def _read(files: Iterable[Path], suffix: str) -> str:
-    return "\n".join(file.with_suffix(suffix).read_text(encoding="utf-8") for file in files)
+    """Return the texts of those files that there are: a part may have no styles."""
+    named = [file.with_suffix(suffix) for file in files]
+    return "\n".join(file.read_text(encoding="utf-8") for file in named if suffix == ".js" or file.exists())

@@ -3,17 +3,11 @@ const WIDTH = 720, HEIGHT = 240, LEFT = 56, RIGHT = 708, TOP = 12, BOTTOM = 204;
 
 // Multiples of 1, 2 or 5 × 10^k, the first at most low, the last at least high.
 function ticks(low, high, most = 5) {
-  const power = Math.floor(Math.log10(high - low)) - 1;
-  for (let exponent = power; ; exponent++)
-    for (const factor of [1, 2, 5]) {
-      const size = factor * 10 ** exponent;
-      if ((high - low) / size > most) continue;
-      const values = [];
-      for (let k = Math.floor(low / size + 1e-9); ; k++) {
-        values.push(+(k * size).toPrecision(12));
-        if (k * size >= high - 1e-9 * size) return values;
-      }
-    }
+  const { step } = roundStep(high - low, most), values = [];
+  for (let k = Math.floor(low / step + 1e-9); ; k++) {
+    values.push(+(k * step).toPrecision(12));
+    if (k * step >= high - 1e-9 * step) return values;
+  }
 }
 
 function seconds(value) {

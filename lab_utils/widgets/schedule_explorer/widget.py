@@ -13,6 +13,7 @@ import traitlets
 from lab_utils.schedule import Draft
 from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
+from lab_utils.widgets.kit import assets
 from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
@@ -48,7 +49,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     order. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
     """
 
-    _esm = "\n".join([joined(SURFACE_FOLDER, *SURFACE, words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
+    _esm = "\n".join([
+        joined(assets.FOLDER, "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
+        joined(FOLDER / "js", *PARTS),
+    ])  # fmt: skip
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")
     says = traitlets.Unicode().tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)

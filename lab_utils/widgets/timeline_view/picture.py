@@ -63,7 +63,7 @@ class _Drawing:
 
     def _header(self) -> Iterator[str]:
         t = self.timeline
-        subtitle = words.OF_RANKS.format(ranks=of_ranks(t.world_size), kind=t.kind)
+        subtitle = words.SUBTITLE.format(ranks=of_ranks(t.world_size), kind=t.kind)
         yield text(words.TITLE, MARGIN, 34, font_size=16, font_weight=600)
         yield text(subtitle, MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
         share = percent_text(t.exposed_comm_s / t.makespan_s) if t.makespan_s else percent_text(0)

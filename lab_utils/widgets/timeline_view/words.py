@@ -9,7 +9,7 @@ from __future__ import annotations
 from lab_utils.timeline.export.words import COLUMNS, HEADLINE, MORE_RANKS, ONE_RANK, RANKS
 
 TITLE = "Timeline"
-OF_RANKS = "{ranks}, {kind}"
+SUBTITLE = "{ranks}, {kind}"
 MAKESPAN, BUBBLE_FRACTION, EXPOSED = "makespan", "bubble fraction", "exposed communication a rank"
 OF_MAKESPAN = "{share} of makespan"
 
@@ -54,12 +54,13 @@ SHORT_PHASES = "{count} short phases: {names}"
 # of a slider
 MOVED_LINK = "{latency} and {bandwidth}/s"
 
+COLUMN_KEYS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
 SCRIPT = {
-    "title": TITLE, "of_ranks": OF_RANKS, "above": " above ", "headline": HEADLINE,
+    "title": TITLE, "subtitle": SUBTITLE, "above": " above ", "headline": HEADLINE,
     "one_rank": ONE_RANK, "ranks": RANKS, "one_byte": "1 byte", "bytes": "{count} bytes", "flop": "{count} FLOP",
     "makespan": MAKESPAN, "bubble_fraction": BUBBLE_FRACTION, "exposed": EXPOSED,
     "numbers_of_ranks": "Numbers of each rank", "more_ranks": MORE_RANKS,
-    **{f"column_{name}": name for name in COLUMNS},
+    **{f"column_{key}": name for key, name in zip(COLUMN_KEYS, COLUMNS, strict=True)},
     # the picture
     "time": TIME, "rank": RANK, "wire": WIRE, "memory": MEMORY, "at_most": AT_MOST, "compute": COMPUTE,
     "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing here takes any time: there is nothing to show.",

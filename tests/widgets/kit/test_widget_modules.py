@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from lab_utils.widgets import LiveCurve
+from lab_utils.widgets import LiveCurve, ScheduleExplorer, TimelineView
 from lab_utils.widgets.collective_steps.widget import CollectiveSteps
 from lab_utils.widgets.gradient_flow.widget import GradientFlow
 from lab_utils.widgets.kit import assets
@@ -39,7 +39,8 @@ def test_a_script_has_the_words_that_it_shows(widget: type) -> None:
 def test_what_is_shared_is_shared() -> None:
     for path in [*assets.FOLDER.glob("*.js"), *assets.FOLDER.glob("*.css")]:
         text = path.read_text(encoding="utf-8")
-        users = [widget for widget in WIDGETS if text in (widget._css if path.suffix == ".css" else widget._esm)]
+        widgets = [*WIDGETS, ScheduleExplorer, TimelineView]
+        users = [widget for widget in widgets if text in (widget._css if path.suffix == ".css" else widget._esm)]
         assert len(users) > 1, f"{path.name} is part of {users}"
 
 

@@ -99,8 +99,8 @@ class Board {
   drawAxis(row, width, scale) {
     const { surface, figure, view } = this, { colors } = surface.style, bottom = TOP + figure.ranks * row;
     const last = Math.min(figure.extent, view.from + view.width);
-    const step = roundStep(view.width / Math.max(2, width / 90));
-    for (let k = Math.ceil(view.from / step - 1e-9); step && k * step <= last * (1 + 1e-9); k += 1) {
+    const { step } = roundStep(view.width, Math.max(2, width / 90) * (1 + 1e-9));
+    for (let k = Math.ceil(view.from / step - 1e-9); k * step <= last * (1 + 1e-9); k += 1) {
       const x = LEFT + (k * step - view.from) * scale;
       surface.box(colors.grid, x, TOP, 1, bottom - TOP + 3);
       surface.write(this.timeText(k * step), x, bottom + 16, { align: k ? "center" : "left" });
@@ -219,11 +219,4 @@ class Board {
     this.watch.disconnect();
     if (this.frame) cancelAnimationFrame(this.frame);
   }
-}
-
-// 1, 2 or 5 × 10^k, at least `least`.
-function roundStep(least) {
-  if (!(least > 0)) return 0;
-  const power = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least * (1 - 1e-9));
 }

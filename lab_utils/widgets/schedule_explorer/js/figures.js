@@ -33,7 +33,8 @@ class Figures {
       box.hidden = !ran.ops;
       if (!ran.ops) return;
       const { ranks, extent, named, nth_on_rank, extent_text: words } = ran, size = FIELDS * ran.ops;
-      board.show({ ranks, extent, named, nth_on_rank, words, gaps: [], boxes: boxes.slice(at * size, (at + 1) * size) });
+      const mine = boxes.slice(at * size, (at + 1) * size);
+      board.show({ ranks, extent, named, nth_on_rank, words, gaps: [], boxes: mine });
     });
   }
 

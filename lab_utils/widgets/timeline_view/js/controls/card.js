@@ -163,5 +163,5 @@ class Card {
 
 function figuresText(figures) {
   const kind = figures.map((figure) => figure.kind).join(WORDS.above);
-  return fill(WORDS.of_ranks, { ranks: ranksText(figures[0].ranks), kind });
+  return fill(WORDS.subtitle, { ranks: ranksText(figures[0].ranks), kind });
 }

@@ -53,14 +53,11 @@ function headline({ kind, ranks, sums: { makespan, bubble, exposed } }) {
   });
 }
 
-// Round ticks that lie in from .. to: {unit, ticks: [[seconds, words]]}; the step is 1, 2 or 5 × 10^k.
+// Round ticks that lie in from .. to: {unit, ticks: [[seconds, words]]}; fewer than `most` steps.
 function timeAxis(from, to, makespan, most) {
   const [size, unit] = timeUnit(makespan), length = (to - from) / size;
   if (!(length > 0)) return { unit, ticks: [[0, "0"]] };
-  const power = Math.floor(Math.log10(length)) - 1;
-  const steps = [0, 1, 2].flatMap((more) => [1, 2, 5].map((factor) => [factor, power + more]));
-  const [factor, exponent] = steps.find(([f, e]) => length / (f * 10 ** e) < most);
-  const step = factor * 10 ** exponent, decimals = Math.max(0, -exponent), ticks = [];
+  const { step, decimals } = roundStep(length, most - 1e-9), ticks = [];
   for (let k = Math.ceil(from / size / step - 1e-9); k * step <= to / size + 1e-9 * step; k++) {
     ticks.push([k * step * size, k ? withCommas((k * step).toFixed(decimals)) : "0"]);
   }
