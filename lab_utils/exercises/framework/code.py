@@ -18,14 +18,9 @@ LAB_LINE = re.compile(r" \([^()]*on_ranks\w*\.py:\d+\)")  # of the lab's own sou
 
 
 def code(id: str, words: type, examine: Examine, values: Callable[..., Mapping[str, Any]] = dict) -> Exercise:
-    """Return an exercise on a function that runs on the ranks; `examine` looks at what it did there."""
-    return Exercise(id, words, on_the_ranks(examine), values)
+    """Return an exercise on a function that runs on the ranks; `examine` looks at what it did there.
 
-
-def on_the_ranks(examine: Examine) -> Callable[..., Judged]:
-    """Return a judge of (ranks, function); a missing function or a stub is NotYet.
-
-    If the function raises, gets stuck or ends a rank, the error's own sentence says so.
+    A missing function or a stub is NotYet. If it raises, gets stuck or ends a rank, the error's own sentence says so.
     """
 
     def judge(ranks: Ranks, function: Function) -> Judged:
@@ -41,7 +36,7 @@ def on_the_ranks(examine: Examine) -> Callable[..., Judged]:
         except (RanksStuck, RankDied) as error:
             return [LAB_LINE.sub("", str(error))]
 
-    return judge
+    return Exercise(id, words, judge, values)
 
 
 def _failed(error: RankError) -> Judged:
