@@ -50,4 +50,5 @@ class DiLoCo(LocalSGD):
         """Continue from where the outer optimizer moves the shared parameters."""
         self.outer.step()
         for bucket, shared in self._shared.items():
-            torch._foreach_copy_(list(bucket.parameters), list(bucket.views_of(shared.detach())))
+            for parameter, view in zip(bucket.parameters, bucket.views_of(shared.detach()), strict=True):
+                parameter.copy_(view)

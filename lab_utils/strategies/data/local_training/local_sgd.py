@@ -5,6 +5,8 @@ Stich 2019, "Local SGD Converges Fast and Communicates Little" (ICLR), algorithm
 
 from __future__ import annotations
 
+from itertools import chain
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -75,5 +77,5 @@ class LocalSGD(Counted):
 
     def _continue(self) -> None:
         """Continue from the mean, which the buckets hold."""
-        for bucket in self.buckets:
-            torch._foreach_copy_(list(bucket.parameters), list(bucket.views))
+        for parameter, view in chain.from_iterable(bucket.items() for bucket in self.buckets):
+            parameter.copy_(view)
