@@ -67,11 +67,10 @@ def train(
     ranks: int | None = None,
     steps: int | None = None,
 ) -> tuple[GPT, Data, list[float]]:
-    """All seven phases, the last five until it is enough.
+    """Run all seven phases; return the model, the data, and the loss of each step's whole batch.
 
-    `step` is the strategy. rank and ranks are the process group's unless given
-    (0 and 1: serial). `steps` ends the run early, on the recipe's schedule. Returns
-    the model, the data, and the loss of each step's whole batch.
+    `step` is the strategy. rank and ranks default to the process group's (0 and 1: serial). `steps` ends the run
+    early, on the recipe's schedule.
     """
     rank = dist.get_rank() if rank is None else rank
     ranks = dist.get_world_size() if ranks is None else ranks
@@ -144,12 +143,12 @@ def main() -> None:
     """Run one rank of a torchrun."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=Recipe().steps)
-    parser.add_argument("--text", help="a text file or folder; the lab's own text unless given")
-    given = parser.parse_args()
+    parser.add_argument("--text", help="a text file or folder; the lab's own text by default")
+    arguments = parser.parse_args()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    model, data, losses = train(Recipe(steps=given.steps, text=given.text))
+    model, data, losses = train(Recipe(steps=arguments.steps, text=arguments.text))
     if dist.get_rank() == 0:
         held_out = evaluate(model, data.held_out)
         print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}, held out {held_out:.3f} nats a token")

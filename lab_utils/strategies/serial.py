@@ -14,7 +14,7 @@ def step(
     x: Tensor,
     y: Tensor,
 ) -> Tensor:
-    """One step on the whole batch x, y [B, T]; the loss before the update, []."""
+    """Run one step on the whole batch x, y [B, T]; return the loss before the update, []."""
     optimizer.zero_grad()
     with phase("forward"):
         _, loss = model(x, y)

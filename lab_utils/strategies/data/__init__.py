@@ -21,8 +21,8 @@ _HOME = {
     "TopK": "compression.top_k",
     "PowerSGD": "compression.power_sgd",
     "MultiHop": "hierarchical_all_reduce",
-    "LocalSGD": "local_training.local_sgd",
-    "DiLoCo": "local_training.diloco",
+    "LocalSGD": "local_training",
+    "DiLoCo": "local_training",
     "compute_in_bfloat16": "lab_utils.strategies.mixed_precision",
     "recompute": "lab_utils.strategies.mixed_precision",
 }

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import cross_entropy
 from lab_utils.schedule import Schedule
+from lab_utils.strategies import serial
 from lab_utils.strategies.clipping import clip
 from lab_utils.strategies.pipeline.errors import StageError, reraise_as
 from lab_utils.strategies.pipeline.executed_order import label
@@ -244,11 +245,7 @@ def step(pipeline: Pipeline, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 def snapshot(pipeline: Pipeline, loss: Tensor) -> dict:
     """Return what parity compares, of the whole model on every rank: this rank's own, the rest gathered."""
-    mine = {
-        "loss": loss.item(),
-        "gradients": {n: p.grad.detach().clone() for n, p in pipeline.named_parameters() if p.grad is not None},
-        "parameters": {n: p.detach().clone() for n, p in pipeline.named_parameters()},
-    }
+    mine = serial.snapshot(pipeline, loss)
     everyones: list[dict] = [{}] * pipeline.group.size()
     dist.all_gather_object(everyones, mine, group=pipeline.group)
     parts = ("gradients", "parameters")

@@ -13,8 +13,7 @@ from lab_utils.strategies.data.compression.half_precision import HalfPrecision
 from lab_utils.strategies.data.compression.power_sgd import PowerSGD
 from lab_utils.strategies.data.compression.top_k import TopK
 from lab_utils.strategies.data.hierarchical_all_reduce import MultiHop
-from lab_utils.strategies.data.local_training.diloco import DiLoCo
-from lab_utils.strategies.data.local_training.local_sgd import LocalSGD
+from lab_utils.strategies.data.local_training import DiLoCo, LocalSGD
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.push_pull import Server
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-CHUNKS, NOTES, SIZE = range(2**20, 2**20 + 3)  # tags
+PIECES, NOTES, SIZE = range(2**20, 2**20 + 3)  # tags
 MORE, LAST, END = range(3)  # kinds of piece; END belongs to no item
 FREE, STOP = range(2)  # notes
 _HEAD_BYTES = 16
@@ -26,14 +26,14 @@ class Sender:
 
     def __init__(self, group: dist.ProcessGroup, to: int, slots: int) -> None:
         self.group, self.to, self.stopped = group, to, False
-        self._free, self._chunk_bytes = slots, 0
+        self._free, self._piece_bytes = slots, 0
         self._sent: deque[tuple[dist.Work, Tensor]] = deque()
 
     def put(self, item: object) -> None:
         """Send an item, waiting for a free slot. Does nothing once stopped."""
         content = bytearray(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
         self._begin(len(content))
-        cuts = [*range(0, len(content), self._chunk_bytes), len(content)]
+        cuts = [*range(0, len(content), self._piece_bytes), len(content)]
         for begin, end in pairwise(cuts):
             self._send(LAST if end == len(content) else MORE, content[begin:end])
 
@@ -45,8 +45,8 @@ class Sender:
             self._read_note()
 
     def _begin(self, size_bytes: int) -> None:
-        if not self._chunk_bytes:
-            self._chunk_bytes = size_bytes
+        if not self._piece_bytes:
+            self._piece_bytes = size_bytes
             dist.send(torch.tensor(size_bytes), group=self.group, group_dst=self.to, tag=SIZE)
 
     def _send(self, kind: int, content: bytearray = bytearray()) -> None:  # noqa: B008 - never changed
@@ -57,11 +57,11 @@ class Sender:
             self._hand_over(kind, content)
 
     def _hand_over(self, kind: int, content: bytearray) -> None:
-        chunk = torch.zeros(_HEAD_BYTES + self._chunk_bytes, dtype=torch.uint8)
-        chunk[:_HEAD_BYTES].view(torch.int64).copy_(torch.tensor([kind, len(content)]))
+        piece = torch.zeros(_HEAD_BYTES + self._piece_bytes, dtype=torch.uint8)
+        piece[:_HEAD_BYTES].view(torch.int64).copy_(torch.tensor([kind, len(content)]))
         if content:
-            chunk[_HEAD_BYTES : _HEAD_BYTES + len(content)] = torch.frombuffer(content, dtype=torch.uint8)
-        self._sent.append((dist.isend(chunk, group=self.group, group_dst=self.to, tag=CHUNKS), chunk))
+            piece[_HEAD_BYTES : _HEAD_BYTES + len(content)] = torch.frombuffer(content, dtype=torch.uint8)
+        self._sent.append((dist.isend(piece, group=self.group, group_dst=self.to, tag=PIECES), piece))
 
     def _read_note(self) -> None:
         note = torch.empty((), dtype=torch.int64)
@@ -102,7 +102,7 @@ class Receiver:
         content = bytearray()
         kind = MORE
         while kind == MORE:
-            kind, part = self._take_chunk()
+            kind, part = self._take_piece()
             content += part
         return (pickle.loads(content),) if kind == LAST else ()
 
@@ -114,20 +114,20 @@ class Receiver:
             work.wait()
         self._posted.clear()
 
-    def _take_chunk(self) -> tuple[int, bytes]:
-        work, chunk = self._posted.popleft()
+    def _take_piece(self) -> tuple[int, bytes]:
+        work, piece = self._posted.popleft()
         work.wait()
         while len(self._notes) >= self._slots:  # the piece arrived, so these notes have been read
             self._notes.popleft()[0].wait()
-        kind, size = chunk[:_HEAD_BYTES].view(torch.int64).tolist()
-        part = chunk[_HEAD_BYTES : _HEAD_BYTES + size].numpy().tobytes()
+        kind, size = piece[:_HEAD_BYTES].view(torch.int64).tolist()
+        part = piece[_HEAD_BYTES : _HEAD_BYTES + size].numpy().tobytes()
         if kind != END:
-            self._post(chunk)
+            self._post(piece)
             self._note(FREE)
         return kind, part
 
-    def _post(self, chunk: Tensor) -> None:
-        self._posted.append((dist.irecv(chunk, group=self.group, group_src=self.source, tag=CHUNKS), chunk))
+    def _post(self, piece: Tensor) -> None:
+        self._posted.append((dist.irecv(piece, group=self.group, group_src=self.source, tag=PIECES), piece))
 
     def _note(self, what: int) -> None:
         note = torch.tensor(what)

@@ -27,8 +27,7 @@ def attach(how: str, model, optimizer):
     from functools import partial
 
     from lab_utils.strategies.data.buckets.overlapped import Buckets
-    from lab_utils.strategies.data.local_training.diloco import DiLoCo
-    from lab_utils.strategies.data.local_training.local_sgd import LocalSGD
+    from lab_utils.strategies.data.local_training import DiLoCo, LocalSGD
 
     known = {each.__name__: partial(each, model, optimizer) for each in (LocalSGD, DiLoCo)}
     return eval(how, known | {"Buckets": partial(Buckets, model)})

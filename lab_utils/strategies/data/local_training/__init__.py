@@ -1,1 +1,0 @@
-"""Local SGD and DiLoCo: ranks train alone for some steps, then synchronise."""
