@@ -11,7 +11,9 @@ import pytest
 import lab_utils.widgets
 
 WIDGETS = Path(lab_utils.widgets.__file__).parent
-WITH_WORDS = ("live_curve", "ranks_status", "schedule_explorer", "timeline_view")
+WITH_WORDS = (
+    "collective_steps", "gradient_flow", "live_curve", "ranks_status", "schedule_explorer", "shard_map", "timeline_view",
+)  # fmt: skip
 SCRIPTS = [path for name in ("kit", *WITH_WORDS) for path in sorted((WIDGETS / name).rglob("*.js"))]
 
 CODE = re.compile(
