@@ -14,12 +14,10 @@ import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves, tree_map
 
 from lab_utils.comm.recorder.recorder import phase
 
@@ -30,16 +28,15 @@ class DataParallel:
     """A model whose forward is spread over devices; autograd sums the gradients on the first one.
 
     >>> parallel = DataParallel(model, ["cuda:0", "cuda:1"])      # the model is on the first
-    >>> loss = loss_of(parallel(x), y)                            # x and the output are whole, [B, ...]
+    >>> logits, loss = parallel(x, y)                             # inputs and outputs are whole, [B, ...]
 
-    A device may appear twice: ["cpu", "cpu"] without GPUs. An output that is a single number, such as a loss, becomes
-    the mean over the devices' parts, weighted by their samples.
+    For models from tensors to a tuple of tensors. A device may appear twice: ["cpu", "cpu"] without GPUs.
     """
 
     def __init__(self, model: nn.Module, devices: Sequence[torch.device | str]) -> None:
         self.model, self.devices = model, [torch.device(device) for device in devices]
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with phase("scatter"):
             parts = scatter(inputs, self.devices)
         with phase("replicate"):
@@ -47,17 +44,14 @@ class DataParallel:
         with phase("apply"):
             outputs = parallel_apply(replicas, parts)
         with phase("gather"):
-            return gather(outputs, [_samples(part) for part in parts], self.devices[0])
+            return gather(outputs, [len(part[0]) for part in parts], self.devices[0])
 
 
-def scatter(inputs: tuple, devices: Sequence[torch.device]) -> list[tuple]:
-    """Return each device's part of the tensors, cut along dim 0, none without samples; other inputs go to all."""
-    count = max(1, min(len(devices), _samples(inputs)))
-
-    def part(number: int) -> tuple:
-        return tree_map(lambda t: t.tensor_split(count)[number].to(devices[number]) if _is_tensor(t) else t, inputs)
-
-    return [part(number) for number in range(count)]
+def scatter(inputs: Sequence[Tensor], devices: Sequence[torch.device]) -> list[tuple[Tensor, ...]]:
+    """Return each device's part of the inputs [B, ...], cut along dim 0; a device beyond the samples gets none."""
+    count = max(1, min(len(devices), len(inputs[0])))
+    parts = zip(*(tensor.tensor_split(count) for tensor in inputs), strict=True)
+    return [tuple(tensor.to(device) for tensor in part) for part, device in zip(parts, devices, strict=False)]
 
 
 def replicate(model: nn.Module, devices: Sequence[torch.device]) -> list[Replica]:
@@ -79,7 +73,7 @@ def parallel_apply(replicas: Sequence[Replica], parts: Sequence[tuple]) -> list:
     grad, kind = torch.is_grad_enabled(), next(iter(replicas[0][1].values())).device.type
     dtype, casts = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
-    def apply(replica: Replica, part: tuple) -> Any:
+    def apply(replica: Replica, part: tuple) -> tuple:
         with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, casts):  # these modes are per thread
             return functional_call(*replica, part)
 
@@ -87,26 +81,12 @@ def parallel_apply(replicas: Sequence[Replica], parts: Sequence[tuple]) -> list:
         return list(pool.map(apply, replicas, parts))
 
 
-def gather(outputs: Sequence[Any], samples: Sequence[int], device: torch.device) -> Any:
+def gather(outputs: Sequence[tuple], samples: Sequence[int], device: torch.device) -> tuple[Tensor, ...]:
     """Return the outputs joined along dim 0 on this device; numbers become their mean, weighted by samples."""
 
-    def join(*leaves: Any) -> Any:
-        if not _is_tensor(leaves[0]):
-            return leaves[0]
-        if leaves[0].dim():
-            return torch.cat([leaf.to(device) for leaf in leaves])
-        return sum(leaf.to(device) * (count / sum(samples)) for leaf, count in zip(leaves, samples, strict=True))
+    def join(parts: Sequence[Tensor]) -> Tensor:
+        if parts[0].dim():
+            return torch.cat([part.to(device) for part in parts])
+        return sum(part.to(device) * (count / sum(samples)) for part, count in zip(parts, samples, strict=True))
 
-    return tree_map(join, *outputs)
-
-
-def _is_tensor(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor)
-
-
-def _samples(inputs: tuple) -> int:
-    """Return the number of samples of the first tensor. ValueError without one."""
-    tensors = list(filter(_is_tensor, tree_leaves(inputs)))
-    if not tensors:
-        raise ValueError(f"inputs of {[type(each).__name__ for each in inputs]}: there is no tensor to scatter")
-    return len(tensors[0])
+    return tuple(join(parts) for parts in zip(*outputs, strict=True))

@@ -64,21 +64,20 @@ def watched() -> dict:
             self.scale = nn.Parameter(torch.ones(()))
             self.register_buffer("count", torch.zeros(()))
 
-        def forward(self, x, factor):
+        def forward(self, x):
             both.wait()
             self.count += 1
             modes = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-            seen.append((modes, x["of"].flatten().tolist()))
-            return {"scaled": self.scale * factor * x["of"], "factor": factor}
+            seen.append((modes, x.flatten().tolist()))
+            return self.scale * 2.0 * x, (x + 1).mean()
 
     model = Watch()
     parallel = DataParallel(model, ["cpu"] * 2)
-    x = {"of": torch.arange(3.0)[:, None]}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        output = parallel(x, 2.0)
+        scaled, mean = parallel(torch.arange(3.0)[:, None])
     return {
-        "output": output["scaled"].flatten().tolist(),
-        "factor": output["factor"],
+        "output": scaled.flatten().tolist(),
+        "mean": mean.item(),
         "parts": sorted(part for _, part in seen),
         "modes": {modes for modes, _ in seen} == {(False, True, torch.bfloat16)},
         "count": model.count.item(),
@@ -89,25 +88,12 @@ def watched() -> dict:
 def test_parts_run_at_once_in_the_modes_of_the_caller(ranks2: Ranks) -> None:
     assert ranks2.run(watched)[0] == {
         "output": [0.0, 2.0, 4.0],
-        "factor": 2.0,
+        "mean": 2.0,  # 1.5 of two samples and 3.0 of one
         "parts": [[0.0, 1.0], [2.0]],
         "modes": True,
         "count": 1.0,  # of the first replica only
         "names": ["scale", "count"],
     }
-
-
-def without_tensors() -> None:
-    from torch import nn
-
-    from lab_utils.strategies.data.one_process_threads import DataParallel
-
-    DataParallel(nn.Linear(1, 1), ["cpu"])("words", 3)
-
-
-def test_there_must_be_something_to_scatter(ranks2: Ranks) -> None:
-    with pytest.raises(RankError, match=r"inputs of \['str', 'int'\]: there is no tensor to scatter"):
-        ranks2.run(without_tensors)
 
 
 def wide() -> None:

@@ -12,7 +12,8 @@ import lab_utils.widgets
 
 WIDGETS = Path(lab_utils.widgets.__file__).parent
 WITH_WORDS = (
-    "collective_steps", "gradient_flow", "live_curve", "ranks_status", "schedule_explorer", "shard_map", "timeline_view",
+    "collective_steps", "gradient_flow", "live_curve", "ranks_status", "schedule_explorer", "shard_map",
+    "timeline_view",
 )  # fmt: skip
 SCRIPTS = [path for name in ("kit", *WITH_WORDS) for path in sorted((WIDGETS / name).rglob("*.js"))]
 
