@@ -1,4 +1,4 @@
-"""The sockets that a backend opened for a group, so that exactly those can be cut.
+"""The sockets that a backend opened for a group, so that exactly those can be shut down.
 
 gloo waits in C++, where no exception can reach it. Shutting its sockets down ends the wait at once, on this rank
 and on its neighbours; the user's own sockets are never touched.
@@ -31,10 +31,10 @@ def close_later(backend: Any, timeout_s: float) -> None:
 
 
 _PROC = "/proc/self/fd"
-_lock = threading.Lock()  # the guard's thread may cut while the main thread connects
+_lock = threading.Lock()  # the guard's thread may shut down while the main thread connects
 _looking = False  # groups are connected on one thread, the main one
 _ours: dict[int, int] = {}  # descriptor -> inode: a reused descriptor is another socket
-_ended: dict[int, int] = {}  # sockets that were cut, which gloo may not have released
+_ended: dict[int, int] = {}  # sockets that were shut down, which gloo may not have released
 _NOTICE_S = 0.5  # for gloo to notice by itself that a connection ended
 
 
@@ -52,7 +52,7 @@ def _open_sockets() -> dict[int, int]:
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Record the sockets opened inside as belonging to groups. Without /proc none are recorded, and none are ever cut.
+    """Record the sockets opened inside as belonging to groups. Without /proc none are recorded, and none are shut down.
 
     Does nothing when nested: scanning all sockets once per group would take time quadratic in their number.
     """
@@ -70,7 +70,7 @@ def remembered() -> Iterator[None]:
             _ours.update({fd: inode for fd, inode in after.items() if before.get(fd) != inode})
 
 
-def cut() -> int:
+def shut_down() -> int:
     """Shut down every recorded socket that is still open; return how many."""
     with _lock:
         now = _open_sockets()
@@ -81,7 +81,7 @@ def cut() -> int:
 
 
 def calm_later() -> None:
-    """After a moment, stop gloo's threads from spinning on the sockets that were cut."""
+    """After a moment, stop gloo's threads from spinning on the sockets that were shut down."""
     if _ended:
         later = threading.Timer(_NOTICE_S, _calm)
         later.daemon = True

@@ -2,7 +2,7 @@
 
 gloo waits in C++ and may miss that its connection was closed: neither side is notified of a message that was partly
 sent when the connection ended (transport/tcp/pair.cc, signalException, skips the operations being written and read).
-Such a wait would last until the group's timeout, so user threads never block in it without checking for a cut.
+Such a wait would last until the group's timeout, so user threads never block in it that cannot be aborted.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _lock = threading.Lock()
 _boxes: set[_Box] = set()
 _endings: set[_Ending] = set()
 _idle: list[_Waiter] = []
-_cuts = 0
-may_be_cut = False  # set where the notebook's guard runs; a program recorded from outside has none
+_aborts = 0
+may_be_aborted = False  # set where the notebook's guard runs; a program recorded from outside has none
 
 
 class ConnectionCut(RuntimeError):
@@ -35,11 +35,11 @@ class ConnectionCut(RuntimeError):
         super().__init__("the connections to the other ranks were cut")
 
 
-def cut() -> None:
+def abort_waits() -> None:
     """End every pending wait, from any thread. Waits that begin later belong to the connections made then."""
-    global _cuts
+    global _aborts
     with _lock:
-        _cuts += 1
+        _aborts += 1
         boxes, endings = list(_boxes), list(_endings)
     for box in boxes:
         box.finish(error=ConnectionCut())
@@ -55,20 +55,20 @@ def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
     """
     if timeout is not None:
         return work.wait(timeout)
-    before = _cuts
+    before = _aborts
     while True:
         try:
             return work.wait(_SLICE)
         except RuntimeError as error:
             if str(error) != WAIT_IS_OVER:
                 raise
-        if _cuts != before:
+        if _aborts != before:
             raise ConnectionCut
 
 
 def future_for(future: torch.futures.Future) -> torch.futures.Future:
-    """Return a future that completes with the given one or when connections are cut: DDP waits for it in C++."""
-    if not may_be_cut:
+    """Return a future that completes with the given one or when waits are aborted: DDP waits for it in C++."""
+    if not may_be_aborted:
         return future
     ending = _Ending()
     with _lock:
@@ -81,7 +81,7 @@ class _Ending:
     """A future that Python can fail so that C++ sees the error, which only works through `then`."""
 
     def __init__(self) -> None:
-        self.done: torch.futures.Future | None = None  # None: cut
+        self.done: torch.futures.Future | None = None  # None: aborted
         self._trigger = torch.futures.Future()
         self.future = self._trigger.then(self._come_to)
 
@@ -97,7 +97,7 @@ class _Ending:
 
 def _end(ending: _Ending, done: torch.futures.Future | None) -> None:
     with _lock:
-        if ending not in _endings:  # already completed or cut
+        if ending not in _endings:  # already completed or aborted
             return
         _endings.discard(ending)
     ending.set(done)
@@ -115,7 +115,7 @@ def losing_exceptions() -> set[CodeType]:
 
 # ---------------------------------------------------------------------- in another thread
 class _Box:
-    """The outcome of one wait: from the thread that waits in C++ or from a cut, whichever comes first."""
+    """The outcome of one wait: from the thread that waits in C++ or from an abort, whichever comes first."""
 
     def __init__(self) -> None:
         self._open, self._first = threading.Lock(), threading.Lock()

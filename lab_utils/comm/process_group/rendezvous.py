@@ -99,8 +99,8 @@ def _shown(ranks: tuple[int, ...]):
 
 
 def leave() -> Groups:
-    """Cut all connections and release all backends without waiting for other ranks; return the groups to form again."""
-    cut()
+    """Abort all waits and release all backends without waiting for other ranks; return the groups to form again."""
+    abort_waits()
     forget_coalescing()
     if dist.is_initialized() and not isinstance(dist.group.WORLD, RecordedGroup):
         dist.destroy_process_group()  # the user formed another in its place
@@ -121,7 +121,7 @@ def form(path: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
     store = dist.FileStore(path, recorder.ranks)
     _at = _Place(path, epoch, store)
     recorder.begin_groups(epoch)
-    interruptible_wait.may_be_cut = True
+    interruptible_wait.may_be_aborted = True
     dict.update(labels, agreed.counts)
     with connections.remembered():
         _form_world(timedelta(seconds=timeout_s))
@@ -155,14 +155,14 @@ def _world_store() -> dist.Store:
     return dist.PrefixStore(f"{WORLD}/", _at.store)
 
 
-def cut(epoch: int | None = None) -> None:
+def abort_waits(epoch: int | None = None) -> None:
     """End every wait for other ranks, from any thread: shut the connections down and make the store unreadable.
 
     epoch   only if the groups are still those formed on the store of this epoch
     """
     if _at is not None and epoch in (None, _at.epoch):
-        connections.cut()
-        interruptible_wait.cut()
+        connections.shut_down()
+        interruptible_wait.abort_waits()
         abort_rendezvous(_at.path)
 
 

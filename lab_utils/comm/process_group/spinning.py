@@ -1,4 +1,4 @@
-"""Stops gloo's threads from spinning on sockets that were cut.
+"""Stops gloo's threads from spinning on sockets that were shut down.
 
 gloo does not always release a connection that has ended (interruptible_wait.py: a message that was partly sent).
 Its thread then polls epoll, gets the hang-up event, ignores it and polls again: one core is busy until the group's

@@ -74,8 +74,8 @@ class KernelCounter(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         return False  # compiled code is rejected earlier, so no per-op guard is needed
 
-    def cut(self) -> Counts:
-        """Return what was counted since the last cut."""
+    def take(self) -> Counts:
+        """Return what was counted since the last `take`."""
         live, peak = self.live.bytes, self.live.peak()
         counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
         self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0

@@ -62,7 +62,7 @@ class Recording:
 
     def counted(self) -> Counts:
         """Return what kernels did since the last call."""
-        return NOTHING if self.counter is None else self.counter.cut()
+        return NOTHING if self.counter is None else self.counter.take()
 
     def follow(self, entry: PendingOp, future: torch.futures.Future, now: Callable[[], Moment]) -> None:
         """Record when the op is done. The future is released then, because it holds the op's tensors."""

@@ -180,12 +180,12 @@ class Call:
         now_s = time.monotonic()
         if now_s >= self._signal_s:
             self._interrupt()
-        self.watch.cut(self._in_vain() if self._pressed else self.waiting)
+        self.watch.abort_waits(self._in_vain() if self._pressed else self.waiting)
         if now_s - self._ending_s > GIVE_UP_S and not self._pressed:
             self._give_up()
 
     def _in_vain(self) -> set[int]:
-        """Return ranks whose waits to cut after an interrupt: C++ ignores it, or they wait for ranks that ended.
+        """Return ranks whose waits to abort after an interrupt: C++ ignores it, or they wait for ranks that ended.
 
         Other ranks may be saving, and may need the group for it.
         """
@@ -193,16 +193,16 @@ class Call:
         return {rank for rank in self.waiting if waits_since(self.watch.board, rank, long_s)}
 
     def _end(self, grace_s: float) -> None:
-        """End the call on ranks where it still runs: cut their waits now, interrupt them after the grace.
+        """End the call on ranks where it still runs: abort their waits now, interrupt them after the grace.
 
-        After a user's interrupt, waits are not cut at once: the program may still handle the interrupt.
+        After a user's interrupt, waits are not aborted at once: the program may still handle the interrupt.
         """
         now_s = time.monotonic()
         if self._ending_s is None:
             self._ending_s, self._signal_s = now_s, float("inf")
             self.rank_states = self.watch.rank_states()
             if not self._pressed:
-                self.watch.cut(self.waiting)
+                self.watch.abort_waits(self.waiting)
         if not self._interrupted:  # else keep the next one's time: another rank's end does not hurry it
             self._signal_s = min(self._signal_s, now_s + grace_s)
         if grace_s == 0:

@@ -61,9 +61,9 @@ class Watch:
     def rank_states(self) -> dict[int, RankState]:
         return self.guards.rank_states(self.members, _ANSWER_S)
 
-    def cut(self, ranks: Iterable[int]) -> None:
+    def abort_waits(self, ranks: Iterable[int]) -> None:
         """End every wait of these ranks for other ranks."""
-        self.guards.cut(ranks, self.epoch, _ANSWER_S)
+        self.guards.abort_waits(ranks, self.epoch, _ANSWER_S)
 
     def fates_of(self, rank_states: Mapping[int, RankState]) -> dict[int, str]:
         """Return {rank: fate} of ranks that gave no answer: "stopped" by a signal, or "silent"."""

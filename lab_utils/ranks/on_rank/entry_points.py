@@ -99,7 +99,7 @@ def _seed_anew() -> None:
 
 
 def leave() -> Groups:
-    """Cut and leave every group, without waiting for other ranks."""
+    """Abort and leave every group, without waiting for other ranks."""
     from lab_utils.comm.process_group import rendezvous
 
     return rendezvous.leave()

@@ -1,6 +1,6 @@
 """The guard: a thread on each rank that answers the notebook while the rank's main thread is stuck in C++.
 
-It has two requests: `STAND` returns the rank's state, `CUT` ends every wait for other ranks. They are sent over a
+It has two requests: `STATE` returns the rank's state, `ABORT` ends every wait for other ranks. They are sent over a
 socket file in the ranks' private folder.
 """
 
@@ -19,7 +19,7 @@ from lab_utils.host.machine import socket_address
 if TYPE_CHECKING:
     from lab_utils.comm.status.rank_state import RankState
 
-STAND, CUT = "stand", "cut"
+STATE, ABORT = "state", "abort"
 _held = contextlib.ExitStack()  # keeps the guard's socket address for the life of the rank
 
 
@@ -43,13 +43,13 @@ def _serve(listener: Listener) -> None:
 
 
 def _answer(request: str, value: Any) -> RankState | None:
-    from lab_utils.comm.process_group.rendezvous import cut
+    from lab_utils.comm.process_group.rendezvous import abort_waits
     from lab_utils.comm.recorder.recorder import recorder
 
-    if request == STAND:
+    if request == STATE:
         return recorder.rank_state()
-    if request == CUT:
-        return cut(value)
+    if request == ABORT:
+        return abort_waits(value)
     raise ValueError(f"the guard knows no request {request!r}")
 
 
@@ -70,11 +70,11 @@ class Guards:
 
     def rank_states(self, ranks: Iterable[int], timeout_s: float) -> dict[int, RankState]:
         """Return the states of ranks that answer in time; native code may hold a rank's interpreter."""
-        return self._ask(ranks, STAND, None, timeout_s)
+        return self._ask(ranks, STATE, None, timeout_s)
 
-    def cut(self, ranks: Iterable[int], epoch: int, timeout_s: float) -> None:
+    def abort_waits(self, ranks: Iterable[int], epoch: int, timeout_s: float) -> None:
         """End the ranks' waits in the groups of this epoch. A late rank does so later, if its epoch is still this."""
-        self._ask(ranks, CUT, epoch, timeout_s)
+        self._ask(ranks, ABORT, epoch, timeout_s)
 
     def close(self) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, Bucket, cut, trained
+from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, Bucket, assign_buckets, trained
 from lab_utils.strategies.data.compression.error_feedback import Counted
 
 
@@ -43,7 +43,7 @@ class LocalSGD(Counted):
             raise ValueError(f"every={every}: ranks meet every 1 step or more")
         self.every, self.group, self.steps_alone = every, group or dist.group.WORLD, 0
         replicate(model, self.group)
-        self.buckets: list[Bucket] = cut(trained(model), NO_LIMIT, NO_LIMIT, self.group.size())
+        self.buckets: list[Bucket] = assign_buckets(trained(model), NO_LIMIT, NO_LIMIT, self.group.size())
         for bucket in self.buckets:
             bucket.free()
         self._hook = optimizer.register_step_post_hook(lambda *_: self._count())

@@ -64,7 +64,7 @@ def _below(steps: ChunkSteps) -> Iterator[tuple[str, str]]:
     yield from ((line, palette.INK) for line in results_said(steps))
 
 
-class Stage:
+class LargePanel:
     """One large panel in the state before the first step, with all slots and the hidden arrows of all steps."""
 
     def __init__(self, title: str, steps: ChunkSteps) -> None:

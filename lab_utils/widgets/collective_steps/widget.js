@@ -19,7 +19,7 @@ function paint(cell, label, edge) {
 }
 
 function render({ model, el }) {
-  const root = addCard(el, "steps"), stage = add(root, "div", "lab-card-picture");
+  const root = addCard(el, "steps"), holder = add(root, "div", "lab-card-picture");
   const data = model.get("data"), { svg } = readPicture(model.get("svg")), last = data.messages.length;
   const cells = [...svg.querySelectorAll("[data-cell]")].map(readCell);
   const arrows = new Map([...svg.querySelectorAll("[data-arrows]")].map((group) => [Number(group.dataset.arrows), group]));
@@ -29,7 +29,7 @@ function render({ model, el }) {
   const says = addSays(root);
   let hovered = null, painted = null, carried = null, tokens = [];
 
-  stage.append(svg);
+  holder.append(svg);
   root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   function lines() {

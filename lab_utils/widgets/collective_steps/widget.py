@@ -11,7 +11,7 @@ import traitlets
 
 from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
-from lab_utils.widgets.collective_steps.picture import Stage, collective_panels
+from lab_utils.widgets.collective_steps.picture import LargePanel, collective_panels
 from lab_utils.widgets.collective_steps.record import ChunkLog
 from lab_utils.widgets.collective_steps.sentences import chunk_said, headline, message_said, said, shown, step_says
 from lab_utils.widgets.collective_steps.steps import ChunkSteps, Holding, Sent
@@ -41,8 +41,8 @@ class CollectiveSteps(anywidget.AnyWidget):
 
     def __init__(self, trace: Trace, logs: Sequence[ChunkLog], title: str = TITLE) -> None:
         self.steps, self.title = ChunkSteps.of(trace, logs), title
-        stage = Stage(title, self.steps)
-        super().__init__(svg=stage.picture().svg, data=_Data(stage).content())
+        panel = LargePanel(title, self.steps)
+        super().__init__(svg=panel.picture().svg, data=_Data(panel).content())
 
     def to_svg(self) -> str:
         """Return all steps as panels, as SVG text with tooltips: same messages, same bytes."""
@@ -73,8 +73,8 @@ class CollectiveSteps(anywidget.AnyWidget):
 class _Data:
     """The steps as input of widget.js; labels are deduplicated, since most cells are alike."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.steps, self.grid = stage.steps, stage.grid
+    def __init__(self, panel: LargePanel) -> None:
+        self.steps, self.grid = panel.steps, panel.grid
         self.labels: dict[tuple[Holding, tuple[int, ...]], int] = {}
         self.looks: list[dict[str, Any]] = []
 

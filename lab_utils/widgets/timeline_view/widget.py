@@ -29,8 +29,8 @@ MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
     *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
-    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "stage")),
-    *(f"controls/{name}" for name in ("acting", "hands", "dom", "sliders", "card", "main")),
+    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart")),
+    *(f"controls/{name}" for name in ("interactive_chart", "input", "dom", "sliders", "card", "main")),
 )
 STYLE = {
     "font": palette.FONT,

@@ -28,7 +28,7 @@ def counted(program: Callable[[], object]) -> Counts:
 
 
 def plain(counter: KernelCounter) -> Counts:
-    return counter.cut()._replace(live_bytes=None, peak_bytes=None)
+    return counter.take()._replace(live_bytes=None, peak_bytes=None)
 
 
 def total(ops: list[Op], name: str = "flops", phase: str | None = None) -> int:

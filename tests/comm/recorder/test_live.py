@@ -21,10 +21,10 @@ class Held:
     """How many bytes more than at the beginning are held, and were at most since this was last asked."""
 
     def __init__(self, counter: KernelCounter) -> None:
-        self.counter, self.base = counter, counter.cut().live_bytes
+        self.counter, self.base = counter, counter.take().live_bytes
 
     def __call__(self) -> tuple[int, int]:
-        counts = self.counter.cut()
+        counts = self.counter.take()
         return counts.live_bytes - self.base, counts.peak_bytes - self.base
 
 

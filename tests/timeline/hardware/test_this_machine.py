@@ -131,11 +131,11 @@ def count_a_step(shape: Shape) -> tuple[dict[str, Took], tuple[int, ...], float]
     counter = KernelCounter()
     with torch.no_grad(), counting(counter):
         step = on_ranks_compute.Step(torch, shape)
-        counter.cut()
+        counter.take()
         began_s = time.perf_counter()
         took = step.run()
         whole_s = time.perf_counter() - began_s
-        counts = counter.cut()
+        counts = counter.take()
     return took, (counts.flops, counts.bytes, counts.other_bytes, counts.kernels), whole_s
 
 

@@ -75,8 +75,8 @@ def names_of(model: nn.Module) -> dict[nn.Parameter, str]:
     return {parameter: name for name, parameter in model.named_parameters()}
 
 
-def cut(order: Sequence[nn.Parameter], first_bytes: int, other_bytes: int, ranks: int) -> list[Bucket]:
-    """Cut parameters into buckets of at least this many bytes; the last ones may be smaller.
+def assign_buckets(order: Sequence[nn.Parameter], first_bytes: int, other_bytes: int, ranks: int) -> list[Bucket]:
+    """Assign parameters to buckets of at least this many bytes; the last ones may be smaller.
 
     A bucket has one dtype and one device. Buckets are in the order in which their last gradients arrive.
     """

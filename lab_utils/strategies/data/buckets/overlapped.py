@@ -18,7 +18,7 @@ from torch import nn
 
 from lab_utils.comm.recorder.announced_buckets import announce
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import Bucket, cut, names_of, trained
+from lab_utils.strategies.data.buckets.bucket import Bucket, assign_buckets, names_of, trained
 
 MB = 2**20
 
@@ -120,7 +120,7 @@ class Buckets:
 
     def _cut(self, order: Sequence[nn.Parameter]) -> list[Bucket]:
         first, other = (int(mb * MB) for mb in self._sizes_mb)
-        return cut(order, first, other, self.group.size())
+        return assign_buckets(order, first, other, self.group.size())
 
     def _form(self, buckets: Sequence[Bucket]) -> None:
         self.buckets = buckets

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lab_utils.comm.recorder.recorder import phase
 from lab_utils.strategies.data.all_reduce import replicate
-from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, cut, names_of, trained
+from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, assign_buckets, names_of, trained
 
 SERVER = 0
 NOTE, FIRST = 0, 1  # tags: of the note sent before the buckets, and of the first bucket
@@ -32,7 +32,7 @@ class Server:
             raise ValueError("1 rank: a parameter server needs 2 or more, itself and a worker")
         self.worker_ranks = range(SERVER + 1, self.group.size())
         replicate(model, self.group)
-        self.buckets = cut(trained(model), NO_LIMIT, NO_LIMIT, ranks=1)
+        self.buckets = assign_buckets(trained(model), NO_LIMIT, NO_LIMIT, ranks=1)
         self._names, self._updated = names_of(model), [group["params"] for group in optimizer.param_groups]
         self._note = torch.zeros(2, dtype=torch.float64, device=self.buckets[0].flat.device)
         self._samples, self._loss = 1, float("nan")

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.strategies.data.buckets.bucket import Bucket, cut
+from lab_utils.strategies.data.buckets.bucket import Bucket, assign_buckets
 from lab_utils.strategies.data.zero.shard_collectives import all_gather
 
 WHOLE_TENSORS = ("Adafactor", "LBFGS", "Muon", "SparseAdam")
@@ -89,7 +89,7 @@ def flatten(
     flats = []
     for number in sorted({of_group[p] for p in parameters}):
         members = [p for p in parameters if of_group[p] == number]
-        for bucket in cut(members, bytes_each, bytes_each, group.size()):
+        for bucket in assign_buckets(members, bytes_each, bytes_each, group.size()):
             flats.append(_flat(bucket, names, group))
     return number_buckets(flats)
 

@@ -12,7 +12,7 @@ from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
 counter = KernelCounter()
 with counting(counter):
     torch.ones(2) + 1
-print(counter.cut().kernels > 0, "torch._dynamo" in sys.modules)
+print(counter.take().kernels > 0, "torch._dynamo" in sys.modules)
 double = torch.compile(lambda x: 2 * x, backend="eager")
 try:
     with counting(KernelCounter()):

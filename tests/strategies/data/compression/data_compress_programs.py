@@ -117,11 +117,11 @@ def one_bucket(how: str, size_bytes: int) -> int | None:
     import torch
     from torch import nn
 
-    from lab_utils.strategies.data.buckets.bucket import cut
+    from lab_utils.strategies.data.buckets.bucket import assign_buckets
     from lab_utils.strategies.data.buckets.overlapped import Buckets
 
     model = nn.Linear(size_bytes // 8, 1, bias=False, dtype=torch.float64)
-    reduce, fixed = reduction(how), cut(list(model.parameters()), size_bytes, size_bytes, 4)
+    reduce, fixed = reduction(how), assign_buckets(list(model.parameters()), size_bytes, size_bytes, 4)
     Buckets(model, reduce=reduce, fixed=fixed)  # whoever gives buckets has made the ranks alike
     model(torch.ones(1, size_bytes // 8, dtype=torch.float64)).sum().backward()
     return getattr(reduce, "sent_bytes", None)

@@ -10,7 +10,7 @@ class Card {
     this.shown = figures.at(-1); // the one that sliders move
     this.addHead();
     this.addSliders();
-    this.addStage();
+    this.addChart();
     this.addScrubber();
     this.addFoot();
     this.takeSelection();
@@ -31,31 +31,31 @@ class Card {
     if (!sameSetting(this.shown.setting, setting)) this.shown.retime(setting);
   }
 
-  addStage() {
+  addChart() {
     this.area = add(this.root, "div", "area", "", {
       tabindex: 0, role: "group", "aria-label": WORDS.keys, ...NO_COMMANDS,
     });
     this.canvas = add(this.area, "canvas", "base", "", { role: "img" });
     add(this.area, "canvas", "over", "", { "aria-hidden": "true" });
     this.tip = add(this.area, "div", "tip", "", { "aria-hidden": "true", hidden: "" });
-    this.stage = new ActingStage(this.area, this.figures, this.about.style, {
+    this.chart = new InteractiveChart(this.area, this.figures, this.about.style, {
       moved: () => this.moved(), hovered: (lines, x, y) => this.showTip(lines, x, y),
       said: (words) => say(this.spoken, words), selected: () => this.sendSelection(),
     });
-    listenToPointer(this.area, this.stage);
-    listenToWheel(this.area, this.stage);
-    listenToKeys(this.area, this.stage);
+    listenToPointer(this.area, this.chart);
+    listenToWheel(this.area, this.chart);
+    listenToKeys(this.area, this.chart);
   }
 
   // The scrubber lies under the picture's own axis, so that its thumb stands under the cursor.
   addScrubber() {
-    const bar = add(this.root, "div", "bar"), { stage } = this;
-    this.play = addButton(bar, "▶", WORDS.play, () => stage.togglePlay());
+    const bar = add(this.root, "div", "bar"), { chart } = this;
+    this.play = addButton(bar, "▶", WORDS.play, () => chart.togglePlay());
     this.scrubber = addRange(bar, "scrubber", 1000, WORDS.time_shown);
     this.scrubber.addEventListener("input", () => {
-      const { from, to } = stage.scene.view;
-      if (stage.playing) stage.pause();
-      stage.scrub(from + (to - from) * (this.scrubber.value / 1000));
+      const { from, to } = chart.scene.view;
+      if (chart.playing) chart.pause();
+      chart.scrub(from + (to - from) * (this.scrubber.value / 1000));
     });
     this.time = add(bar, "span", "time");
     const tools = add(this.root, "div", "tools");
@@ -65,9 +65,9 @@ class Card {
         this.toggleCritical());
       this.critical.setAttribute("aria-pressed", "false");
     }
-    addButton(tools, "−", WORDS.zoom_out, () => stage.zoom(1 / KEY_ZOOM));
-    addButton(tools, "+", WORDS.zoom_in, () => stage.zoom(KEY_ZOOM));
-    addButton(tools, WORDS.whole, WORDS.show_whole, () => stage.whole());
+    addButton(tools, "−", WORDS.zoom_out, () => chart.zoom(1 / KEY_ZOOM));
+    addButton(tools, "+", WORDS.zoom_in, () => chart.zoom(KEY_ZOOM));
+    addButton(tools, WORDS.whole, WORDS.show_whole, () => chart.whole());
   }
 
   addFoot() {
@@ -84,7 +84,7 @@ class Card {
 
   // A slider moves: placed, drawn and said at once, here; Python hears of it when the slider rests.
   retime(setting) {
-    this.stage.retimed(this.shown, () => this.shown.retime(setting));
+    this.chart.retimed(this.shown, () => this.shown.retime(setting));
     this.update();
   }
 
@@ -115,24 +115,24 @@ class Card {
   // The view, or the cursor of the scrubber.
   moved() {
     if (!this.scrubber) return;
-    const { stage, shown } = this, { from, to } = stage.scene.view, time = stage.cursor ?? to;
+    const { chart, shown } = this, { from, to } = chart.scene.view, time = chart.cursor ?? to;
     const words = doingText(shown, time + shown.origin);
     this.scrubber.value = (1000 * (time - from)) / (to - from);
     this.scrubber.setAttribute("aria-valuetext", words);
-    const { empty } = stage.scene;
+    const { empty } = chart.scene;
     say(this.time, timeText(empty ? 0 : time));
-    say(this.now, empty ? WORDS.empty : stage.cursor === null ? "" : words);
+    say(this.now, empty ? WORDS.empty : chart.cursor === null ? "" : words);
     this.play.disabled = this.scrubber.disabled = empty;
-    say(this.play, stage.playing ? "❚❚" : "▶");
-    this.play.setAttribute("aria-label", stage.playing ? WORDS.pause : WORDS.play);
+    say(this.play, chart.playing ? "❚❚" : "▶");
+    this.play.setAttribute("aria-label", chart.playing ? WORDS.pause : WORDS.play);
     this.root.dataset.view = `${from} ${to}`;
   }
 
   toggleCritical() {
-    const { scene } = this.stage;
+    const { scene } = this.chart;
     scene.critical = !scene.critical;
     this.critical.setAttribute("aria-pressed", `${scene.critical}`);
-    this.stage.draw();
+    this.chart.draw();
   }
 
   showTip(lines, x, y) {
@@ -150,12 +150,12 @@ class Card {
   }
 
   takeSelection() {
-    this.selectedNames.forEach((name, at) => (this.stage.selected[at] = [...this.model.get(name)]));
-    this.stage.drawOver();
+    this.selectedNames.forEach((name, at) => (this.chart.selected[at] = [...this.model.get(name)]));
+    this.chart.drawOver();
   }
 
   sendSelection() {
-    const chosen = this.stage.selected.map((spans) => [...spans]); // setting one tells takeSelection of all
+    const chosen = this.chart.selected.map((spans) => [...spans]); // setting one tells takeSelection of all
     this.selectedNames.forEach((name, at) => this.model.set(name, chosen[at]));
     this.model.save_changes();
   }

@@ -4,7 +4,7 @@ function render({ model, el }) {
   const about = model.get("_about"), arrays = unpacked(about.arrays, model.get("_data"));
   const figures = about.figures.map((figure) => new Figure(figure, arraysOf(arrays, figure.prefix), about.strings));
   const card = new Card(el, model, about, figures);
-  const watch = new ResizeObserver(([entry]) => card.stage.resize(Math.floor(entry.contentRect.width)));
+  const watch = new ResizeObserver(([entry]) => card.chart.resize(Math.floor(entry.contentRect.width)));
   watch.observe(card.area);
   const listeners = {
     "change:_setting": () => card.follow(),
@@ -13,7 +13,7 @@ function render({ model, el }) {
   for (const [names, act] of Object.entries(listeners)) model.on(names, act);
   return () => {
     watch.disconnect();
-    card.stage.pause();
+    card.chart.pause();
     for (const [names, act] of Object.entries(listeners)) model.off(names, act);
   };
 }

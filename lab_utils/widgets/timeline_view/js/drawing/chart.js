@@ -1,6 +1,6 @@
 // The picture as something to act on: its two canvases, the view, pointer, cursor and selection, and when to redraw.
 
-class Stage {
+class Chart {
   // on: {moved(), hovered(lines or null, x, y), said(words), selected()}: what the rest of the card wants to know.
   constructor(area, figures, style, on) {
     Object.assign(this, { area, figures, on, hover: null, band: null, cursor: null, dirty: false });

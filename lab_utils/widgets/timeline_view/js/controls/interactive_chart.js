@@ -1,8 +1,8 @@
-// What a person does to the stage: play, select, go from op to op by keys.
+// What a person does to the chart: play, select, go from op to op by keys.
 
 const PLAY_S = 6; // a play from the left edge of the view to the right one
 
-class ActingStage extends Stage {
+class InteractiveChart extends Chart {
   scrub(time) {
     this.cursor = time >= this.scene.view.to ? null : time;
     this.drawOver();
