@@ -56,6 +56,7 @@ class _Streams:
         self._own = _Set(*self._texts(), self._descriptors[:2], publisher, hook, _print_error)
         self._own.displayhook.set_parent = self._kernels.displayhook.set_parent
         self._set_by_program: dict[str, Any] = {}
+        self._redirected: dict[int, int] = {}  # 1 or 2 → what a program's os.dup2 made it lead to
         self._is_own, self._to_flush = False, False
         self._use(own=True)
         self.shell.set_hook("show_in_pager", self._page)
@@ -85,6 +86,20 @@ class _Streams:
                 yield
             finally:
                 self._set_by_program = {"stdout": sys.stdout, "stderr": sys.stderr}
+                for descriptor, leads_to in zip((1, 2), self._descriptors, strict=False):
+                    self._keep_redirected(descriptor, leads_to)
+
+    def _keep_redirected(self, descriptor: int, ours: int) -> None:
+        """Keep where the program has led the descriptor, until it leads it back."""
+        try:
+            is_ours = os.path.sameopenfile(descriptor, ours)
+        except OSError:  # closed
+            is_ours = True
+        before = self._redirected.pop(descriptor, None)
+        if not is_ours:
+            self._redirected[descriptor] = os.dup(descriptor)
+        if before is not None:
+            os.close(before)
 
     def written(self) -> list[int]:
         """Return the sizes in bytes of stdout's file and stderr's."""
@@ -120,7 +135,7 @@ class _Streams:
         wanted = self._own if own else self._kernels
         sys.stdout, sys.stderr = wanted.stdout, wanted.stderr
         for descriptor, leads_to in zip((1, 2), wanted.descriptors, strict=True):
-            os.dup2(leads_to, descriptor)
+            os.dup2(self._redirected.get(descriptor, leads_to) if own else leads_to, descriptor)
         self.shell.display_pub = wanted.publisher
         self.shell.displayhook = self.shell.display_trap.hook = wanted.displayhook
         self.shell.showtraceback = wanted.show_error

@@ -52,6 +52,9 @@ SAME_NAME = "none = display(HTML(f'of rank {dist.get_rank()}'), display_id='loss
 HELP = "sum?"
 REDIRECTED = "import contextlib, io\nheld = contextlib.redirect_stdout(io.StringIO())\nbuffer = held.__enter__()"
 INTO_IT, REDIRECTED_END = "print('into it')", "held.__exit__(None, None, None)\nprint(repr(buffer.getvalue()))"
+DUP2 = "import tempfile\nlog, was = tempfile.TemporaryFile(), os.dup(1)\nnone = os.dup2(log.fileno(), 1)"
+INTO_LOG = "none = os.system('echo into the log')"
+DUP2_END = "none = os.dup2(was, 1), log.seek(0)\nnone = os.system('echo shown again')\nlog.read()"
 FAILED = "print('before it failed')\nraise ValueError('bad batch')"
 DIED = "print('last words of', dist.get_rank(), end='')\nif dist.get_rank() == 1: os._exit(3)"
 EXITED = "print('done')\nsys.exit(0)"
@@ -75,8 +78,8 @@ def on_ranks(source: str) -> str:
 
 MAGIC = (
     *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, SAME_NAME, SCALARS, UNSHOWN,
-    HELP, REDIRECTED, INTO_IT, REDIRECTED_END, FAILED, EXITED, ENDED_BY_CODE, BREAKPOINT, INPUT, GETPASS, OVERWRITTEN,
-    NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED, DIED,
+    HELP, REDIRECTED, INTO_IT, REDIRECTED_END, DUP2, INTO_LOG, DUP2_END, FAILED, EXITED, ENDED_BY_CODE, BREAKPOINT,
+    INPUT, GETPASS, OVERWRITTEN, NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED, DIED,
 )  # fmt: skip
 CELLS = [START, *BOTH]
 for each in MAGIC:
@@ -164,6 +167,11 @@ def test_what_ipython_shows_and_does_not_raise(outputs: dict[str, list]) -> None
 def test_a_stream_that_a_cell_sets_stays(outputs: dict[str, list]) -> None:
     assert outputs[on_ranks(INTO_IT)] == []
     assert said(outputs, on_ranks(REDIRECTED_END)) == "ranks 0-1: 'into it\\n'\n"
+
+
+def test_a_descriptor_that_a_cell_redirects_stays_so(outputs: dict[str, list]) -> None:
+    assert outputs[on_ranks(DUP2)] == outputs[on_ranks(INTO_LOG)] == []
+    assert said(outputs, on_ranks(DUP2_END)) == "ranks 0-1:\n  shown again\n  b'into the log\\n'\n"
 
 
 def test_what_was_cleared_is_not_shown(outputs: dict[str, list]) -> None:
