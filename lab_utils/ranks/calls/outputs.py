@@ -114,6 +114,7 @@ class Outputs:
         self._folder = str(folder)
         self._files: dict[int, _Files] = {}
         self._said: dict[int, Said] = {}
+        self._displays: set[str] = set()  # ids in the notebook: of equal displays only the first rank's is shown
 
     def follow(self, rank: int, pid: int) -> None:
         """Read this process's files as the rank's output from now on."""
@@ -125,7 +126,7 @@ class Outputs:
         """Print and display the output since the last call of `show`."""
         said = self._all()
         self._said = {}
-        _show(said)
+        _show(said, self._displays)
 
     def so_far(self) -> str:
         """Return what `show` would print now, cut to the last lines per rank."""
@@ -204,17 +205,17 @@ def _last_lines(text: str) -> str:
 
 
 # ---------------------------------------------------------------------- showing
-def _show(said: dict[int, Said]) -> None:
+def _show(said: dict[int, Said], displays: set[str]) -> None:
     parts = {rank: each.parts() for rank, each in said.items()}
     if any(isinstance(part, dict) for each in parts.values() for part in each):
-        _show_displays(parts)
+        _show_displays(parts, displays)
     elif text := merge({rank: "".join(each) for rank, each in parts.items()}):
         print(text, end="")
     if errors := merge({rank: each.errors() for rank, each in said.items()}):
         print(errors, end="", file=sys.stderr)
 
 
-def _show_displays(parts: dict[int, list[str | dict[str, Any]]]) -> None:
+def _show_displays(parts: dict[int, list[str | dict[str, Any]]], displays: set[str]) -> None:
     """Show text and displays, ranks with equal output once, at the first one's place, as `merge` does."""
     groups: dict[str, list[int]] = {}
     for rank, each in parts.items():
@@ -227,14 +228,17 @@ def _show_displays(parts: dict[int, list[str | dict[str, Any]]]) -> None:
             if isinstance(part, str):
                 print(block(name, part.rstrip("\n")), end="")
             else:
-                if number == 0 or not isinstance(parts[ranks[0]][number - 1], str):
+                display_id = part["transient"].get("display_id")
+                update = part["update"] and display_id in displays
+                if not update and (number == 0 or not isinstance(parts[ranks[0]][number - 1], str)):
                     print(f"{name}:")
-                _display(part)
+                _display(part, update)
+                displays |= {display_id} - {None}
 
 
-def _display(part: dict[str, Any]) -> None:
+def _display(part: dict[str, Any], update: bool) -> None:
     ip = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if ip is None:  # in a script
         print(part["data"].get("text/plain", ""))
     else:
-        ip.display_pub.publish(part["data"], part["metadata"], transient=part["transient"], update=part["update"])
+        ip.display_pub.publish(part["data"], part["metadata"], transient=part["transient"], update=update)

@@ -49,6 +49,9 @@ HTML = "from IPython.display import HTML, clear_output\nHTML('<b>bold</b>')"
 UPDATED = "shown = display(HTML('first'), display_id=True)\nshown.update(HTML('second'))"
 CLEARED = "for step in range(3):\n    clear_output(wait=True)\n    print('step', step)"
 SAME_NAME = "none = display(HTML(f'of rank {dist.get_rank()}'), display_id='loss')"
+SAME = "handle = display(HTML('of all'), display_id=True)"
+OF_ONE = "if dist.get_rank() == 1: handle.update(HTML('of one'))"
+OF_ONE_AGAIN = "if dist.get_rank() == 1: handle.update(HTML('of one again'))"
 HELP = "sum?"
 REDIRECTED = "import contextlib, io\nheld = contextlib.redirect_stdout(io.StringIO())\nbuffer = held.__enter__()"
 INTO_IT, REDIRECTED_END = "print('into it')", "held.__exit__(None, None, None)\nprint(repr(buffer.getvalue()))"
@@ -77,9 +80,10 @@ def on_ranks(source: str) -> str:
 
 
 MAGIC = (
-    *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, SAME_NAME, SCALARS, UNSHOWN,
-    HELP, REDIRECTED, INTO_IT, REDIRECTED_END, DUP2, INTO_LOG, DUP2_END, FAILED, EXITED, ENDED_BY_CODE, BREAKPOINT,
-    INPUT, GETPASS, OVERWRITTEN, NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED, DIED,
+    *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, SAME_NAME, SAME, OF_ONE,
+    OF_ONE_AGAIN, SCALARS, UNSHOWN, HELP, REDIRECTED, INTO_IT, REDIRECTED_END, DUP2, INTO_LOG, DUP2_END, FAILED, EXITED,
+    ENDED_BY_CODE, BREAKPOINT, INPUT, GETPASS, OVERWRITTEN, NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED,
+    DIED,
 )  # fmt: skip
 CELLS = [START, *BOTH]
 for each in MAGIC:
@@ -156,6 +160,10 @@ def test_rich_values_are_shown_and_updated(outputs: dict[str, list]) -> None:
     assert updated.data["text/html"] == "second"
     _, first, _, second = outputs[on_ranks(SAME_NAME)]
     assert [each.data["text/html"] for each in (first, second)] == ["of rank 0", "of rank 1"]
+    _, of_all = outputs[on_ranks(SAME)]
+    name, of_one = outputs[on_ranks(OF_ONE)]  # the notebook has rank 0's display for both: rank 1 gets its own
+    assert (of_all.data["text/html"], name.text, of_one.data["text/html"]) == ("of all", "rank 1:\n", "of one again")
+    assert outputs[on_ranks(OF_ONE_AGAIN)] == []
     assert outputs[on_ranks(SCALARS)][1].data["application/json"] == {"loss": 0.5}
 
 
