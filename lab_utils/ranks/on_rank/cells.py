@@ -8,6 +8,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Coroutine, Iterator
+from types import CodeType, FunctionType
 from typing import Any
 
 from lab_utils.ranks.calls.cell_names import Cell
@@ -80,7 +81,7 @@ def _awaited_to_the_end(shell) -> Iterator[None]:
 
     def should_run_async(raw_cell: str, *, transformed_cell: str | None = None, **more: Any) -> bool:
         asked = type(shell).should_run_async(shell, raw_cell, transformed_cell=transformed_cell, **more)
-        return asked or _starts_tasks(transformed_cell or raw_cell)
+        return asked or _starts_tasks(transformed_cell or raw_cell, shell.user_ns)
 
     if shell.loop_runner is not _asyncio_runner:  # changed by `%autoawait`
         yield
@@ -93,10 +94,10 @@ def _awaited_to_the_end(shell) -> Iterator[None]:
         del shell.should_run_async
 
 
-def _starts_tasks(source: str) -> bool:
-    """Whether the source needs a running loop without an `await`, as in a kernel, and runs no loop of its own.
+def _starts_tasks(source: str, namespace: dict[str, Any]) -> bool:
+    """Whether the source, or a function of the namespace that it names, needs a running loop, as a kernel has one.
 
-    Its tasks continue whenever a cell awaits.
+    Not where one of them runs a loop of its own, as a script does. Tasks continue whenever a cell awaits.
     """
     try:
         tree = ast.parse(source)
@@ -104,7 +105,21 @@ def _starts_tasks(source: str) -> bool:
         return False
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)}
     names = used | {each.rpartition(".")[2] for each in used}
+    names |= _names_reached(names, namespace)
     return bool(names & _OF_A_RUNNING_LOOP) and not names & _OF_ONES_OWN
+
+
+def _names_reached(names: set[str], namespace: dict[str, Any]) -> set[str]:
+    """Return the names that the cells' own functions use, from those of these names on."""
+    reached: set[str] = set()
+    codes = [value.__code__ for name in names if isinstance(value := namespace.get(name), FunctionType)]
+    while codes:
+        code = codes.pop()
+        new = set(code.co_names) - reached
+        reached |= new | ({"asyncio.run"} if {"asyncio", "run"} <= set(code.co_names) else set())
+        codes += [value.__code__ for name in new if isinstance(value := namespace.get(name), FunctionType)]
+        codes += [const for const in code.co_consts if isinstance(const, CodeType)]
+    return reached
 
 
 @contextlib.contextmanager

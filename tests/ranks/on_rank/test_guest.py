@@ -23,6 +23,8 @@ START = "from lab_utils import start_ranks\nranks = start_ranks(2)"
 SHELL = "!echo hi\nimport subprocess, os, sys\nnone = subprocess.run(['echo', 'there'])\nnone = os.system('echo you')"
 AWAIT = "import asyncio\nasync def seven():\n    await asyncio.sleep(0)\n    return 7\nawait seven()"
 TASK, AWAIT_IT = "async def eight():\n    return 8\ntask = asyncio.create_task(eight())", "await task"
+STARTER = "def start():\n    return asyncio.create_task(eight())\ndef start_one():\n    return start()"
+STARTED_BY_A_FUNCTION, AWAIT_THAT = "started = start_one()\ntype(started)", "await started"
 PRETTY = "{'a': 1}, float, 'text'"
 SILENT = "1\n2;"
 NOTEBOOK_BAR = "from tqdm.notebook import trange\nfor _ in trange(2, bar_format='{n} of {total}'): pass"
@@ -33,6 +35,9 @@ BOTH = {
     AWAIT: "7",
     TASK: "",
     AWAIT_IT: "8",
+    STARTER: "",
+    STARTED_BY_A_FUNCTION: "_asyncio.Task",
+    AWAIT_THAT: "8",
     PRETTY: "({'a': 1}, float, 'text')",
     SILENT: "",
     "%time x = 6 * 7\nx": None,  # times
