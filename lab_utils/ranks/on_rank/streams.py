@@ -60,6 +60,7 @@ class _Streams:
         self._is_own, self._to_flush = False, False
         self._use(own=True)
         self.shell.set_hook("show_in_pager", self._page)
+        self._kernels_next_input, self.shell.set_next_input = self.shell.set_next_input, self._next_input
         for name in ("do_apply", "do_execute"):
             _wrap(self.shell.kernel, name, self)
 
@@ -118,6 +119,13 @@ class _Streams:
         if not self._is_own:
             raise TryNext  # `%%px`
         self._own.publisher.publish(text if isinstance(text, dict) else {"text/plain": text})
+
+    def _next_input(self, text: str, replace: bool = False) -> None:
+        """Print what a kernel would put into the next cell (`%load`, `%recall`): ranks cannot write cells."""
+        if self._is_own:
+            print(text)
+        else:
+            self._kernels_next_input(text, replace)  # `%%px`
 
     @contextlib.contextmanager
     def _using(self, own: bool) -> Iterator[None]:

@@ -58,6 +58,7 @@ SAME = "handle = display(HTML('of all'), display_id=True)"
 OF_ONE = "if dist.get_rank() == 1: handle.update(HTML('of one'))"
 OF_ONE_AGAIN = "if dist.get_rank() == 1: handle.update(HTML('of one again'))"
 HELP = "sum?"
+LOAD = "rate_of = 'rate = 0.1'\n%load rate_of"
 REDIRECTED = "import contextlib, io\nheld = contextlib.redirect_stdout(io.StringIO())\nbuffer = held.__enter__()"
 INTO_IT, REDIRECTED_END = "print('into it')", "held.__exit__(None, None, None)\nprint(repr(buffer.getvalue()))"
 DUP2 = "import tempfile\nlog, was = tempfile.TemporaryFile(), os.dup(1)\nnone = os.dup2(log.fileno(), 1)"
@@ -86,9 +87,9 @@ def on_ranks(source: str) -> str:
 
 MAGIC = (
     *BOTH, SHELL, LOGGING, LOG, THREAD, BUFFER, CLOSED, FIGURE, HTML, UPDATED, CLEARED, SAME_NAME, SAME, OF_ONE,
-    OF_ONE_AGAIN, SCALARS, UNSHOWN, HELP, REDIRECTED, INTO_IT, REDIRECTED_END, DUP2, INTO_LOG, DUP2_END, FAILED, EXITED,
-    ENDED_BY_CODE, BREAKPOINT, INPUT, GETPASS, OVERWRITTEN, NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE, FORKED,
-    DIED,
+    OF_ONE_AGAIN, SCALARS, UNSHOWN, HELP, LOAD, REDIRECTED, INTO_IT, REDIRECTED_END, DUP2, INTO_LOG, DUP2_END, FAILED,
+    EXITED, ENDED_BY_CODE, BREAKPOINT, INPUT, GETPASS, OVERWRITTEN, NOTEBOOK_BAR, SCRIPT, SCRIPT_END, TWICE, OTHER_SIZE,
+    FORKED, DIED,
 )  # fmt: skip
 CELLS = [START, *BOTH]
 for each in MAGIC:
@@ -175,6 +176,7 @@ def test_rich_values_are_shown_and_updated(outputs: dict[str, list]) -> None:
 def test_what_ipython_shows_and_does_not_raise(outputs: dict[str, list]) -> None:
     assert "ValueError: cannot be shown" in said(outputs, on_ranks(UNSHOWN), "stderr")
     assert "Return the sum of a 'start' value" in said(outputs, on_ranks(HELP))
+    assert "rate = 0.1" in said(outputs, on_ranks(LOAD))
 
 
 def test_a_stream_that_a_cell_sets_stays(outputs: dict[str, list]) -> None:
