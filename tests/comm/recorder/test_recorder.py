@@ -114,7 +114,7 @@ def test_a_strategys_op_is_traced_to_its_line(ranks2: Ranks) -> None:
     for op in (op for ops in ranks2.record(_aggregate).ops for op in on_wire(ops)):
         name, number = op.source.split(":")
         assert name == "all_reduce.py"
-        assert "send(flat)" in inspect.getsource(all_reduce).splitlines()[int(number) - 1]
+        assert "run(flat)" in inspect.getsource(all_reduce).splitlines()[int(number) - 1]
 
 
 def _aggregate() -> None:
