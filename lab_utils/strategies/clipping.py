@@ -9,11 +9,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
+@torch.no_grad()
 def clip(
     parameters: Iterable[nn.Parameter],
     max_norm: float,
     group: dist.ProcessGroup | None = None,
-    counted: Iterable[nn.Parameter] | None = None,
+    in_norm: Iterable[nn.Parameter] | None = None,
 ) -> Tensor:
     """Scale the gradients of all ranks to a total norm of at most max_norm; return the norm before, [], float64.
 
@@ -22,10 +23,10 @@ def clip(
     As torch.nn.utils.clip_grad_norm_ on the whole gradient, with one all-reduce of one number. Clipping per rank would
     scale each rank by its own part of the norm, so the parts would no longer form one gradient.
 
-    counted   the parameters that contribute to the norm; all by default. A weight on several ranks counts on one only
+    in_norm   the parameters that contribute to the norm; all by default. A weight on several ranks counts on one only
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    own = gradients if counted is None else [p.grad for p in counted if p.grad is not None]
+    own = gradients if in_norm is None else [p.grad for p in in_norm if p.grad is not None]
     norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in own]
     square = torch.nn.utils.get_total_norm(norms).double().square()
     dist.all_reduce(square, group=group)

@@ -1,7 +1,6 @@
 """Which rank sends which chunk to which, step by step: index arithmetic of ring, tree and two-level collectives.
 
-Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`; `ring_steps`,
-`tree_steps` and `two_level_steps` return the same order as data.
+Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`.
 
 A tensor of `numel` elements is split into n chunks; rank c ends a reduce-scatter with chunk c. An empty chunk
 (numel < n) is still sent: every rank takes the same steps.
@@ -9,39 +8,10 @@ A tensor of `numel` elements is split into n chunks; rank c ends a reduce-scatte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 Collective = Literal["all_reduce", "reduce_scatter", "all_gather"]
-Holding = tuple[tuple[frozenset[int], ...], ...]
-
-
-class Message(NamedTuple):
-    """`src` sends `chunks` (their indices) to `dst`."""
-
-    src: int
-    dst: int
-    chunks: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Messages sent at the same time, and what every rank holds once they have arrived.
-
-    number    0, 1, ... over the whole collective
-    phase     "reduce_scatter", "all_gather", "reduce", "broadcast", "scatter", "gather", followed by " in node" or
-              " across nodes" where there are two levels
-    adds      True: the receiver reduces what arrives into its own; False: it overwrites its own
-    holds     holds[rank][chunk] = the ranks whose parts are in that chunk of that rank now
-    """
-
-    number: int
-    phase: str
-    adds: bool
-    messages: tuple[Message, ...]
-    holds: Holding
 
 
 class Edge(NamedTuple):
@@ -50,19 +20,6 @@ class Edge(NamedTuple):
     child: int
     parent: int
     end: int
-
-
-class _Round(NamedTuple):
-    phase: str
-    adds: bool
-    messages: tuple[Message, ...]
-
-
-class _Ring(NamedTuple):
-    """Ranks in the order of the ring, and per position in it the chunks that are sent as one."""
-
-    ranks: tuple[int, ...]
-    parts: tuple[tuple[int, ...], ...]
 
 
 def chunk_sizes(numel: int, n: int) -> list[int]:
@@ -88,7 +45,7 @@ def ring_chunk(rank: int, step: int, n: int) -> int:
 
 def ring_range(n: int, collective: Collective) -> range:
     """Return the steps of the ring all-reduce that make up `collective`."""
-    _check(n, collective)
+    check(n, collective)
     first = n - 1 if collective == "all_gather" else 0
     last = n - 1 if collective == "reduce_scatter" else 2 * (n - 1)
     return range(first, last)
@@ -116,110 +73,8 @@ def nodes_of(n: int, ranks_per_node: int) -> int:
     return n // ranks_per_node
 
 
-def ring_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of the ring.
-
-    >>> [tuple(m) for m in ring_steps(3)[0].messages]
-    [(0, 1, (2,)), (1, 2, (0,)), (2, 0, (1,))]
-    >>> [sorted(chunk) for chunk in ring_steps(3)[1].holds[0]]    # halfway: rank 0 has all of chunk 0
-    [[0, 1, 2], [0, 2], [0]]
-    """
-    ring = _Ring(tuple(range(n)), tuple((c,) for c in range(n)))
-    return _play(n, collective, _ring_rounds([ring], collective))
-
-
-def tree_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of the binomial tree: up to rank 0, then down again.
-
-    >>> [[(m.src, m.dst) for m in step.messages] for step in tree_steps(4)]
-    [[(1, 0), (3, 2)], [(2, 0)], [(0, 2)], [(0, 1), (2, 3)]]
-    """
-    _check(n, collective)
-    up, down = tree_levels(n), tree_levels(n)[::-1]
-    gathers, scatters = collective == "all_gather", collective == "reduce_scatter"
-    rounds = [
-        *(_tree_round("gather" if gathers else "reduce", level, gathers, n) for level in up),
-        *(_tree_round("scatter" if scatters else "broadcast", level, scatters, n) for level in down),
-    ]
-    return _play(n, collective, rounds)
-
-
-def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of rings inside the nodes, which all run at the same time, and of rings across them.
-
-    In the all-reduce the shard of local rank l is `nodes` consecutive chunks; in the other two it is the chunks
-    that the l-th ranks of all nodes own.
-
-    >>> [step.phase for step in two_level_steps(4, 2)]    # doctest: +NORMALIZE_WHITESPACE
-    ['reduce_scatter in node', 'reduce_scatter across nodes', 'all_gather across nodes', 'all_gather in node']
-    """
-    _check(n, collective)
-    nodes = nodes_of(n, ranks_per_node)
-    order = list(range(n)) if collective == "all_reduce" else by_local_rank(n, ranks_per_node)
-    shards = tuple(tuple(order[local * nodes : (local + 1) * nodes]) for local in range(ranks_per_node))
-    inside = [_Ring(tuple(range(k, k + ranks_per_node)), shards) for k in range(0, n, ranks_per_node)]
-    across = [
-        _Ring(tuple(range(local, n, ranks_per_node)), tuple((c,) for c in shard)) for local, shard in enumerate(shards)
-    ]
-    rounds: list[_Round] = []
-    if collective != "all_gather":
-        rounds += _ring_rounds(inside, "reduce_scatter", " in node")
-    rounds += _ring_rounds(across, collective, " across nodes")
-    if collective != "reduce_scatter":
-        rounds += _ring_rounds(inside, "all_gather", " in node")
-    return _play(n, collective, rounds)
-
-
-def _check(n: int, collective: str) -> None:
+def check(n: int, collective: str) -> None:
     if n < 1:
         raise ValueError(f"a group has at least 1 rank, and n is {n}")
     if collective not in get_args(Collective):
         raise ValueError(f"collective is one of {', '.join(get_args(Collective))}, and not {collective!r}")
-
-
-def _ring_rounds(rings: Sequence[_Ring], collective: Collective, where: str = "") -> Iterator[_Round]:
-    """Yield the rounds of rings of equal length that run in parallel."""
-    n = len(rings[0].ranks)
-    for step in ring_range(n, collective):
-        adds = step < n - 1
-        messages = tuple(
-            Message(rank, ring.ranks[(place + 1) % n], ring.parts[ring_chunk(place, step, n)])
-            for ring in rings
-            for place, rank in enumerate(ring.ranks)
-        )
-        yield _Round(("reduce_scatter" if adds else "all_gather") + where, adds, messages)
-
-
-def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _Round:
-    """Return one level: each edge carries the whole tensor, or only the chunks of the ranks below it."""
-    upwards = phase in ("reduce", "gather")
-    messages = tuple(
-        Message(
-            *((edge.child, edge.parent) if upwards else (edge.parent, edge.child)),
-            tuple(range(edge.child, edge.end) if only_subtree else range(n)),
-        )
-        for edge in level
-    )
-    return _Round(phase, phase == "reduce", messages)
-
-
-def _play(n: int, collective: Collective, rounds: Iterator[_Round] | list[_Round]) -> list[Step]:
-    """Track what every rank holds: at first its own part of each chunk, in an all-gather of one chunk."""
-    holds: Holding = tuple(
-        tuple(frozenset({r}) if collective != "all_gather" or r == c else frozenset() for c in range(n))
-        for r in range(n)
-    )
-    steps = []
-    for number, (phase, adds, messages) in enumerate(rounds):
-        holds = _delivered(holds, messages, adds)
-        steps.append(Step(number, phase, adds, messages, holds))
-    return steps
-
-
-def _delivered(before: Holding, messages: tuple[Message, ...], adds: bool) -> Holding:
-    """Return what ranks hold after a round: all of its messages are sent before any arrives."""
-    after = [list(chunks) for chunks in before]
-    for src, dst, chunks in messages:
-        for c in chunks:
-            after[dst][c] = before[src][c] | before[dst][c] if adds else before[src][c]
-    return tuple(tuple(chunks) for chunks in after)

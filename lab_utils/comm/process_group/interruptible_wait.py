@@ -2,7 +2,7 @@
 
 gloo waits in C++ and may miss that its connection was closed: neither side is notified of a message that was partly
 sent when the connection ended (transport/tcp/pair.cc, signalException, skips the operations being written and read).
-Such a wait would last until the group's timeout, so user threads never block in it that cannot be aborted.
+Such a wait would last until the group's timeout, so user threads never wait in it without a way to abort.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _aborts = 0
 may_be_aborted = False  # set where the notebook's guard runs; a program recorded from outside has none
 
 
-class ConnectionCut(RuntimeError):
+class WaitAborted(RuntimeError):
     """The wait was ended because the group was left."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def abort_waits() -> None:
         _aborts += 1
         boxes, endings = list(_boxes), list(_endings)
     for box in boxes:
-        box.finish(error=ConnectionCut())
+        box.finish(error=WaitAborted())
     for ending in endings:
         _end(ending, None)
 
@@ -51,7 +51,7 @@ def abort_waits() -> None:
 def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
     """Wait as `work.wait(timeout)` for an op that gloo's threads run, whose wait may be abandoned and resumed.
 
-    KeyboardInterrupt and ConnectionCut are raised within a tenth of a second.
+    KeyboardInterrupt and WaitAborted are raised within a tenth of a second.
     """
     if timeout is not None:
         return work.wait(timeout)
@@ -63,7 +63,7 @@ def wait_in_slices(work: Work, timeout: timedelta | None) -> bool:
             if str(error) != WAIT_IS_OVER:
                 raise
         if _aborts != before:
-            raise ConnectionCut
+            raise WaitAborted
 
 
 def future_for(future: torch.futures.Future) -> torch.futures.Future:
@@ -91,7 +91,7 @@ class _Ending:
 
     def _come_to(self, _: torch.futures.Future) -> Any:
         if self.done is None:
-            raise ConnectionCut
+            raise WaitAborted
         return self.done.value()  # raises what the op raised
 
 
@@ -158,7 +158,7 @@ class _Waiter:
 
 
 def wait_in_a_thread(wait: Callable[[], Any]) -> Any:
-    """Run `wait()`, for any op; KeyboardInterrupt and ConnectionCut are raised at once.
+    """Run `wait()`, for any op; KeyboardInterrupt and WaitAborted are raised at once.
 
     For messages and reduce-scatters: a timeout in a message's wait closes all of the group's connections, and a
     reduce-scatter's wait takes no timeout.

@@ -33,12 +33,14 @@ class Ledger:
     def note(self, entry: PendingOp) -> None:
         self._recent.append(entry)
 
-    def take_back(self, entry: PendingOp) -> None:
-        """Forget a message that was refused, unless another thread has sent one after it."""
-        if entry.channel.issued == entry.seq + 1:
-            entry.channel.issued -= 1
-            with suppress(ValueError):  # noted so long ago that it is no longer kept
-                self._recent.remove(entry)
+    def take_back(self, entry: PendingOp) -> bool:
+        """Forget a message that was refused; False when another thread has sent one after it, whose number stays."""
+        if entry.channel.issued != entry.seq + 1:
+            return False
+        entry.channel.issued -= 1
+        with suppress(ValueError):  # noted so long ago that it is no longer kept
+            self._recent.remove(entry)
+        return True
 
     def issued(self) -> dict[tuple[Stream, str], int]:
         return {key: channel.issued for key, channel in self._channels.copy().items()}

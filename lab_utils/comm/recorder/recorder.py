@@ -128,8 +128,7 @@ class Recorder(Presence):
 
     def take_back(self, entry: PendingOp) -> None:
         """Forget a message that the backend refused: nothing of it was sent, so the next one has its number."""
-        self.ledger.take_back(entry)
-        if self.recording is not None and entry in self.recording.entries:
+        if self.ledger.take_back(entry) and self.recording is not None and entry in self.recording.entries:
             self.recording.entries.remove(entry)
 
     def issued(self, entry: PendingOp, work: torch.distributed.Work) -> None:

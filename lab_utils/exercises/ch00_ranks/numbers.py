@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lab_utils.comm.algorithms import formulas
-from lab_utils.comm.algorithms.steps import chunk_sizes, ring_steps
+from lab_utils.comm.algorithms.steps import chunk_sizes, ring_chunk, ring_range
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 
 MIB = 2**20
@@ -44,9 +44,8 @@ def steps() -> Numbers:
 def leaving_node(ranks: int, per_node: int, tensor_bytes: int) -> tuple[int, int]:
     """Return the bytes that node 0 sends to other nodes in one all-reduce: (flat ring, two-level)."""
     sizes = chunk_sizes(tensor_bytes, ranks)
-    messages = (message for step in ring_steps(ranks) for message in step.messages)
-    crossing = (m for m in messages if m.src // per_node == 0 and m.dst // per_node != 0)
-    flat = sum(sizes[chunk] for message in crossing for chunk in message.chunks)
+    crossing = [rank for rank in range(per_node) if (rank + 1) % ranks >= per_node]  # to the rank at its right
+    flat = sum(sizes[ring_chunk(rank, step, ranks)] for step in ring_range(ranks, "all_reduce") for rank in crossing)
     cost = partial(formulas.two_level, "all_reduce", ranks, numel=tensor_bytes, ranks_per_node=per_node)
     return flat, sum(cost(rank=rank).bytes_across for rank in range(per_node))
 

@@ -216,7 +216,6 @@ class Zero:  # 01.11
         "quarter\n"
         "A reduce-scatter and an all-gather move as many bytes as the all-reduce that they replace: the memory is "
         "saved for nothing but an order that has to be kept: reduce, update, gather.")
-    no_loss = Step.no_loss
     after = "after step {step}: {verdict}"
     unequal = ("after step {step} the ranks have unequal parameters: {name} on rank {rank} differs most from rank 0's, "
         "by {largest:.4f}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -80,10 +80,14 @@ def _lines(answers: tuple[object, ...]) -> list[object]:
     return list(answers[0]) if len(answers) == 1 and isinstance(answers[0], list | tuple) else list(answers)
 
 
-@partial(Orders, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=ONE_F_ONE_B)
-def judge_one_f_one_b(order: Draft) -> list[str]:
+def _examine_one_f_one_b(order: Draft) -> list[str]:
     late = length(order, WHOLE) - length(schedules.one_f_one_b(RANKS, MICROBATCHES), WHOLE)
     return [words.OneFOneB.late.format(late=late), longest_pause(order, WHOLE)] if late > 0 else []
+
+
+judge_one_f_one_b = Orders(
+    _examine_one_f_one_b, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=ONE_F_ONE_B
+)
 
 
 def one_f_one_b() -> Mapping[str, Any]:
@@ -91,10 +95,12 @@ def one_f_one_b() -> Mapping[str, Any]:
     return {"length": length(schedule, WHOLE), "gpipe": length(gpipe, WHOLE), "orders": _told_orders(schedule)}
 
 
-@partial(Orders, ranks=len(CIRCLE), stages=6, microbatches=3)
-def judge_circle(order: Draft) -> list[str]:
+def _examine_circle(order: Draft) -> list[str]:
     moves = sum(moved(mine.split(), before.split()) for mine, before in zip(order.orders, CIRCLE, strict=True))
     return [words.Circle.moves.format(moves=moves)] if moves > 1 else []
+
+
+judge_circle = Orders(_examine_circle, ranks=len(CIRCLE), stages=6, microbatches=3)
 
 
 @cache
@@ -103,13 +109,15 @@ def par() -> float:
     return min(length(getattr(schedules, name)(RANKS, MICROBATCHES), UNEVEN) for name in NAMED)
 
 
-@partial(Orders, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=UNEVEN_LIMIT)
-def judge_uneven(order: Draft) -> list[str]:
+def _examine_uneven(order: Draft) -> list[str]:
     mine, late = length(order, UNEVEN), length(order, UNEVEN) - par()
     if late < -1e-9:
         return []
     template = words.Uneven.longer if late > 1e-9 else words.Uneven.as_long
     return [template.format(length=mine, late=late), longest_pause(order, UNEVEN)]
+
+
+judge_uneven = Orders(_examine_uneven, ranks=RANKS, stages=RANKS, microbatches=MICROBATCHES, limit=UNEVEN_LIMIT)
 
 
 def shortest() -> Mapping[str, Any]:

@@ -35,8 +35,10 @@ def unequal(ranks: Sequence[Tensors]) -> list[tuple[int, str, float]]:
 def factor_of(found: Tensors, wanted: Tensors) -> float | None:
     """Return k if found = k × wanted, relative to the largest element of wanted; None if there is none."""
     name = max(wanted, key=lambda name: np.abs(wanted[name]).max())
-    at = np.abs(wanted[name]).argmax()
-    factor, largest = found[name].flat[at] / wanted[name].flat[at], np.abs(wanted[name]).max()
+    at, largest = np.abs(wanted[name]).argmax(), np.abs(wanted[name]).max()
+    if not largest:
+        return None
+    factor = found[name].flat[at] / wanted[name].flat[at]
     near = CLOSE * abs(factor) * largest
     same = all(np.abs(found[name] - factor * each).max() <= near for name, each in wanted.items())
     return float(factor) if same else None
@@ -48,9 +50,9 @@ def common_factor(ranks: Sequence[Tensors], wanted: Tensors) -> float | None:
     return factors[0] if None not in factors and isclose(min(factors), max(factors), rel_tol=CLOSE) else None
 
 
-def cause(factor: float, known: Mapping[float, str]) -> str:
+def cause(factor: float, known: Mapping[float, str], rel_tol: float = CLOSE) -> str:
     """Return the sentence of the known factor that this one is; "" if none is."""
-    return next((why for value, why in known.items() if isclose(value, factor, rel_tol=CLOSE)), "")
+    return next((why for value, why in known.items() if isclose(value, factor, rel_tol=rel_tol)), "")
 
 
 def mean_of(several: Sequence[Tensors]) -> Tensors:

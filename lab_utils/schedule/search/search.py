@@ -100,7 +100,7 @@ def search(
     costs       per stage; with several per rank, those of a virtual stage: Costs(...).divided(2) for a V
     limit       memory per rank: micro-batches of a full stage, or bytes if costs.activation_bytes is set; one number
                 for all ranks or one per rank; None: no limit
-    stage_layout   "line": one stage per rank; "v": rank r holds stages r and 2p-1-r; "loop": several, round-robin
+    stage_layout   "line": one stage per rank; "v": rank r holds stages r and 2p-1-r; "loop": `virtual_stages`, in turns
     objective   "makespan", or "bubble_rate" for the longest span of a rank, from its first op to its last
     kept        fraction of an activation that stays after B for W: 1 keeps all, as Schedule.peak_activations counts;
                 Qi et al. 2024, "Zero Bubble Pipeline Parallelism", table 1, has 32 / (34 + 5 a s / h)

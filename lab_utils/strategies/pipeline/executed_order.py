@@ -102,13 +102,13 @@ def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
 
 def _steps(trace: Trace) -> list[list[list[Executed]]]:
     """Split ops into steps, [step][rank]: a rank's step ends before an op that it already contains."""
-    by_rank = [_cut(list(ops_of(phases))) for phases in trace.phases]
+    by_rank = [_split(list(ops_of(phases))) for phases in trace.phases]
     if not by_rank or not all(by_rank):
         raise ValueError("no pipeline ran in this trace on every rank: record a step of Pipeline")
     return [list(ranks) for ranks in zip(*by_rank, strict=True)]
 
 
-def _cut(ops: list[Executed]) -> list[list[Executed]]:
+def _split(ops: list[Executed]) -> list[list[Executed]]:
     steps: list[list[Executed]] = []
     seen: set[tuple] = set()
     for op in ops:

@@ -114,7 +114,7 @@ class Pipeline:
         weight held by several ranks counts once. Clipping per rank would scale by the norm of that rank's stages.
         """
         with phase("clip"):
-            return clip(self._names, max_norm, self.group, counted=self._shared.counted_here)
+            return clip(self._names, max_norm, self.group, in_norm=self._shared.first_held_here)
 
     def _split(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
         if len(x) != len(y):

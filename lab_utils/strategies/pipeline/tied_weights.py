@@ -18,15 +18,16 @@ from lab_utils.strategies.data.all_reduce import as_one_message
 class Shared:
     """Sums the gradients of weights held by several ranks, so that equal weights stay equal.
 
-    holders   per parameter the ranks that hold it, the same on all ranks, in the same order
+    holders          per parameter the ranks that hold it, the same on all ranks, in the same order
+    first_held_here  the parameters whose first holder is this rank, so that a norm has each once
+
     Each set of ranks sends one message for all its shared weights, around a ring: of two ranks each sends half.
-    counted_here: the parameters whose first holder is this rank, so that each counts once.
     """
 
     def __init__(self, holders: Mapping[nn.Parameter, Sequence[int]], group: dist.ProcessGroup) -> None:
         self._among: dict[tuple[tuple[int, ...], torch.dtype], list[nn.Parameter]] = {}
         self.group, self._before = group, {}
-        self.counted_here = [parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()]
+        self.first_held_here = [parameter for parameter, ranks in holders.items() if ranks[0] == group.rank()]
         for parameter, ranks in holders.items():
             if len(ranks) > 1 and group.rank() in ranks:
                 self._among.setdefault((tuple(ranks), parameter.dtype), []).append(parameter)

@@ -39,8 +39,9 @@ def own_tip(flow: FlowPicture, at: int, rank: int) -> str:
         parts.append(words.SENT.format(sent=time_text(wires[0].issue_s), back=time_text(wires[-1].done_s)))
     if (norm := layer.norm(rank)) is not None:
         after = layer.norm(rank, "after")
-        said = words.OWN_NORM if after is None else words.OWN_NORM_AND_AFTER
-        parts.append(said.format(before=number_text(norm), after=after is not None and number_text(after)))
+        parts.append(words.OWN_NORM.format(before=number_text(norm)))
+        if after is not None:
+            parts[-1] = words.OWN_NORM_AND_AFTER.format(before=number_text(norm), after=number_text(after))
     for when in ("before", "after"):
         if (value := layer.disagreement(rank, when)) is not None:
             parts.append(words.APART[when].format(value=number_text(value)))

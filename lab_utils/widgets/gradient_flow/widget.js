@@ -32,7 +32,7 @@ function addCurtain(svg, data) {
 }
 
 function render({ model, el }) {
-  const root = addCard(el, "flow"), stage = add(root, "div", "lab-card-picture");
+  const root = addCard(el, "flow"), holder = add(root, "div", "lab-card-picture");
   const data = model.get("data"), { svg, said } = readPicture(model.get("svg"));
   const rows = [...svg.querySelectorAll("[data-row]")], curtain = addCurtain(svg, data);
   // The bar goes from 0, where the backward begins, to 1.
@@ -42,7 +42,7 @@ function render({ model, el }) {
   const says = addSays(root), last = data.layers.length - 1;
   let hovered = null;
 
-  stage.append(svg);
+  holder.append(svg);
   root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   const chosen = () => data.layers.indexOf(model.get("selected"));

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lab_utils.schedule import Found
 from lab_utils.schedule.search.search import Progress
-from lab_utils.widgets.kit.background import Beside, Stopped
+from lab_utils.widgets.kit.background import Beside
 from lab_utils.widgets.schedule_explorer.choice import Setting, searched
 
 MOST_KEPT = 64
@@ -39,7 +39,12 @@ class Search:
         self._running: Beside | None = None
 
     def start(self, setting: Setting, stage_layout: str) -> None:
-        self._running = Beside(lambda tell: found(setting, stage_layout, tell), self._tell, self._ended)
+        def ended(_: Found | None, error: Exception | None) -> None:
+            if self._running is search:  # else it was stopped after its last `tell`, or has raised Stopped
+                self._running = None
+                self._end(error)
+
+        search = self._running = Beside(lambda tell: found(setting, stage_layout, tell), self._tell, ended)
 
     def stop(self) -> bool:
         """Stop and drop the search; return whether there was one."""
@@ -48,8 +53,3 @@ class Search:
         self._running.stop()
         self._running = None
         return True
-
-    def _ended(self, _: Found | None, error: Exception | None) -> None:
-        if not isinstance(error, Stopped):  # else another search may be running
-            self.stop()
-            self._end(error)

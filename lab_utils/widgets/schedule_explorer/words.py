@@ -35,7 +35,8 @@ TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the ot
 
 def headline(name: str, ranks: int, stages: int, microbatches: int) -> str:
     several = "" if stages == ranks else f"{stages} stages, "
-    return f"{name}: {ranks} rank{'s' if ranks > 1 else ''}, {several}{microbatches} micro-batches"
+    batches = "1 micro-batch" if microbatches == 1 else f"{microbatches} micro-batches"
+    return f"{name}: {ranks} rank{'s' if ranks > 1 else ''}, {several}{batches}"
 
 
 def of_full_stage(limit: float | None) -> str:

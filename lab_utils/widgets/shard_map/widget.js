@@ -1,7 +1,7 @@
 // Looks into the pictures of ShardMap (widget.py): one a kind; hover, select a tensor, all by keyboard too.
 
 function render({ model, el }) {
-  const root = addCard(el, "shards"), bar = add(root, "div", "lab-shards-kinds"), stage = add(root, "div", "lab-card-picture");
+  const root = addCard(el, "shards"), bar = add(root, "div", "lab-shards-kinds"), holder = add(root, "div", "lab-card-picture");
   const says = addSays(root), pages = model.get("pages"), kinds = pages.map(([kind]) => kind);
   const buttons = pages.map(([, name], number) => addButton(bar, name, () => show(number)));
   let rows = [], ranks = [], said = new Map(), hovered = null, rank = -1;
@@ -18,7 +18,7 @@ function render({ model, el }) {
     rows = names().map((_, row) => picture.svg.querySelector(`[data-row="${row}"]:not([data-rank])`));
     ranks = [...picture.svg.querySelectorAll("[data-rank]:not([data-row])")];
     hovered = null;
-    stage.replaceChildren(picture.svg);
+    holder.replaceChildren(picture.svg);
     buttons.forEach((button, number) => button.setAttribute("aria-pressed", number === at()));
     root.setAttribute("aria-label", `${picture.svg.getAttribute("aria-label")}. ${WORDS.keys}`);
     root.dataset.kind = model.get("kind");
@@ -28,14 +28,14 @@ function render({ model, el }) {
   // Where a tensor and a rank are both chosen, what the rank holds of the tensor.
   function chosen() {
     const row = selected(), number = ranks[rank]?.dataset.rank;
-    if (row >= 0 && number !== undefined) return stage.querySelector(`[data-row="${row}"][data-rank="${number}"]`);
+    if (row >= 0 && number !== undefined) return holder.querySelector(`[data-row="${row}"][data-rank="${number}"]`);
     return rows[row] ?? ranks[rank] ?? null;
   }
 
   function mark() {
     const row = selected(), number = ranks[rank]?.dataset.rank;
     rows.forEach((node, which) => node.classList.toggle("lab-shards-chosen", which === row));
-    for (const node of stage.querySelectorAll("[data-rank]"))
+    for (const node of holder.querySelectorAll("[data-rank]"))
       node.classList.toggle("lab-shards-of-rank", node.dataset.rank === number);
     describe();
   }
@@ -66,8 +66,8 @@ function render({ model, el }) {
     mark();
   }
 
-  onPointed(stage, (node) => ((hovered = said.has(node) ? node : null), describe()));
-  stage.addEventListener("click", ({ target }) => {
+  onPointed(holder, (node) => ((hovered = said.has(node) ? node : null), describe()));
+  holder.addEventListener("click", ({ target }) => {
     if (!said.has(target)) return;
     const { row, rank: number } = target.dataset;
     const which = number === undefined ? -1 : ranks.findIndex((node) => node.dataset.rank === number);

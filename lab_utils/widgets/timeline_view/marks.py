@@ -104,6 +104,11 @@ def _merged(spans: Spans, paints: np.ndarray, origin_s: float, x0: float, scale:
         bottom += height
 
 
+def _moved(size: str, kernels: int) -> str:
+    template = (words.MOVED_BY_ONE if kernels == 1 else words.MOVED) if kernels else "{bytes}"
+    return template.format(bytes=size, kernels=kernels)
+
+
 def _label(span: Span) -> str:
     """Return the op's name, or "" if it equals the activity, which the colour shows."""
     return "" if span.op.name == span.activity else span.op.name
@@ -124,7 +129,7 @@ def _tip(span: Span, origin_s: float) -> str:
         what.append(flops_text(op.flops))
     if moved := op.bytes + op.other_bytes:
         size = bytes_text(moved)
-        what.append(words.MOVED.format(bytes=size, kernels=op.kernels) if op.kernels else size)
+        what.append(_moved(size, op.kernels))
     where = [part for part in (op.source, op.phase and words.PHASE.format(phase=op.phase)) if part]
     start, duration = time_text(span.start_s - origin_s), time_text(span.duration_s)
     when = words.ACTIVITY.format(rank=span.rank, activity=span.activity, start=start, duration=duration)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import steps_as_data
+
 from lab_utils.comm.algorithms import formulas, steps
 
 COLLECTIVES = ("all_reduce", "reduce_scatter", "all_gather")
@@ -14,7 +16,7 @@ def formula(algorithm, node_size, collective, n, rank, numel, itemsize=1):
 
 def step_list(algorithm, node_size, collective, n):
     extra = () if node_size is None else (node_size,)
-    return getattr(steps, f"{algorithm}_steps")(n, *extra, collective)
+    return getattr(steps_as_data, f"{algorithm}_steps")(n, *extra, collective)
 
 
 def sends(algorithm, node_size, collective, n, numel):

@@ -6,6 +6,7 @@ import doctest
 
 import numpy as np
 import pytest
+import steps_as_data
 import torch
 from algorithm_checks import variants
 from algorithm_messages import COLLECTIVES, formula, sends, step_list
@@ -67,7 +68,7 @@ def test_every_part_is_added_once_and_everything_arrives(algorithm, collective):
 @given(group_sizes)
 def test_a_ring_passes_on_what_came_from_the_left(n):
     """2(n-1) steps; every chunk goes round and is complete for the first time at its owner."""
-    rounds = steps.ring_steps(n)
+    rounds = steps_as_data.ring_steps(n)
     assert len(rounds) == 2 * (n - 1)
     for step, later in zip(rounds, rounds[1:], strict=False):
         arrived = {dst: chunks for _, dst, chunks in step.messages}
@@ -101,7 +102,7 @@ def test_chunks_are_those_of_torch(numel, n):
     assert steps.chunk_offsets(numel, n) == np.cumsum([0, *steps.chunk_sizes(numel, n)]).tolist()
 
 
-@pytest.mark.parametrize("module", [steps, formulas], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [steps_as_data, formulas], ids=lambda m: m.__name__)
 def test_examples_in_docstrings(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted and not outcome.failed
@@ -109,7 +110,7 @@ def test_examples_in_docstrings(module):
 
 def test_pure_functions_refuse_what_cannot_be():
     with pytest.raises(ValueError, match="at least 1 rank, and n is 0"):
-        steps.ring_steps(0)
+        steps_as_data.ring_steps(0)
     with pytest.raises(ValueError, match="one of all_reduce, reduce_scatter, all_gather, and not 'reduce'"):
         formulas.tree("reduce", 4, 0, 10)
     with pytest.raises(ValueError, match="6 ranks do not fill nodes of ranks_per_node=4: take a divisor of 6"):

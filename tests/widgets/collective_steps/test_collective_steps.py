@@ -10,13 +10,15 @@ import chunk_programs as programs
 import numpy as np
 import pytest
 import traitlets
+from steps_as_data import Step, ring_steps, tree_steps, two_level_steps
 
-from lab_utils.comm.algorithms.steps import Step, ring_chunk, ring_steps, tree_steps, two_level_steps
+from lab_utils.comm.algorithms.steps import ring_chunk
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.render.palette import RANKS
 from lab_utils.timeline import Op, Trace, bytes_sent, message_steps
 from lab_utils.widgets.collective_steps.picture import collective_panels
 from lab_utils.widgets.collective_steps.record import ChunkLog, Over, Posted, Wrote
+from lab_utils.widgets.collective_steps.sentences import message_briefly
 from lab_utils.widgets.collective_steps.steps import ChunkSteps
 from lab_utils.widgets.collective_steps.widget import CollectiveSteps
 
@@ -97,7 +99,14 @@ def test_uneven_chunks_and_empty_messages(ranks4: Ranks) -> None:
     ]  # fmt: skip
     steps, _, _ = recorded(ranks4, "ring all_reduce", 2)
     assert len(steps.chunks) == 2 and all_complete(steps)
-    assert sum(not message.chunks and not message.bytes for step in steps.sent for message in step) == 12
+    empty = [message for step in steps.sent for message in step if not message.chunks and not message.bytes]
+    assert len(empty) == 12
+    assert message_briefly(empty[0], steps) == f"{empty[0].src}→{empty[0].dst} nothing of a chunk"
+
+
+def test_a_message_of_all_chunks_is_said_briefly(ranks2: Ranks) -> None:
+    steps, _, _ = recorded(ranks2, "tree reduce_scatter")
+    assert message_briefly(steps.sent[0][0], steps) == "1→0 all chunks (then 0+1, complete)"
 
 
 @pytest.mark.parametrize(

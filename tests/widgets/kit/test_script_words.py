@@ -93,6 +93,17 @@ def test_a_script_asks_for_words_that_are_there_and_leaves_none(name: str) -> No
     assert [word for word in words if word not in asked and not (begun and word.startswith(begun))] == []
 
 
+@pytest.mark.parametrize("name", WITH_WORDS)
+def test_a_script_has_a_value_for_each_placeholder(name: str) -> None:
+    """Where it lists them: an object that is passed on whole cannot be read from the script."""
+    script = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS if path.is_relative_to(WIDGETS / name))
+    words = import_module(f"lab_utils.widgets.{name}.words").SCRIPT
+    for word, values in re.findall(r"fill\(WORDS\.(\w+), \{([^{}]*)\}\)", script):
+        if "..." not in values:
+            given = {value.partition(":")[0].strip() for value in values.split(",")}
+            assert set(re.findall(r"\{(\w+)\}", words[word])) <= given, word
+
+
 @pytest.mark.parametrize(
     ("script", "found"),
     [

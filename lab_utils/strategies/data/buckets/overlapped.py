@@ -62,9 +62,9 @@ class Buckets:
                  stores the result and frees the bucket
     begin        called when a backward begins
 
-    Buckets are first cut in reverse order of the parameters; after the first backward they follow the order in which
-    rank 0 got its gradients. RuntimeError at the end of a backward that left parameters without a gradient, unless
-    find_unused.
+    Buckets are first assigned in reverse order of the parameters; after the first backward they follow the order in
+    which rank 0 got its gradients. RuntimeError at the end of a backward that left parameters without a gradient,
+    unless find_unused.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Buckets:
         self._scale = 1 / self.group.size()
         if not fixed:
             replicate(model, self.group)
-        self._form(fixed or self._cut(list(reversed(trained(model)))))
+        self._form(fixed or self._assign(list(reversed(trained(model)))))
         self._ordered = find_unused or bool(fixed)  # with unused parameters a backward's order is incomplete
         announce(model, self.on_wire)
         self._hooks = [model.register_forward_pre_hook(lambda *_, kept=self: None)]  # the model keeps its buckets alive
@@ -118,7 +118,7 @@ class Buckets:
         op = getattr(self.reduce, "op", "all_reduce")
         return ((bucket.parameters, bucket.bytes, op) for bucket in self.buckets)
 
-    def _cut(self, order: Sequence[nn.Parameter]) -> list[Bucket]:
+    def _assign(self, order: Sequence[nn.Parameter]) -> list[Bucket]:
         first, other = (int(mb * MB) for mb in self._sizes_mb)
         return assign_buckets(order, first, other, self.group.size())
 
@@ -197,7 +197,7 @@ class Buckets:
         order = torch.tensor([number[p] for p in self._order], device=parameters[0].device)
         dist.broadcast(order, group=self.group, group_src=0)
         gradients = {p: p.grad for p in parameters}
-        self._form(self._cut([parameters[i] for i in order.tolist()]))
+        self._form(self._assign([parameters[i] for i in order.tolist()]))
         for parameter, gradient in gradients.items():
             parameter.grad = self._slots[parameter][1].copy_(gradient)
         self._ordered = True

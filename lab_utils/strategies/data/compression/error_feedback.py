@@ -53,7 +53,7 @@ class Counted:
 
 @dataclass(eq=False)
 class Errors:
-    """This rank's compression errors, per parameter because buckets are cut anew after the first backward.
+    """This rank's compression errors, per parameter because buckets are assigned anew after the first backward.
 
     In units of the bucket: an n-th of a gradient. Store an error only after the reduction has returned, so that a
     backward that fails half-way leaves none.
