@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
-from server_ends import end
+from server_ends import end, killed_if_it_fails
 
 from lab_utils.host.doctor import chromium_path
 
@@ -47,7 +47,9 @@ def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
         stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     with server.stderr:
-        address, said = _address(server), []
+        with killed_if_it_fails(server):
+            address = _address(server)
+        said: list[str] = []
         reader = threading.Thread(target=said.extend, args=[server.stderr], daemon=True)  # else its pipe fills up
         reader.start()
         try:

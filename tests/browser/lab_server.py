@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client import BlockingKernelClient
-from server_ends import end
+from server_ends import end, killed_if_it_fails
 
 ROOT = Path(__file__).parents[2]
 START_S = 600
@@ -87,7 +87,9 @@ def serve(home: Path, environ: Mapping[str, str] = {}) -> Iterator[Server]:
     """Start a server and wait until it listens; end it when it is still there."""
     process = start(["--no-browser"], home, environ)
     with process.stderr:
-        server = Server(process, _page(process), home, [])
+        with killed_if_it_fails(process):
+            page = _page(process)
+        server = Server(process, page, home, [])
         reader = threading.Thread(target=server.said.extend, args=[process.stderr], daemon=True)
         reader.start()
         try:

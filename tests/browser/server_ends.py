@@ -1,4 +1,4 @@
-"""The end of a JupyterLab server by a signal."""
+"""The end of a JupyterLab server: by a signal, and when its start fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import re
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def killed_if_it_fails(process: subprocess.Popen[str]) -> Iterator[None]:
+    """For what waits for a server's address: an interrupt then leaves no server."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def end(process: subprocess.Popen[str], page: str, number: int = signal.SIGTERM) -> int:
