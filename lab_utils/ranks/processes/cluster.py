@@ -52,11 +52,14 @@ def start_controller(folder: Path, reaper: Reaper) -> tuple[ipp.Cluster, ipp.Cli
         client.close(linger=0)
         _kill(cluster.controller.process.pid)
     said = " | ".join(map(_tail, Path(cluster.profile_dir, "log").glob("ipcontroller*.log"))) or "nothing"
-    raise StartError(f"ipyparallel's controller ended {_ATTEMPTS} times as it started; it said: {said}")
+    raise StartError(
+        f"ipyparallel's controller did not start in {_ATTEMPTS} attempts: it ended, or another program took one of its "
+        f"ports; it said: {said}"
+    )
 
 
 def _connected(cluster: ipp.Cluster) -> ipp.Client | None:
-    """The client, once the controller answers; None when it has ended."""
+    """Return the client once the controller answers; None when it has ended."""
     process = psutil.Process(cluster.controller.process.pid)
     give_up_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up_s:
@@ -69,16 +72,16 @@ def _connected(cluster: ipp.Cluster) -> ipp.Client | None:
 
 
 def _listens(cluster: ipp.Cluster) -> bool:
-    """Whether the controller has every port that it has told of, once it has had the time to take them.
+    """Return whether the controller listens on every port that it announced, after some time to take them.
 
-    Where the system hides what a process has open, as without /proc, that is not known, and taken for granted.
+    Taken for granted where the system hides what a process has open, as without /proc.
     """
     files = cluster.controller.connection_files.values()
-    told = [port for file in files for port in _ports(json.loads(Path(file).read_text(encoding="utf-8")))]
+    announced = [port for file in files for port in _ports(json.loads(Path(file).read_text(encoding="utf-8")))]
     give_up_s = time.monotonic() + _LISTEN_S
     while time.monotonic() < give_up_s:
         try:
-            if _listening(cluster.controller.process.pid).issuperset(told):
+            if _listening(cluster.controller.process.pid).issuperset(announced):
                 return True
         except (psutil.AccessDenied, OSError):
             return True
@@ -92,7 +95,7 @@ def _ports(connection: dict[str, Any]) -> Iterator[int]:
 
 
 def _listening(pid: int) -> set[int]:
-    """The TCP ports at which this process and those below it listen."""
+    """Return the TCP ports on which this process and those below it listen."""
     found = set()
     with contextlib.suppress(psutil.NoSuchProcess):
         controller = psutil.Process(pid)

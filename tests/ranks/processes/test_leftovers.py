@@ -90,7 +90,7 @@ def test_a_controller_that_ends_as_it_starts(own_temp: Path, ends: int, monkeypa
         with start_ranks(1) as ranks:
             assert ranks.run(lambda: 1) == [1]
     else:
-        with pytest.raises(StartError, match="^ipyparallel's controller ended 3 times as it started; it said: "):
+        with pytest.raises(StartError, match="^ipyparallel's controller did not start in 3 attempts: it ended, or "):
             start_ranks(1)
     assert len(started) == min(ends + 1, 3)
     assert folders(own_temp) == []
