@@ -25,7 +25,7 @@ from lab_utils.ranks.shipping.own_modules import OwnModules, OwnSources, Source,
 _FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 _DOES = ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr
 _waiting: dict[str, types.ModuleType] = {}  # changed modules that have not been reloaded yet
-_failed: set[str] = set()  # modules whose reload failed: they are older than their file
+_failed: dict[str, str] = {}  # modules whose reload failed, so that they are older than their file: why
 
 
 def _as_loaded(module: types.ModuleType, _: str) -> Stamp | None:
@@ -36,24 +36,28 @@ own_modules = OwnModules(_as_loaded)
 
 
 def refresh(named: Iterable[str], namespace: dict[str, Any]) -> None:
-    """Reload changed modules, and print which unless they are in `named`. Raise the first error of a reload, once.
+    """Reload changed modules, and print which unless they are in `named`. Raise the first error of a reload.
+
+    Later calls print that the module is still old, until its file changes again.
 
     namespace   may hold names imported from a module
     """
     _waiting.update({module.__name__: module for module in own_modules.changed()})
-    errors = []
+    errors, still_old = [], _failed.keys() - _waiting.keys()
     for module in _in_order(list(_waiting.values())) if _waiting else ():
         name = module.__name__
         try:
             said = _load_again(module, namespace)
         except Exception as error:
-            _failed.add(name)
+            _failed[name] = f"{title(module)} has changed and could not be reloaded ({type(error).__name__}: {error})"
             errors.append(error)
         else:
-            _failed.discard(name)
+            _failed.pop(name, None)
             if name not in named:
                 print(said, file=sys.stderr)
         del _waiting[name]  # kept when interrupted
+    for name in sorted(still_old):
+        print(f"{_failed[name]}: this rank still has the code of before", file=sys.stderr)
     if errors:
         raise errors[0]
 
@@ -62,7 +66,7 @@ def try_again(module: types.ModuleType) -> None:
     """Reload a module whose reload failed, before a call that needs it; raises again if it still fails."""
     if module.__name__ in _failed:
         _load_again(module, vars(sys.modules["__main__"]))
-        _failed.discard(module.__name__)
+        del _failed[module.__name__]
 
 
 def module_of(name: str, file: str | None = None) -> types.ModuleType:
