@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_utils.exercises import Card, check
+from lab_utils.exercises import Card, check, solution
 from lab_utils.ranks import Ranks
 from lab_utils.ranks.calls.cell_names import Cell
 from lab_utils.ranks.on_rank import entry_points
@@ -32,6 +32,18 @@ def judged(ranks: Ranks, exercise: str, source: str) -> Card:
     """Return the card after a %%ranks cell with this source, whose first line is the cell's second."""
     define(ranks, source)
     return check(exercise, ranks, FUNCTIONS[exercise])
+
+
+def assert_open(ranks: Ranks, exercise: str, source: str) -> None:
+    """A stub counts as not answered, also on ranks that were cut off by the first check and have joined again."""
+    for _ in range(2):
+        assert judged(ranks, exercise, source) == check(exercise, ...)
+
+
+def assert_right(ranks: Ranks, exercise: str, source: str) -> None:
+    card = judged(ranks, exercise, source)
+    assert card.right, card
+    assert card == solution(exercise)
 
 
 def define(ranks: Ranks, source: str) -> None:
