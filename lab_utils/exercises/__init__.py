@@ -2,26 +2,36 @@
 
 >>> check("00.2", 48 * 2**20)                 # a number: right, or too small and which mistake gives that number
 >>> check("00.4", ranks, "my_all_gather")     # code: runs the reader's function on the ranks
+>>> predict("03.1", 0.3, 0.3, 0.2)            # kept; reveal("03.1") shows it beside the right numbers
 >>> solution("00.2")                          # the explanation
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from lab_utils.exercises import ch00_ranks, ch01_data, ch03_pipeline
+from lab_utils.exercises.framework import prediction
 from lab_utils.exercises.framework.card import Card
 from lab_utils.exercises.framework.exercise import Exercise, WrongCall
 from lab_utils.exercises.framework.words import Call as say
 from lab_utils.text import Named
 
 _ALL = (*ch00_ranks.EXERCISES, *ch01_data.EXERCISES, *ch03_pipeline.EXERCISES)
-_in_order = sorted(_ALL, key=lambda each: [int(part) for part in each.id.split(".")])
+
+
+def _place(exercise: Exercise) -> tuple[str, int, str]:
+    """Return the place of "01.10": behind "01.9", and both behind predictions without a number, as "01.c"."""
+    chapter, own = exercise.id.split(".")
+    return (chapter, int(own), "") if own.isdigit() else (chapter, 0, own)
+
+
+_in_order = sorted(_ALL, key=_place)
 EXERCISES: dict[str, Exercise] = Named("exercise", {exercise.id: exercise for exercise in _in_order})
 
-__all__ = ["EXERCISES", "Card", "Exercise", "WrongCall", "check", "solution"]
+__all__ = ["EXERCISES", "Card", "Exercise", "WrongCall", "check", "predict", "reveal", "solution"]
 
 
 def check(exercise: str, *answers: Any, **given: Any) -> Card:
@@ -30,6 +40,19 @@ def check(exercise: str, *answers: Any, **given: Any) -> Card:
     WrongCall, a TypeError, for an unknown exercise or missing arguments.
     """
     return _find(exercise).check(*answers, **given)
+
+
+def predict(exercise: str, *answers: Any) -> Card:
+    """Keep the reader's numbers until `reveal` shows them beside the right ones; `...` counts as no prediction.
+
+    WrongCall, a TypeError, for an exercise without numbers, a wrong number of answers, or what is no number.
+    """
+    return prediction.predict(_find(exercise), *answers)
+
+
+def reveal(exercise: str, measured: Sequence[float] = (), **given: Any) -> prediction.Revealed:
+    """Return the prediction, the right and the measured numbers side by side, and what a miss usually means."""
+    return prediction.reveal(_find(exercise), measured, **given)
 
 
 def solution(exercise: str, **given: Any) -> Card:

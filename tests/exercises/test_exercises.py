@@ -10,30 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from right_numbers import MIB, NUMBERS
 
 from lab_utils.exercises import EXERCISES, WrongCall, check, solution
 from lab_utils.exercises.ch00_ranks.numbers import leaving_node
 from lab_utils.exercises.ch01_data.numbers import TOLERANCE
 
-MIB = 2**20
-P = 123_457
-NUMBERS = {
-    "00.1": ((6,), {}),
-    "00.2": ((96 * MIB,), {}),
-    "00.3": ((14, 6), {}),
-    "00.6": ((96 * MIB, 64 * MIB), {}),
-    "01.1": ((2 * 3 / 4 * 8 * P,), {"parameters": P}),
-    "01.2": ((48, 12, 60), {}),
-    "01.6": ((0.8, 0.2), {}),
-    "01.10": ((20 * P, 14 * P, 8 * P), {"parameters": P}),
-    "01.13": ((2 * 7 * 8 * P,), {"ranks": 8, "parameters": P}),
-    "01.14": ((8, 2, 1 / 9), {}),
-    "03.1": ((3 / 11, 3 / 11, 3 / 19), {}),
-    "03.2": ((64, 16), {}),
-    "03.3": ((8, 1, 32, 8, 15), {}),
-    "03.4": (tuple(k * 2 * 8 * 4 * 512 * 1024 * 4 for k in (1, 3, 7)), {"m": 8, "b": 4, "T": 512, "C": 1024}),
-    "03.5": ((1 / 9, 3 / 35), {}),
-}
 CODE = ("00.4", "00.5", "00.7", "00.8", "01.3", "01.4", "01.5", "01.7", "01.8", "01.9", "01.11", "01.12", "01.15")
 CODE += ("03.6", "03.7", "03.8", "03.9", "03.10", "03.11", "03.12", "03.13")
 
@@ -43,14 +25,31 @@ def test_all_exercises_are_here_once() -> None:
     assert sorted(EXERCISES) == sorted([*NUMBERS, *CODE])
 
 
-def test_the_chapters_ask_them_all_in_their_order() -> None:
-    """A reader who goes from chapter to chapter meets the numbers as they rise."""
-    asked = []
+def asked() -> dict[str, list[tuple[str, str]]]:
+    """Return per notebook what it calls, in its order: ("predict", "00.a"), ("reveal", "00.a"), ("check", "00.1")."""
+    calls = {}
     for notebook in sorted(Path(__file__).parents[2].glob("labs/*.ipynb")):
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        asked += re.findall(r"\bcheck\(\"([\d.]+)\"", source)
-    assert asked == list(EXERCISES)
+        calls[notebook.stem] = re.findall(r"\b(check|predict|reveal)\(\"([\w.]+)\"", source)
+    return calls
+
+
+def test_the_chapters_ask_each_exercise_once_and_their_numbers_rise() -> None:
+    calls = asked()
+    every = [name for each in calls.values() for call, name in each if call != "reveal"]
+    assert sorted(every) == sorted(EXERCISES)
+    for notebook, each in calls.items():
+        checked = [name for call, name in each if call == "check"]
+        assert checked == [name for name in EXERCISES if name in checked], notebook
+
+
+def test_what_is_predicted_is_revealed_later_in_the_same_chapter() -> None:
+    for notebook, each in asked().items():
+        predicted = [name for call, name in each if call == "predict"]
+        assert predicted == [name for call, name in each if call == "reveal"], notebook
+        for name in predicted:
+            assert each.index(("predict", name)) < each.index(("reveal", name)), notebook
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, *CODE])

@@ -13,12 +13,16 @@ LABS = Path(__file__).parents[3] / "labs"
 # of `make test`: add an entry for each new chapter.
 BUDGET_S = {
     "00_ranks": 20,
-    "01_data": 50,
-    "01b_data_memory": 40,
-    "01c_data_wire": 50,
-    "01d_data_compared": 50,
+    "00b_stuck": 20,
+    "01_data": 40,
+    "01b_data_training": 40,
+    "01c_data_memory": 40,
+    "01d_data_server": 40,
+    "01e_data_wire": 40,
+    "01f_data_compared": 50,
     "02_model": 60,
-    "03_pipeline": 50,
+    "03_pipeline": 40,
+    "03b_pipeline_schedules": 50,
     "04_hybrid": 60,
 }
 EXECUTE = f"""

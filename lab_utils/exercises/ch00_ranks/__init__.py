@@ -3,10 +3,12 @@
 from lab_utils.exercises.ch00_ranks import numbers, words
 from lab_utils.exercises.ch00_ranks.judge_messages import judge_all_gather, judge_swap, judge_total
 from lab_utils.exercises.ch00_ranks.numbers import MANY, PER_NODE, RANKS
+from lab_utils.exercises.ch00_ranks.predictions import PREDICTIONS
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
 EXERCISES = (
+    *PREDICTIONS,
     numeric("00.1", words.Sum, numbers.ranks_sum, last=RANKS - 1),
     numeric("00.2", words.RingBytes, numbers.ring_bytes, n=RANKS),
     numeric("00.3", words.Steps, numbers.steps, n=MANY),

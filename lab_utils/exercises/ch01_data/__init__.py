@@ -1,4 +1,4 @@
-"""Exercises of chapters 01 to 01d."""
+"""Exercises of chapters 01 to 01f."""
 
 from lab_utils.exercises.ch01_data import numbers, words
 from lab_utils.exercises.ch01_data.judge_blocks import judge_order, judge_shard
@@ -6,12 +6,14 @@ from lab_utils.exercises.ch01_data.judge_compression import judge_compress
 from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judge_gradients, judge_step, weights
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
+from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
 _MS = {"backward_ms": BACKWARD_MS, "buckets": BUCKETS, "fast_ms": FAST_MS, "slow_ms": SLOW_MS}
 
 EXERCISES = (
+    *PREDICTIONS,
     numeric("01.1", words.StepBytes, numbers.step_bytes, given=("parameters",), n=RANKS),
     numeric("01.2", words.Overlap, numbers.overlap, **_MS),
     code("01.3", words.Step, judge_step),

@@ -1,4 +1,4 @@
-"""The numbers of chapters 01 to 01c: bytes, exposed communication, blocks that move, and staleness."""
+"""The numbers of chapters 01 to 01f: bytes, exposed communication, blocks that move, and staleness."""
 
 from __future__ import annotations
 

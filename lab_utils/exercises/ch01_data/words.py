@@ -1,4 +1,4 @@
-"""The words of the exercises of chapters 01 to 01d."""
+"""The words of the exercises of chapters 01 to 01f."""
 
 from lab_utils.exercises.framework.words import MEND, Misses, Serial
 

@@ -4,6 +4,7 @@ from lab_utils.exercises.ch03_pipeline import judge_orders as orders
 from lab_utils.exercises.ch03_pipeline import judge_stages as stages
 from lab_utils.exercises.ch03_pipeline import numbers as n
 from lab_utils.exercises.ch03_pipeline import words
+from lab_utils.exercises.ch03_pipeline.predictions import PREDICTIONS
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import numeric
@@ -14,6 +15,7 @@ _SHORT = {"p": orders.RANKS, "m": orders.MICROBATCHES, "held": ", ".join(map(str
 _UNEVEN = {"limit": orders.UNEVEN_LIMIT, "par": orders.PAR}
 
 EXERCISES = (
+    *PREDICTIONS,
     numeric("03.1", words.Bubbles, n.bubbles, **_STEP),
     numeric("03.2", words.Enough, n.enough, **_MANY),
     numeric("03.3", words.Held, n.held, p=n.HELD_RANKS, m=n.HELD_MICROBATCHES),

@@ -1,4 +1,4 @@
-"""The result of a check: a small card with ○ not yet, ✓ right or ✗ wrong, and the reason."""
+"""The result of a check: a small card with ○ not yet, ● kept, ✓ right or ✗ wrong, and the reason."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Literal
 from lab_utils.exercises.framework.words import Card as say
 from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
 
-State = Literal["open", "right", "wrong"]
-SIGNS = {"open": "○", "right": "✓", "wrong": "✗"}
-EDGES = {"open": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}  # the colours of the parity badge
+State = Literal["open", "kept", "right", "wrong"]
+SIGNS = {"open": "○", "kept": "●", "right": "✓", "wrong": "✗"}
+# The colours of the parity badge.
+EDGES = {"open": "#8a8f98", "kept": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Exercise:
         """Return the card for these answers. TypeError when an argument in `given` is missing."""
         if not answers or any(answer is ... for answer in answers):
             return self._open("")
-        self._need(given)
+        self.need(given)
         self._take(answers, given)
         found = self.judge(*answers, **given)
         if isinstance(found, NotYet):
@@ -73,7 +73,7 @@ class Exercise:
 
     def solution(self, **given: Any) -> Card:
         """Return the card with the explanation, as shown for a right answer."""
-        self._need(given)
+        self.need(given)
         first, *rest = self.words.explain.format(**self.sizes, **self.values(**given)).splitlines()
         return Card(self.id, "right", first, tuple(rest))
 
@@ -88,7 +88,8 @@ class Exercise:
             names = ", ".join(name for name in asked.parameters if name not in given)
             raise WrongCall(say.arguments.format(id=self.id, names=names)) from None
 
-    def _need(self, given: dict[str, Any]) -> None:
+    def need(self, given: Mapping[str, Any]) -> None:
+        """Raise WrongCall unless these are the further arguments that the exercise needs."""
         if set(given) != set(self.given):
             wanted = ", ".join(f"{name}=..." for name in self.given) or say.only_the_answer
             raise WrongCall(say.needs.format(id=self.id, wanted=wanted, given=", ".join(given) or say.nothing_more))

@@ -48,18 +48,28 @@ class Numeric:
     sizes: Mapping[str, Any]
 
     def __call__(self, *answers: object, **given: Any) -> list[str]:
-        wanted, names = self.numbers(**given)[0], [self.said(name) for name in self.words.names]
-        if len(answers) == 1 and isinstance(answers[0], tuple | list):
-            answers = tuple(answers[0])
-        if len(answers) != len(wanted):
-            counts = {"given": _some(say.given, answers), "asked": _some(say.asked, wanted)}
-            return [say.counts.format(**counts, names=", ".join(names))]
-        found = (self._complaint(*each) for each in zip(names, wanted, answers, strict=True))
+        answers = one_by_one(answers)
+        if wrong_count := self.wrong_count(answers):
+            return [wrong_count]
+        wanted = self.numbers(**given)[0]
+        found = (self._complaint(*each) for each in zip(self.names, wanted, answers, strict=True))
         return [complaint for complaint in found if complaint]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the numbers that are asked for."""
+        return [self.said(name) for name in self.words.names]
+
+    def wrong_count(self, answers: Sequence[object]) -> str:
+        """Describe a wrong number of answers; "" when it is right."""
+        if len(answers) == len(self.names):
+            return ""
+        counts = {"given": _some(say.given, answers), "asked": _some(say.asked, self.names)}
+        return say.counts.format(**counts, names=", ".join(self.names))
 
     def _complaint(self, name: str, quantity: Quantity, answer: object) -> str:
         """Describe what is wrong, without revealing the answer; "" when it is right."""
-        value = _number(answer)
+        value = as_number(answer)
         if value is None:
             return say.strange.format(name=name, answer=answer)
         if quantity.is_right(value):
@@ -77,7 +87,12 @@ def _some(one_or_several: tuple[str, str], things: Sequence[object]) -> str:
     return one_or_several[len(things) != 1].format(len(things))
 
 
-def _number(answer: object) -> float | None:
+def one_by_one(answers: tuple) -> tuple:
+    """Return the answers, which may come as one tuple or list."""
+    return tuple(answers[0]) if len(answers) == 1 and isinstance(answers[0], tuple | list) else answers
+
+
+def as_number(answer: object) -> float | None:
     """Convert to a finite float, also from a numpy array of one element; None for anything else, bools included."""
     if isinstance(answer, np.ndarray) and answer.size == 1:
         answer = answer.item()

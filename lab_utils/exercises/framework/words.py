@@ -10,7 +10,7 @@ MEND = "Mend the function, run its cell again, then this one."
 
 
 class Card:
-    said = {"open": "not answered yet", "right": "right", "wrong": "not right"}
+    said = {"open": "not answered yet", "kept": "prediction kept", "right": "right", "wrong": "not right"}
     label = "Exercise {exercise}: {said}"
     hint = "hint: {hint}"
     folded_hint = "hint {number}"
@@ -23,6 +23,17 @@ class Call:
     needs = "exercise {id} needs {wanted}, and was given {given}"
     only_the_answer = "nothing besides the answer"
     nothing_more = "nothing more"
+
+
+class Prediction:
+    kept = "you predict {said}"
+    below = "The cells below show what is right."
+    no_numbers = "exercise {id} asks for no numbers that can be predicted: use check"
+    measured_count = "exercise {id} asks for {asked} numbers, and {given} measured ones were given"
+    mine, right, measured, none = "yours", "right", "measured", "-"
+    no_prediction = "You made no prediction: `predict` keeps one, before this cell runs."
+    as_predicted = "As you predicted."
+    fold = "{exercise}: your prediction, and what is right"
 
 
 class Number:

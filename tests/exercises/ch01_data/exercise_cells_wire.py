@@ -1,4 +1,4 @@
-"""What a reader may have in the cell of chapter 01c's code exercise: planted, mended and wrong versions."""
+"""What a reader may have in the cell of chapter 01e's code exercise: planted, mended and wrong versions."""
 
 from __future__ import annotations
 

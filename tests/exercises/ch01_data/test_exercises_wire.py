@@ -1,4 +1,4 @@
-"""Chapter 01c's exercises: error feedback that forgets in several ways, bytes and staleness by numbers."""
+"""The exercises of chapters 01d and 01e: error feedback broken in several ways, bytes and staleness by numbers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,90 @@
+"""Predict, then reveal: the reader's numbers are kept, and stand beside the right and the measured ones afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from lab_utils.exercises.framework import words
+from lab_utils.exercises.framework.card import Card
+from lab_utils.exercises.framework.exercise import Exercise, WrongCall
+from lab_utils.exercises.framework.numeric import Numeric, as_number, one_by_one
+from lab_utils.exercises.framework.words import Prediction as say
+from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.text import columns, three_digits
+
+_kept: dict[str, tuple[float, ...]] = {}  # per exercise, as long as the notebook's kernel lives
+
+
+def predict(exercise: Exercise, *answers: object) -> Card:
+    """Keep the reader's numbers and return a card that repeats them, without a verdict; `...` keeps none."""
+    judge, answers = _judge(exercise), one_by_one(answers)
+    if not answers or any(answer is ... for answer in answers):
+        _kept.pop(exercise.id, None)
+        return Card(exercise.id, "open", exercise.goal, (exercise.replace,))
+    if wrong_count := judge.wrong_count(answers):
+        raise WrongCall(wrong_count)
+    numbers = dict(zip(judge.names, map(as_number, answers), strict=True))
+    for name, answer in zip(judge.names, answers, strict=True):
+        if numbers[name] is None:
+            raise WrongCall(words.Number.strange.format(name=name, answer=answer))
+    _kept[exercise.id] = tuple(numbers.values())
+    said = ", ".join(f"{name} {three_digits(number)}" for name, number in numbers.items())
+    return Card(exercise.id, "kept", say.kept.format(said=said), (say.below,))
+
+
+def reveal(exercise: Exercise, measured: Sequence[float] = (), **given: object) -> Revealed:
+    """Return the reader's numbers beside the right ones and, where the ranks were asked, the measured ones.
+
+    measured   one per number that is asked for, in that order; none: no column
+    """
+    judge = _judge(exercise)
+    exercise.need(given)
+    wanted = judge.numbers(**given)[0]
+    if len(measured) not in (0, len(wanted)):
+        raise WrongCall(say.measured_count.format(id=exercise.id, given=len(measured), asked=len(wanted)))
+    mine = _kept.get(exercise.id)
+    own = [say.none] * len(wanted) if mine is None else map(three_digits, mine)
+    listed = [["", *judge.names], [say.mine, *own], [say.right, *(three_digits(each.right) for each in wanted)]]
+    if measured:
+        listed.append([say.measured, *map(three_digits, measured)])
+    lines = [say.no_prediction] if mine is None else judge(*mine, **given) or [say.as_predicted]
+    return Revealed(exercise.id, tuple(zip(*listed, strict=True)), tuple(lines), mine is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A table of numbers and what the misses usually mean; folded without a prediction, as stored in a notebook."""
+
+    exercise: str
+    table: tuple[tuple[str, ...], ...]
+    lines: tuple[str, ...]
+    is_open: bool
+
+    def __repr__(self) -> str:
+        return "\n".join([f"{self.exercise}", *columns(self.table, str.ljust, str.rjust), *self.lines])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.table
+        cells = "".join(f'<th scope="col" style="text-align:right">{escape(cell)}</th>' for cell in head)
+        body = "".join(
+            f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
+            + "".join(f'<td style="text-align:right">{escape(cell)}</td>' for cell in row)
+            + "</tr>"
+            for name, *row in rows
+        )
+        look = (
+            f"background:{CARD};border:1px solid {CARD_EDGE};color:{INK};border-radius:6px;padding:8px 12px;"
+            f"display:inline-block;max-width:800px;font-family:{escape(FONT)}"
+        )
+        lines = "".join(f'<div style="color:{QUIET_INK}">{escape(line)}</div>' for line in self.lines)
+        summary, is_open = escape(say.fold.format(exercise=self.exercise)), " open" if self.is_open else ""
+        table = f"<table><tr>{cells}</tr>{body}</table>"
+        return f'<details{is_open} style="{look}"><summary>{summary}</summary>{table}{lines}</details>'
+
+
+def _judge(exercise: Exercise) -> Numeric:
+    if not isinstance(exercise.judge, Numeric):
+        raise WrongCall(say.no_numbers.format(id=exercise.id))
+    return exercise.judge
