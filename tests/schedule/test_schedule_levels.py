@@ -33,7 +33,7 @@ def test_the_search_does_not_beat_par(level: Level) -> None:
     costs = level.costs.divided(level.virtual_stages)
     layout = {"stage_layout": level.stage_layout, "virtual_stages": level.virtual_stages}
     apart = search(level.ranks, level.microbatches, costs, level.limit, **layout).length
-    assert apart < level.par if level.whole and level.name != "interleaved" else apart == pytest.approx(level.par)
+    assert apart < level.par if level.whole else apart == pytest.approx(level.par)
 
 
 def test_pars_are_those_of_the_papers() -> None:

@@ -88,9 +88,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         super().__init__(_about=ABOUT | {"can_run": 0 if ranks is None else ranks.size}, **setting)
         if self.level:
             self._play(self.level, settings_of(LEVELS[self.level]), self.moves)
-        if position is None or not self.load(position):
-            self._follow()
-        if self.shown is None:  # the first choice does not support these sizes, or the text is no position
+        if position is not None and (why := self.load(position)):
+            raise ValueError(why)
+        self._follow()
+        if self.shown is None:  # the first choice does not support these sizes
             raise ValueError(self.says)
 
     @property

@@ -174,7 +174,7 @@ def against_level(left: int, makespan: float, level: Level, reached: bool) -> st
 
 
 # a position as text
-AT_WORD = "line {line}, word {word}, {text}: {why}"
+AT, AT_WORD = "line {line}, word {word}: {why}", "line {line}, word {word}, {text}: {why}"
 NO_POSITION = "line 1: a position begins with the word 'level' and a level's name, or with 'ranks=4' and other settings"
 NO_LEVEL_NAMED = "after 'level' comes the name of one: {meant}"
 ENDS_WITH_LEVEL = "a line ends with the level's name, and the ranks' ops come below"

@@ -101,7 +101,8 @@ WRONG = {
     f"{FREE}\nF0": "line 2, word 1, 'F0': the line of rank 0 begins with 'rank 0:'",
     f"{FREE}\nrank 0: F0": "line 3: the words 'rank 1:' and that rank's ops are missing",
     f"{FREE}\nrank 0:\n\nrank 1:\nrank 2:": "line 5, word 1, 'rank': there is a line for each rank, and ranks=2",
-    f"{FREE}\nrank 0: Fx\nrank 1:": "line 2, word 3, 'Fx': no op: write F0, B0, W0 or BW0, or 2F0 with a stage",
+    f"{FREE}\nrank 0: Fx\nrank 1:": "line 2, word 3: 'Fx' is no op: write F0, B0, W0 or BW0, or 2F0 with a stage",
+    f"{FREE}\nrank 0: F0 F9876543210\nrank 1:": "line 2, word 4: 'F9876543210' has a number of 2147483647 or more",
     f"{FREE}\nrank 0: F0,F1\nrank 1:": "line 2, word 3, 'F0,F1': a blank is needed between two ops",
     f"{FREE}\nrank 0: F2\nrank 1:": "line 2, word 3, 'F2': F2 of stage 0 on rank 0: there are 2 ranks, 2 stages and "
     "2 micro-batches, counted from 0",
@@ -127,7 +128,7 @@ def test_a_text_that_is_no_position_is_explained(text: str) -> None:
     assert explorer.load(text) == explorer.says == WRONG[text]
     assert explorer._drawn is drawn and explorer._stands() == key
     with pytest.raises(ValueError) as raised:
-        ScheduleExplorer(position=text)
+        ScheduleExplorer(position=text, level="zb_h1")
     assert str(raised.value) == WRONG[text]
     assert explorer.load("level gpipe\nrank 0: F0\nrank 1:\nrank 2:") == explorer.says == ""
     assert (explorer.level, explorer.moves) == ("gpipe", [[0, "F0"]])

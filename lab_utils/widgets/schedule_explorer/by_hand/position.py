@@ -157,7 +157,8 @@ def _read_op(place: Place) -> Placed:
     try:
         steps = read([*[""] * place.rank, place.text])[place.rank]
     except ValueError as wrong:
-        raise _wrong(*place[:3], str(wrong).partition(f"{place.text!r} is ")[2]) from None
+        why = str(wrong).partition(": ")[2]  # after its rank and place there
+        raise ValueError(words.AT.format(line=place.line, word=place.word, why=why)) from None
     if len(steps) != 1:
         raise _wrong(*place[:3], words.NO_COMMA)
     return place, steps[0]

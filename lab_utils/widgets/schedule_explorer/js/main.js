@@ -41,6 +41,7 @@ function render({ model, el }) {
     say(fits, drawn.fits);
     fits.classList.toggle("lab-sx-wrong", drawn.over.length > 0);
     say(remark, drawn.remark ?? "");
+    remark.classList.toggle("lab-sx-reached", Boolean(drawn.reached));
     lines.hidden = !drawn.nth_on_rank.some((nth) => nth);
     whole.hidden = model.get("choice") === "hand";
     marked(board.at, false);
