@@ -8,8 +8,13 @@ from lab_utils.schedule import schedules
 from lab_utils.schedule.by_hand import why_not_next
 from lab_utils.schedule.costs import Costs, simulate
 from lab_utils.schedule.draft import Draft
+from lab_utils.schedule.levels import LEVELS, Level
+from lab_utils.schedule.recognition import recognised
 from lab_utils.schedule.schedule import Schedule
 from lab_utils.schedule.search.search import Found, search
 from lab_utils.schedule.validity import why_not
 
-__all__ = ["Costs", "Draft", "Found", "Schedule", "schedules", "search", "simulate", "why_not", "why_not_next"]
+__all__ = [
+    "LEVELS", "Costs", "Draft", "Found", "Level", "Schedule", "recognised", "schedules", "search", "simulate",
+    "why_not", "why_not_next",
+]  # fmt: skip

@@ -21,7 +21,7 @@ def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = Non
     return (
         _again(placed, step)
         or _elsewhere(placed, rank, step)
-        or _too_early(placed, step)
+        or too_early(placed, step)
         or _too_many(placed, rank, step, limit)
     )
 
@@ -60,7 +60,8 @@ def _elsewhere(placed: Draft, rank: int, step: Step) -> str:
     return ""
 
 
-def _too_early(placed: Draft, step: Step) -> str:
+def awaited(placed: Draft, step: Step) -> list[Step]:
+    """Return the ops of which one must have run before `step`, and none has; [] if all that it needs has run."""
     kind, stage, microbatch = step
     behind = [(B, stage + 1)] if stage < placed.stages - 1 else []
     backward = [(F, stage), *behind]
@@ -68,9 +69,16 @@ def _too_early(placed: Draft, step: Step) -> str:
     for what, where in needed:
         kinds = (B, BW) if what == B and kind != W else (what,)
         if not any(_at(placed, (each, where, microbatch)) for each in kinds):
-            name = " or ".join(f"{KINDS[each]}{microbatch}" for each in kinds)
-            return f"{told(step)} needs {name} of stage {where}, which no rank has run yet"
-    return ""
+            return [(each, where, microbatch) for each in kinds]
+    return []
+
+
+def too_early(placed: Draft, step: Step) -> str:
+    """Return which op the step needs that has not run, in a sentence; "" if all have."""
+    if not (missing := awaited(placed, step)):
+        return ""
+    name = " or ".join(f"{KINDS[kind]}{microbatch}" for kind, _, microbatch in missing)
+    return f"{told(step)} needs {name} of stage {missing[0][1]}, which no rank has run yet"
 
 
 def _too_many(placed: Draft, rank: int, step: Step, limit: float | None) -> str:

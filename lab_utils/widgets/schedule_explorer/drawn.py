@@ -40,6 +40,7 @@ class Drawn:
         self.start, self.end = times.start_s, times.end_s
         self.makespan = float(self.end.max(initial=0.0))
         self.whole = is_whole(draft)
+        self.notes: list[str] = []  # more sentences, for the text and below the picture
 
     @classmethod
     def of(cls, draft: Draft, setting: Setting) -> Drawn:
@@ -91,13 +92,13 @@ class Drawn:
         facts = (f"{name} {value}" for name, value, _ in self.facts[:3])
         peaks = ", ".join(f"{peak:g}" for peak in self.peaks)
         lines = [self.headline, "; ".join(facts), words.ALL_PEAKS.format(peaks=peaks)]
-        return "\n".join([*lines, *([self.fits] if self.fits else [])])
+        return "\n".join([*lines, *([self.fits] if self.fits else []), *self.notes])
 
     def to_svg(self) -> str:
         """Return the static picture: same order and costs, same bytes."""
         facts = [(name, value) for name, value, _ in self.facts]
         args = self.draft, self.start, self.end, self.headline, facts, self.peaks, self.limit, self.words()
-        return schedule_picture(*args).svg
+        return schedule_picture(*args, self.notes).svg
 
     def about(self) -> dict[str, object]:
         """Return the text and layout of the boxes, for the browser."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import floor
+from textwrap import wrap
 
 import numpy as np
 
@@ -17,24 +18,29 @@ from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.timeline_view.words import IDLE, MEANING, RANK
 
 WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
+LINE, NOTE_WIDTH = 18, 140  # of a note: pixels to the next line, characters in a line
 Facts = Sequence[tuple[str, str]]  # (name, value)
 
 
 def schedule_picture(
     draft: Draft, start: np.ndarray, end: np.ndarray, title: str, facts: Facts, peaks: Sequence[float],
-    limit: float | None, described: str,
+    limit: float | None, described: str, notes: Sequence[str] = (),
 ) -> Picture:  # fmt: skip
     """Draw ops that run from start to end, float64[n]. The same order and times give the same bytes.
 
     peaks   per rank, peak number of micro-batches of a full stage, of which `limit` are allowed
+    notes   sentences below the picture
     """
     drawing = _Drawing(draft, start, end)
     bottom = TOP + draft.ranks * drawing.row
+    lines = [line for note in notes for line in wrap(note, NOTE_WIDTH)]
     body = [
         *_numbers(facts), *drawing.axis(bottom), *drawing.rows(), *_peaks(peaks, limit, drawing.row),
         *drawing.legend(bottom + 46),
+        *(text(line, MARGIN, bottom + 68 + LINE * at) for at, line in enumerate(lines)),
     ]  # fmt: skip
-    return card(title, "", body, WIDTH, bottom + 64, described=described, definitions=drawing.definitions())
+    height = bottom + 64 + LINE * len(lines)
+    return card(title, "", body, WIDTH, height, described=described, definitions=drawing.definitions())
 
 
 class _Drawing:

@@ -6,10 +6,10 @@ from typing import Any
 
 import traitlets
 
-from lab_utils.schedule import Costs
+from lab_utils.schedule import LEVELS, Costs
 from lab_utils.widgets.schedule_explorer.choice import WITH_VIRTUAL_STAGES, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
-from lab_utils.widgets.schedule_explorer.words import STAGE_LAYOUTS, TITLES
+from lab_utils.widgets.schedule_explorer.words import LEVEL_TITLES, STAGE_LAYOUTS, TITLES
 
 MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
@@ -17,6 +17,7 @@ SETTING = ("p", "m", "v", *COSTS, "limit")
 ABOUT = {
     "style": STYLE, "titles": TITLES, "stage_layouts": STAGE_LAYOUTS,
     "with_virtual_stages": [*WITH_VIRTUAL_STAGES, "found_loop"],
+    "levels": {name: f"{number} {LEVEL_TITLES[name]}" for number, name in enumerate(LEVELS, start=1)},
 }  # fmt: skip
 MAY_BE_0 = ("backward_input", "backward_weight", "communication")
 
@@ -36,6 +37,8 @@ class Settings(traitlets.HasTraits):
     text = traitlets.Unicode().tag(sync=True)
     stage_layout = traitlets.Enum(list(STAGE_LAYOUTS), "line").tag(sync=True)
     moves = traitlets.List().tag(sync=True)
+    level = traitlets.Enum(["", *LEVELS], "").tag(sync=True)
+    solved = traitlets.List().tag(sync=True)  # names of levels
 
     @property
     def setting(self) -> Setting:

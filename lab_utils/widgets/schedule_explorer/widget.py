@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from math import inf, isfinite
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from lab_utils.schedule import Draft
+from lab_utils.schedule import LEVELS, Draft, recognised
+from lab_utils.schedule.levels import after
+from lab_utils.schedule.pauses import is_whole
 from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit import assets
 from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.by_hand import Hand, about_hand, moves_of
+from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
+from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
+from lab_utils.widgets.schedule_explorer.by_hand.standing import about_hand, settings_of
 from lab_utils.widgets.schedule_explorer.choice import FOUND, bound_words, chosen, stage_layout_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 from lab_utils.widgets.schedule_explorer.run import Run, Runner
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
-PARTS = ("dom", "zoom", "board", "controls", "hand", "figures", "main")
+PARTS = ("dom", "zoom", "board", "controls", "levels", "hand", "figures", "main")
 
 
 class ScheduleExplorer(anywidget.AnyWidget, Settings):
@@ -44,9 +49,12 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     p, m, v ranks, micro-batches, and stages per rank where a schedule leaves the choice
     forward, backward_input, backward_weight, communication   costs of a full stage and of a message, in any unit
     limit   micro-batches of a full stage that a rank may hold, or None
+    level   the name of one of lab_utils.schedule.LEVELS to solve by hand, which sets all of the others; "": none
+    position   a text from `explorer.position`, to go on from there. ValueError if it is none
 
-    All of them can be set and observed; `says` explains an impossible setting, and the picture keeps the last valid
-    order. `place`, `undo`, `by_hand` and `run` do what the buttons do. TraitError for numbers out of range.
+    All but `position` can be set and observed; `says` explains an impossible setting, and the picture keeps the last
+    valid order. `place`, `undo`, `by_hand`, `load` and `run` do what the buttons do; `solved` names the levels whose
+    goal was reached, `built` the schedules that have the order. TraitError for numbers out of range.
     """
 
     _esm = "\n".join([
@@ -61,20 +69,27 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     _searching = traitlets.Dict().tag(sync=True)  # progress as fraction and text; {} if no search runs
     _ran = traitlets.Dict().tag(sync=True)
     _ran_boxes = traitlets.Bytes().tag(sync=True)
-    # What the browser asks for: to continue by hand before an op, -1 with all; counts of requests to stop, to run.
+    # What the browser asks for: to continue by hand before an op, -1 with all; to load; counts of requests to stop and
+    # to run.
     _from_op = traitlets.Int(-2).tag(sync=True)
+    _load = traitlets.Unicode().tag(sync=True)  # a position
     _stops = traitlets.Int(0).tag(sync=True)
     _runs = traitlets.Int(0).tag(sync=True)
     _run_stops = traitlets.Int(0).tag(sync=True)
     _from_browser = False
 
-    def __init__(self, ranks: Ranks | None = None, **setting: Any) -> None:
+    def __init__(self, ranks: Ranks | None = None, *, position: str | None = None, **setting: Any) -> None:
         self._search, self._runner = Search(self._tell_search, self._end_search), Runner(ranks, self._show_run)
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
+        self._moves_of_level: dict[str, list] = {}  # of those left before
         self.shown: Drawn | None = None
         if ranks is not None:
             setting.setdefault("p", ranks.size)
         super().__init__(_about=ABOUT | {"can_run": 0 if ranks is None else ranks.size}, **setting)
+        if self.level:
+            self._play(self.level, settings_of(LEVELS[self.level]), self.moves)
+        if position is not None and (why := self.load(position)):
+            raise ValueError(why)
         self._follow()
         if self.shown is None:  # the first choice does not support these sizes
             raise ValueError(self.says)
@@ -108,14 +123,48 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         """Continue by hand from the shown order, or its ops that start before the n-th; return why not, or ""."""
         draft = self.schedule
         if (stage_layout := stage_layout_of(draft)) is None:
-            layouts = "; ".join(words.STAGE_LAYOUTS.values())
-            self.says = words.STAGES_ELSEWHERE.format(name=draft.name, layouts=layouts)
+            self.says = words.stages_elsewhere(draft.name)
             return self.says
         moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
+        if self.choice != "hand":
+            self._set_quietly(level="")  # another's order solves no level
         with self.hold_trait_notifications():
             self.p, self.m = draft.ranks, draft.microbatches
             self.v = self.v if stage_layout != "loop" else draft.stages // draft.ranks
             self.choice, self.stage_layout, self.moves = "hand", stage_layout, moves
+        return self.says
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """The names in lab_utils.schedule.schedules of those that have this order; () if none has, or ops are left."""
+        return recognised(self.schedule) if is_whole(self.schedule) else ()
+
+    @property
+    def position(self) -> str:
+        """The order as text, for `load`: the level or the setting, then a line of ops per rank.
+
+        ValueError for an order that cannot be placed by hand, as DualPipe, with two copies of each stage.
+        """
+        draft = self.schedule
+        if self.choice == "hand":
+            stage_layout, level = self.stage_layout, self.level
+        elif (stage_layout := stage_layout_of(draft)) is not None:
+            level = ""
+        else:
+            raise ValueError(words.stages_elsewhere(draft.name))
+        sizes = {"p": draft.ranks, "m": draft.microbatches, "v": draft.stages // draft.ranks}
+        settings = self._settings() | sizes | {"stage_layout": stage_layout}
+        settings["limit"] = None if self.shown.over else self.limit
+        return written(draft, settings, level)
+
+    def load(self, text: str) -> str:
+        """Go on by hand from a position; return why not, with line and word, or ""."""
+        try:
+            level, settings, moves = loaded(text)
+        except ValueError as wrong:
+            self.says = str(wrong)
+            return self.says
+        self._play(level, settings, moves)
         return self.says
 
     def run(self) -> str:
@@ -133,6 +182,22 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     def _changed(self, change: dict[str, Any]) -> None:
         if self.shown is not None and not self._settling:
             self._follow()
+
+    @traitlets.observe("level")
+    def _changed_level(self, change: dict[str, Any]) -> None:
+        if self.shown is None or self._settling:
+            return
+        self._moves_of_level[change["old"]] = self.moves
+        if self.level:
+            self._play(self.level, settings_of(LEVELS[self.level]), self._moves_of_level.get(self.level, []))
+        else:
+            self._follow()
+
+    @traitlets.observe("_load")
+    def _asked_to_load(self, change: dict[str, Any]) -> None:
+        if change["new"]:
+            self._load = ""
+            self.load(change["new"])
 
     @traitlets.observe("_from_op")
     def _asked_for_hand(self, change: dict[str, Any]) -> None:
@@ -157,6 +222,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     def _follow(self) -> None:
         """Update picture and text, once for all simultaneous changes."""
         self._stop_search()  # of the previous setting
+        if self.level and not settings_of(LEVELS[self.level]).items() <= self._settings().items():
+            self._set_quietly(level="")
         if self._stands() == self._key:
             return
         self._key = None  # until the picture is updated
@@ -169,11 +236,21 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
                 self.says = str(wrong)
             else:
                 self.says, self.shown = says, drawn
-                self._boxes, self._drawn = drawn.boxes(), drawn.about() | self._beside()
+                beside = self._beside()  # which may add notes to what is drawn
+                self._boxes, self._drawn = drawn.boxes(), drawn.about() | beside
         self._key = self._stands()
 
+    def _play(self, level: str, settings: dict[str, Any], moves: Sequence) -> None:
+        """Go on by hand in a level, or with level "" in an instance, from these moves."""
+        with self.hold_sync():
+            self._set_quietly(level=level, choice="hand", moves=[list(move) for move in moves], **settings)
+            self._follow()
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*SETTING, "stage_layout")}
+
     def _stands(self) -> tuple:
-        return self.choice, self.setting, self.text, self.stage_layout, tuple(map(tuple, self.moves))
+        return self.choice, self.setting, self.text, self.stage_layout, tuple(map(tuple, self.moves)), self.level
 
     def _find(self) -> bool:
         """Search for the setting; return whether it is done: for the browser `_follow` is called again when it is."""
@@ -227,9 +304,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         return "", Drawn.of(draft, self.setting)
 
     def _made_by_hand(self) -> tuple[str, Drawn]:
-        shape = self.p, self.m, self.v, self.stage_layout, self.limit
+        whole = bool(self.level) and LEVELS[self.level].whole
+        shape = self.p, self.m, self.v, self.stage_layout, self.limit, whole
         if other := self._hand is None or self._hand[0] != shape:
-            self._hand = shape, Hand(self.setting, self.stage_layout)
+            self._hand = shape, Hand(self.setting, self.stage_layout, whole)
         hand, wanted = self._hand[1], len(self.moves)
         says = hand.follow(self.moves)
         if says and other:
@@ -254,12 +332,31 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             self._settling = False
 
     def _beside(self) -> dict[str, object]:
-        """Return the remark beside the picture, and the offers of an order placed by hand."""
-        if self.choice in FOUND:
-            return {"remark": words.found(found(self.setting, FOUND[self.choice]))}
+        """Return what stands beside the picture: a remark, the level, and the offers of an order placed by hand."""
         if self.choice == "hand":
-            return about_hand(self._hand[1], self.shown, self.setting, self.stage_layout)
-        return {"remark": words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)}
+            return self._beside_hand()
+        beside = {"level": self._about_level()} if self.level else {}
+        if self.choice in FOUND:
+            return beside | {"remark": words.found(found(self.setting, FOUND[self.choice]))}
+        remark = words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)
+        if self.choice == "own":
+            remark = f"{words.built(self.built)} {remark}"
+        return beside | {"remark": remark}
+
+    def _beside_hand(self) -> dict[str, object]:
+        hand, level = self._hand[1], LEVELS[self.level] if self.level else None
+        about = about_hand(hand, self.shown, self.setting, self.stage_layout, level)
+        if level is not None:
+            if about["reached"] and self.level not in self.solved:
+                self.solved = [*self.solved, self.level]
+            about["level"] = self._about_level()
+            self.shown.notes = [words.level_goal(level), about["remark"]]
+        return about | {"position": self.position}
+
+    def _about_level(self) -> dict[str, object]:
+        """Return the goal, and the next level once this one is done."""
+        following = after(self.level) if self.level in self.solved else ""
+        return {"goal": words.level_goal(LEVELS[self.level]), "next": following}
 
     def to_svg(self) -> str:
         """Return the static picture: same order and costs, same bytes."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab_utils.schedule import Found
+from lab_utils.schedule import LEVELS, Found, Level
+from lab_utils.schedule.levels import after
 from lab_utils.schedule.pauses import amount
 from lab_utils.widgets.timeline_view.words import IDLE, RANK
 
@@ -81,7 +82,12 @@ SOME_STAY = "{kept} of {wanted} ops stay: {why}"
 STAGES_ELSEWHERE = "{name} has its stages elsewhere: by hand there is {layouts}"
 NO_LEGAL_OP = "No rank has a legal op left: take some back."
 LEFT, ALL_PLACED = "{count} of F, B and W are left to place.", "All ops are placed: {makespan}."
+LEFT_WHOLE = "{count} of F and BW are left to place."
 NO_PAR = "No par: {why}."
+
+
+def stages_elsewhere(name: str) -> str:
+    return STAGES_ELSEWHERE.format(name=name, layouts="; ".join(STAGE_LAYOUTS.values()))
 
 
 def other_stage(rank: int, held: Sequence[int], stage: int) -> str:
@@ -103,6 +109,87 @@ def against_par(left: int, makespan: float, best: Found) -> str:
     verdict = f"{amount(abs(better))} {'under' if better > 0 else 'over'} par" if better else "on par"
     return f"{told} You are {verdict}."
 
+
+NO_NAME = "No named schedule has this order."
+
+
+def built(names: Sequence[str]) -> str:
+    """Say which schedules have the order."""
+    if not names:
+        return NO_NAME
+    first, *others = (TITLES[name] for name in names)
+    also = f", which for these sizes is {' and '.join(others)} too" if others else ""
+    return f"You have built {first}{also}."
+
+
+# levels
+LEVEL_TITLES = {
+    "gpipe": "GPipe", "memory": "a memory limit", "one_f_one_b": "1F1B", "interleaved": "interleaved 1F1B",
+    "two_parts": "a backward in two parts", "zb_h1": "ZB-H1", "v": "stages in a V", "messages": "messages that cost",
+}  # fmt: skip
+GOALS = {
+    "gpipe": "Take {m} micro-batches through all stages and back, and end by {par}; one at a time takes {before}.",
+    "memory": "Hold at most {limit} of {m} micro-batches per rank, and end by {par}; GPipe holds all and takes "
+    "{before}.",
+    "one_f_one_b": "Hold at most {limit} of {m} micro-batches per rank, and end by {par} as GPipe does, which holds "
+    "all.",
+    "interleaved": "Each rank has two smaller stages, in turn: hold at most {limit} micro-batches per rank, and end by "
+    "{par}; 1F1B takes {before}.",
+    "two_parts": "B, for the input, and W, for the weights, are two ops now: end by {par}; 1F1B takes {before}.",
+    "zb_h1": "Hold at most {limit} micro-batches per rank, fill the pauses with W, and end by {par}; 1F1B takes "
+    "{before}.",
+    "v": "Rank 0 has the first and the last stage, each half as long: hold at most {limit} micro-batches per rank, and "
+    "end by {par}; ZB-H1 takes {before}.",
+    "messages": "A message takes {message}: run further ahead, hold at most {limit} micro-batches per rank, and end by "
+    "{par}; ZB-H1 takes {before}.",
+}
+LEVEL = "Level {number} of {count}, {title}. {goal}"
+WHOLE_BACKWARD = "{op} is half a backward, and in this level a backward is one op, BW: later levels take it apart"
+
+
+def level_number(name: str) -> int:
+    return list(LEVELS).index(name) + 1
+
+
+def level_goal(level: Level) -> str:
+    """Return the level's number, title and goal."""
+    numbers = {"par": level.par, "before": level.before, "limit": level.limit or 0, "message": level.costs.comm}
+    texts = {name: amount(value) for name, value in numbers.items()}
+    goal, title = GOALS[level.name].format(m=level.microbatches, **texts), LEVEL_TITLES[level.name]
+    return LEVEL.format(number=level_number(level.name), count=len(LEVELS), title=title, goal=goal)
+
+
+def against_level(left: int, makespan: float, level: Level, reached: bool) -> str:
+    """Compare with the level's par; when it is reached, name the next level."""
+    proven = ", and no order is shorter" if level.is_proven else ""
+    par = f"Par is {amount(level.par)}{proven}."
+    if left:
+        return par
+    if not reached:
+        return f"{par} You are {amount(makespan - level.par)} over par: undo, and see what the pauses wait for."
+    following = after(level.name)
+    number, title = level_number(level.name), LEVEL_TITLES.get(following)
+    told = f"Level {number} is done. {par}"
+    return f"{told} Next is level {number + 1}, {title}." if following else f"{told} It was the last one."
+
+
+# a position as text
+AT, AT_WORD = "line {line}, word {word}: {why}", "line {line}, word {word}, {text}: {why}"
+NO_POSITION = "line 1: a position begins with the word 'level' and a level's name, or with 'ranks=4' and other settings"
+NO_LEVEL_NAMED = "after 'level' comes the name of one: {meant}"
+ENDS_WITH_LEVEL = "a line ends with the level's name, and the ranks' ops come below"
+NO_FIELD = "neither 'level' nor a setting: {meant}"
+FIELD_TWICE = "{field} is set twice"
+FIELD_MISSING = "line {line}: the word '{field}=' and its value are missing"
+A_NUMBER, WHOLE_NUMBER = "a number is needed", "a whole number is needed"
+WANTED = {
+    "p": WHOLE_NUMBER, "m": WHOLE_NUMBER, "v": WHOLE_NUMBER, "limit": "a number or none is needed",
+    "stage_layout": "line, v or loop is needed",
+}  # fmt: skip
+RANK_BEGINS = "the line of rank {rank} begins with 'rank {rank}:'"
+TOO_MANY_LINES = "there is a line for each rank, and ranks={ranks}"
+LINE_MISSING = "line {line}: the words 'rank {rank}:' and that rank's ops are missing"
+NO_COMMA = "a blank is needed between two ops"
 
 # a run on the ranks
 RAN = "{name} ran: {ranks} ranks, {microbatches} micro-batches, {steps} steps of a small GPT; {order}."
@@ -143,6 +230,10 @@ SCRIPT = {
     "any_op": "any op", "any_op_of_rank": "any op for this rank", "next_ops": "Next ops of rank {rank}",
     "next": "rank {rank} next:", "none_next": "rank {rank} has run all its ops", "not_now": "{op}, not now",
     "hand_keys": "On the picture: up and down choose a rank; f, b, w and x (BW) place, Backspace undoes.",
+    # levels, and positions as text
+    "level": "level", "no_level": "no level: choose the setting", "done": "✓ {title}", "next_level": "Next: {title}",
+    "position": "Save or load as text", "position_text": "The position, a line per rank",
+    "load": "Load", "load_tip": "Place what the text says",
     # a run
     "run_on_one": "Run on ranks (1 rank here)", "run_on_ranks": "Run on ranks ({count} ranks here)",
     "stop_ranks": "Stop the ranks", "measured": "measured on the ranks",

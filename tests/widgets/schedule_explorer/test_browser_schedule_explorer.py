@@ -139,7 +139,7 @@ def choose_and_slide(page: Page, card: Locator) -> None:
 
 def write_an_order(page: Page, card: Locator) -> None:
     card.get_by_label("schedule", exact=True).select_option("own")
-    text = card.locator("textarea")
+    text = card.get_by_label("your own order, a line a rank")
     expect(text).to_have_value("F0 F1 B0 W0 B1 W1\nF0 B0 F1 B1 W0 W1")
     text.fill("F0 F1 BW0 BW1\nF1 F0 BW0 BW1\n")
     expect(card.locator(".lab-sx-wrong[role=status]").first).to_be_empty()

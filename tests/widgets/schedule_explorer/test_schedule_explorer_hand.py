@@ -10,7 +10,7 @@ import traitlets
 
 from lab_utils.schedule import Costs, search, why_not, why_not_next
 from lab_utils.widgets import ScheduleExplorer
-from lab_utils.widgets.schedule_explorer.by_hand import Hand
+from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand
 from lab_utils.widgets.schedule_explorer.choice import Setting
 
 
@@ -78,7 +78,7 @@ def test_par_is_the_best_named_one_that_fits_and_the_bound_stands_beside() -> No
     explorer.choice = "one_f_one_b"
     explorer.by_hand()
     over = explorer.timeline.makespan_s - best.named["zb_h1"]
-    assert explorer._drawn["remark"] == f"All ops are placed: 18. {par} You are {over:g} over par."
+    assert explorer._drawn["remark"] == f"All ops are placed: 18. You have built 1F1B. {par} You are {over:g} over par."
     explorer.choice = "zb_h1"
     explorer.by_hand()
     assert explorer._drawn["remark"].endswith("You are on par.")

@@ -40,6 +40,7 @@ class Controls {
 
   // p, m and v of an order that the reader wrote follow from what is written.
   usable(name) {
+    if (this.model.get("level")) return false; // which has set them all
     const choice = this.model.get("choice"), loop = choice === "hand" && this.model.get("stage_layout") === "loop";
     if (name === "v") return loop || this.about.with_virtual_stages.includes(choice);
     return choice !== "own" || !["p", "m"].includes(name);

@@ -2,7 +2,7 @@
 
 // JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
 const NO_COMMANDS = { "data-lm-suppress-shortcuts": "true" };
-const TAKES_KEYS = ["button", "input", "select", "textarea"];
+const TAKES_KEYS = ["button", "input", "select", "summary", "textarea"];
 
 function add(parent, tag, name = "", words = "", attributes = {}) {
   const node = document.createElement(tag);

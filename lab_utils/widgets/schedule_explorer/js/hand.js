@@ -20,6 +20,7 @@ class Hand {
     });
     this.next = add(this.root, "div", "offers", "", { role: "group" });
     add(this.root, "div", "quiet", WORDS.hand_keys);
+    this.position = new PositionText(this.root, choose);
   }
 
   place(word, rank = this.board.rank) {
@@ -39,11 +40,12 @@ class Hand {
     return true;
   }
 
-  // The first of that kind that is legal, or else one whose refusal explains why.
+  // The first of that kind that is legal, or else one whose refusal explains why; also where none is offered.
   placeKind(kind) {
-    const mine = this.offers.filter(([rank, word]) => rank === this.board.rank && word.replace(/\d/g, "") === kind);
+    const here = this.offers.filter(([rank]) => rank === this.board.rank);
+    const mine = here.filter(([, word]) => word.replace(/\d/g, "") === kind);
     const offer = mine.find(([, , why]) => !why) ?? mine[0];
-    if (offer) this.place(offer[1]);
+    if (here.length) this.place(offer?.[1] ?? `${kind}0`);
   }
 
   follow(drawn) {
@@ -51,6 +53,8 @@ class Hand {
     this.root.hidden = model.get("choice") !== "hand";
     this.offers = drawn.offers ?? [];
     this.select.value = model.get("stage_layout");
+    this.select.disabled = Boolean(model.get("level"));
+    this.position.follow(drawn);
     this.undone.disabled = !model.get("moves").length;
     this.next.setAttribute("aria-label", fill(WORDS.next_ops, board));
     const mine = this.offers.filter(([rank]) => rank === board.rank);

@@ -7,7 +7,8 @@ function render({ model, el }) {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
   };
-  const title = add(root, "div", "title"), controls = new Controls(root, about, model, choose);
+  const title = add(root, "div", "title"), levels = new Levels(root, about, model, choose);
+  const controls = new Controls(root, about, model, choose);
   const wrong = add(root, "div", "wrong", "", { role: "status", "aria-live": "assertive" });
   const searching = new Searching(root, model, choose);
   const marked = (item, pointed) => {
@@ -35,10 +36,12 @@ function render({ model, el }) {
     say(title, drawn.title);
     root.setAttribute("aria-label", fill(WORDS.explorer, { title: drawn.title }));
     board.show({ extent: drawn.makespan, ...drawn, boxes });
+    levels.follow(drawn);
     fillNumbers(numbers, drawn.facts);
     say(fits, drawn.fits);
     fits.classList.toggle("lab-sx-wrong", drawn.over.length > 0);
     say(remark, drawn.remark ?? "");
+    remark.classList.toggle("lab-sx-reached", Boolean(drawn.reached));
     lines.hidden = !drawn.nth_on_rank.some((nth) => nth);
     whole.hidden = model.get("choice") === "hand";
     marked(board.at, false);
@@ -53,7 +56,9 @@ function render({ model, el }) {
   const listeners = [
     ["change:_drawn change:_boxes", later],
     ["change:says", () => say(wrong, model.get("says"))],
-    [["change:choice change:text change:stage_layout change:moves", ...settings].join(" "), () => controls.follow()],
+    [["change:choice change:text change:stage_layout change:moves change:level", ...settings].join(" "),
+      () => controls.follow()],
+    ["change:solved change:level", () => levels.follow(model.get("_drawn"))],
     ["change:moves change:choice", () => hand.follow(model.get("_drawn"))],
     ["change:_ran change:_ran_boxes", () => figures.follow()],
     ["change:_searching", () => searching.follow()],

@@ -1,4 +1,4 @@
-"""A schedule placed op by op by hand: which ops may come next, why others may not, and the best known makespan."""
+"""A schedule placed op by op by hand: which ops may come next, and why others may not."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lab_utils.schedule import Draft, why_not_next
+from lab_utils.schedule.by_hand import told
 from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
-from lab_utils.schedule.pauses import amount
 from lab_utils.schedule.search.problem import placed_stages
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.choice import Setting, par_of, virtual_stages_of
-from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.choice import Setting, virtual_stages_of
 
 Move = tuple[int, str]  # rank, and the op as text
 
@@ -27,12 +26,15 @@ class Offer(NamedTuple):
 
 
 class Hand:
-    """The ops placed so far, in order of placement."""
+    """The ops placed so far, in order of placement.
 
-    def __init__(self, setting: Setting, stage_layout: str) -> None:
+    whole   a backward is one op, BW: no rank may run B or W alone
+    """
+
+    def __init__(self, setting: Setting, stage_layout: str, whole: bool = False) -> None:
         stages_of = placed_stages(setting.p, stage_layout, virtual_stages_of(stage_layout, setting.v))
         self.stages_of, self.stages, self.microbatches = stages_of.tolist(), stages_of.size, setting.m
-        self.limit = setting.limit
+        self.limit, self.whole = setting.limit, whole
         self.moves: list[Move] = []
         self._orders: list[list[Step]] = [[] for _ in range(setting.p)]
         self.draft = self._draft()
@@ -59,18 +61,35 @@ class Hand:
             return str(wrong)
         if len(step) != 1:
             return words.ONE_AT_A_TIME.format(text=repr(word), count=len(step))
-        if why := self.why_not(rank, step[0]):
-            return why
-        self._orders[rank].append(step[0])
-        self.moves.append((rank, self.word(step[0])))
+        why = self.why_not(rank, step[0])
+        if not why:
+            self._run(rank, step[0])
+        return why
+
+    def _run(self, rank: int, step: Step) -> None:
+        self._orders[rank].append(step)
+        self.moves.append((rank, self.word(step)))
         self.draft = self._draft()
-        return ""
+
+    def follow_ranks(self, orders: Sequence[Sequence[Step]]) -> list[int]:
+        """Run the ranks' orders side by side as far as they are legal; return how far each one came."""
+        at = [0] * len(orders)
+        while True:
+            before = sum(at)
+            for rank, order in enumerate(orders):
+                while at[rank] < len(order) and not self.why_not(rank, order[at[rank]]):
+                    self._run(rank, order[at[rank]])
+                    at[rank] += 1
+            if sum(at) == before:
+                return at
 
     def why_not(self, rank: int, step: Step) -> str:
         """Return in a sentence why the rank may not run it next, "" if it may."""
         here = self.stages_of[rank]
         if 0 <= step[1] < self.stages and step[1] not in here:
             return words.other_stage(rank, here, step[1])
+        if self.whole and step[0] in (B, W):
+            return words.WHOLE_BACKWARD.format(op=told(step))
         return why_not_next(self.draft, rank, step, self.limit)
 
     def word(self, step: Step) -> str:
@@ -79,19 +98,20 @@ class Hand:
         return f"{stage if len(self.stages_of[0]) > 1 else ''}{KINDS[kind]}{microbatch}"
 
     def offers(self) -> Iterator[Offer]:
-        """Yield per rank the next F, B, W and BW of each of its stages: the first ready one, else the first left."""
+        """Yield per rank the next op of each kind and stage: the first ready one, else the first left."""
         done = self._done()
         for rank, stages in enumerate(self.stages_of):
             for stage in stages:
-                for kind in (F, B, W, BW):
+                for kind in (F, BW) if self.whole else (F, B, W, BW):
                     if (at := self._next(done, kind, stage)) is not None:
                         step = (kind, stage, at)
                         yield Offer(rank, self.word(step), self.why_not(rank, step))
 
     @property
     def left(self) -> int:
-        """Number of F, B and W still to be placed; a BW counts as two."""
-        return 3 * self.stages * self.microbatches - int(sum(table.sum() for table in self._done().values()))
+        """Number of F, B and W still to be placed; a BW counts as two, or as one if there is nothing else."""
+        done, kinds = self._done(), (F, B) if self.whole else (F, B, W)
+        return sum(int((~done[kind]).sum()) for kind in kinds)
 
     def _done(self) -> dict[int, np.ndarray]:
         """Return the placed ops, bool[stages, micro-batches] for F, B and W."""
@@ -135,22 +155,3 @@ def moves_of(draft: Draft, start: np.ndarray, before: int | None = None) -> list
 
 def _met(draft: Draft, done: np.ndarray, at: int) -> bool:
     return bool(draft.needs[at] < 0 or done[draft.needs[at]])
-
-
-def about_hand(hand: Hand, drawn: Drawn, setting: Setting, stage_layout: str) -> dict[str, object]:
-    """Return for the browser the next ops, and the comparison with the best named schedule and the bound."""
-    offers = [list(offer) for offer in hand.offers()]
-    about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
-    stuck = hand.left and all(why for _, _, why in offers)
-    says = words.NO_LEGAL_OP if stuck else _standing(hand.left, drawn.makespan)
-    try:
-        best = par_of(setting, stage_layout)
-    except ValueError as wrong:  # the limit is too small for any order
-        return about | {"remark": f"{says} {words.NO_PAR.format(why=wrong)}"}
-    par = min(best.named.values(), default=best.bound.length)
-    about |= {"par": par, "extent": max(drawn.makespan, par) if hand.left else drawn.makespan}
-    return about | {"remark": f"{says} {words.against_par(hand.left, drawn.makespan, best)}"}
-
-
-def _standing(left: int, makespan: float) -> str:
-    return words.LEFT.format(count=left) if left else words.ALL_PLACED.format(makespan=amount(makespan))
