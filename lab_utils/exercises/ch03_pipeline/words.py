@@ -302,3 +302,51 @@ class AnySize(Orders):  # 03.13
     no_microbatch = "there is no micro-batch {microbatch}: they are counted from 0"
     no_op = "{word!r} is no op: write 'F0' or 'BW0'"
     late = "it ends {late:g} later than 1F1B (F 1, BW 2)"
+
+
+class Loop(Gradients):  # 03.14
+    goal = ("Write my_1f1b(m, forward, backward, like): the 1F1B of one rank by send and receive. Warm-up, steady "
+        "part, cool-down.")
+    replace = "Replace the body by yours, run its cell, then this one."
+    hints = ("how many forwards does rank r run before its first backward, and what if m is smaller than that?",
+        "in the steady part a rank sends an output on while the next rank sends a gradient back: which of the two "
+        "is receiving?",
+        "dist.isend returns at once: keep what it returns, and wait for all of it at the end")
+    explain = ("gradients equal serial's, the order is 1F1B's, and rank r holds at most p - r micro-batches\n"
+        "One version:\n"
+        "{reference}\n"
+        "Rank r runs p - 1 - r forwards to fill the pipeline, then a forward and a backward in turn, then the "
+        "backwards that are left. Blocking sends would deadlock in the steady part: rank r sends its output to rank "
+        "r + 1, which sends a gradient to rank r, and neither receives. Real pipelines send and receive in one call "
+        "there (Megatron-LM), or send without blocking, as here.")
+    reference = (
+        "def my_1f1b(m, forward, backward, like):\n"
+        "    sending = []\n"
+        "    def run_forward(i):\n"
+        "        out = forward(i, received(like, rank - 1) if rank else None)\n"
+        "        if rank < last:\n"
+        "            sending.append(dist.isend(out, rank + 1))\n"
+        "    def run_backward(i):\n"
+        "        back = backward(i, received(like, rank + 1) if rank < last else None)\n"
+        "        if rank:\n"
+        "            sending.append(dist.isend(back, rank - 1))\n"
+        "    warm_up = min(last - rank, m)\n"
+        "    for i in range(m + warm_up):\n"
+        "        if i < m:\n"
+        "            run_forward(i)\n"
+        "        if i >= warm_up:\n"
+        "            run_backward(i - warm_up)\n"
+        "    for work in sending:\n"
+        "        work.wait()")
+    sizes = "with {m} micro-batches {why}"
+    missing = "rank {rank} does not run {ops}: after the last forward some backwards are left"
+    again = "forward({number}) runs a second time: each micro-batch passes a stage once"
+    too_many = ("rank {rank} holds the activations of {held} micro-batches at once, and 1F1B holds at most {most} "
+        "there")
+    gpipe = "all {forwards} forwards run before its first backward: that is GPipe's order"
+    warm_up = "it runs {forwards} forwards before its first backward"
+    other_op = "rank {rank} runs {op} as op {number}, and 1F1B has {wanted} there"
+    held = "it holds {held} of the {most} micro-batches that it may hold"
+    no_forward = ("backward({number}, ...) needs the activations of micro-batch {number}: its forward has not run, or "
+        "its backward already has")
+    strange = "{name}({number}, ...) was given {what}, and needs a tensor {shape} from the neighbour"
