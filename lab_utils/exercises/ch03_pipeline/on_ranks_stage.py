@@ -162,6 +162,8 @@ class Passes:
         """Return the stage's output, [b, T, C]; on the last rank its part of the loss, []. Rank 0 has its own x."""
         if number in self._ran:
             raise ValueError(words.Loop.again.format(number=number))
+        if number not in range(len(self.parts)):
+            raise ValueError(words.Loop.no_microbatch.format(number=number, m=len(self.parts)))
         self._ran.add(number)
         given, y = self.parts[number]
         if self.rank:

@@ -114,7 +114,7 @@ class Workers:  # 03.g
 
 class StepsCompared:  # 03.h
     goal = ("Predicted step times relative to GPipe's on the same link: 1F1B's at 10 Gb/s, ZB-H1's at 10 Gb/s, and "
-        "V-Min's at 1 Gb/s, where a message takes about as long as the forward of a stage?")
+        "V-Min's at 1 Gb/s, where a message takes about as long as the forward of a virtual stage?")
     replace = "Replace each … by a ratio: 1 means as long as GPipe's step."
     hints = ("which of the three has another bubble than GPipe?",
         "how many messages does a micro-batch need under V-Min?",

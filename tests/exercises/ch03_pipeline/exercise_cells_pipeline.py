@@ -250,7 +250,7 @@ LOOP = {
     "no_cool_down": LOOP_MENDED.replace("range(m + warm_up)", "range(m)"),
     "newest_first": LOOP_PHASES.replace("backward(i - warm_up,", "backward(i,"),
     "sends_zeros": LOOP_MENDED.replace("isend(back,", "isend(0 * back,"),
-    "sends_input": LOOP_MENDED.replace("isend(out,", "isend(received(like, rank - 1) if 0 else torch.ones_like(out),"),
+    "sends_ones": LOOP_MENDED.replace("isend(out,", "isend(torch.ones_like(out),"),
     "no_input": LOOP_MENDED.replace("received(like, rank - 1) if rank else None", "None"),
     "twice": LOOP_MENDED.replace("run_forward(i)\n        if i >= ", "run_forward(0)\n        if i >= "),
 }  # fmt: skip
