@@ -68,17 +68,19 @@ class SplitBackward:  # 03.d
 
 class TwoAtATime:  # 03.e
     goal = ("{p} ranks, {m} micro-batches, F takes {forward_ms} ms, BW {backward_ms} ms. 1F1B holds {p} micro-batches "
-        "on rank 0 and takes {one_f_one_b_ms} ms. How long does an order take if no rank may hold more than {limit}?")
+        "on rank 0 and takes {one_f_one_b_ms} ms. How long does the best order of whole backwards take if no rank may "
+        "hold more than {limit}?")
     replace = "Replace the … by your number of ms, to within a tenth."
     hints = ("how long is it from a micro-batch's forward on rank 0 to the end of its backward there?",
         "how many can be under way in that time?")
     explain = ("{makespan_ms:g} ms\n"
-        "A micro-batch takes {round_ms:g} ms to the last rank and back, and rank 0 admits the third only when the "
-        "first is back: so there are two rounds of {limit} micro-batches.")
+        "A micro-batch takes {round_ms:g} ms to the last rank and back. Rank 0 admits the third when the first is back,"
+        " after {round_ms:g} ms, and the fourth 30 ms later, when the second is: twice {round_ms:g}, and 30.")
     names = ("ms",)
     one_f_one_b = "that is 1F1B: it holds more on rank 0, and needs to"
     one_by_one = "that is one micro-batch at a time: two may be under way"
     no_bubble = "that is the work of one rank: with few micro-batches under way it waits more, not less"
+    late = "that is an order in which ranks 1 and 2 wait for F2 with BW1 ready to run"
 
 
 class Vee:  # 03.f
