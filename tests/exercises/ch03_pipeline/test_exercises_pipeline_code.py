@@ -244,22 +244,29 @@ def test_loops_of_another_order_or_with_other_gradients(ranks4, version: str, sa
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("no_input", r"[123] raised ValueError: forward\(0, ...\) was given NoneType, and needs a tensor \[3, 8, 12\]"),
-        ("newest_first", r"\d raised ValueError: backward\(\d, ...\) needs the activations of micro-batch \d: its "),
-        ("twice", r"\d raised ValueError: forward\(0\) runs a second time"),
-        ("few", r"0 raised ValueError: forward\(2, ...\): there are 2 micro-batches, counted from 0"),
+        ("no_input", r"ValueError: forward\(0, ...\) was given NoneType, and needs a tensor \[3, 8, 12\]"),
+        ("newest_first", r"ValueError: backward\(\d, ...\) needs the activations of micro-batch \d: its "),
+        ("twice", r"ValueError: forward\(0\) runs a second time"),
+        ("few", r"ValueError: forward\(2, ...\): there are 2 micro-batches, counted from 0"),
     ],
 )
 def test_loops_that_raise(ranks4, version: str, said: str) -> None:
     card = judged(ranks4, "03.14", version)
-    assert card.state == "wrong" and re.match(f"rank {said}", card.sentence), card
+    assert card.state == "wrong" and re.match(rf"ranks? \S+ raised {said}", card.sentence), card
 
 
-@pytest.mark.parametrize("version", ["blocking", "wrong_way", "no_cool_down"])
-def test_loops_that_deadlock_are_told_who_waits_for_whom(ranks4, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("blocking", "ranks 2-3 wait for each other in a circle: rank 2 in send #1 to rank 3 (line "),
+        ("wrong_way", "ranks 0-1 wait for each other in a circle: rank 0 in recv #0 from rank 1 (line "),
+        ("no_cool_down", "rank "),
+    ],
+)
+def test_loops_that_deadlock_are_told_who_waits_for_whom(ranks4, version: str, said: str) -> None:
     """Blocking sends in the steady part, a warm-up the wrong way round, and gradients that are never received."""
     card = judged(ranks4, "03.14", version)
-    assert card.state == "wrong" and " is in " in card.sentence and "(line " in card.sentence, card
+    assert card.state == "wrong" and card.sentence.startswith(said) and "(line " in card.sentence, card
     assert judged(ranks4, "03.14", "mended").right
 
 
