@@ -29,4 +29,5 @@ EXERCISES = (
     code("03.11", words.Weights, stages.judge_weights),
     code("03.12", words.Tied, stages.judge_tied),
     Exercise("03.13", words.AnySize, orders.judge_any_size, orders.sizes_asked),
+    code("03.14", words.Loop, stages.judge_loop, lambda: {"reference": words.Loop.reference}),
 )

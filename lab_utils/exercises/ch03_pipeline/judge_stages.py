@@ -11,9 +11,12 @@ from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, difference, factor_of, mean_of, worst
 from lab_utils.exercises.framework.on_ranks import LEARNING_RATE, MICROBATCHES, SAMPLES, Function, OnRanks
 from lab_utils.ranks import Ranks
+from lab_utils.schedule import schedules
+from lab_utils.strategies.pipeline import ops_of
 
 on_ranks = OnRanks("lab_utils.exercises.ch03_pipeline.on_ranks")
 Results = Sequence[dict]
+FEW = 2  # micro-batches, fewer than ranks
 
 
 def judge_step(ranks: Ranks, function: Function) -> list[str]:
@@ -203,3 +206,33 @@ def _drift(copies: Sequence[np.ndarray | None]) -> Iterator[str]:
     apart = LEARNING_RATE * float(np.abs(copies[0] - copies[1]).max())
     if apart > CLOSE:
         yield words.Tied.drift.format(rate=LEARNING_RATE, apart=apart)
+
+
+def judge_loop(ranks: Ranks, function: Function) -> list[str]:
+    """Judge the reader's `my_1f1b(m, forward, backward, like)`: order and memory of 1F1B, gradients of serial."""
+    for microbatches in (MICROBATCHES, FEW):
+        trace = ranks.record(on_ranks.looped, function, microbatches, count=False)
+        ran = [[f"{op.kind}{op.microbatch}" for op in ops_of(phases)] for phases in trace.phases]
+        if found := _loop_wrongly(trace.results, ran, microbatches):
+            return [words.Loop.sizes.format(m=microbatches, why=found[0]), *found[1:]]
+    return []
+
+
+def _loop_wrongly(results: Results, ran: Sequence[list[str]], m: int) -> list[str]:
+    """ran   per rank, its ops in order, such as "F0" and "BW0"."""
+    say, wanted = words.Loop, schedules.one_f_one_b(len(results), m)
+    for rank, ops in enumerate(ran):
+        if missing := [number for number in range(m) if f"BW{number}" not in ops]:
+            return [say.missing.format(rank=rank, ops=", ".join(f"BW{number}" for number in missing))]
+    for rank, (each, ops, most) in enumerate(zip(results, ran, wanted.peak_activations, strict=True)):
+        if each["held"] > most:
+            forwards = next(at for at, op in enumerate(ops) if op.startswith("BW"))
+            told = say.too_many.format(rank=rank, held=each["held"], most=f"{most:g}")
+            return [told, (say.gpipe if forwards == m else say.warm_up).format(forwards=forwards)]
+    for rank, (ops, order) in enumerate(zip(ran, wanted.orders, strict=True)):
+        for number, (op, other) in enumerate(zip(ops, order.split(), strict=True), start=1):
+            if op != other:
+                held = say.held.format(rank=rank, held=results[rank]["held"], most=f"{wanted.peak_activations[rank]:g}")
+                return [say.other_op.format(rank=rank, op=op, number=number, wanted=other), held]
+    off = _off(results)
+    return _told(off, len(results)) if off else []

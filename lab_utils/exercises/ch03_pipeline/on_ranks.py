@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lab_utils.exercises.ch03_pipeline.on_ranks_stage import Chain, Running
+from lab_utils.exercises.ch03_pipeline.on_ranks_stage import Chain, Passes, Running
 from lab_utils.exercises.framework.on_ranks import BLOCK, CHANNELS, MICROBATCHES, SAMPLES, Function, find
 from lab_utils.exercises.framework.on_ranks_training import Named, Pair, gradients_of, small_gpt, small_text, tensors
 from lab_utils.gpt import GPT
@@ -78,7 +78,20 @@ def tied(function: Function) -> dict[str, Any]:
     return {"own": own, "found": _found(stage), "parts": [gradients[name] for name in TIED]}
 
 
-def _case() -> tuple[GPT, nn.Module, list[Pair]]:
+def looped(function: Function, microbatches: int) -> dict[str, Any]:
+    """Run the reader's `my_1f1b(m, forward, backward, like)` on this rank's stage of a small GPT.
+
+    "found" and "serial" as for `stepped`; "held": peak of micro-batches between their forward and their backward.
+    """
+    model, stage, parts = _case(microbatches)
+    passes = Passes(stage, parts, LIKE)
+    find(function)(microbatches, passes.forward, passes.backward, torch.empty(LIKE, dtype=torch.float64))
+    serial = _mean(_of_each(model, parts))
+    own = {name: serial[name] for name, _ in stage.named_parameters()}
+    return {"found": _found(stage), "serial": own, "held": passes.most}
+
+
+def _case(microbatches: int = MICROBATCHES) -> tuple[GPT, nn.Module, list[Pair]]:
     """Return a GPT with a block per rank, this rank's stage of another, equal one, and the micro-batches.
 
     The head is an untied copy of the embedding, so that each has its own part of the gradient, as on a pipeline's
@@ -87,7 +100,7 @@ def _case() -> tuple[GPT, nn.Module, list[Pair]]:
     models = [small_gpt(layers=dist.get_world_size(), tied=False) for _ in range(2)]
     for model in models:
         model.head.weight.data.copy_(model.tokens.weight.data)
-    x, y = tensors(small_text()[np.arange(MICROBATCHES * SAMPLES)])
+    x, y = tensors(small_text()[np.arange(microbatches * SAMPLES)])
     parts = list(zip(x.split(SAMPLES), y.split(SAMPLES), strict=True))
     return models[0], cut(models[1], dist.get_world_size())[dist.get_rank()], parts
 

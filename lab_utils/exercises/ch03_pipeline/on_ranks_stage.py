@@ -11,8 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lab_utils.comm.recorder.recorder import phase
+from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.ch03_pipeline.words import Weights as say
 from lab_utils.gpt import cross_entropy
+from lab_utils.strategies.pipeline.executed_order import label
 
 
 class Kept:
@@ -141,3 +144,52 @@ class Chain(Wire):
         self.left[number] = gradient.detach().clone()
         if self.rank:
             self.send(gradient, self.rank - 1, number)
+
+
+class Passes:
+    """`forward(i, x)` and `backward(i, gradient)` of this rank's stage, which leave the messages to the reader.
+
+    most   peak of micro-batches between their forward and their backward
+    """
+
+    def __init__(self, stage: nn.Module, parts: list[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> None:
+        self.rank, self.last = dist.get_rank(), dist.get_world_size() - 1
+        self.stage, self.parts, self.shape, self.most = stage, parts, shape, 0
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._ran: set[int] = set()
+
+    def forward(self, number: int, x: Tensor | None = None) -> Tensor:
+        """Return the stage's output, [b, T, C]; on the last rank its part of the loss, []. Rank 0 has its own x."""
+        if number in self._ran:
+            raise ValueError(words.Loop.again.format(number=number))
+        if number not in range(len(self.parts)):
+            raise ValueError(words.Loop.no_microbatch.format(number=number, m=len(self.parts)))
+        self._ran.add(number)
+        given, y = self.parts[number]
+        if self.rank:
+            given = self._checked("forward", number, x).requires_grad_()
+        with phase(label("F", self.rank, number)):
+            output = self.stage(given)
+            if self.rank == self.last:
+                output = cross_entropy(output, y) / len(self.parts)
+        self._kept[number] = given, output
+        self.most = max(self.most, len(self._kept))
+        return output.detach()
+
+    def backward(self, number: int, gradient: Tensor | None = None) -> Tensor | None:
+        """Return the gradient of the stage's input, [b, T, C], None on rank 0. The last rank begins at its loss."""
+        if number not in self._kept:
+            raise ValueError(words.Loop.no_forward.format(number=number))
+        given, output = self._kept.pop(number)
+        arrived = None if self.rank == self.last else self._checked("backward", number, gradient)
+        with phase(label("BW", self.rank, number)):
+            output.backward(arrived)
+        return given.grad if self.rank else None
+
+    def _checked(self, name: str, number: int, tensor: Tensor | None) -> Tensor:
+        """Return a copy: the reader may receive the next message into the same tensor."""
+        if getattr(tensor, "shape", None) != self.shape:
+            what = type(tensor).__name__ if not isinstance(tensor, Tensor) else f"a tensor {list(tensor.shape)}"
+            wanted = {"name": name, "number": number, "what": what, "shape": list(self.shape)}
+            raise ValueError(words.Loop.strange.format(**wanted))
+        return tensor.detach().clone()

@@ -6,8 +6,8 @@ from lab_utils.exercises.framework.words import MEND, Misses, Serial
 
 
 class Bubbles(Misses):  # 03.1
-    goal = ("{p} ranks, {m} micro-batches, F, B and W take as long, messages nothing: the bubble fraction of GPipe, of "
-        "1F1B, and of interleaved 1F1B with {v} virtual stages a rank?")
+    goal = ("{p} ranks, {m} micro-batches, F, B and W take equal times, messages none: the bubble fraction of GPipe, "
+        "of 1F1B, and of interleaved 1F1B with {v} virtual stages per rank?")
     replace = "Replace the three … by fractions between 0 and 1, two digits will do; formulas will, too."
     hints = ("how long does the last rank wait for its first op?",
         "draw 1F1B's first rank: when can its last BW begin?")
@@ -21,7 +21,7 @@ class Bubbles(Misses):  # 03.1
     of_work = "that is idle time in parts of the work; the fraction is of the whole time, the idle included"
     all_ranks = "the first of p ranks waits for p - 1 others, not for p"
     working = "that is the part of the time in which ranks work"
-    nothing = "between warm-up and cool-down nobody waits; during these two they do"
+    nothing = "between warm-up and cool-down no rank waits; during these two ranks do"
     interleaved = "that takes virtual stages; here a rank has one stage"
     half = "it fills no pause that GPipe leaves: when does rank 0 get its first gradient, and its last?"
     plain = ("that is without virtual stages: how long does the last rank wait for its first op, if a virtual stage is "
@@ -111,7 +111,7 @@ class TwoBubbles:  # 03.5
     hints = ("how long does each rank work?", "one is of the makespan, the other of the longest span of one rank")
     explain = ("fraction 1 - {work:g}/{whole:g} = {fraction:.3f}; rate 1 - {work:g}/{span:g} = {rate:.3f}\n"
         "A rank that starts late and ends late loses nothing by the rate: in the next step it starts late again. That "
-        "holds if nobody waits for everybody between two steps, so not where gradients are clipped by the norm of all, "
+        "holds if ranks do not synchronise between steps, so not where gradients are clipped by the norm of all, "
         "unless that is put off, too. Ask which of the two numbers a paper prints.")
     names = ("bubble fraction", "bubble rate")
     of_rate = "that is the bubble rate: here a rank is idle before its first op, and after its last one, too"
@@ -119,7 +119,7 @@ class TwoBubbles:  # 03.5
     outside = "that is only the idle time outside of the longest span"
     all_ranks = "the idle time of all ranks is divided by ranks × makespan"
     of_fraction = "that is the bubble fraction: the rate takes the longest span of one rank"
-    nothing = "it is 0 where F, B and W take as long; here they do not"
+    nothing = "it is 0 where F, B and W take equal times; here they do not"
 
 
 class Orders:
@@ -151,7 +151,7 @@ class OneFOneB(Orders):  # 03.6
 
 
 class Circle(Orders):  # 03.7
-    goal = ("Three ranks with two virtual stages each; every order looks reasonable, and nobody gets to the end. Move "
+    goal = ("Three ranks with two virtual stages each; every order looks reasonable, and no rank gets to the end. Move "
         "one op.")
     replace = "Change the text and run the cell again; 3F1 is the forward of micro-batch 1 through stage 3."
     hints = ("write down the waits that the check names: they lead around",
@@ -266,11 +266,12 @@ class Weights(Gradients):  # 03.11
 class Tied:  # 03.12
     goal = "The first stage embeds with the weight that the last one makes logits with. What becomes of its gradient?"
     replace = MEND
-    hints = ("what does each of the two ranks have in .grad, and what has serial training there?", "who tells whom?")
+    hints = ("what does each of the two ranks have in .grad, and what has serial training there?",
+        "which of the two ranks lacks which part?")
     explain = ("both copies of the weight have the sum of the two parts, so they stay equal\n"
         "In serial training backward adds both uses up in one .grad. Cut in two, each stage has one of them, and a sum "
-        "over the first and the last rank brings them together. Forget it on one side, and the copies drift apart with "
-        "each update, while the loss still falls.")
+        "over the first and the last rank brings them together. Leave it out on one side, and the copies drift apart "
+        "with each update, while the loss still falls.")
     changed = "the gradient of {name} on rank {rank} has changed, and only the tied weight is on two ranks"
     wrong = "{name} on rank {rank} {how}"
     gone = "has no gradient any more"
@@ -302,3 +303,52 @@ class AnySize(Orders):  # 03.13
     no_microbatch = "there is no micro-batch {microbatch}: they are counted from 0"
     no_op = "{word!r} is no op: write 'F0' or 'BW0'"
     late = "it ends {late:g} later than 1F1B (F 1, BW 2)"
+
+
+class Loop(Gradients):  # 03.14
+    goal = ("Write my_1f1b(m, forward, backward, like): the 1F1B of one rank by send and receive. Warm-up, steady "
+        "part, cool-down.")
+    replace = "Replace the body by yours, run its cell, then this one."
+    hints = ("how many forwards does rank r run before its first backward, and what if m is smaller than that?",
+        "in the steady part a rank sends an output on while the next rank sends a gradient back: which of the two "
+        "is receiving?",
+        "dist.isend returns at once: keep what it returns, and wait for all of it at the end")
+    explain = ("gradients equal serial's, the order is 1F1B's, and rank r holds at most p - r micro-batches\n"
+        "One version:\n"
+        "{reference}\n"
+        "Rank r runs p - 1 - r forwards to fill the pipeline, then a forward and a backward in turn, then the "
+        "backwards that are left. Blocking sends would deadlock in the steady part: rank r sends its output to rank "
+        "r + 1, which sends a gradient to rank r, and neither receives. Real pipelines send and receive in one call "
+        "there (Megatron-LM), or send without blocking, as here.")
+    reference = (
+        "def my_1f1b(m, forward, backward, like):\n"
+        "    sending = []\n"
+        "    def run_forward(i):\n"
+        "        out = forward(i, received(like, rank - 1) if rank else None)\n"
+        "        if rank < last:\n"
+        "            sending.append(dist.isend(out, rank + 1))\n"
+        "    def run_backward(i):\n"
+        "        back = backward(i, received(like, rank + 1) if rank < last else None)\n"
+        "        if rank:\n"
+        "            sending.append(dist.isend(back, rank - 1))\n"
+        "    warm_up = min(last - rank, m)\n"
+        "    for i in range(m + warm_up):\n"
+        "        if i < m:\n"
+        "            run_forward(i)\n"
+        "        if i >= warm_up:\n"
+        "            run_backward(i - warm_up)\n"
+        "    for work in sending:\n"
+        "        work.wait()")
+    sizes = "with {m} micro-batches {why}"
+    missing = "rank {rank} does not run {ops}: after the last forward some backwards are left"
+    no_microbatch = "forward({number}, ...): there are {m} micro-batches, counted from 0: they may be fewer than ranks"
+    again = "forward({number}) runs a second time: each micro-batch passes a stage once"
+    too_many = ("rank {rank} holds the activations of {held} micro-batches at once, and 1F1B holds at most {most} "
+        "there")
+    gpipe = "all {forwards} forwards run before its first backward: that is GPipe's order"
+    warm_up = "it runs {forwards} forwards before its first backward"
+    other_op = "rank {rank} runs {op} as op {number}, and 1F1B has {wanted} there"
+    held = "it holds {held} of the {most} micro-batches that it may hold"
+    no_forward = ("backward({number}, ...) needs the activations of micro-batch {number}: its forward has not run, or "
+        "its backward already has")
+    strange = "{name}({number}, ...) was given {what}, and needs a tensor {shape} from the neighbour"

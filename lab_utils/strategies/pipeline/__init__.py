@@ -16,6 +16,8 @@ _HOME = {
     "executed": "executed_order",
     "staged": "executed_order",
     "measured_costs": "executed_order",
+    "bubble": "executed_order",
+    "ops_of": "executed_order",
 }
 
 __all__ = sorted(_HOME)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lab_utils.schedule import Costs, Schedule
 from lab_utils.schedule.schedule import KINDS
 from lab_utils.timeline.ops import Op, Phase
+from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Trace
 
 _LABEL = re.compile(r"(F|BW|B|W)(\d+) stage (\d+)")
@@ -25,6 +26,13 @@ class Executed(NamedTuple):
     microbatch: int
     start_s: float
     end_s: float
+
+
+class Bubble(NamedTuple):
+    """Idle shares of one step: of ranks × makespan, and of a rank's longest span (the zero-bubble papers' rate)."""
+
+    fraction: float
+    rate: float
 
 
 def label(kind: str, stage: int, microbatch: int) -> str:
@@ -89,6 +97,19 @@ def measured_costs(trace: Trace) -> Costs:
     return Costs([cost("F", s) for s in stages], backward, [cost("W", s) for s in stages], median(comm or [0.0]))
 
 
+def bubble(placed: Trace | Timeline, step: int = 0) -> Bubble:
+    """Return the bubble of the n-th step, by the clock of a recorded trace or in its predicted timeline.
+
+    Only the schedule's ops count as work: the update, and the time in which messages are posted, do not.
+    """
+    by_rank = _steps(placed)[step]
+    work_s = [sum(op.end_s - op.start_s for op in ops) for ops in by_rank]
+    starts_s, ends_s = [ops[0].start_s for ops in by_rank], [max(op.end_s for op in ops) for ops in by_rank]
+    span_s = max(end_s - start_s for start_s, end_s in zip(starts_s, ends_s, strict=True))
+    makespan_s = max(ends_s) - min(starts_s)
+    return Bubble(1 - sum(work_s) / (len(by_rank) * makespan_s), 1 - max(work_s) / span_s)
+
+
 def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
     """Yield the seconds from an op's end to the start of the op on another rank that waited for it."""
     ops = [op for rank in by_rank for op in rank]
@@ -100,7 +121,7 @@ def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
             yield max(0.0, ops[at].start_s - ops[needed].end_s)
 
 
-def _steps(trace: Trace) -> list[list[list[Executed]]]:
+def _steps(trace: Trace | Timeline) -> list[list[list[Executed]]]:
     """Split ops into steps, [step][rank]: a rank's step ends before an op that it already contains."""
     by_rank = [_split(list(ops_of(phases))) for phases in trace.phases]
     if not by_rank or not all(by_rank):

@@ -1,6 +1,8 @@
-"""What a reader may have in the cells of exercises 03.6 to 03.13: stubs, planted bugs, mended and wrong versions."""
+"""What a reader may have in the cells of exercises 03.6 to 03.14: stubs, planted bugs, mended and wrong versions."""
 
 from __future__ import annotations
+
+from lab_utils.exercises.ch03_pipeline.words import Loop
 
 IMPORTS = """\
 import torch
@@ -212,3 +214,43 @@ MY_ORDER = {
     "raises": MY_ORDER_MENDED.replace("warm_up = min(", "warm_up = undefined("),
     "words": MY_ORDER_MENDED.replace('f"BW{i}"', 'f"back{i}"'),
 }
+
+LOOP_MENDED = Loop.reference
+LOOP_PHASES = """
+def my_1f1b(m, forward, backward, like):
+    sending = []
+    def send(tensor, to):
+        if 0 <= to <= last:
+            sending.append(dist.isend(tensor, to))
+    warm_up = min(last - rank, m)
+    for i in range(warm_up):
+        send(forward(i, received(like, rank - 1) if rank else None), rank + 1)
+    for i in range(warm_up, m):
+        send(forward(i, received(like, rank - 1) if rank else None), rank + 1)
+        send(backward(i - warm_up, received(like, rank + 1) if rank < last else None), rank - 1)
+    for i in range(m - warm_up, m):
+        send(backward(i, received(like, rank + 1) if rank < last else None), rank - 1)
+    for work in sending:
+        work.wait()
+"""
+LOOP = {
+    "stub": "def my_1f1b(m, forward, backward, like):\n    raise NotImplementedError\n",
+    "dots": "def my_1f1b(m, forward, backward, like):\n    ...\n",
+    "mended": LOOP_MENDED,
+    "phases": LOOP_PHASES,
+    "gpipe": LOOP_MENDED.replace("min(last - rank, m)", "m - 1"),
+    "one_more": LOOP_MENDED.replace("min(last - rank, m)", "min(last - rank + 1, m - 1)"),
+    "no_warm_up": LOOP_MENDED.replace("min(last - rank, m)", "0"),
+    "wrong_way": LOOP_MENDED.replace("min(last - rank, m)", "min(rank, m - 1)"),
+    "any_size": LOOP_MENDED.replace("min(last - rank, m)", "last - rank"),
+    "few": LOOP_PHASES.replace("min(last - rank, m)", "last - rank"),
+    "blocking": LOOP_MENDED.replace("sending.append(dist.isend(out, rank + 1))", "dist.send(out, rank + 1)").replace(
+        "sending.append(dist.isend(back, rank - 1))", "dist.send(back, rank - 1)"
+    ),
+    "no_cool_down": LOOP_MENDED.replace("range(m + warm_up)", "range(m)"),
+    "newest_first": LOOP_PHASES.replace("backward(i - warm_up,", "backward(i,"),
+    "sends_zeros": LOOP_MENDED.replace("isend(back,", "isend(0 * back,"),
+    "sends_ones": LOOP_MENDED.replace("isend(out,", "isend(torch.ones_like(out),"),
+    "no_input": LOOP_MENDED.replace("received(like, rank - 1) if rank else None", "None"),
+    "twice": LOOP_MENDED.replace("run_forward(i)\n        if i >= ", "run_forward(0)\n        if i >= "),
+}  # fmt: skip

@@ -1,6 +1,8 @@
-"""Exercises 03.9 to 03.12 on real ranks: right, stubs, and what people write instead, with its sentence."""
+"""Exercises 03.9 to 03.12, and 03.14, on real ranks: right, stubs, and what people write instead, with its sentence."""
 
 from __future__ import annotations
+
+import re
 
 import exercise_cells_pipeline as cells
 import exercise_runs
@@ -8,7 +10,7 @@ import pytest
 
 from lab_utils.exercises import check, solution
 
-VERSIONS = {"03.9": cells.STEP, "03.10": cells.RUN, "03.11": cells.BACKWARD, "03.12": cells.TIED}
+VERSIONS = {"03.9": cells.STEP, "03.10": cells.RUN, "03.11": cells.BACKWARD, "03.12": cells.TIED, "03.14": cells.LOOP}
 
 
 def judged(ranks, exercise: str, version: str):
@@ -26,6 +28,7 @@ RIGHT = [
     *(("03.10", version) for version in ("mended", "a_dict")),
     *(("03.11", version) for version in ("mended", "at_once", "a_list")),
     *(("03.12", version) for version in ("mended", "sent_back", "a_group")),
+    *(("03.14", version) for version in ("mended", "phases", "any_size")),
 ]
 
 
@@ -46,7 +49,7 @@ def test_stubs_are_not_answered_yet(ranks4, name: str) -> None:
 @pytest.mark.parametrize("name", VERSIONS)
 def test_two_ranks_will_do(ranks2, name: str) -> None:
     assert judged(ranks2, name, "mended").right
-    assert judged(ranks2, name, "planted").state == "wrong"
+    assert judged(ranks2, name, "no_warm_up" if name == "03.14" else "planted").state == "wrong"
 
 
 # ---------------------------------------------------------------------- 03.9
@@ -207,3 +210,65 @@ def test_wrong_tied_gradients(ranks4, version: str, said: list[str]) -> None:
     drift = [line for line in card.lines if line.startswith("after one update with learning rate 0.5 the two copies")]
     assert [card.sentence, *card.lines] == [*said, *drift]
     assert bool(drift) == (version in ("planted", "nobody", "swapped"))
+
+
+# ---------------------------------------------------------------------- 03.14
+@pytest.mark.parametrize(
+    ("version", "said", "line"),
+    [
+        (
+            "gpipe",
+            "with 6 micro-batches rank 0 holds the activations of 6 micro-batches at once, and 1F1B holds at most 4",
+            "all 6 forwards run before its first backward: that is GPipe's order",
+        ),
+        (
+            "one_more",
+            "with 6 micro-batches rank 0 holds the activations of 5 micro-batches at once, and 1F1B holds at most 4",
+            "it runs 5 forwards before its first backward",
+        ),
+        (
+            "no_warm_up",
+            "with 6 micro-batches rank 0 runs BW0 as op 2, and 1F1B has F1 there",
+            "it holds 1 of the 4 micro-batches that it may hold",
+        ),
+        ("sends_zeros", "with 6 micro-batches gradients on rank 2 are not serial's: blocks.2.", "behind it are right"),
+        ("sends_ones", "with 6 micro-batches gradients on rank 3 are not serial's: ", "none is right on any rank"),
+    ],
+)
+def test_loops_of_another_order_or_with_other_gradients(ranks4, version: str, said: str, line: str) -> None:
+    card = judged(ranks4, "03.14", version)
+    assert card.state == "wrong" and card.sentence.startswith(said), card
+    assert card.lines[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("no_input", r"ValueError: forward\(0, ...\) was given NoneType, and needs a tensor \[3, 8, 12\]"),
+        ("newest_first", r"ValueError: backward\(\d, ...\) needs the activations of micro-batch \d: its "),
+        ("twice", r"ValueError: forward\(0\) runs a second time"),
+        ("few", r"ValueError: forward\(2, ...\): there are 2 micro-batches, counted from 0"),
+    ],
+)
+def test_loops_that_raise(ranks4, version: str, said: str) -> None:
+    card = judged(ranks4, "03.14", version)
+    assert card.state == "wrong" and re.match(rf"ranks? \S+ raised {said}", card.sentence), card
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("blocking", "ranks 2-3 wait for each other in a circle: rank 2 in send #1 to rank 3 (line "),
+        ("wrong_way", "ranks 0-1 wait for each other in a circle: rank 0 in recv #0 from rank 1 (line "),
+        ("no_cool_down", "rank "),
+    ],
+)
+def test_loops_that_deadlock_are_told_who_waits_for_whom(ranks4, version: str, said: str) -> None:
+    """Blocking sends in the steady part, a warm-up the wrong way round, and gradients that are never received."""
+    card = judged(ranks4, "03.14", version)
+    assert card.state == "wrong" and card.sentence.startswith(said) and "(line " in card.sentence, card
+    assert judged(ranks4, "03.14", "mended").right
+
+
+def test_the_solution_shows_a_version_that_is_right() -> None:
+    assert all(line in repr(solution("03.14")) for line in cells.LOOP["mended"].splitlines())

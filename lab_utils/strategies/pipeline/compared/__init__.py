@@ -1,0 +1,1 @@
+"""Pipeline schedules, compared on one task."""
