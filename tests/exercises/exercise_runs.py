@@ -12,6 +12,7 @@ FUNCTIONS = {
     "00.5": "ring_all_gather",
     "00.7": "swap",
     "00.8": "total",
+    "00.9": "my_reduce_scatter",
     "01.3": "step",
     "01.4": "replicate",
     "01.5": "my_shard",

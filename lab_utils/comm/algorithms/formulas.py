@@ -52,9 +52,9 @@ def ring(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
 
     Reduce-scatter and all-gather: n - 1 steps and (n-1)/n B each (Thakur, Rabenseifner and Gropp 2005,
     "Optimization of Collective Communication Operations in MPICH", section Allgather). All-reduce is both:
-    2(n-1)/n B; in no all-reduce does the busiest rank send less (Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce
-    algorithms for clusters of workstations"). With unequal chunks a rank sends all but its own chunk to
-    reduce, and all but its right neighbour's to gather.
+    2(n-1)/n B; unless switches add, the busiest rank sends no less in any all-reduce (Patarasuk and Yuan 2009,
+    "Bandwidth optimal all-reduce algorithms for clusters of workstations"). With unequal chunks a rank sends all but
+    its own chunk to reduce, and all but its right neighbour's to gather.
 
     >>> ring("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
     Cost(steps=6, messages=6, bytes=6000, bytes_across=0)

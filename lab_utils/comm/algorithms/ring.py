@@ -35,7 +35,7 @@ def ring_all_reduce(
 ) -> None:
     """Reduce over all ranks, in place, as dist.all_reduce: any shape, any numel.
 
-    First every rank comes to own one chunk of the result, then it tells everybody else.
+    A reduce-scatter, after which each rank holds one chunk of the result, then an all-gather.
     """
     peers = Peers.of(group)
     with in_place(tensor) as flat:

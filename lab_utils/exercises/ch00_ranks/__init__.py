@@ -2,6 +2,7 @@
 
 from lab_utils.exercises.ch00_ranks import numbers, words
 from lab_utils.exercises.ch00_ranks.judge_messages import judge_all_gather, judge_swap, judge_total
+from lab_utils.exercises.ch00_ranks.judge_reduce_scatter import judge_reduce_scatter
 from lab_utils.exercises.ch00_ranks.numbers import MANY, PER_NODE, RANKS
 from lab_utils.exercises.ch00_ranks.predictions import PREDICTIONS
 from lab_utils.exercises.framework.code import code
@@ -17,4 +18,5 @@ EXERCISES = (
     numeric("00.6", words.LeavingBytes, numbers.leaving_bytes, per_node=PER_NODE),
     code("00.7", words.Swap, judge_swap),
     code("00.8", words.Total, judge_total),
+    code("00.9", words.ReduceScatter, judge_reduce_scatter),
 )

@@ -33,7 +33,7 @@ def _complaints(calls: Sequence[Call]) -> Iterator[str]:
     given = [x for x, _, _ in calls]
     for rank, (before, after, got) in enumerate(calls):
         if not np.array_equal(before, after):
-            yield say.other_x.format(rank=rank, before=_shown(before), after=_shown(after))
+            yield say.other_x.format(rank=rank, before=shown(before), after=shown(after))
         elif why := _wrong_shape(rank, got, given):
             yield why
         else:
@@ -59,11 +59,12 @@ def _wrong_entries(rank: int, got: np.ndarray, given: Sequence[np.ndarray]) -> I
     for entry, (found, wanted) in enumerate(zip(got, given, strict=True)):
         if not np.array_equal(found, wanted):
             owner = next((owner for owner, x in enumerate(given) if np.array_equal(found, x)), None)
-            wrong = say.entry.format(rank=rank, entry=entry, wanted=_shown(wanted), found=_shown(found))
+            wrong = say.entry.format(rank=rank, entry=entry, wanted=shown(wanted), found=shown(found))
             yield wrong if owner is None else say.entry_of.format(entry=wrong, owner=owner)
 
 
-def _shown(array: np.ndarray) -> str:
+def shown(array: np.ndarray) -> str:
+    """Return the numbers of an array, "[1, 2.5]"."""
     return "[" + ", ".join(f"{value:.4g}" for value in array.ravel().tolist()) + "]"
 
 

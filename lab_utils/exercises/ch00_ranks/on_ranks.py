@@ -34,3 +34,11 @@ def totalled(function: Function) -> tuple[float, float | None]:
     batches = [[torch.full((2,), 10.0 * rank + i) for i in range(3 - (rank == n - 1))] for rank in range(n)]
     got = find(function)(batches[dist.get_rank()])
     return sum(each.sum().item() for own in batches for each in own), None if got is None else float(got)
+
+
+def scattered(function: Function, columns: int) -> tuple[Tensor, Tensor, object]:
+    """Return (input, input after the call, result) for a row per rank; a rank's numbers are 10**rank times rank 0's."""
+    n = dist.get_world_size()
+    given = torch.arange(1, 1 + n * columns).reshape(n, columns).double() * 10.0 ** dist.get_rank()
+    x = given.clone()
+    return given, x, find(function)(x)

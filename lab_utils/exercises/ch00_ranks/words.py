@@ -72,14 +72,25 @@ class MyAllGather(AllGather):  # 00.4
     hints = ("dist.isend returns at once; wait for it after you have received",
         "a receive needs an empty tensor of the right shape and type: torch.empty_like(x)")
     explain = ("every rank holds every rank's tensor, at the place of the rank that it came from\n"
+        "def my_all_gather(x):\n"
+        "    rank, n = dist.get_rank(), dist.get_world_size()\n"
+        "    others = [r for r in range(n) if r != rank]\n"
+        "    sending = [dist.isend(x, r) for r in others]\n"
+        "    out = [torch.empty_like(x) for _ in range(n)]\n"
+        "    out[rank].copy_(x)\n"
+        "    for r in others:\n"
+        "        dist.recv(out[r], r)\n"
+        "    for work in sending:\n"
+        "        work.wait()\n"
+        "    return torch.stack(out)\n"
         "With direct messages each rank sends its tensor to 3 others; the ring sends as many bytes, but never more "
-        "than one message on a link at a time. isend before recv: where everybody waits to send, nobody receives.")
+        "than one message on a link at a time. isend before recv: if every rank blocks in send, none receives.")
 
 
 class RingAllGather(AllGather):  # 00.5
     goal = "This ring all-gather has a bug: shapes and bytes are right, values are not. Which line is it?"
-    replace = "Mend that line, run its cell again, then this one."
-    hints = ("follow one chunk: who has it after step 0, and who after step 1?",
+    replace = "Fix that line, run its cell again, then this one."
+    hints = ("follow one chunk: which rank has it after step 0, and which after step 1?",
         "what a rank sends in step 1 should be what it received in step 0")
     explain = ("every step passes on what arrived in the step before: out[(rank - step) % n]\n"
         "In step 0 that is the own chunk, which is why the planted version begins well and then sends it again. "
@@ -109,23 +120,57 @@ class LeavingBytes:  # 00.6
 
 
 class Swap:  # 00.7
-    goal = ("swap(x) should give each rank the tensor of its partner: 0 and 1 swap, 2 and 3 swap. It gets stuck. Mend "
+    goal = ("swap(x) should give each rank the tensor of its partner: 0 and 1 swap, 2 and 3 swap. It deadlocks. Fix "
         "it.")
-    replace = "Run the cell below, read who waits for whom, and mend the cell above."
-    hints = ("whom does rank 0 wait for, and what would that rank have to do first?", "isend does not wait")
+    replace = "Run the cell below, read which rank waits for which, and fix the cell above."
+    hints = ("which rank does rank 0 wait for, and what would that one have to do first?", "isend does not wait")
     explain = ("every rank holds its partner's tensor\n"
-        "Both waited to receive before they sent. Any order works in which of each pair one sends first, or nobody "
-        "waits: isend, then recv, then wait. dist.batch_isend_irecv does the same for many messages.")
+        "Both waited to receive before they sent. Any order works in which one of each pair sends first; or "
+        "isend, then recv, then wait on both. dist.batch_isend_irecv does the same for many messages.")
     strange = "rank {rank} returned {type}, and not its partner's tensor"
     wrong = "rank {rank} should have rank {partner}'s tensor {wanted}, and it returned {got}"
 
 
 class Total:  # 00.8
-    goal = "total(batches) should give every rank the sum over the batches of all ranks. It gets stuck. Mend it."
-    replace = "Run the cell below, read which rank is missing, and mend the cell above."
-    hints = ("how often does each rank come to the all-reduce?", "what could be added up without any other rank?")
+    goal = "total(batches) should give every rank the sum over the batches of all ranks. It deadlocks. Fix it."
+    replace = "Run the cell below, read which rank is missing, and fix the cell above."
+    hints = ("how often does each rank call the all-reduce?", "which sums need no other rank?")
     explain = ("every rank holds the sum of all batches\n"
-        "A collective inside a loop needs as many turns on every rank. Add up what is one's own first, and all-reduce "
-        "once; where a loop must communicate in each turn, as training does, give all ranks as many batches, or agree "
-        "on the number first (PyTorch's DDP has a join() for that).")
+        "A collective in a loop needs equally many turns on every rank. Sum each rank's own batches first, and "
+        "all-reduce once. Where each turn must communicate, as in training, give all ranks equally many batches, or "
+        "agree on their number first (PyTorch's DDP has a join() for that).")
     wrong = "all batches of all ranks add up to {wanted:g}, and rank {rank} returned {got}"
+
+
+class ReduceScatter(AllGather):  # 00.9
+    goal = ("Write my_reduce_scatter(x) in a ring of send and receive: x has one row per rank, and rank r returns row "
+        "r of the sum over all ranks.")
+    replace = "Replace the body: return a tensor of shape x[0].shape, and leave x as it is."
+    hints = ("each rank sends one row to its right in each of n - 1 steps",
+        "add your own row to the one that arrived from the left, and send the sum on in the next step",
+        "the last row that arrives on rank r is row r: so rank r begins with row (r - 1) % n, and goes down")
+    explain = ("every rank holds its row of the sum, and sent (n - 1) / n of the tensor\n"
+        "def my_reduce_scatter(x):\n"
+        "    rank, n = dist.get_rank(), dist.get_world_size()\n"
+        "    partial = x[(rank - 1) % n]\n"
+        "    for step in range(n - 1):\n"
+        "        arrived = torch.empty_like(partial)\n"
+        "        sending = dist.isend(partial, (rank + 1) % n)\n"
+        "        dist.recv(arrived, (rank - 1) % n)\n"
+        "        sending.wait()\n"
+        "        partial = arrived + x[(rank - 2 - step) % n]\n"
+        "    return partial\n"
+        "An all-gather of these rows would complete the all-reduce: each half sends (n - 1) / n of the tensor.")
+    strange = "rank {rank} returned {type}, and not a tensor"
+    whole = "rank {rank} returned shape {shape}: that is all rows, and it should return its own, of shape {row}"
+    shape = "rank {rank} returned shape {shape}, and its row of the sum has shape {row}"
+    other_row = "rank {rank} returned row {found} of the sum: row {rank} is its own"
+    parts = "rank {rank} returned row {row} {how}"
+    lacks, adds_twice, also = "without the part of {ranks}", "with the part of {ranks} more than once", " and "
+    wrong = "rank {rank} should return {wanted}, and returned {found}"
+    too_many = ("the values are right, but rank {rank} sent {sent:,} bytes, and (n - 1) / n of the tensor is {right:,}"
+        "{why}")
+    all_reduced = ": that is an all-reduce, of which each rank then keeps one row"
+    whole_each_step = ": that is the whole tensor in each message, where one row is enough"
+    not_a_ring = ("values and bytes are right, but rank {rank} sends to rank {peer}: in a ring each rank sends to its "
+        "right neighbour only, here rank {right}")

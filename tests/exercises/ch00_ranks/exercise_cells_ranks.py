@@ -150,3 +150,107 @@ def total(batches):
     return sum(batch.sum() for batch in batches)
 """,
 }
+
+REDUCE_SCATTER = {
+    "stub": """
+def my_reduce_scatter(x):
+    return ...
+""",
+    "right": """
+def my_reduce_scatter(x):
+    rank, n = dist.get_rank(), dist.get_world_size()
+    partial = x[(rank - 1) % n]
+    for step in range(n - 1):
+        arrived = torch.empty_like(partial)
+        sending = dist.isend(partial, (rank + 1) % n)
+        dist.recv(arrived, (rank - 1) % n)
+        sending.wait()
+        partial = arrived + x[(rank - 2 - step) % n]
+    return partial
+""",
+    "collective": """
+def my_reduce_scatter(x):
+    out = torch.empty_like(x[:1])
+    dist.reduce_scatter_single(out, x)
+    return out[0]
+""",
+    "all_rows": """
+def my_reduce_scatter(x):
+    out = x.clone()
+    dist.all_reduce(out)
+    return out
+""",
+    "own_row": """
+def my_reduce_scatter(x):
+    return x[dist.get_rank()]
+""",
+    "nothing": """
+def my_reduce_scatter(x):
+    x = x + 1
+""",
+    "one_number": """
+def my_reduce_scatter(x):
+    return x.sum()
+""",
+    "mean": """
+def my_reduce_scatter(x):
+    out = x.clone()
+    dist.all_reduce(out)
+    return out[dist.get_rank()] / dist.get_world_size()
+""",
+    "direct": """
+def my_reduce_scatter(x):
+    rank, n = dist.get_rank(), dist.get_world_size()
+    others = [other for other in range(n) if other != rank]
+    sending = [dist.isend(x[other], other) for other in others]
+    total = x[rank].clone()
+    for other in others:
+        arrived = torch.empty_like(total)
+        dist.recv(arrived, other)
+        total += arrived
+    for work in sending:
+        work.wait()
+    return total
+""",
+    "whole_tensor": """
+def my_reduce_scatter(x):
+    rank, n = dist.get_rank(), dist.get_world_size()
+    total, passed = x.clone(), x
+    for step in range(n - 1):
+        arrived = torch.empty_like(x)
+        sending = dist.isend(passed, (rank + 1) % n)
+        dist.recv(arrived, (rank - 1) % n)
+        sending.wait()
+        total, passed = total + arrived, arrived
+    return total[rank]
+""",
+    "sliced": """
+def my_reduce_scatter(x):
+    rank, n = dist.get_rank(), dist.get_world_size()
+    out = x.clone()
+    for step in range(2 * (n - 1)):
+        given, taken = (rank - 1 - step) % n, (rank - 2 - step) % n
+        arrived = torch.empty_like(x[0])
+        sending = dist.isend(out[given], (rank + 1) % n)
+        dist.recv(arrived, (rank - 1) % n)
+        sending.wait()
+        out[taken] = out[taken] + arrived if step < n - 1 else arrived
+    return out[rank]
+""",
+    "blocking": """
+def my_reduce_scatter(x):
+    rank, n = dist.get_rank(), dist.get_world_size()
+    arrived = torch.empty_like(x[0])
+    dist.recv(arrived, (rank - 1) % n)
+    dist.send(x[0], (rank + 1) % n)
+    return arrived
+""",
+}
+_RIGHT = REDUCE_SCATTER["right"]
+REDUCE_SCATTER |= {
+    "starts_with_its_own": _RIGHT.replace("x[(rank - 1) % n]", "x[rank]").replace("rank - 2 - step", "rank - 1 - step"),
+    "one_step_too_few": _RIGHT.replace("range(n - 1)", "range(n - 2)"),
+    "forgets_to_add": _RIGHT.replace("arrived + x[(rank - 2 - step) % n]", "arrived"),
+    "adds_twice": _RIGHT.replace("arrived + x", "arrived + 2 * x"),
+    "changes_x": _RIGHT.replace("    return partial", "    x.zero_()\n    return partial"),
+}

@@ -6,7 +6,7 @@ import exercise_cells_ranks as cells
 import pytest
 from exercise_runs import FUNCTIONS, assert_open, assert_right, judged
 
-from lab_utils.exercises import check
+from lab_utils.exercises import check, solution
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,42 @@ def test_the_planted_ring_sends_its_own_chunk_again(ranks4) -> None:
     assert card.state == "wrong" and card.sentence == (
         "on rank 0 entry 1 should be rank 1's tensor [101, 102, 103], and is [301, 302, 303], which is rank 3's"
     )
+
+
+def test_a_reduce_scatter_that_is_right_or_not_written_yet(ranks4) -> None:
+    assert_open(ranks4, "00.9", cells.IMPORTS + cells.REDUCE_SCATTER["stub"])
+    assert_right(ranks4, "00.9", cells.IMPORTS + cells.REDUCE_SCATTER["right"])
+
+
+@pytest.mark.parametrize(("name", "versions"), [("00.4", cells.MY_ALL_GATHER), ("00.9", cells.REDUCE_SCATTER)])
+def test_the_reference_solution_is_the_version_that_is_right(name: str, versions: dict[str, str]) -> None:
+    source = "\n".join(line for line in solution(name).lines if line.startswith(("def ", " ")))
+    assert source == versions["right"].strip()
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("nothing", "rank 0 returned NoneType, and not a tensor"),
+        ("all_rows", "rank 0 returned shape [4, 3]: that is all rows, and it should return its own, of shape [3]"),
+        ("one_number", "rank 0 returned shape [], and its row of the sum has shape [3]"),
+        ("own_row", "rank 0 returned row 0 without the part of ranks 1-3"),
+        ("starts_with_its_own", "rank 0 returned row 1 of the sum: row 0 is its own"),
+        ("one_step_too_few", "rank 0 returned row 1 without the part of rank 1"),
+        ("forgets_to_add", "rank 0 returned row 0 without the part of ranks 0, 2-3"),
+        ("adds_twice", "rank 0 returned row 0 with the part of ranks 0, 2-3 more than once"),
+        ("mean", "rank 0 should return [1111, 2222, 3333], and returned [277.8, 555.5, 833.2]"),
+        ("changes_x", "rank 0's own x has changed: it was [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] and is "),
+        ("collective", "the values are right, but reduce_scatter did the work: use send and receive only"),
+        ("sliced", "rank 0 sent 144 bytes, and (n - 1) / n of the tensor is 72: that is an all-reduce, of which each"),
+        (
+            "whole_tensor",
+            "rank 0 sent 288 bytes, and (n - 1) / n of the tensor is 72: that is the whole tensor in each",
+        ),
+        ("direct", "rank 0 sends to rank 2: in a ring each rank sends to its right neighbour only, here rank 1"),
+        ("blocking", "wait for each other in a circle: rank 0 in recv"),
+    ],
+)
+def test_wrong_reduce_scatters(ranks4, version: str, said: str) -> None:
+    card = judged(ranks4, "00.9", cells.IMPORTS + cells.REDUCE_SCATTER[version])
+    assert card.state == "wrong" and said in card.sentence, card

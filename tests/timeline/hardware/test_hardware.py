@@ -139,8 +139,8 @@ def test_an_unknown_name_that_is_much_like_others_says_which(name: str, meant: s
 def test_unknown_schedules_and_exercises_are_named_alike() -> None:
     with pytest.raises(UnknownName, match=r"^no schedule is named 'zb': did you mean 'zb_h1' or 'zb_h2' or 'zb_v'\?$"):
         schedules.BY_NAME["zb"]
-    with pytest.raises(UnknownName, match=r"^no exercise is named '00\.9': "):
-        EXERCISES["00.9"]
+    with pytest.raises(UnknownName, match=r"^no exercise is named '00\.99': "):
+        EXERCISES["00.99"]
 
 
 def test_hardware_is_made_of_devices_and_links_and_not_of_their_names() -> None:
