@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def test_ddp_under_a_torchrun_that_is_not_on_the_path(recorder: Recorder) -> Non
     assert status == 0, said
     assert sorted(printed.split("\n")) == ["", *(f"rank {rank} of gloo: equal weights" for rank in range(2))]
     assert "Trace of 2 ranks" in said
-    assert f"\ntorchrun --standalone --nproc-per-node 2 {HERE / 'ddp_program.py'} ended with status 0." in said
+    command = f"torchrun --standalone --nproc-per-node 2 {shlex.quote(str(HERE / 'ddp_program.py'))}"
+    assert f"\n{command} ended with status 0." in said
     trace, p = recorder.trace(), ddp_program
     weights = p.HIDDEN * (p.INPUTS + 1) + p.OUTPUTS * (p.HIDDEN + 1)
     for rank in range(2):
@@ -102,6 +104,20 @@ def test_the_program_sees_its_own_path_and_sitecustomize(recorder: Recorder) -> 
     alone = subprocess.run(look, env={**os.environ, "PYTHONPATH": path}, cwd=ROOT, encoding="utf-8", stdout=-1)
     # The command runs in the same surroundings, and says so first.
     assert recorder.run(*look, PYTHONPATH=path)[1] == "the program's own\n" + alone.stdout
+
+
+def test_the_lab_is_loaded_once_for_all_processes_that_are_forked(recorder: Recorder) -> None:
+    """Loading it in each would take longer than a short program runs."""
+    program = """if True:
+        import multiprocessing, sys
+        import torch.distributed
+        loaded = lambda: print("lab_utils.record.on_rank" in sys.modules, flush=True)
+        loaded()
+        child = multiprocessing.get_context("fork").Process(target=loaded)
+        child.start()
+        child.join()
+    """
+    assert recorder.run(sys.executable, "-c", program)[1] == "False\nTrue\n"
 
 
 def test_the_program_needs_no_lab_among_its_packages(recorder: Recorder) -> None:
