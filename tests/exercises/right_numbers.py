@@ -1,5 +1,7 @@
 """The right numbers of each exercise that asks for numbers, and of each prediction: (answers, further arguments)."""
 
+from lab_utils.timeline.hardware import Link
+
 MIB = 2**20
 P = 123_457
 
@@ -19,12 +21,23 @@ RANKS = {
 }
 
 DATA = {
-    "01.1": ((2 * 3 / 4 * 8 * P,), {"parameters": P}),
+    "01.1": ((8 * P, 2 * 3 / 4 * 8 * P), {"parameters": P}),
     "01.2": ((48, 12, 60), {}),
     "01.6": ((0.8, 0.2), {}),
     "01.10": ((20 * P, 14 * P, 8 * P), {"parameters": P}),
     "01.13": ((2 * 7 * 8 * P,), {"ranks": 8, "parameters": P}),
     "01.14": ((8, 2, 1 / 9), {}),
+    "01.a": ((3, 0.1), {}),
+    "01.b": ((5,), {"gradient_bytes": [30, 80, 50, 700, 20, 90, 20, 10, 400, 5], "least_bytes": 100}),
+    "01.c": (
+        (1.5 + 0.06, 15 + 0.06, 0.6 + 0.06),
+        {
+            "links": (Link("fast", 1e-5, 1e9), Link("slow", 1e-5, 1e8)),
+            "tensor_bytes": 1_000_000,
+            "last_bytes": 400_000,
+        },
+    ),
+    "01.d": ((4, 16), {}),
 }
 
 PIPELINE = {

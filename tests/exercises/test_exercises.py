@@ -20,6 +20,7 @@ CODE = ("00.4", "00.5", "00.7", "00.8", "01.3", "01.4", "01.5", "01.7", "01.8", 
 CODE += ("03.6", "03.7", "03.8", "03.9", "03.10", "03.11", "03.12", "03.13")
 CODE += ("03.14",)
 CODE += ("00.9",)
+CODE += ("01.16",)
 
 
 # ---------------------------------------------------------------------- all of them
@@ -67,6 +68,8 @@ def test_every_exercise_has_the_one_shape(name: str) -> None:
 def test_unknown_exercises_and_missing_numbers_are_said() -> None:
     with pytest.raises(WrongCall, match=r"no exercise '00.99': there are 00.a to 00.9, 01."):
         check("00.99", 1)
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.8, 01\.a to 01\.\d+, "):
+        check("00.9", 1)
     with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
         check("01.1", 1)
     with pytest.raises(WrongCall, match=r'^call it as check\("01.3", ranks, function\)$') as raised:

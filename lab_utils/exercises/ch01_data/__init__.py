@@ -1,6 +1,9 @@
 """Exercises of chapters 01 to 01f."""
 
 from lab_utils.exercises.ch01_data import numbers, words
+from lab_utils.exercises.ch01_data.bucket_hook.judge import judge_hook
+from lab_utils.exercises.ch01_data.bucket_hook.judge import reference as bucket_hook
+from lab_utils.exercises.ch01_data.bucket_hook.words import Hook
 from lab_utils.exercises.ch01_data.judge_blocks import judge_order, judge_shard
 from lab_utils.exercises.ch01_data.judge_compression import judge_compress
 from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judge_gradients, judge_step, weights
@@ -29,4 +32,5 @@ EXERCISES = (
     numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
+    code("01.16", Hook, judge_hook, bucket_hook),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from math import isclose
 
@@ -10,6 +10,7 @@ from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
+from lab_utils.timeline.hardware import Link
 
 RANKS, FLOAT64_BYTES = 4, 8
 WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
@@ -28,11 +29,17 @@ SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
 def step_bytes(parameters: int) -> Numbers:
     n, whole = RANKS, parameters * FLOAT64_BYTES
     ring = formulas.ring("all_reduce", n, 0, parameters, FLOAT64_BYTES).bytes
-    asked = Quantity(
-        ring, WITHIN, half=ring / 2, elements=ring / FLOAT64_BYTES, once=whole, twice=2 * whole,
-        to_each=(n - 1) * whole, all_ranks=n * ring,
-    )  # fmt: skip
-    return [asked], {"others": n - 1, "parameters": parameters, "bytes": ring}
+    asked = [
+        Quantity(
+            whole, WITHIN, four_bytes=whole / 2, elements=parameters, by_ring=ring, all_ranks=n * whole,
+            times_batch=n * n * whole,
+        ),
+        Quantity(
+            ring, WITHIN, half=ring / 2, elements=ring / FLOAT64_BYTES, once=whole, twice=2 * whole,
+            to_each=(n - 1) * whole, all_ranks=n * ring,
+        ),
+    ]  # fmt: skip
+    return asked, {"others": n - 1, "parameters": parameters, "whole": whole, "bytes": ring}
 
 
 def exposed_ms(wire_ms: float, buckets: int = BUCKETS) -> float:
@@ -128,4 +135,58 @@ def staleness() -> Numbers:
         Quantity(fast, usual=1, fresh=0, of_slow=slow),
         Quantity(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
     ]
+    return asked, {}
+
+
+RATE = 0.4  # of 01.a, for the mean
+BATCH_BLOCKS = 16  # of 01.d
+
+
+def mean_or_sum() -> Numbers:
+    n, rate = RANKS, RATE / RANKS
+    asked = [
+        Quantity(n - 1, the_factor=n, of_the_sum=1 - 1 / n, equal=0),
+        Quantity(rate, same_rate=RATE, larger=n * RATE),
+    ]
+    return asked, {"difference": n - 1, "right_rate": rate}
+
+
+def messages(gradient_bytes: Sequence[int], least_bytes: int) -> Numbers:
+    """Return the number of buckets: each takes gradients in order until it has least_bytes, the last what is left.
+
+    gradient_bytes  of each gradient, in the order in which the backward computes them
+    """
+    count, held = 0, 0
+    for size in gradient_bytes:
+        held += size
+        if held >= least_bytes:
+            count, held = count + 1, 0
+    count, whole = count + (held > 0), sum(gradient_bytes)
+    asked = Quantity(count, 0, 1, exact=whole / least_bytes, one_each=len(gradient_bytes))
+    return [asked], {"messages": count, "mean_mb": whole / count / 1e6}
+
+
+def ring_ms(link: Link, tensor_bytes: int) -> float:
+    """Return the time of a ring all-reduce on RANKS ranks."""
+    cost = formulas.ring("all_reduce", RANKS, 0, tensor_bytes)
+    return 1e3 * (cost.steps * link.latency_s + cost.bytes / link.bytes_per_s)
+
+
+def exposed(links: Sequence[Link], tensor_bytes: int, last_bytes: int) -> Numbers:
+    """Return the exposed milliseconds: flat on both links, and in buckets on the first, where only the last is."""
+    flat, slow = (ring_ms(link, tensor_bytes) for link in links)
+    bucket = ring_ms(links[0], last_bytes)
+    once, slow_once = (1e3 * tensor_bytes / link.bytes_per_s for link in links)
+    asked = [
+        Quantity(flat, 0.1, once=once, bits=flat / 8, in_seconds=flat / 1e3, other_link=slow),
+        Quantity(slow, 0.1, once=slow_once, bits=slow / 8, in_seconds=slow / 1e3, other_link=flat),
+        Quantity(bucket, 0.1, all_of_it=flat, nothing=0, once=1e3 * last_bytes / links[0].bytes_per_s),
+    ]
+    times = {"fast_ms": flat, "slow_ms": slow, "bucket_ms": bucket}
+    return asked, {"latency_us": 1e6 * links[0].latency_s, **times}
+
+
+def factors() -> Numbers:
+    n, blocks = RANKS, BATCH_BLOCKS
+    asked = [Quantity(n, none=1, per_block=blocks), Quantity(blocks, none=1, per_rank=n, per_shard=blocks / n)]
     return asked, {}

@@ -6,13 +6,18 @@ from lab_utils.exercises.framework.words import MEND, Misses, Serial
 
 
 class StepBytes(Misses):  # 01.1
-    goal = "P parameters in float64: how many bytes does each of {n} ranks send per step, by ring?"
-    replace = "Replace the … by your number; a formula with P in it will do."
+    goal = ("P parameters in float64, {n} ranks: how many bytes of gradients does each rank hand to all_reduce per "
+        "step, and how many does it send if the all-reduce is a ring?")
+    replace = "Replace the two … by your numbers; formulas with P in them will do."
     hints = ("how many bytes do the gradients have?", "exercise 00.2 has the ring's formula")
-    explain = ("2 (n - 1) / n · 8 P = 2 · {others} / {n} · 8 · {parameters:,} = {bytes:,} bytes\n"
+    explain = ("8 P = {whole:,} bytes, and 2 (n - 1) / n · 8 P = 2 · {others} / {n} · 8 · {parameters:,} = {bytes:,} "
+        "bytes\n"
         "One gradient for each parameter, as large as the parameter; the batch has no part in it. That is why larger "
         "batches hide communication and larger models do not.")
-    names = ("bytes each rank sends",)
+    names = ("bytes handed to all_reduce", "bytes sent by the ring")
+    four_bytes = "that is half: a float64 has 8 bytes"
+    by_ring = "that is what the ring sends; the tensors are smaller"
+    times_batch = "the gradients of a shard's blocks are added up before they are sent"
     half = "that is half: is a float64 4 bytes, or the ring only a reduce-scatter?"
     once = "that is all gradients once; a ring all-reduce sends more than that"
     twice = "that is all gradients twice; in each half of the ring a rank sends all chunks but one"
