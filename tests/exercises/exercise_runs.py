@@ -28,6 +28,7 @@ FUNCTIONS = {
     "03.11": "my_backward",
     "03.12": "my_tied",
     "03.14": "my_1f1b",
+    "01.17": "my_token_gradients",
 }
 
 

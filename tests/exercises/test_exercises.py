@@ -21,6 +21,7 @@ CODE += ("03.6", "03.7", "03.8", "03.9", "03.10", "03.11", "03.12", "03.13")
 CODE += ("03.14",)
 CODE += ("00.9",)
 CODE += ("01.16",)
+CODE += ("01.17",)
 
 
 # ---------------------------------------------------------------------- all of them
@@ -69,6 +70,7 @@ def test_unknown_exercises_and_missing_numbers_are_said() -> None:
     with pytest.raises(WrongCall, match=r"no exercise '00.99': there are 00.a to 00.9, 01."):
         check("00.99", 1)
     with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.8, 01\.a to 01\.\d+, "):
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.\d+, 01\.\w+ to 01\.\d+, "):
         check("00.9", 1)
     with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
         check("01.1", 1)

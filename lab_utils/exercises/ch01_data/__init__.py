@@ -6,7 +6,13 @@ from lab_utils.exercises.ch01_data.bucket_hook.judge import reference as bucket_
 from lab_utils.exercises.ch01_data.bucket_hook.words import Hook
 from lab_utils.exercises.ch01_data.judge_blocks import judge_order, judge_shard
 from lab_utils.exercises.ch01_data.judge_compression import judge_compress
-from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judge_gradients, judge_step, weights
+from lab_utils.exercises.ch01_data.judge_gradients import (
+    judge_accumulate,
+    judge_gradients,
+    judge_step,
+    judge_token_gradients,
+    weights,
+)
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
@@ -33,4 +39,5 @@ EXERCISES = (
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
     code("01.16", Hook, judge_hook, bucket_hook),
+    code("01.17", words.TokenGradients, judge_token_gradients),
 )

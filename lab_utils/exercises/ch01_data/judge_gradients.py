@@ -10,7 +10,7 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data import words
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, common_factor, factor_of, mean_of, worst
-from lab_utils.exercises.framework.on_ranks import BATCH, Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import BATCH, BLOCK, Function, OnRanks
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import Parity, parity
 from lab_utils.timeline import Trace
@@ -168,3 +168,45 @@ def weights() -> dict[str, Any]:
     sizes = sizes_of(RANKS)
     weight = words.Gradients.weight
     return {"weights": ", ".join(weight.format(n=RANKS, size=size, batch=sum(sizes)) for size in sizes)}
+
+
+def judge_token_gradients(ranks: Ranks, function: Function) -> list[str]:
+    """Judge the reader's `my_token_gradients(model, x, y)` on padded texts, then with padding only on the last rank."""
+    say, n = words.TokenGradients, ranks.size
+    lengths = [max(1, BLOCK - 2 * rank) for rank in range(n)]
+    if wrong := _wrong_tokens(ranks, function, lengths):
+        return wrong
+    gradients = Gradients(ranks.run(on_ranks.from_padded_texts, function, sizes_of(n), [*lengths[:-1], 0]))
+    if lost := gradients.lost():
+        return [*lost, say.when_empty.format(empty=n - 1)]
+    worst = gradients.compared().differences[1]
+    said = say.elsewhere.format(difference=worst.max_rel, where=worst.where)
+    return [] if gradients.compared().equal else [said, say.when_empty.format(empty=n - 1)]
+
+
+def _wrong_tokens(ranks: Ranks, function: Function, lengths: Sequence[int]) -> list[str]:
+    """Describe what is wrong with the gradients where every rank has lengths[rank] tokens per block."""
+    say, n, sizes = words.TokenGradients, ranks.size, sizes_of(ranks.size)
+    gradients = Gradients(ranks.run(on_ranks.from_padded_texts, function, sizes, lengths))
+    if lost := gradients.lost():
+        return lost
+    if gradients.compared().equal:
+        return []
+    tokens = [size * length for size, length in zip(sizes, lengths, strict=True)]
+    positions, all_tokens = BATCH * BLOCK, sum(tokens)
+    known = {1 / n: say.without_n, n: words.Step.sum_over_ranks, all_tokens / positions: say.with_padding}
+    counted = {"positions": positions, "padding": positions - all_tokens, "n": n}
+
+    def of_serial(factor: float) -> str:
+        return say.serial_times.format(factor=factor, why=cause(factor, known).format(**counted))
+
+    def of_means(factor: float) -> str:
+        sides = {"first": tokens[0], "last": tokens[-1], "last_rank": n - 1}
+        return say.of_means.format(factor=factor, tokens=all_tokens, **sides)
+
+    def of_blocks(factor: float) -> str:
+        return say.by_blocks.format(factor=factor)
+
+    alone = [parts[0] for parts in gradients.alone]
+    by_blocks = {name: np.average([own[name] for own in alone], axis=0, weights=sizes) for name in gradients.serial}
+    return gradients.wrong(say, (mean_of(alone), of_means), (by_blocks, of_blocks), (gradients.serial, of_serial))

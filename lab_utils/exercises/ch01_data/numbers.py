@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from math import isclose
+from math import ceil, isclose
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
@@ -190,3 +190,42 @@ def factors() -> Numbers:
     n, blocks = RANKS, BATCH_BLOCKS
     asked = [Quantity(n, none=1, per_block=blocks), Quantity(blocks, none=1, per_rank=n, per_shard=blocks / n)]
     return asked, {}
+# ---------------------------------------------------------------------- 01b
+OWN_BLOCKS = 4  # of 01.g: per rank and step
+
+
+def accumulated_bytes(parameters: int, microbatches: int) -> Numbers:
+    """Return the tensor bytes that each rank puts into all-reduces per step: aggregated once, and each time."""
+    whole, m = parameters * FLOAT64_BYTES, microbatches
+    asked = [
+        Quantity(whole, 0.05, elements=parameters, every_time=m * whole, part=whole / m, ring=1.5 * whole),
+        Quantity(m * whole, 0.05, elements=m * parameters, no_sync=whole, ring=1.5 * m * whole),
+    ]
+    return asked, {"parameters": parameters, "m": m, "once": whole, "each": m * whole}
+
+
+def loss_weights(blocks: Sequence[int]) -> Numbers:
+    """Return the weight of each rank's mean loss, for the mean over ranks to be that over all blocks."""
+    n, batch = len(blocks), sum(blocks)
+    weights = [n * own / batch for own in blocks]
+    asked = [Quantity(each, 0.02, share=each / n, blocks=own) for each, own in zip(weights, blocks, strict=True)]
+    return asked, {"weights": ", ".join(f"{n} · {own}/{batch} = {n * own / batch:g}" for own in blocks)}
+
+
+def steps_of_epoch(by_range: Sequence[int], by_rendezvous: Sequence[int]) -> Numbers:
+    """Return the steps until every rank has read all of its blocks, of which there are so many per rank."""
+    asked = []
+    for blocks in (by_range, by_rendezvous):
+        steps, mean = ceil(max(blocks) / OWN_BLOCKS), sum(blocks) / len(blocks)
+        misses = {
+            "emptiest": ceil(min(blocks) / OWN_BLOCKS), "whole_only": max(blocks) // OWN_BLOCKS,
+            "by_mean": ceil(mean / OWN_BLOCKS), "one_by_one": max(blocks), "all_blocks": ceil(sum(blocks) / OWN_BLOCKS),
+        }  # fmt: skip
+        asked.append(Quantity(steps, **{miss: value for miss, value in misses.items() if value != steps}))
+    even, uneven = (each.right for each in asked)
+    return asked, {"range": even, "rendezvous": uneven, "fullest": max(by_rendezvous), "more": uneven / even - 1}
+
+
+def replicas_apart() -> Numbers:
+    """Return how far apart replicas are after training on averaged gradients, in terms of their distance before."""
+    return [Quantity(1.0, 0.05, pulled=0.0, averaged=1 / RANKS, apart=RANKS)], {}

@@ -14,6 +14,8 @@ from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import batch, gradients_of, number_of, sgd, small_gpt
 from lab_utils.strategies import serial
 
+PADDING = -100  # what cross_entropy leaves out
+
 
 def trained(function: Function, steps: int) -> dict[str, Any]:
     """Train the small GPT with the reader's `step` on this rank's shard, and with serial's on the whole batch.
@@ -101,3 +103,20 @@ def _strange(returned: object, gradient: Tensor) -> str:
         if each.shape != gradient.shape:
             return say.strange_shape.format(shape=list(each.shape))
     return ""
+
+
+def from_padded_texts(function: Function, sizes: Sequence[int], lengths: Sequence[int]) -> dict[str, list[Any]]:
+    """As `from_uneven_shards`, with the reader's `my_token_gradients(model, x, y)`: y is -100 after lengths[r] tokens.
+
+    "serial" has the gradients of the mean over all tokens.
+    """
+    model, reference = small_gpt(), small_gpt()
+    x, y = batch(0)[0]  # [B, T]
+    kept = torch.tensor(lengths).repeat_interleave(torch.tensor(sizes))  # [B]
+    y = y.masked_fill(torch.arange(y.shape[1]) >= kept[:, None], PADDING)
+    mine = [whole.split(list(sizes))[dist.get_rank()] for whole in (x, y)]
+    alone = [gradients_of(model, *mine)]
+    find(function)(model, *mine)
+    reference(x, y)[1].backward()
+    snapshots = serial.snapshot(model, torch.tensor(0.0)), serial.snapshot(reference, torch.tensor(0.0))
+    return {"step": [snapshots[0]], "serial": [snapshots[1]], "returned": [alone]}

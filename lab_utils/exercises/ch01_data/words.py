@@ -122,7 +122,7 @@ class Shard:  # 01.5
 class Moved(Misses):  # 01.6
     goal = "Which fraction of the blocks moves when a fifth rank joins four, by hash modulo and by rendezvous?"
     replace = "Replace the two … by fractions between 0 and 1, to within {tolerance}: hash modulo, then rendezvous."
-    hints = ("hash modulo: which blocks keep their rank?", "rendezvous: who can win a block from its old rank?")
+    hints = ("hash modulo: which blocks keep their rank?", "rendezvous: which rank can win a block from its old one?")
     explain = ("hash modulo: h % {n} = h % {more} only for h % {product} < {n}, so {n} of {product} stay and 1 - "
         "1/{more} = {leave:.2f} moves; counted on {blocks:,} blocks: {modulo:.3f}\n"
         "rendezvous: only what the new rank wins moves, its fair share 1/{more} = {stay:.2f}; counted: "
@@ -145,9 +145,9 @@ class Accumulate(Factors):  # 01.7
         "backward adds to .grad. Each micro-batch's loss is a mean over b blocks, the shard's over m · b: m gradients "
         "add up to m times the shard's, so each loss (or the sum) is divided by m. The mean over ranks is taken once, "
         "since the mean of sums is the sum of means.")
-    wire = "the gradients are right, and went over the wire {times} times: once is enough for a step"
+    wire = "the gradients are right, but aggregated {times} times: once per step suffices"
     of_last = "gradients are those of the last micro-batch alone: the earlier ones are lost"
-    own = "every rank has only the gradients of its own micro-batches: nothing of others has come in"
+    own = "every rank has only the gradients of its own micro-batches: those of the others were not added"
 
 
 class Order:  # 01.8
@@ -156,22 +156,22 @@ class Order:  # 01.8
     hints = ("print the first blocks of `order` on each rank, before it is cut",
         "what may the seed depend on, if all ranks are to share out one order?")
     explain = ("over an epoch each block is read once, by one rank; the next epoch has another order\n"
-        "Ranks share out one shuffled row only if all of them have the same row: the seed may depend on the epoch, and "
+        "Ranks share out one order only if all of them have the same order: the seed may depend on the epoch, and "
         "not on the rank. With seeds of their own, a block is in none of 4 independent quarters with probability "
         "(3/4)⁴ = 0.32: a third of the text would be left out of every epoch, and no number in the log shows it.")
     strange = "{type} came back on rank {rank}: return the numbers of this rank's blocks, in order"
-    unsteady = ("rank {rank} was asked twice for the same epoch and gave two orders: a run that is stopped could not "
-        "go on in its order")
-    same = "epoch 1 has the order of epoch 0, on every rank: each batch comes again as it was"
+    unsteady = ("rank {rank} was asked twice for the same epoch and gave two orders: a stopped run could not "
+        "resume in its order")
+    same = "epoch 1 has the order of epoch 0, on every rank: every batch is the same again"
     foreign = "rank {rank} reads block {block} in epoch {epoch}, and there are 0 to {last}"
     whole = "every rank reads all {blocks} blocks in epoch {epoch}: nothing is shared out"
-    counts = "in epoch {epoch} {unread} of {blocks} blocks are read by nobody, {several} by several ranks"
+    counts = "in epoch {epoch} {unread} of {blocks} blocks are not read, {several} are read by several ranks"
     several = "read by several: {named}{more}"
     by_ranks = "block {block} by ranks {ranks}"
-    unread = "read by nobody: blocks {named}{more}"
+    unread = "not read: blocks {named}{more}"
     more = " …"
     twice = "rank {rank} reads block {block} {times} times in epoch {epoch}"
-    uneven = "the ranks have {sizes} blocks in epoch {epoch}: who has fewer is done first, and others wait"
+    uneven = "the ranks have {sizes} blocks in epoch {epoch}: ranks with fewer finish first and wait for the others"
 
 
 class Gradients(Factors):  # 01.9
@@ -310,3 +310,30 @@ class Compress:  # 01.15
     kept_as_well = "what is sent is kept as well, and will be sent again"
     sign = "what is kept has the wrong sign"
     unequal = "sent and kept together are not the gradient and what was kept before"
+
+
+class TokenGradients(Factors):  # 01.17
+    goal = ("Write my_token_gradients(model, x, y): the gradients of the mean over all tokens of the batch, on every "
+        "rank, where the ranks' texts are padded to one length.")
+    replace = "Replace the body: backward and aggregate; y is -100 where there is padding."
+    hints = ("how many tokens has this rank, and how many have all?",
+        "which reduction of cross_entropy adds the losses of the tokens?",
+        "with t of T tokens on this rank: sum of its losses · n / T, then the mean over ranks")
+    explain = ("the gradients of the mean over all tokens, also where a rank has only padding\n"
+        "Blocks differ in tokens, so neither the ranks nor the blocks may weigh the same. The sum of the losses over "
+        "all tokens, divided by their number, is the mean. A rank with only padding adds 0, where a mean is 0/0:\n"
+        "def my_token_gradients(model, x, y):\n"
+        "    tokens = (y != -100).sum()\n"
+        "    dist.all_reduce(tokens)\n"
+        "    logits, _ = model(x, y)\n"
+        "    summed = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction=\"sum\")\n"
+        "    (summed * dist.get_world_size() / tokens).backward()\n"
+        "    aggregate(model)")
+    of_means = ("gradients are {factor:.2f} × the mean of the ranks' means: rank 0 has {first} of {tokens} tokens and "
+        "rank {last_rank} has {last}, and they weigh the same")
+    by_blocks = ("gradients are {factor:.2f} × a mean in which each rank weighs by its blocks, padding included: weigh "
+        "by tokens")
+    with_padding = ": divided by all {positions} positions of the batch, {padding} of which are padding"
+    without_n = ": the ranks' weights add up to 1, and the mean over {n} ranks divides once more"
+    own = "every rank has only the gradients of its own tokens: those of the others were not added"
+    when_empty = "so with no tokens on rank {empty}; with tokens on every rank the gradients are right"
