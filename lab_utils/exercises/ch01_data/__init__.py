@@ -7,6 +7,7 @@ from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judg
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
+from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -29,4 +30,5 @@ EXERCISES = (
     numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
+    *WITHIN_MEMORY,
 )
