@@ -51,7 +51,7 @@ def recomputed(blocks: int, length: int, channels: int) -> Numbers:
     right = blocks * length * channels * FLOAT32_BYTES
     asked = [
         Quantity(right, 0.01, nothing=0, elements=right / FLOAT32_BYTES, in_float64=2 * right, all_ranks=RANKS * right),
-        Quantity(4 / 3, 0.06, same=1.0, twice=2.0, half_of_step=1.5),
+        Quantity(4 / 3, 0.11, same=1.0, twice=2.0, half_of_step=1.5),
     ]
     return asked, {"bytes": right}
 

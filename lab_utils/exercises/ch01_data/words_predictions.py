@@ -68,7 +68,7 @@ class Recomputed:  # 01.l
     hints = ("a float32 has 4 bytes", "a backward computes twice what a forward does")
     explain = ("b · T · C · 4 = {bytes:,} bytes per layer, and 4/3 of the FLOPs at most\n"
         "Forward, forward again, and a backward of two forwards: 4 for 3. What is outside of the layers is not "
-        "computed again, so the factor stays a little below.")
+        "computed again, and torch stops before a layer's last product, so the factor stays below.")
     names = ("bytes per layer", "factor of the FLOPs")
     nothing = "the layer is computed again from its input, so that is kept"
     elements = "that is the number of elements; a float32 has 4 bytes"

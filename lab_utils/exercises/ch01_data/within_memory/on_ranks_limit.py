@@ -44,7 +44,7 @@ class MemoryLimit(TorchDispatchMode):
         self._sorted = [weight.flatten().sort().values for weight in weights]
         self._here: dict[int, weakref.ref[torch.UntypedStorage]] = {}  # a storage's object lives as long as it does
         self._names: dict[int, str] = {}
-        self._given = {id(each.untyped_storage()) for piece in pieces for each in (piece, piece.grad)}
+        self._given = [each.untyped_storage() for piece in pieces for each in (piece, piece.grad)]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         for tensor in _tensors((args, kwargs)):
@@ -64,7 +64,8 @@ class MemoryLimit(TorchDispatchMode):
 
     def _see(self, tensor: Tensor, func: torch._ops.OpOverload) -> None:
         storage = tensor.untyped_storage()
-        if id(storage) in self._given or self._is_here(storage) or storage.nbytes() < self._least_bytes:
+        given = any(storage is each for each in self._given)
+        if given or self._is_here(storage) or storage.nbytes() < self._least_bytes:
             return
         self._here[id(storage)] = weakref.ref(storage)
         self._names.pop(id(storage), None)
