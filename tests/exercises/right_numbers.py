@@ -61,3 +61,11 @@ PIPELINE = {
 }
 
 NUMBERS = RANKS | DATA | PIPELINE
+
+_LINK = {"bytes_per_s": 1e9, "latency_s": 1e-5}
+NUMBERS |= {
+    "01.i": ((1.0, 2.5, 1.4), {"parameters": 1000, "layers": 800}),
+    "01.j": ((0.6 + 0.3,), {"parameters": 100_000, "messages": 10, **_LINK}),
+    "01.k": ((1.5,), {}),
+    "01.l": ((3 * 10 * 7 * 4, 4 / 3), {"blocks": 3, "length": 10, "channels": 7}),
+}

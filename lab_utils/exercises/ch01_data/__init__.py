@@ -16,6 +16,7 @@ from lab_utils.exercises.ch01_data.judge_gradients import (
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
+from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -40,4 +41,5 @@ EXERCISES = (
     code("01.15", words.Compress, judge_compress),
     code("01.16", Hook, judge_hook, bucket_hook),
     code("01.17", words.TokenGradients, judge_token_gradients),
+    *WITHIN_MEMORY,
 )

@@ -196,7 +196,7 @@ class ZeroBytes:  # 01.10
     goal = ("P parameters in float64, AdamW, {n} ranks: how many bytes of them, of their gradients and of the "
         "optimizer's state does a rank hold under ZeRO-1, ZeRO-2 and ZeRO-3?")
     replace = "Replace the three … by numbers, ZeRO-1 first; formulas with P in them will do."
-    hints = ("without sharding there are 8 + 8 + 16 bytes a parameter: which is which?",
+    hints = ("without sharding there are 8 + 8 + 16 bytes per parameter: which is which?",
         "which of the three has n pieces?")
     explain = ("(8 + 8 + 16 / n) P = {one:,.0f};  (8 + (8 + 16) / n) P = {two:,.0f};  (8 + 8 + 16) / n · P = "
         "{three:,.0f}\n"
@@ -205,7 +205,7 @@ class ZeroBytes:  # 01.10
     names = ("bytes under ZeRO-1", "bytes under ZeRO-2", "bytes under ZeRO-3")
     unsharded = "that is without sharding anything"
     half = "that is half: a float64 has 8 bytes, and AdamW keeps two of them for each parameter"
-    in_half = "that is the paper's 2 + 2 + 12 bytes a parameter; here all is float64"
+    in_half = "that is the paper's 2 + 2 + 12 bytes per parameter; here all is float64"
     all_ranks = "that is what all ranks hold together"
     all_pieces = "that is all three in pieces, which is one stage only"
     no_state = "the optimizer's state is in pieces, not gone"
@@ -215,12 +215,12 @@ class ZeroBytes:  # 01.10
 class Zero:  # 01.11
     goal = "Each rank updates its quarter of the parameters. What is missing before the next forward?"
     replace = MEND
-    hints = ("after the step, who knows the new values of whose piece?",
+    hints = ("after the step, which rank has the new values of which piece?",
         "which collective leaves all pieces on all ranks?")
-    explain = ("loss and every parameter equal serial, over two steps in float64, and a rank's optimizer has a "
+    explain = ("loss and every parameter equal serial, over two steps in float64, and each rank's optimizer has a "
         "quarter\n"
-        "A reduce-scatter and an all-gather move as many bytes as the all-reduce that they replace: the memory is "
-        "saved for nothing but an order that has to be kept: reduce, update, gather.")
+        "A reduce-scatter and an all-gather move as many bytes as the all-reduce that they replace, in an order that "
+        "has to be kept: reduce, update, gather.")
     after = "after step {step}: {verdict}"
     unequal = ("after step {step} the ranks have unequal parameters: {name} on rank {rank} differs most from rank 0's, "
         "by {largest:.4f}")
@@ -234,7 +234,7 @@ class Zero:  # 01.11
 
 class Clip:  # 01.12
     goal = "Each rank clips its pieces of one gradient. By which norm?"
-    replace = "Mend the function, run its cell again, then this one; it returns the norm before clipping."
+    replace = "Fix the function, run its cell again, then this one; it returns the norm before clipping."
     hints = ("what would torch's clip_grad_norm_ see on a rank that has the whole gradient?",
         "what adds up over pieces?")
     explain = ("one scale on every rank, and it is that of the whole gradient: its norm is √(the sum of the pieces' "

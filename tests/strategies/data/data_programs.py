@@ -96,25 +96,6 @@ def step(model, optimizer, attached, x, y, group, micro: int = 1):
 
 def rank_state(model, attached, loss, group) -> dict:
     """A snapshot as serial's: what is sharded is put together."""
-    from lab_utils.strategies import serial
+    from lab_utils.strategies.data.zero.snapshot import snapshot
 
-    if not hasattr(attached, "flats"):
-        return serial.snapshot(model, loss)
-    names = dict(model.named_parameters())
-    state = attached.state_dict() if hasattr(attached, "state_dict") else model.state_dict()
-    parameters = {name: state[name].detach() for name in names}
-    return {"loss": loss.item(), "gradients": gradients(attached, group), "parameters": parameters}
-
-
-def gradients(attached, group) -> dict:
-    import torch
-    import torch.distributed as dist
-
-    from lab_utils.strategies.data.buckets.bucket import views
-
-    found = {}
-    for flat in attached.flats:
-        whole = torch.empty(flat.bucket.flat.shape, dtype=flat.piece.dtype)
-        dist.all_gather_single(whole, flat.piece.grad, group=group)
-        found |= dict(zip(flat.names, views(whole, flat.shapes), strict=True))
-    return found
+    return snapshot(model, loss, attached)
