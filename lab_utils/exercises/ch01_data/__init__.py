@@ -7,6 +7,8 @@ from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judg
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
+from lab_utils.exercises.ch01_data.wire.judge import judge_local_sgd
+from lab_utils.exercises.ch01_data.wire.words import LocalSGD
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -29,4 +31,5 @@ EXERCISES = (
     numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
+    code("01.20", LocalSGD, judge_local_sgd),
 )
