@@ -48,12 +48,8 @@ def test_the_solution_shows_the_code() -> None:
 def test_wrong_versions(ranks4, version: str, said: str) -> None:
     card = judged(ranks4, "01.20", IMPORTS + LOCAL_SGD[version])
     assert card.state == "wrong" and card.sentence.startswith(said), card
-
-
-@pytest.mark.parametrize(("version", "rank_named"), [("unfinished", True), ("summed", True), ("one_tensor", True)])
-def test_the_worst_tensor_and_its_rank_are_named(ranks4, version: str, rank_named: bool) -> None:
-    last = judged(ranks4, "01.20", IMPORTS + LOCAL_SGD[version]).lines[-1]
-    assert (" on rank " in last) is rank_named and "differs from the serial simulation by " in last
+    if version != "untrained":
+        assert " differs from the serial simulation by " in repr(card)
 
 
 def test_a_round_on_one_rank_only_is_said(ranks4) -> None:
