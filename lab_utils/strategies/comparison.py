@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import fsum, isfinite
 
 import numpy as np
@@ -42,15 +43,17 @@ class Ran:
 
 @dataclass(frozen=True)
 class OnHardware:
-    """Predicted seconds per step, and as fractions exposed communication and model FLOPs utilisation.
+    """Predicted seconds per step; as fractions, exposed communication, waiting and model FLOPs utilisation.
 
-    exposed   exposed communication / step time, mean over the ranks
+    exposed   time blocked on communication in flight / step time, mean over the ranks
+    waiting   time blocked because a partner has not entered / step time, mean over the ranks
     mfu       model FLOPs utilisation: FLOPs of all ranks / (ranks * step time * device FLOP/s). Chowdhery et al. 2022,
               "PaLM" (arXiv 2204.02311), section 4.1; recomputed activations are counted too
     """
 
     step_s: float
     exposed: float
+    waiting: float
     mfu: float
 
 
@@ -88,11 +91,10 @@ class Comparison:
         head = ["strategy", f"steps to {self.below:g}", "held-out loss", "sent a step"]
         return Table(head, [self._counted(row) for row in self.rows])
 
-    @property
-    def predicted(self) -> Table:
-        """Per hardware: seconds per step and to the loss, exposed communication, utilisation."""
-        head = [f"{name}: {what}" for name in self.rows[0].on for what in ("a step", "to the loss", "exposed", "MFU")]
-        return Table(["strategy", *head], [self._predicted(row) for row in self.rows])
+    def report(self, name: str) -> Table:
+        """One hardware: seconds per step and to the loss, exposed communication, waiting, MFU, and held-out loss."""
+        head = ["strategy", "per step", "exposed", "waiting", "MFU", f"to {self.below:g}", "held-out loss"]
+        return Table(head, [self._reported(row, name) for row in self.rows])
 
     @property
     def measured(self) -> Table:
@@ -109,18 +111,18 @@ class Comparison:
         steps = "-" if row.steps is None else str(row.steps)
         return [row.name, steps, f"{row.held_out:.2f}", bytes_text(round(row.sent_bytes))]
 
-    def _predicted(self, row: Row) -> list[str]:
-        cells = [row.name]
-        for name, on in row.on.items():
-            reached = time_text(self.times_s(name)[row.name]) if row.steps is not None else "-"
-            cells += [time_text(on.step_s), reached, percent_text(on.exposed), percent_text(on.mfu)]
-        return cells
+    def _reported(self, row: Row, name: str) -> list[str]:
+        on, reached = row.on[name], "-" if row.steps is None else time_text(self.times_s(name)[row.name])
+        parts = (percent_text(each) for each in (on.exposed, on.waiting, on.mfu))
+        return [row.name, time_text(on.step_s), *parts, reached, f"{row.held_out:.2f}"]
 
     def __repr__(self) -> str:
-        return f"{self.counted}\n\n{self.predicted}"
+        reports = (f"{name}\n{self.report(name)}" for name in self.rows[0].on)
+        return "\n\n".join([repr(self.counted), *reports])
 
     def _repr_html_(self) -> str:
-        return f"{self.counted._repr_html_()}<br>{self.predicted._repr_html_()}"
+        reports = (f"<p>{escape(name)}</p>{self.report(name)._repr_html_()}" for name in self.rows[0].on)
+        return self.counted._repr_html_() + "".join(reports)
 
 
 def compare(runs: Mapping[str, Ran], below: float, on: Mapping[str, Hardware]) -> Comparison:
@@ -177,12 +179,17 @@ def _on(ran: Ran, hardware: Hardware) -> OnHardware:
     few, ready = ran.few.timeline(hardware), ran.ready.timeline(hardware)
     step_s = (few.makespan_s - ready.makespan_s) / ran.few_steps
     exposed_s = (few.exposed_comm_s - ready.exposed_comm_s) / ran.few_steps
+    waiting_s = (_waiting_s(few) - _waiting_s(ready)) / ran.few_steps
     flops = (_flops(few) - _flops(ready)) / ran.few_steps
     available = ran.few.world_size * step_s * hardware.device.flops_per_s
-    parts = exposed_s / step_s, flops / available
+    parts = exposed_s / step_s, waiting_s / step_s, flops / available
     if not all(map(isfinite, parts)):
         raise ValueError(f"a step takes {step_s} s on {hardware.name}: record at least one, and count its kernels")
     return OnHardware(step_s, *parts)
+
+
+def _waiting_s(timeline: Timeline) -> float:
+    return fsum(timeline.waiting_by_rank_s) / timeline.world_size
 
 
 def _flops(timeline: Timeline) -> float:

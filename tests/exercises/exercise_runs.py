@@ -23,6 +23,7 @@ FUNCTIONS = {
     "01.12": "my_clip",
     "01.15": "my_compress",
     "01.16": "my_buckets",
+    "01.20": "my_local_sgd",
     "03.9": "my_step",
     "03.10": "my_run",
     "03.11": "my_backward",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,8 +44,21 @@ def test_a_step_is_predicted_without_getting_ready() -> None:
     (row,) = compare({"one": ran([4.0] * 9)}, below=3.0, on={"a": FAST, "b": SLOW}).rows
     assert row.on["a"].step_s == pytest.approx(0.011) and row.on["b"].step_s == pytest.approx(0.020)
     assert row.on["a"].exposed == pytest.approx(1 / 11) and row.on["b"].exposed == pytest.approx(0.5)
-    assert row.on["a"].mfu == pytest.approx(10 / 11)
+    assert row.on["a"].mfu == pytest.approx(10 / 11) and row.on["a"].waiting == 0
     assert row.sent_bytes == STEP_BYTES and row.held_bytes == 101
+
+
+def test_blocked_on_the_wire_and_waiting_for_a_partner_are_told_apart() -> None:
+    """Rank 1 computes 3 ms longer per step: rank 0 waits for it; both are blocked for 1 ms on the wire."""
+    late = [
+        replace(op, flops=op.flops + 3 * 10**6) if op.rank and op.flops == STEP_FLOPS else op
+        for ops in trace(4).ops
+        for op in ops
+    ]
+    few = Trace(tuple(tuple(op for op in late if op.rank == rank) for rank in range(2)))
+    (row,) = compare({"one": replace(ran([4.0] * 9), few=few)}, below=3.0, on={"a": FAST}).rows
+    assert row.on["a"].step_s == pytest.approx(0.014)
+    assert row.on["a"].exposed == pytest.approx(1 / 14) and row.on["a"].waiting == pytest.approx(1.5 / 14)
 
 
 def test_the_loss_is_reached_when_its_mean_over_some_steps_is_below() -> None:
@@ -74,8 +89,11 @@ def test_words_and_html_say_the_same() -> None:
     head, first, second = repr(compared.counted).splitlines()
     assert head.startswith("strategy") and "steps to 3.01" in head
     assert first.split()[:3] == ["one", "14", "2.00"] and second.split()[:2] == ["two", "-"]
-    head, first, second = repr(compared.predicted).splitlines()
-    assert "a: exposed" in head and "154 ms" in first and second.split()[:4] == ["two", "11.0", "ms", "-"]
+    head, first, second = repr(compared.report("a")).splitlines()
+    assert head.split() == "strategy per step exposed waiting MFU to 3.01 held-out loss".split()
+    assert first.split() == "one 11.0 ms 9.1 % 0.0 % 90.9 % 154 ms 2.00".split()
+    assert second.split()[-2:] == ["-", "2.00"]
+    assert repr(compared.counted) in repr(compared) and repr(compared.report("a")) in repr(compared)
     html = compared._repr_html_()
     assert html.count("<tr>") == 6 and html.count('scope="row"') == 4 and "154 ms" in html
     assert compared.times_s("a") == {"one": pytest.approx(0.154)}

@@ -17,6 +17,8 @@ from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_rep
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
+from lab_utils.exercises.ch01_data.wire.judge import judge_local_sgd
+from lab_utils.exercises.ch01_data.wire.words import LocalSGD
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -42,4 +44,5 @@ EXERCISES = (
     code("01.16", Hook, judge_hook, bucket_hook),
     code("01.17", words.TokenGradients, judge_token_gradients),
     *WITHIN_MEMORY,
+    code("01.20", LocalSGD, judge_local_sgd),
 )

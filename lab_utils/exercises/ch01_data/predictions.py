@@ -2,6 +2,8 @@
 
 from lab_utils.exercises.ch01_data import numbers
 from lab_utils.exercises.ch01_data import words_predictions as words
+from lab_utils.exercises.ch01_data import words_predictions
+from lab_utils.exercises.ch01_data.wire import numbers as wire
 from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -80,4 +82,14 @@ PREDICTIONS += (
     numeric("01.j", words.ExposedGather, exposed_gather, ("parameters", "messages", "bytes_per_s", "latency_s")),
     numeric("01.k", words.RedundancyWire, redundancy_wire),
     numeric("01.l", words.Recomputed, recomputed, ("blocks", "length", "channels")),
+_LOCAL = {"n": wire.RANKS, "steps": wire.STEPS, "every": wire.EVERY}
+
+PREDICTIONS += (  # 01e and 01f
+    numeric("01.q", words_predictions.LocalBytes, wire.local_bytes, given=("parameters",), **_LOCAL),
+    numeric("01.r", words_predictions.Shrinks, wire.shrinks, n=wire.RANKS),
+    numeric("01.s", words_predictions.Crossing, wire.crossing_bytes, given=("parameters",), per_node=wire.PER_NODE),
+    numeric("01.t", words_predictions.ClusterMs, wire.cluster_ms, ranks=wire.CLUSTER_RANKS),
+    numeric("01.u", words_predictions.SentMost, wire.sent_most, given=("parameters",)),
+    numeric("01.v", words_predictions.WireMs, wire.wire_ms, given=("parameters",)),
+    numeric("01.w", words_predictions.HalfStep, wire.half_step_ms, given=("step_ms", "exposed")),
 )

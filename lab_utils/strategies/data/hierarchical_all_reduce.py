@@ -7,7 +7,8 @@ without latency:
     ring        2(n-1)/n B / across                                 every round waits for the link between nodes
     two levels  2(m-1)/m B / inside  +  2(N-1)/N B/m / across       an m-th of the bytes crosses
 
-Two levels are faster where inside > across. Where the m ranks of a node share one port of bandwidth `across`, a ring
+Two levels are faster than this one ring where inside > across; a ring per NIC of the node (collective_costs.py) is not
+modelled here. Where the m ranks of a node share one port of bandwidth `across`, a ring
 has it alone and the m rings of two levels share it: two levels are then faster only where inside > N across.
 """
 

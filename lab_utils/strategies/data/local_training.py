@@ -40,7 +40,7 @@ class LocalSGD(Counted):
     ) -> None:
         super().__init__()
         if every < 1:
-            raise ValueError(f"every={every}: ranks meet every 1 step or more")
+            raise ValueError(f"every={every}: ranks synchronise after every step, or after several")
         self.every, self.group, self.steps_alone = every, group or dist.group.WORLD, 0
         replicate(model, self.group)
         self.buckets: list[Bucket] = assign_buckets(trained(model), NO_LIMIT, NO_LIMIT, self.group.size())

@@ -13,6 +13,10 @@ n = N m. Bytes are those of the busiest rank.
 | barrier                     |                            | 2 ceil(log2 n) steps         |                            |
 | message                     | 1 step, B                  |                              |                            |
 
+"ring" is a single ring: all that crosses between two nodes passes one rank's link. "rings" has one ring per rank of a
+node, each with its share of the tensor and its own link across, as NCCL does with a NIC per GPU: m-th parts of a ring's
+bytes cross per link, and the ranks' links inside carry all rings. Inside one node it is the ring.
+
 gloo, torch's backend for CPUs, uses rings with two exceptions: reduce_scatter is an all-reduce of the whole tensor
 (torch 2.13, ProcessGroupGloo.cpp), and broadcast is a tree.
 
@@ -28,7 +32,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-ALGORITHMS = ("ring", "tree", "gloo", "two_level")
+ALGORITHMS = ("ring", "tree", "gloo", "two_level", "rings")
+AT_ONCE = ALGORITHMS.index("rings")  # its bytes inside and across travel at the same time, the others' one by one
 _NONE = (0.0, np.inf, 0.0, 0.0)  # infinite time on any link
 _Shape = tuple[float, float]  # steps, bytes
 
@@ -61,7 +66,7 @@ def _row(wire: Wire, ranks_per_node: int | None) -> list[tuple[float, float, flo
         raise ValueError(f"how long {wire.name} takes is not known: known are {', '.join(sorted(_FLAT))}")
     nodes = _nodes(wire.ranks, ranks_per_node)
     flat = [_flat_row(shape, n, wire.bytes, len(nodes) > 1) for shape in _FLAT[wire.name]]
-    return [*flat, _two_level_row(wire, nodes)]
+    return [*flat, _two_level_row(wire, nodes), _rings_row(wire, nodes)]
 
 
 def _flat_row(shape: Callable[[int, int], _Shape] | None, n: int, size_bytes: int, spans_nodes: bool):
@@ -79,6 +84,16 @@ def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, flo
     times = _TIMES[wire.name]
     inside = times * (m - 1), times * (m - 1) / m * wire.bytes
     return (*inside, times * (count - 1), times * (count - 1) / count * wire.bytes / m)
+
+
+def _rings_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
+    """As many rings as the smallest node has members; every step of a ring crosses somewhere."""
+    if wire.name not in _TIMES:
+        return _NONE
+    steps, moved = _around(_TIMES[wire.name])(len(wire.ranks), wire.bytes)
+    if len(nodes) == 1:
+        return steps, moved, 0.0, 0.0
+    return 0.0, moved, steps, moved / min(nodes.values())
 
 
 def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]:

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from lab_utils.timeline.hardware.collective_costs import ALGORITHMS
+from lab_utils.timeline.hardware.collective_costs import ALGORITHMS, AT_ONCE
 
-Algorithm = Literal["best", "ring", "tree", "gloo", "two_level"]
+Algorithm = Literal["best", "ring", "tree", "gloo", "two_level", "rings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Hardware:
     device          None: compute takes as long as measured
     link            between ranks of one node
     ranks_per_node  ranks r with equal r // ranks_per_node share a node; None: all do
-    across          link between nodes, per rank; required with ranks_per_node
-    algorithm       of collectives: "ring", "tree", "gloo" (as that backend does it), "two_level", or "best", the
-                    fastest of them per op
+    across          link between nodes, per rank (its NIC, or its share of one); required with ranks_per_node
+    algorithm       of collectives: "ring" (one, so one NIC per node), "rings" (one per NIC), "tree", "gloo" (as that
+                    backend does it), "two_level", or "best", the fastest of them per op
     compute_scale   factor on all compute times
     """
 
@@ -117,7 +117,8 @@ class Hardware:
     def wire_s(self, rows: np.ndarray) -> np.ndarray:
         """Seconds of ops on the wire, float64[w], from rows float64[w, algorithms, 4] of `wire_rows`.
 
-        alpha-beta: latency per step, bandwidth per byte of the busiest rank (Hockney 1994).
+        alpha-beta: latency per step, bandwidth per byte of the busiest rank (Hockney 1994). Bytes inside and across
+        follow one another, but for "rings", where the slower link decides.
         """
         across = self.across or self.link
         steps, size_bytes, steps_across, bytes_across = np.moveaxis(rows, 2, 0)
@@ -127,6 +128,9 @@ class Hardware:
             + steps_across * across.latency_s
             + bytes_across / across.bytes_per_s
         )
+        inside_s, across_s = size_bytes / self.link.bytes_per_s, bytes_across / across.bytes_per_s
+        latency_s = steps * self.link.latency_s + steps_across * across.latency_s
+        by_algorithm_s[:, AT_ONCE] = (latency_s + np.maximum(inside_s, across_s))[:, AT_ONCE]
         if self.algorithm == "best":
             return by_algorithm_s.min(axis=1)
         return self._chosen(by_algorithm_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,13 @@ def as_rings(wires: list[Wire]) -> np.ndarray:
     return wire_rows(wires, None)[:, 0, :2]
 
 
+def bandwidth(hardware: Hardware, n: int, size_bytes: int) -> float:
+    """Bus bandwidth of an all-reduce in GB/s."""
+    wire = Wire("all_reduce", size_bytes, tuple(range(n)))
+    took_s = hardware.wire_s(wire_rows([wire], hardware.ranks_per_node))[0]
+    return 2 * (n - 1) / n * size_bytes / took_s / 1e9
+
+
 # ---------------------------------------------------------------------- the catalogue
 def test_nvlink_3_is_what_the_fit_gives(capsys: pytest.CaptureFixture) -> None:
     """Fitted on 2, 4 and 8 GPUs, judged on 3, 5, 6 and 7, which it never saw."""
@@ -74,14 +82,16 @@ def test_the_catalogue_predicts_as_its_link_was_fitted() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_bandwidth(name: str, capsys: pytest.CaptureFixture) -> None:
-    """On numbers that nothing was fitted on. Between nodes ours is slower: NCCL works on both levels at once."""
+    """On numbers that nothing was fitted on. Between nodes, a ring per NIC of nominal bandwidth comes within 6 %."""
     n, gib, published = PUBLISHED[name]
-    hardware, size_bytes = catalogue[name], gib * 2**30
-    took_s = hardware.wire_s(wire_rows([Wire("all_reduce", size_bytes, tuple(range(n)))], hardware.ranks_per_node))[0]
-    ours = 2 * (n - 1) / n * size_bytes / took_s / 1e9
+    hardware = catalogue[name]
+    ours = bandwidth(hardware, n, gib * 2**30)
     with capsys.disabled():
         print(f"\n{name}: {ours:.0f} GB/s, published {published:.0f}")
-    assert (0.6 if hardware.across else 0.85) < ours / published < 1.005
+    assert 0.85 < ours / published < (1.06 if hardware.across else 1.005)
+    if hardware.across:  # what rules out one ring, and two levels one after the other
+        for algorithm in ("ring", "two_level"):
+            assert bandwidth(replace(hardware, algorithm=algorithm), n, gib * 2**30) < 0.9 * published
 
 
 def test_every_number_of_the_catalogue_has_a_source() -> None:

@@ -14,7 +14,7 @@ from lab_utils.timeline.hardware import ALGORITHMS, Hardware, Link, Wire, wire_r
 
 CHUNKED = ("all_reduce", "reduce_scatter", "all_gather")
 NAMES = (*CHUNKED, "broadcast", "reduce", "all_to_all", "gather", "scatter", "barrier")
-RING, TREE, GLOO, TWO_LEVEL = range(len(ALGORITHMS))
+RING, TREE, GLOO, TWO_LEVEL, RINGS = range(len(ALGORITHMS))
 
 sizes = st.integers(0, 10**9)
 latencies_s = st.floats(0, 1e-3)
@@ -114,6 +114,37 @@ def test_two_levels_need_equal_nodes(ranks, per_node: int, two_level: bool) -> N
     assert rows[RING][2] == (0 if per_node == 8 else 2 * (len(ranks) - 1))
 
 
+@pytest.mark.parametrize("name", CHUNKED)
+@pytest.mark.parametrize(("nodes", "m"), [(2, 2), (2, 4), (4, 2), (3, 5), (8, 8)])
+def test_a_ring_per_nic_sends_the_ring_s_bytes_over_all_links_across(name: str, nodes: int, m: int) -> None:
+    n = nodes * m
+    cost = formulas.ring(name, n, 0, 24 * n)
+    steps, inside, steps_across, across = one(name, 24 * n, tuple(range(n)), m)[RINGS]
+    assert (steps, inside, steps_across) == (0, cost.bytes, cost.steps)
+    assert across * m == pytest.approx(cost.bytes, rel=1e-12)
+
+
+def test_a_ring_per_nic_by_hand() -> None:
+    """2 nodes of 8, 496 MB: 2 (15/16) 496 MB pass 8 NICs of 25 GB/s, or each rank's faster or slower link inside."""
+    gpt2, nic = Wire("all_reduce", 496_000_000, tuple(range(16))), Link("NIC", 10e-6, 25e9)
+    for inside, slower in ((400e9, 200e9), (100e9, 100e9)):
+        took_s = cost_s(gpt2, on(Link("inside", 1e-6, inside), 8, nic, "rings"))
+        assert took_s == pytest.approx(30 * 10e-6 + 2 * 15 / 16 * 496e6 / slower, rel=1e-12)
+    assert cost_s(gpt2, on(nic, 8, nic, "ring")) == pytest.approx(30 * 10e-6 + 2 * 15 / 16 * 496e6 / 25e9, rel=1e-12)
+
+
+@pytest.mark.parametrize(("ranks", "links_across"), [((0, 1, 2, 4, 5), 2), ((0, 4, 8), 1), (range(8), 4)])
+def test_rings_are_as_many_as_the_smallest_node_has_members(ranks, links_across: int) -> None:
+    rows = one("all_reduce", 10**6, tuple(ranks), 4)
+    assert rows[RINGS][3] * links_across == pytest.approx(rows[RING][3], rel=1e-12)
+
+
+def test_in_one_node_rings_are_the_ring() -> None:
+    rows = one("all_gather", 1000, (0, 1, 2), 4)
+    assert tuple(rows[RINGS]) == tuple(rows[RING])
+    assert not np.isfinite(one("broadcast", 1000, (0, 1, 2), 4)[RINGS]).all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_op_of_one_rank_is_free(name: str) -> None:
     assert not one(name, 10**9, (3,)).any()
@@ -135,11 +166,13 @@ def test_the_best_is_the_least_of_those_that_there_are(drawn, link: Link, across
     wire, per_node = drawn
     rows = wire_rows([wire], per_node)[0]
     at_s = (link.latency_s, 1 / link.bytes_per_s, across.latency_s, 1 / across.bytes_per_s)
-    by_hand_s = {
-        name: sum(amount * each_s for amount, each_s in zip(row, at_s, strict=True))
-        for name, row in zip(ALGORITHMS, rows, strict=True)
-        if np.isfinite(row).all()
-    }
+
+    def by_hand(name: str, row: np.ndarray) -> float:
+        latency_s, inside_s, latency_across_s, across_s = row * at_s
+        bytes_s = max(inside_s, across_s) if name == "rings" else inside_s + across_s
+        return latency_s + latency_across_s + bytes_s
+
+    by_hand_s = {name: by_hand(name, row) for name, row in zip(ALGORITHMS, rows, strict=True) if np.isfinite(row).all()}
     assert cost_s(wire, on(link, per_node, across)) == pytest.approx(min(by_hand_s.values()), rel=1e-12)
     for algorithm in ALGORITHMS:
         expected_s = by_hand_s.get(algorithm, min(by_hand_s.values()))

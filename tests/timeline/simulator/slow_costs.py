@@ -36,13 +36,20 @@ def alpha_beta_s(name: str, size_bytes: int, members: set[int], hardware: Hardwa
     """Latency for each step and bandwidth for each byte; by the algorithm asked for, where it is one for the op."""
     if len(members) == 1:
         return 0.0
-    choices = {algorithm: _time_s(legs, hardware) for algorithm, legs in _legs(name, size_bytes, members, hardware)}
+    choices = {
+        algorithm: _time_s(legs, hardware, algorithm == "rings")
+        for algorithm, legs in _legs(name, size_bytes, members, hardware)
+    }
     return choices.get(hardware.algorithm, min(choices.values()))
 
 
-def _time_s(legs: Legs, hardware: Hardware) -> float:
+def _time_s(legs: Legs, hardware: Hardware, at_once: bool) -> float:
+    links = hardware.link, hardware.across or hardware.link
+    if at_once:
+        latency_s = sum(steps * link.latency_s for (steps, _), link in zip(legs, links, strict=True))
+        return latency_s + max(moved / link.bytes_per_s for (_, moved), link in zip(legs, links, strict=True))
     time_s = 0.0
-    for (steps, moved_bytes), link in zip(legs, (hardware.link, hardware.across), strict=True):
+    for (steps, moved_bytes), link in zip(legs, links, strict=True):
         if steps:
             time_s = time_s + steps * link.latency_s + moved_bytes / link.bytes_per_s
     return time_s
@@ -66,6 +73,11 @@ def _legs(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> 
         inside = rounds * (m - 1), rounds * (m - 1) / m * size_bytes
         across = rounds * (nodes - 1), rounds * (nodes - 1) / nodes * size_bytes / m
         found.append(("two_level", [inside, across]))
+    if rounds:
+        steps, moved = _ring(name, n, size_bytes)
+        found.append(
+            ("rings", [(steps, moved), (0, 0)] if nodes == 1 else [(0, moved), (steps, moved / min(on_node.values()))])
+        )
     return found
 
 

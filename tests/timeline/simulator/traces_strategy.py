@@ -33,7 +33,7 @@ def links(draw: st.DrawFn) -> Link:
 @st.composite
 def hardwares(draw: st.DrawFn, measured: bool = True) -> Hardware:
     """Any device, links, nodes and algorithm; `measured`: also computing that takes as long as it was measured."""
-    algorithm = draw(st.sampled_from(["best", "ring", "tree", "gloo", "two_level"]))
+    algorithm = draw(st.sampled_from(["best", "ring", "tree", "gloo", "two_level", "rings"]))
     device = draw(st.none() | devices()) if measured else draw(devices())
     per_node = draw(st.none() | st.integers(1, 3))
     across = None if per_node is None else draw(links())

@@ -89,6 +89,8 @@ HARDWARE = {
     "a device": Hardware(DEVICE, LINK, compute_scale=0.3),
     "nodes of two": Hardware(DEVICE, LINK, 2, ACROSS),
     "rings between nodes": Hardware(DEVICE, LINK, 2, ACROSS, "ring"),
+    "a ring per NIC": Hardware(DEVICE, LINK, 2, ACROSS, "rings"),
+    "a ring per NIC, slow inside": Hardware(DEVICE, replace(LINK, bytes_per_s=1.3e9), 2, ACROSS, "rings"),
     "gloo": Hardware(None, LINK, algorithm="gloo"),
     "two levels": Hardware(None, LINK, 2, ACROSS, "two_level"),
     "trees": Hardware(None, LINK, algorithm="tree"),

@@ -1,4 +1,4 @@
-"""What ranks run in the tests of local training: some steps alone, then a meeting, again and again."""
+"""What ranks run in the tests of local training: some steps alone, then a round, again and again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def held(model) -> float:
 
 
 def path(how: str, steps: int) -> list:
-    """All parameters as one, before the first step, and after each just before ranks may meet and after that."""
+    """All parameters as one, before the first step, and after each just before ranks may synchronise and after that."""
 
     from lab_utils.strategies import serial
 
@@ -90,7 +90,7 @@ def whole(model):
 
 
 def left_over() -> list[bool]:
-    """Whether ranks are equal after 5 steps that meet every 4, after one meeting more, and once it is removed."""
+    """Whether ranks are equal after 5 steps with a round every 4, after one round more, and once it is removed."""
     import torch.distributed as dist
 
     from lab_utils.strategies import serial

@@ -13,7 +13,7 @@ FLOAT64 = 8
 
 @pytest.mark.parametrize("how", ["LocalSGD(every=1)", "DiLoCo(every=1, outer_lr=1, outer_momentum=0)"])
 @pytest.mark.parametrize("inner", ["sgd", "momentum"])
-def test_meeting_after_every_step_is_serial_training(ranks4: Ranks, how: str, inner: str) -> None:
+def test_synchronising_after_every_step_is_serial_training(ranks4: Ranks, how: str, inner: str) -> None:
     one = ranks4.run(programs.trained, "None", inner, 10)[0]["parameters"]
     for each in ranks4.run(programs.trained, how, inner, 10):
         assert each["parameters"].keys() == one.keys()
@@ -22,7 +22,7 @@ def test_meeting_after_every_step_is_serial_training(ranks4: Ranks, how: str, in
 
 
 def test_local_sgd_goes_on_from_the_mean(ranks4: Ranks) -> None:
-    """Seven steps that meet every third: after steps 3 and 6, and at no other time."""
+    """Seven steps that synchronise after every third: after steps 3 and 6, and at no other time."""
     paths = np.array(ranks4.run(programs.path, "LocalSGD(every=3)", 7))  # [ranks, 1 + 2 steps, numel]
     for step in range(1, 8):
         alone, after = paths[:, 2 * step - 1], paths[:, 2 * step]
@@ -32,17 +32,17 @@ def test_local_sgd_goes_on_from_the_mean(ranks4: Ranks) -> None:
 
 
 def test_diloco_goes_on_by_nesterov_s_momentum(ranks4: Ranks) -> None:
-    """Sutskever et al. 2013 with momentum 0.9 and rate 0.7, on how far the mean has moved since the last meeting."""
+    """Sutskever et al. 2013 with momentum 0.9 and rate 0.7, on how far the mean has moved since the last round."""
     paths = np.array(ranks4.run(programs.path, "DiLoCo(every=2)", 8))
-    met, momentum = paths[0, 0], 0.0
+    synced, momentum = paths[0, 0], 0.0
     for step in range(2, 9, 2):
-        moved = met - paths[:, 2 * step - 1].mean(axis=0)
+        moved = synced - paths[:, 2 * step - 1].mean(axis=0)
         momentum = 0.9 * momentum + moved
-        met = met - 0.7 * (moved + 0.9 * momentum)
-        np.testing.assert_allclose(paths[:, 2 * step], np.broadcast_to(met, paths[:, 0].shape), rtol=0, atol=1e-14)
+        synced = synced - 0.7 * (moved + 0.9 * momentum)
+        np.testing.assert_allclose(paths[:, 2 * step], np.broadcast_to(synced, paths[:, 0].shape), rtol=0, atol=1e-14)
 
 
-def test_steps_that_are_left_over_meet_when_asked(ranks2: Ranks) -> None:
+def test_steps_that_are_left_over_are_synchronised_when_asked(ranks2: Ranks) -> None:
     assert ranks2.run(programs.left_over) == [[False, True, False]] * 2
 
 
@@ -66,9 +66,9 @@ def test_what_is_lost_in_loss(ranks4: Ranks) -> None:
     )
     assert each_step < 3.2  # from 5.5
     assert each_step < local < each_step + 0.06
-    assert each_step < outer < each_step + 0.25  # it has met six times only, and its momentum has just begun
+    assert each_step < outer < each_step + 0.25  # it has six rounds only, and its momentum has just begun
 
 
-def test_never_to_meet_is_refused(ranks2: Ranks) -> None:
-    with pytest.raises(RankError, match="every=0: ranks meet every 1 step or more"):
+def test_never_to_synchronise_is_refused(ranks2: Ranks) -> None:
+    with pytest.raises(RankError, match="every=0: ranks synchronise after every step, or after several"):
         ranks2.run(programs.trained, "LocalSGD(every=0)", "sgd", 1)

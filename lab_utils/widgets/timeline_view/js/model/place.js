@@ -1,7 +1,7 @@
 // The simulator once more, for sliders: the same sums in the same order as lab_utils/timeline (simulator/compiled.py,
 // hardware/model.py), so the same bits. test_browser_place_js.py holds the two together.
 const FREE = 0, ISSUE = 1, FIRST_COMPUTE = 2; // classes of cost
-const ALGORITHMS = ["ring", "tree", "gloo", "two_level"], WIRE_ROW = 4 * ALGORITHMS.length;
+const ALGORITHMS = ["ring", "tree", "gloo", "two_level", "rings"], WIRE_ROW = 4 * ALGORITHMS.length;
 
 // Seconds that each class of nodes takes. setting: numbers of a hardware, or of a schedule's costs (sliders.py).
 function costs(arrays, setting) {
@@ -40,13 +40,17 @@ function computeSeconds([flops, flopBytes, otherBytes, kernels, measured_s], h) 
 }
 
 function wireSeconds(rows, h) {
-  const seconds = ALGORITHMS.map((_, a) => alphaBeta(rows.subarray(4 * a, 4 * a + 4), h));
+  const seconds = ALGORITHMS.map((_, a) => alphaBeta(rows.subarray(4 * a, 4 * a + 4), h, ALGORITHMS[a] === "rings"));
   const chosen = h.algorithm === "best" ? Infinity : seconds[ALGORITHMS.indexOf(h.algorithm)];
   return Number.isFinite(chosen) ? chosen : Math.min(...seconds);
 }
 
-function alphaBeta([steps, bytes, stepsAcross, bytesAcross], h) {
+function alphaBeta([steps, bytes, stepsAcross, bytesAcross], h, atOnce) {
   const latencyAcross = h.across_latency_s ?? h.latency_s, bandwidthAcross = h.across_bytes_per_s ?? h.bytes_per_s;
+  if (atOnce) {
+    const latency_s = steps * h.latency_s + stepsAcross * latencyAcross;
+    return latency_s + Math.max(bytes / h.bytes_per_s, bytesAcross / bandwidthAcross);
+  }
   return steps * h.latency_s + bytes / h.bytes_per_s + stepsAcross * latencyAcross + bytesAcross / bandwidthAcross;
 }
 
