@@ -6,6 +6,8 @@ from lab_utils.exercises.ch01_data.judge_compression import judge_compress
 from lab_utils.exercises.ch01_data.judge_gradients import judge_accumulate, judge_gradients, judge_step, weights
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
+from lab_utils.exercises.ch01_data.parameter_server.judge import explained, judge_server
+from lab_utils.exercises.ch01_data.parameter_server.words import MyServer
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
@@ -29,4 +31,5 @@ EXERCISES = (
     numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
+    code("01.19", MyServer, judge_server, explained),
 )
