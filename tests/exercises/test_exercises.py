@@ -64,7 +64,7 @@ def test_every_exercise_has_the_one_shape(name: str) -> None:
 
 
 def test_unknown_exercises_and_missing_numbers_are_said() -> None:
-    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00.1 to 00.8, 01.1 to 01.15, "):
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.\d+, 01\.\w+ to 01\.\d+, "):
         check("00.9", 1)
     with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
         check("01.1", 1)

@@ -143,7 +143,7 @@ def more_workers() -> Numbers:
     """Return how much longer a gradient's way takes with MANY workers than with FEW: by a server, and in a ring."""
     more, ring = MANY / FEW, ((MANY - 1) / MANY) / ((FEW - 1) / FEW)
     asked = [
-        Quantity(more, 0.05, itself=(MANY - 1) / (FEW - 1), parallel=1, as_tree=6, both_ways=2 * more),
+        Quantity(more, 0.05, itself=(MANY - 1) / (FEW - 1), parallel=1, as_tree=6),
         Quantity(ring, 0.05, none=1, steps=(MANY - 1) / (FEW - 1), as_server=more),
     ]
     return asked, {"few": FEW, "many": MANY, "server": more, "ring": ring}
@@ -155,7 +155,7 @@ def paused() -> Numbers:
     own = PAUSED_S[SLOW]
     asked = [
         Quantity(waiting, 0.01, one_pause=sum(own), no_pause=len(own), every_round=len(own) * max(own)),
-        Quantity(free, 0.01, all_wait=waiting, unpaused=len(own), shared=PAUSED_UPDATES * 4 / 9),
+        Quantity(free, 0.01, all_wait=waiting, unpaused=len(own)),
     ]
     return asked, {"waiting": waiting, "free": free}
 

@@ -16,7 +16,6 @@ class MoreWorkers:  # 01.m
     itself = "the server comes on top of the workers: there are as many pushes as workers"
     parallel = "workers send at the same time, but all through the server's one link"
     as_tree = "that is a tree's: no worker adds up the gradients of others here"
-    both_ways = "pull takes as long as push with 2 workers, too: the factor is the same"
     none = "2(n - 1)/n is 1 for two ranks, and more for others"
     steps = "that many times as many rounds, but each moves only a piece of 1/n"
     as_server = "that is the server's: in a ring no link carries everything"
@@ -24,19 +23,18 @@ class MoreWorkers:  # 01.m
 
 class Paused:  # 01.n
     goal = ("Three workers take 1 s per step, and each takes 5 s in one step of twelve, never two in the same. How "
-        "many seconds do 36 updates take, 12 per worker, if all wait for all in each step, and if nobody waits?")
-    replace = "Replace the two … by your numbers of seconds: all wait, then nobody waits."
-    hints = ("how many of twelve rounds contain somebody's slow step?", "what does one worker need for its own steps?")
-    explain = ("{waiting:g} s where all wait, {free:g} s where nobody waits\n"
-        "Where all wait, each slow step holds up everybody: 9 rounds of one second and 3 of five. Where nobody waits, "
+        "many seconds do 36 updates take, 12 per worker, if all wait for all in each step, and if no worker waits?")
+    replace = "Replace the two … by your numbers of seconds: all wait, then no worker waits."
+    hints = ("how many of twelve rounds contain a slow step?", "what does one worker need for its own steps?")
+    explain = ("{waiting:g} s where all wait, {free:g} s where no worker waits\n"
+        "Where all wait, each slow step holds up all three: 9 rounds of one second and 3 of five. Without waiting "
         "a worker pays only for its own slow step: 11 · 1 + 5 seconds.")
-    names = ("seconds where all wait", "seconds where nobody waits")
+    names = ("seconds where all wait", "seconds where no worker waits")
     one_pause = "that is one worker's slow step: the others have one each, in other rounds"
     no_pause = "that is without any slow step"
     every_round = "only some rounds contain a slow step"
     all_wait = "that is where all wait: a worker that does not wait pays for its own slow step only"
     unpaused = "its own slow step still counts"
-    shared = "nobody takes over the steps of a worker that is slow"
 
 
 class CopiedParameters:  # 01.o
