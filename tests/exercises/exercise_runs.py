@@ -24,6 +24,7 @@ FUNCTIONS = {
     "01.15": "my_compress",
     "01.16": "my_buckets",
     "01.20": "my_local_sgd",
+    "01.19": "my_server",
     "03.9": "my_step",
     "03.10": "my_run",
     "03.11": "my_backward",

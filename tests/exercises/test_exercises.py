@@ -24,6 +24,7 @@ CODE += ("01.16",)
 CODE += ("01.17",)
 CODE += ("01.18",)
 CODE += ("01.20",)
+CODE += ("01.19",)
 
 
 # ---------------------------------------------------------------------- all of them
@@ -74,6 +75,7 @@ def test_unknown_exercises_and_missing_numbers_are_said() -> None:
     with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.8, 01\.a to 01\.\d+, "):
     with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.\d+, 01\.\w+ to 01\.\d+, "):
     with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00.1 to 00.8, 01.[a-z0-9]+ to 01.[0-9]+, "):
+    with pytest.raises(WrongCall, match=r"no exercise '00.9': there are 00\.\w+ to 00\.\d+, 01\.\w+ to 01\.\d+, "):
         check("00.9", 1)
     with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
         check("01.1", 1)

@@ -15,6 +15,8 @@ from lab_utils.exercises.ch01_data.judge_gradients import (
 )
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
+from lab_utils.exercises.ch01_data.parameter_server.judge import explained, judge_server
+from lab_utils.exercises.ch01_data.parameter_server.words import MyServer
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.ch01_data.wire.judge import judge_local_sgd
@@ -45,4 +47,5 @@ EXERCISES = (
     code("01.17", words.TokenGradients, judge_token_gradients),
     *WITHIN_MEMORY,
     code("01.20", LocalSGD, judge_local_sgd),
+    code("01.19", MyServer, judge_server, explained),
 )

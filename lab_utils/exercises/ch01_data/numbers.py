@@ -11,6 +11,7 @@ from lab_utils.corpus import Hash, Rendezvous, moved
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 from lab_utils.timeline.hardware import Link
+from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks, Pace, Pacing
 
 RANKS, FLOAT64_BYTES = 4, 8
 WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
@@ -115,14 +116,15 @@ def link_bytes(ranks: int, parameters: int) -> Numbers:
     return [asked], {"workers": workers, "parameters": parameters, "bytes": right}
 
 
-def paced(pace_s: Mapping[int, float]) -> Iterator[Applied]:
-    """Yield what an asynchronous server applies when each worker sends a gradient every pace_s[worker] seconds."""
-    clocks, due_s = Clocks(pace_s), dict(pace_s)
+def paced(pace_s: Mapping[int, Pace], bound: int | None = None) -> Iterator[Applied]:
+    """Yield what an asynchronous server applies from workers whose steps take that long."""
+    clocks, pacing = Clocks(pace_s, bound), Pacing(pace_s)
     while True:
-        worker = min(due_s, key=lambda each: (due_s[each], each))
-        yield clocks.apply(worker, due_s[worker])
-        due_s[worker] += pace_s[worker]
-        clocks.pull()
+        worker = pacing.first(clocks.computing)
+        at_s = pacing.due_s[worker]
+        yield clocks.apply(worker, at_s)
+        for freed in clocks.pull():
+            pacing.start(freed, at_s)
 
 
 def staleness() -> Numbers:
@@ -229,3 +231,49 @@ def steps_of_epoch(by_range: Sequence[int], by_rendezvous: Sequence[int]) -> Num
 def replicas_apart() -> Numbers:
     """Return how far apart replicas are after training on averaged gradients, in terms of their distance before."""
     return [Quantity(1.0, 0.05, pulled=0.0, averaged=1 / RANKS, apart=RANKS)], {}
+FEW, MANY = 2, 64  # workers in 01.m
+PAUSED_S = {  # of 01.n: each worker is slow in every twelfth step, but not at the same time
+    worker: tuple(5.0 if step == slow else 1.0 for step in range(12)) for worker, slow in ((1, 3), (2, 7), (3, 11))
+}
+PAUSED_UPDATES = 36  # of 01.n: 12 per worker
+
+
+def more_workers() -> Numbers:
+    """Return how much longer a gradient's way takes with MANY workers than with FEW: by a server, and in a ring."""
+    more, ring = MANY / FEW, ((MANY - 1) / MANY) / ((FEW - 1) / FEW)
+    asked = [
+        Quantity(more, 0.05, itself=(MANY - 1) / (FEW - 1), parallel=1, as_tree=6),
+        Quantity(ring, 0.05, none=1, steps=(MANY - 1) / (FEW - 1), as_server=more),
+    ]
+    return asked, {"few": FEW, "many": MANY, "server": more, "ring": ring}
+
+
+def paused() -> Numbers:
+    """Return the seconds that PAUSED_UPDATES take where each worker is slow now and then: bound 0, and no bound."""
+    waiting, free = (next(islice(paced(PAUSED_S, bound), PAUSED_UPDATES - 1, None)).at_s for bound in (0, None))
+    own = PAUSED_S[SLOW]
+    asked = [
+        Quantity(waiting, 0.01, one_pause=sum(own), no_pause=len(own), every_round=len(own) * max(own)),
+        Quantity(free, 0.01, all_wait=waiting, unpaused=len(own)),
+    ]
+    return asked, {"waiting": waiting, "free": free}
+
+
+def copied_parameters() -> Numbers:
+    """Return what is sent in a step, in units of the parameters' bytes: DataParallel's devices, and a ring's ranks."""
+    n, ring = RANKS, 2 * (RANKS - 1) / RANKS
+    asked = [
+        Quantity(n - 1, 0.01, broadcast=1, itself=n, and_received=2 * (n - 1), of_ring=ring),
+        Quantity(1, 0.01, nothing=0, own_part=1 / n, also_received=2, with_ring=ring),
+        Quantity(ring, 0.01, half_ring=ring / 2, once=1, both_halves=2, to_each=n - 1),
+    ]
+    return asked, {"others": n - 1, "ring": ring}
+
+
+def noise_floor() -> Numbers:
+    """Return the lowest expected held-out loss where labels are uniform in [0, 1) and independent of the inputs."""
+    right = 1 / 12
+    asked = Quantity(
+        right, 0.05, learnt=0, always_0=1 / 3, drawn=2 * right, deviation=right**0.5, distance=1 / 4,
+    )  # fmt: skip
+    return [asked], {"variance": right}

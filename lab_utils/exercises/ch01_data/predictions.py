@@ -92,4 +92,12 @@ PREDICTIONS += (  # 01e and 01f
     numeric("01.u", words_predictions.SentMost, wire.sent_most, given=("parameters",)),
     numeric("01.v", words_predictions.WireMs, wire.wire_ms, given=("parameters",)),
     numeric("01.w", words_predictions.HalfStep, wire.half_step_ms, given=("step_ms", "exposed")),
+from lab_utils.exercises.framework.exercise import Exercise
+from lab_utils.exercises.framework.numeric import numeric
+
+PREDICTIONS: tuple[Exercise, ...] = (
+    numeric("01.m", words.MoreWorkers, numbers.more_workers),
+    numeric("01.n", words.Paused, numbers.paused),
+    numeric("01.o", words.CopiedParameters, numbers.copied_parameters),
+    numeric("01.p", words.NoiseFloor, numbers.noise_floor),
 )

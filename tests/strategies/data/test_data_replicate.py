@@ -47,6 +47,34 @@ def test_threads_equal_serial(by_devices: dict[int, dict], devices: int) -> None
     assert found.differences[2].tensors > found.differences[1].tensors > 40
 
 
+def by_messages(steps: int) -> list[dict]:
+    """Per step with a rank per device: whether the logits are serial's, what parity compares, and serial's."""
+    import copy
+
+    import data_programs
+    import torch
+
+    from lab_utils.strategies import serial
+    from lab_utils.strategies.data import one_process_on_ranks
+
+    model = data_programs.tied().requires_grad_(True)
+    reference = copy.deepcopy(model)
+    adam, other = (torch.optim.AdamW(each.parameters(), 0.01) for each in (model, reference))
+    found = []
+    for x, y in data_programs.batches(steps):
+        logits = one_process_on_ranks.step(model, adam, x[:4], y[:4])
+        expected = reference(x[:4])[0]
+        same = logits is None or torch.allclose(logits, expected)
+        loss = serial.step(reference, other, x[:4], y[:4])
+        found.append((same, serial.snapshot(model, loss), serial.snapshot(reference, loss)))
+    return found
+
+
+def test_ranks_in_place_of_devices_equal_serial(ranks4: Ranks) -> None:
+    for same, first, reference in ranks4.run(by_messages, 2)[0]:
+        assert same and parity(reference, [first]).equal
+
+
 def watched() -> dict:
     """What a module sees that notes its modes and its input, and waits until there are two of it."""
     import threading

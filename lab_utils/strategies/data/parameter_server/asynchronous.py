@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lab_utils.comm.recorder.recorder import phase
 from lab_utils.strategies.data.gradient_accumulation import Loss
 from lab_utils.strategies.data.parameter_server.push_pull import SERVER, Server
-from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
+from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks, Pace, Pacing, shortest_s
 
 
 class AsynchronousServer(Server):
@@ -31,9 +31,9 @@ class AsynchronousServer(Server):
     ...         loss.backward(); optimizer.step(); optimizer.zero_grad()     # as in serial training
 
     bound     a worker more than this many steps ahead of the slowest waits; 0: bulk synchronous; None: no waiting
-    pace_s    worker → simulated seconds per step. The server then takes gradients in the order of these times instead
-              of their arrival, so a run is reproducible. None: in order of arrival (gloo only: nccl cannot receive
-              from any source)
+    pace_s    worker → simulated seconds per step, or those of its steps in turn, repeated. The server then takes
+              gradients in the order of these times instead of their arrival, so a run is reproducible. None: in order
+              of arrival (gloo only: nccl cannot receive from any source)
 
     server.note(loss, samples) before a worker's step puts its loss into the log; each gradient is one update, of any
     number of samples. At the end all ranks have the server's parameters. `updates` of a worker is the number of
@@ -46,15 +46,15 @@ class AsynchronousServer(Server):
         optimizer: torch.optim.Optimizer,
         *,
         bound: int | None = None,
-        pace_s: Mapping[int, float] | None = None,
+        pace_s: Mapping[int, Pace] | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
         super().__init__(model, optimizer, group=group)
-        if pace_s is not None and (set(pace_s) != set(self.worker_ranks) or min(pace_s.values()) <= 0):
+        if pace_s is not None and (set(pace_s) != set(self.worker_ranks) or shortest_s(pace_s) <= 0):
             raise ValueError(f"pace_s={dict(pace_s)}: give each of the workers {list(self.worker_ranks)} more than 0 s")
         self.updates, self.is_open = 0, True
-        self.clocks, self._pace_s = Clocks(self.worker_ranks, bound), pace_s
-        self._due_s = dict(pace_s or {})
+        self.clocks = Clocks(self.worker_ranks, bound)
+        self._pacing = None if pace_s is None else Pacing(pace_s)
 
     def serve(self, updates: int) -> Iterator[Applied]:
         """Server: apply this many gradients, yielding a log entry for each, then close. Exhaust the iterator.
@@ -64,10 +64,10 @@ class AsynchronousServer(Server):
         began_s = time.perf_counter()
         self.is_open = self.updates < updates
         while self.is_open:
-            worker, loss = self._take(min(self.clocks.computing, key=self._due_s.get) if self._pace_s else None)
+            worker, loss = self._take(self._pacing and self._pacing.first(self.clocks.computing))
             self.optimizer.step()
             self.optimizer.zero_grad()
-            at_s = self._due_s[worker] if self._pace_s else time.perf_counter() - began_s
+            at_s = self._pacing.due_s[worker] if self._pacing else time.perf_counter() - began_s
             applied = self.clocks.apply(worker, at_s, loss)
             self.updates = applied.number
             self.is_open = self.updates < updates
@@ -91,8 +91,8 @@ class AsynchronousServer(Server):
         with phase("pull"):
             self._send_note(worker, self.updates, self.is_open)
             self.answer(worker)
-        if self._pace_s:
-            self._due_s[worker] = at_s + self._pace_s[worker]
+        if self._pacing:
+            self._pacing.start(worker, at_s)
 
     def _close(self) -> None:
         """Release the waiting workers; receive from the computing ones a last gradient, and discard it."""

@@ -127,6 +127,17 @@ def test_one_slow_rank_both_ways(ranks4: Ranks) -> None:
     assert applied.at_s < max(SLOW_PACE_S.values()) * updates
 
 
+def test_a_pace_may_differ_from_step_to_step(ranks4: Ranks) -> None:
+    """Each worker pauses once in four steps, one after the other: a bound of the pause's length hides it."""
+    pace_s = {1: (3.0, 1.0, 1.0, 1.0), 2: (1.0, 3.0, 1.0, 1.0), 3: (1.0, 1.0, 1.0, 3.0)}
+    ends_s = {}
+    for bound in (0, 2, None):
+        log = ranks4.run(programs.asynchronous, 24, pace_s=pace_s, bound=bound)[0]["log"]
+        check_log(log, bound)
+        ends_s[bound] = [log[number - 1].at_s for number in (12, 24)]
+    assert ends_s == {0: [10.0, 20.0], 2: [6.0, 12.0], None: [6.0, 12.0]}
+
+
 def test_a_bound_holds_the_fast_ones_back(ranks4: Ranks) -> None:
     bounded = ranks4.run(programs.asynchronous, 60, pace_s=SLOW_PACE_S, bound=1)[0]["log"]
     free = ranks4.run(programs.asynchronous, 60, pace_s=SLOW_PACE_S)[0]["log"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab_utils.ranks import Ranks
-from lab_utils.strategies.data.parameter_server.predicted import ring_step, server_step
+from lab_utils.strategies.data.parameter_server.predicted import one_process_step, ring_step, server_step
 from lab_utils.timeline.hardware import Device, Hardware, Link
 
 DEVICE, LINK = Device("1 TFLOP/s", 1e12, 1e12), Link("1 µs, 1 GB/s", 1e-6, 1e9)
@@ -44,6 +44,18 @@ def test_the_server_takes_longer_with_each_rank_and_the_ring_does_not(ranks: int
     ring_s = compute_s + 2 * (ranks - 1) * (alpha_s + beta_s / ranks)
     assert server_step(ranks, SIZE_BYTES, FLOPS).timeline(HARDWARE).makespan_s == pytest.approx(server_s)
     assert ring_step(ranks, SIZE_BYTES, FLOPS).timeline(HARDWARE).makespan_s == pytest.approx(ring_s)
+
+
+@pytest.mark.parametrize("output_bytes", [0, 3_000_000])
+def test_one_process_copies_over_one_link(output_bytes: int) -> None:
+    step = one_process_step(4, SIZE_BYTES, FLOPS, output_bytes)
+    copies = [(3, SIZE_BYTES), (3 * bool(output_bytes), output_bytes), (3, SIZE_BYTES)]
+    copies_s = sum(n * (LINK.latency_s + size_bytes / LINK.bytes_per_s) for n, size_bytes in copies)
+    timeline = step.timeline(HARDWARE)
+    assert timeline.makespan_s == pytest.approx(copies_s + FLOPS / DEVICE.flops_per_s, rel=0.2)
+    assert timeline.compute_by_rank_s == pytest.approx([FLOPS / DEVICE.flops_per_s] * 4)
+    sent = [sum(op.bytes for op in ops if op.kind == "send") for ops in step.ops]
+    assert sent == [3 * SIZE_BYTES, *[SIZE_BYTES + output_bytes] * 3]
 
 
 def test_without_flops_nothing_is_computed() -> None:

@@ -1,0 +1,1 @@
+"""The exercise in which the reader writes a parameter server."""
