@@ -18,9 +18,9 @@ from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS,
 from lab_utils.exercises.ch01_data.parameter_server.judge import explained, judge_server
 from lab_utils.exercises.ch01_data.parameter_server.words import MyServer
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
-from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.ch01_data.wire.judge import judge_local_sgd
 from lab_utils.exercises.ch01_data.wire.words import LocalSGD
+from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -46,6 +46,6 @@ EXERCISES = (
     code("01.16", Hook, judge_hook, bucket_hook),
     code("01.17", words.TokenGradients, judge_token_gradients),
     *WITHIN_MEMORY,
-    code("01.20", LocalSGD, judge_local_sgd),
     code("01.19", MyServer, judge_server, explained),
+    code("01.20", LocalSGD, judge_local_sgd),
 )

@@ -9,9 +9,8 @@ from math import ceil, isclose
 from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
-from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
-from lab_utils.timeline.hardware import Link
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks, Pace, Pacing
+from lab_utils.timeline.hardware import Link
 
 RANKS, FLOAT64_BYTES = 4, 8
 WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
@@ -192,6 +191,8 @@ def factors() -> Numbers:
     n, blocks = RANKS, BATCH_BLOCKS
     asked = [Quantity(n, none=1, per_block=blocks), Quantity(blocks, none=1, per_rank=n, per_shard=blocks / n)]
     return asked, {}
+
+
 # ---------------------------------------------------------------------- 01b
 OWN_BLOCKS = 4  # of 01.g: per rank and step
 
@@ -231,6 +232,8 @@ def steps_of_epoch(by_range: Sequence[int], by_rendezvous: Sequence[int]) -> Num
 def replicas_apart() -> Numbers:
     """Return how far apart replicas are after training on averaged gradients, in terms of their distance before."""
     return [Quantity(1.0, 0.05, pulled=0.0, averaged=1 / RANKS, apart=RANKS)], {}
+
+
 FEW, MANY = 2, 64  # workers in 01.m
 PAUSED_S = {  # of 01.n: each worker is slow in every twelfth step, but not at the same time
     worker: tuple(5.0 if step == slow else 1.0 for step in range(12)) for worker, slow in ((1, 3), (2, 7), (3, 11))
