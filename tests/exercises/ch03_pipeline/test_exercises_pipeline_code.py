@@ -258,15 +258,15 @@ def test_loops_that_raise(ranks4, version: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        ("blocking", "ranks 2-3 wait for each other in a circle: rank 2 in send #1 to rank 3 (line "),
-        ("wrong_way", "ranks 0-1 wait for each other in a circle: rank 0 in recv #0 from rank 1 (line "),
-        ("no_cool_down", "rank "),
+        ("blocking", r"ranks 2-3 wait for each other in a circle: rank 2 in send #\d+ to rank 3 \(line "),
+        ("wrong_way", r"ranks 0-1 wait for each other in a circle: rank 0 in recv #\d+ from rank 1 \(line "),
+        ("no_cool_down", r"rank \d is in .* \(line "),
     ],
 )
 def test_loops_that_deadlock_are_told_who_waits_for_whom(ranks4, version: str, said: str) -> None:
     """Blocking sends in the steady part, a warm-up the wrong way round, and gradients that are never received."""
     card = judged(ranks4, "03.14", version)
-    assert card.state == "wrong" and card.sentence.startswith(said) and "(line " in card.sentence, card
+    assert card.state == "wrong" and re.match(said, card.sentence), card
     assert judged(ranks4, "03.14", "mended").right
 
 
