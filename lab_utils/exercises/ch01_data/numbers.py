@@ -65,14 +65,14 @@ def overlap() -> Numbers:
 
 
 def moved_blocks() -> Numbers:
-    """Return which fraction of the blocks moves when a fifth rank is added."""
+    """Return which fraction of the blocks moves when a fifth rank is added: expected, and counted for the explanation."""
     modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
     stay, fair = 1 / (RANKS + 1), 1 / RANKS
     asked = [
         Quantity(
-            modulo, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
+            1 - stay, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
         ),
-        Quantity(rendezvous, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
+        Quantity(stay, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
     ]
     sizes = {"n": RANKS, "more": RANKS + 1, "product": RANKS * (RANKS + 1), "blocks": BLOCKS}
     return asked, {"modulo": modulo, "rendezvous": rendezvous, "stay": stay, "leave": 1 - stay, **sizes}
