@@ -12,6 +12,7 @@ from lab_utils.schedule import Costs, schedules, simulate
 
 OP_MS, COMM_MS, FEW = 10, 5, 4  # F, B and W of a full stage; a message; micro-batches of 03.d and 03.e
 VIRTUAL_STAGES = (1, 2, 4)  # 03.c
+MANY_MICROBATCHES = 16  # 03.b: other than in the pictures above it
 LIMIT = 2  # 03.e
 ITEMS, PREPROCESS_MS, TRAIN_MS = 1000, 60, 25  # 03.g
 ONE_F_ONE_B_MS = 3 * OP_MS * (FEW + RANKS - 1)
@@ -24,7 +25,7 @@ def one_batch() -> Numbers:
 
 
 def held_here() -> Numbers:
-    p, m = RANKS, MICROBATCHES
+    p, m = RANKS, MANY_MICROBATCHES
     gpipe, one = (make(p, m).peak_activations for make in (schedules.gpipe, schedules.one_f_one_b))
     asked = [
         Quantity(gpipe[0], ranks=p),
@@ -103,7 +104,7 @@ _FEED = {"n": ITEMS, "P": PREPROCESS_MS, "T": TRAIN_MS}
 
 PREDICTIONS: tuple[Exercise, ...] = (
     numeric("03.a", words.OneBatch, one_batch, p=RANKS),
-    numeric("03.b", words.HeldHere, held_here, p=RANKS, m=MICROBATCHES),
+    numeric("03.b", words.HeldHere, held_here, p=RANKS, m=MANY_MICROBATCHES),
     numeric("03.c", words.BestVirtual, best_virtual, **_EVEN, comm_ms=COMM_MS),
     numeric("03.d", words.SplitBackward, split_backward, **_FEW),
     numeric("03.e", words.TwoAtATime, two_at_a_time, given=("makespan_ms",), **_TWO),
