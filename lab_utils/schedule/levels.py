@@ -14,7 +14,7 @@ from lab_utils.schedule.schedule import Schedule
 from lab_utils.schedule.schedules import BY_NAME
 from lab_utils.schedule.search.bound import Bound
 from lab_utils.schedule.search.problem import placed_stages
-from lab_utils.schedule.search.search import NAMED, Found, search
+from lab_utils.schedule.search.search import CLOSE, NAMED, Found, search
 from lab_utils.schedule.validity import why_not
 from lab_utils.text import Named
 
@@ -81,7 +81,7 @@ class Level:
     @property
     def is_proven(self) -> bool:
         """Whether no order that the level allows is shorter than par."""
-        return self.par <= self.bound.length * (1 + 1e-6)  # the bound's own slack
+        return self.par <= self.bound.length * (1 + CLOSE)
 
     def makespan(self, order: Draft) -> float:
         return simulate(order, self.costs.divided(order.virtual_stages)).makespan_s

@@ -66,6 +66,7 @@ def overlap() -> Numbers:
 
 def moved_blocks() -> Numbers:
     """Return which fraction of the blocks is expected to move when a fifth rank is added; counted, to explain it."""
+    """Return which part of the blocks moves when a fifth rank is added: expected, and counted for the explanation."""
     modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
     stay, fair = 1 / (RANKS + 1), 1 / RANKS
     asked = [

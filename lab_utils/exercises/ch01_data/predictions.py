@@ -7,7 +7,7 @@ from lab_utils.exercises.ch01_data.wire import numbers as wire
 from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import numeric
 
-_LOCAL = {"n": wire.RANKS, "steps": wire.STEPS, "every": wire.EVERY}
+_LOCAL = {"n": numbers.RANKS, "steps": wire.STEPS, "every": wire.EVERY}
 
 PREDICTIONS: tuple[Exercise, ...] = (
     # 01
@@ -41,7 +41,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("01.p", words.NoiseFloor, numbers.noise_floor),
     # 01e and 01f
     numeric("01.q", words.LocalBytes, wire.local_bytes, given=("parameters",), **_LOCAL),
-    numeric("01.r", words.Shrinks, wire.shrinks, n=wire.RANKS),
+    numeric("01.r", words.Shrinks, wire.shrinks, n=numbers.RANKS),
     numeric("01.s", words.Crossing, wire.crossing_bytes, given=("parameters",), per_node=wire.PER_NODE),
     numeric("01.t", words.ClusterMs, wire.cluster_ms, ranks=wire.CLUSTER_RANKS),
     numeric("01.u", words.SentMost, wire.sent_most, given=("parameters",)),

@@ -249,9 +249,9 @@ class ClusterMs:  # 01.t
     hints = ("one ring: its slowest link has to pass 2 (n - 1) / n B",
         "8 rings share the bytes between nodes over 8 NICs",
         "two levels: 2 (m - 1) / m B inside, then 2 (N - 1) / N B / m across")
-    explain = ("one ring {one:.1f} ms, 8 rings {rings:.2f} ms, two levels {two:.2f} ms (with latency)\n"
-        "Bytes: 2 · 15/16 · 496 MB through 25 GB/s; through 200 GB/s; 2 · 7/8 · 496 MB through 200 GB/s plus 2 · 1/2 · "
-        "62 MB through 25 GB/s.")
+    explain = ("one ring {one:.1f} ms, 8 rings {rings:.2f} ms, two levels {two:.2f} ms\n"
+        "2 · 15/16 · 496 MB through 25 GB/s; an eighth of that through 25 GB/s; 2 · 7/8 · 496 MB through 200 GB/s plus "
+        "2 · 1/2 · 62 MB through 25 GB/s.")
     names = ("one ring", "8 rings", "two levels")
     half = "an all-reduce is a reduce-scatter and an all-gather"
     all_nics = "that is with all 8 NICs; one ring crosses by one"

@@ -14,8 +14,9 @@ n = N m. Bytes are those of the busiest rank.
 | message                     | 1 step, B                  |                              |                            |
 
 "ring" is a single ring: all that crosses between two nodes passes one rank's link. "rings" has one ring per rank of a
-node, each with its share of the tensor and its own link across, as NCCL does with a NIC per GPU: m-th parts of a ring's
-bytes cross per link, and the ranks' links inside carry all rings. Inside one node it is the ring.
+node, each with an m-th of the tensor and its own link across, as NCCL does with a NIC per GPU. Each rank has a hop in
+each ring: one goes across, m - 1 stay inside, so an m-th of a ring's bytes passes its link across and the rest its link
+inside. With one rank per node, or in one node, "rings" is "ring".
 
 gloo, torch's backend for CPUs, uses rings with two exceptions: reduce_scatter is an all-reduce of the whole tensor
 (torch 2.13, ProcessGroupGloo.cpp), and broadcast is a tree.
@@ -87,13 +88,18 @@ def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, flo
 
 
 def _rings_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
-    """As many rings as the smallest node has members; every step of a ring crosses somewhere."""
+    """As many rings as the smallest node has members; every step of a ring crosses somewhere.
+
+    Where another node has more members, some of them have no link across: all of their hops stay inside.
+    """
     if wire.name not in _TIMES:
         return _NONE
     steps, moved = _around(_TIMES[wire.name])(len(wire.ranks), wire.bytes)
     if len(nodes) == 1:
         return steps, moved, 0.0, 0.0
-    return 0.0, moved, steps, moved / min(nodes.values())
+    rings = min(nodes.values())
+    inside = rings - 1 if max(nodes.values()) == rings else rings  # of a rank's hops, one a ring
+    return 0.0, moved * inside / rings, steps, moved / rings
 
 
 def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]:

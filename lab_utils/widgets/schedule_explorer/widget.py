@@ -154,6 +154,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             raise ValueError(words.stages_elsewhere(draft.name))
         sizes = {"p": draft.ranks, "m": draft.microbatches, "v": draft.stages // draft.ranks}
         settings = self._settings() | sizes | {"stage_layout": stage_layout}
+        # A named schedule is shown even where it holds more than the limit; by hand an op above it is refused, so the
+        # text could not be loaded.
         settings["limit"] = None if self.shown.over else self.limit
         return written(draft, settings, level)
 

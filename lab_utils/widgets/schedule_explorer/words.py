@@ -181,6 +181,7 @@ ENDS_WITH_LEVEL = "a line ends with the level's name, and the ranks' ops come be
 NO_FIELD = "neither 'level' nor a setting: {meant}"
 FIELD_TWICE = "{field} is set twice"
 FIELD_MISSING = "line {line}: the word '{field}=' and its value are missing"
+ONLY_WITH_LOOP = "a line has one stage a rank and a V two: only stages=loop leaves it open"
 A_NUMBER, WHOLE_NUMBER = "a number is needed", "a whole number is needed"
 WANTED = {
     "p": WHOLE_NUMBER, "m": WHOLE_NUMBER, "v": WHOLE_NUMBER, "limit": "a number or none is needed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import isinf
 
 import numpy as np
@@ -115,19 +116,19 @@ def test_two_levels_need_equal_nodes(ranks, per_node: int, two_level: bool) -> N
 
 
 @pytest.mark.parametrize("name", CHUNKED)
-@pytest.mark.parametrize(("nodes", "m"), [(2, 2), (2, 4), (4, 2), (3, 5), (8, 8)])
-def test_a_ring_per_nic_sends_the_ring_s_bytes_over_all_links_across(name: str, nodes: int, m: int) -> None:
+@pytest.mark.parametrize(("nodes", "m"), [(2, 1), (2, 2), (2, 4), (4, 2), (3, 5), (8, 8)])
+def test_a_ring_per_nic_sends_the_ring_s_bytes_by_one_link_across_and_inside(name: str, nodes: int, m: int) -> None:
     n = nodes * m
     cost = formulas.ring(name, n, 0, 24 * n)
     steps, inside, steps_across, across = one(name, 24 * n, tuple(range(n)), m)[RINGS]
-    assert (steps, inside, steps_across) == (0, cost.bytes, cost.steps)
-    assert across * m == pytest.approx(cost.bytes, rel=1e-12)
+    assert (steps, steps_across) == (0, cost.steps)
+    assert (inside, across) == pytest.approx((cost.bytes * (m - 1) / m, cost.bytes / m), rel=1e-12)
 
 
 def test_a_ring_per_nic_by_hand() -> None:
-    """2 nodes of 8, 496 MB: 2 (15/16) 496 MB pass 8 NICs of 25 GB/s, or each rank's faster or slower link inside."""
+    """2 nodes of 8, 496 MB: of 2 (15/16) 496 MB an eighth passes a NIC of 25 GB/s, the rest a rank's link inside."""
     gpt2, nic = Wire("all_reduce", 496_000_000, tuple(range(16))), Link("NIC", 10e-6, 25e9)
-    for inside, slower in ((400e9, 200e9), (100e9, 100e9)):
+    for inside, slower in ((400e9, 200e9), (190e9, 200e9), (100e9, 8 / 7 * 100e9)):
         took_s = cost_s(gpt2, on(Link("inside", 1e-6, inside), 8, nic, "rings"))
         assert took_s == pytest.approx(30 * 10e-6 + 2 * 15 / 16 * 496e6 / slower, rel=1e-12)
     assert cost_s(gpt2, on(nic, 8, nic, "ring")) == pytest.approx(30 * 10e-6 + 2 * 15 / 16 * 496e6 / 25e9, rel=1e-12)
@@ -137,6 +138,29 @@ def test_a_ring_per_nic_by_hand() -> None:
 def test_rings_are_as_many_as_the_smallest_node_has_members(ranks, links_across: int) -> None:
     rows = one("all_reduce", 10**6, tuple(ranks), 4)
     assert rows[RINGS][3] * links_across == pytest.approx(rows[RING][3], rel=1e-12)
+
+
+@pytest.mark.parametrize("nodes", [(2, 2), (3, 2), (1, 1, 1), (2, 1), (4, 4, 3), (8, 8)])
+def test_the_rings_of_the_busiest_rank_hop_by_hop(nodes: tuple[int, ...]) -> None:
+    """Ring r leaves each node by the r-th of its ranks, and each of its hops carries the same bytes."""
+    members = [[8 * node + rank for rank in range(count)] for node, count in enumerate(nodes)]
+    inside, across = Counter(), Counter()
+    for r in range(min(nodes)):
+        for of_node in members:
+            inside.update(rank for rank in of_node if rank != of_node[r])
+            across[of_node[r]] += 1
+    rows = one("all_reduce", 10**6, tuple(sum(members, [])), 8)
+    part = rows[RING][3] / min(nodes)
+    wanted = max(inside.values(), default=0) * part, max(across.values()) * part
+    assert (rows[RINGS][1], rows[RINGS][3]) == pytest.approx(wanted, rel=1e-12)
+
+
+@given(st.sampled_from(CHUNKED), sizes, st.sets(st.integers(0, 30), min_size=2), links, links)
+def test_with_one_rank_per_node_rings_are_the_ring(name: str, size_bytes: int, ranks, link: Link, across: Link) -> None:
+    rows = one(name, size_bytes, tuple(ranks), 1)
+    assert tuple(rows[RINGS]) == tuple(rows[RING])
+    took_s = [cost_s(Wire(name, size_bytes, tuple(ranks)), on(link, 1, across, each)) for each in ("rings", "ring")]
+    assert took_s[0] == pytest.approx(took_s[1], rel=1e-12)
 
 
 def test_in_one_node_rings_are_the_ring() -> None:

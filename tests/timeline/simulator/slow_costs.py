@@ -75,10 +75,15 @@ def _legs(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> 
         found.append(("two_level", [inside, across]))
     if rounds:
         steps, moved = _ring(name, n, size_bytes)
-        found.append(
-            ("rings", [(steps, moved), (0, 0)] if nodes == 1 else [(0, moved), (steps, moved / min(on_node.values()))])
-        )
+        found.append(("rings", [(steps, moved), (0, 0)] if nodes == 1 else _rings(steps, moved, [*on_node.values()])))
     return found
+
+
+def _rings(steps: float, moved: float, members: list[int]) -> Legs:
+    """The k-th rank of each node has the link across of the k-th ring; of all ranks, the one with most hops inside."""
+    rings = min(members)
+    hops_inside = max(rings - (k < rings) for of_node in members for k in range(of_node))
+    return [(0, hops_inside * moved / rings), (steps, moved / rings)]
 
 
 def _ring(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:

@@ -181,6 +181,23 @@ def test_alpha_beta_of(name, ranks: int, size_bytes: int, algorithm, inside_s: f
         assert alpha_beta_s(name, whole, set(range(ranks)), chosen) == pytest.approx(wanted_s, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "ranks", "size_bytes", "per_node", "wanted_s"),
+    [
+        ("all_reduce", 4, 40, 2, 600 + 30 / 0.5),  # half of 60 bytes
+        ("reduce_scatter", 4, 40, 2, 300 + 15 / 0.5),
+        ("all_reduce", 3, 30, 2, 400 + 40 / 0.5),  # one ring; rank 0 has no hop across
+        ("all_reduce", 4, 40, 1, 600 + 60.0),  # no hop inside
+    ],
+)
+def test_a_ring_per_nic_with_slow_links_inside(name, ranks: int, size_bytes: int, per_node: int, wanted_s) -> None:
+    program = TraceWriter(ranks)
+    program.collective(name, "world", range(ranks), size_bytes)
+    slow = replace(NODES, link=Link("inside", 1.0, 0.5), ranks_per_node=per_node, algorithm="rings")
+    assert simulate(program.trace(), slow).makespan_s == pytest.approx(wanted_s, rel=1e-12)
+    assert alpha_beta_s(name, size_bytes, set(range(ranks)), slow) == pytest.approx(wanted_s, rel=1e-12)
+
+
 def test_recorded_phases_move_with_their_ops() -> None:
     t = ddp(ranks=2, buckets=2).timeline(Hardware(None, Link("l", 0.0, float(25 << 20)), compute_scale=1000))
     assert [(p.name, round(p.start_s, 9), round(p.end_s, 9)) for p in t.phases[0]] == [

@@ -97,6 +97,10 @@ WRONG = {
     "ranks=2 limit=much": "line 1, word 2, 'limit=much': a number or none is needed",
     "ranks=2": "line 1: the word 'micro-batches=' and its value are missing",
     FREE.replace("line", "loop"): "line 1: the word 'stages-per-rank=' and its value are missing",
+    FREE.replace("line", "line stages-per-rank=5"): "line 1, word 4, 'stages-per-rank=5': a line has one stage a rank "
+    "and a V two: only stages=loop leaves it open",
+    f"stages-per-rank=2 {FREE.replace('line', 'v')}": "line 1, word 1, 'stages-per-rank=2': a line has one stage a "
+    "rank and a V two: only stages=loop leaves it open",
     f"{FREE}\nrank 1: F0": "line 2, word 2, '1:': the line of rank 0 begins with 'rank 0:'",
     f"{FREE}\nF0": "line 2, word 1, 'F0': the line of rank 0 begins with 'rank 0:'",
     f"{FREE}\nrank 0: F0": "line 3: the words 'rank 1:' and that rank's ops are missing",

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.exercises.ch00_ranks.numbers import leaving_node
+from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS, WITHIN
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 from lab_utils.timeline.hardware import Wire, catalogue, wire_rows
 
-RANKS, FLOAT64_BYTES, WITHIN = 4, 8, 1e-3
 STEPS, EVERY = 96, 16  # of 01.q
 PART, INDEX_BYTES, BFLOAT16_BYTES = 0.02, 4, 2  # of 01.r
 PER_NODE = 2  # of 01.s
@@ -62,8 +62,9 @@ def crossing_bytes(parameters: int) -> Numbers:
 
 
 def cluster_ms() -> Numbers:
-    """01.t: GPT-2's gradients on two nodes, by one ring, a ring per NIC, and two levels."""
-    hardware = catalogue[CLUSTER]
+    """01.t: GPT-2's gradients on two nodes, by one ring, a ring per NIC, and two levels; latency is left out."""
+    hardware = catalogue[CLUSTER].with_link(latency_s=0.0)
+    hardware = replace(hardware, across=replace(hardware.across, latency_s=0.0))
     rows = wire_rows([Wire("all_reduce", GPT2_BYTES, tuple(range(CLUSTER_RANKS)))], hardware.ranks_per_node)
     kinds = ("ring", "rings", "two_level")
     one, rings, two = (float(replace(hardware, algorithm=kind).wire_s(rows)[0]) * 1e3 for kind in kinds)

@@ -14,16 +14,19 @@ from lab_utils.strategies.pipeline.executed_order import Bubble, bubble
 from lab_utils.text import bytes_text, percent_text, time_text
 from lab_utils.timeline.hardware import Hardware
 
-COLUMNS = ["bubble fraction", "bubble rate", "a step", "to the loss", "MFU"]
 LAST = -1  # the recorded step that bubbles are of
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A schedule's step in time, measured or predicted; `mfu` as in comparison.OnHardware."""
+    """A schedule's steps in time, measured or predicted; `mfu` as in comparison.OnHardware.
+
+    reached_s   from the start until the loss is reached; None if it never is
+    """
 
     bubble: Bubble
     step_s: float
+    reached_s: float | None
     mfu: float
 
 
@@ -59,7 +62,7 @@ class ComparedSchedules:
 
     def on(self, name: str) -> Table:
         """Predicted on one hardware."""
-        return Table(["schedule", *COLUMNS], [_cells(row.shared, row.on[name]) for row in self.rows])
+        return Table(self._header, [_cells(row.shared.name, row.on[name]) for row in self.rows])
 
     def relative(self, name: str, to: str) -> dict[str, float]:
         """Return schedule -> predicted step time on one hardware, as a multiple of another schedule's."""
@@ -69,8 +72,12 @@ class ComparedSchedules:
     @property
     def measured(self) -> Table:
         """The same by the ranks' clock, and the peak bytes of the fullest rank."""
-        rows = [[*_cells(row.shared, row.measured), bytes_text(row.shared.held_bytes)] for row in self.rows]
-        return Table(["schedule", *COLUMNS, "held"], rows)
+        rows = [[*_cells(row.shared.name, row.measured), bytes_text(row.shared.held_bytes)] for row in self.rows]
+        return Table([*self._header, "held"], rows)
+
+    @property
+    def _header(self) -> list[str]:
+        return ["schedule", "bubble fraction", "bubble rate", "a step", f"to {self.shared.below:g}", "MFU"]
 
     def __repr__(self) -> str:
         return "\n\n".join(str(table) for table in (self.counted, *map(self.on, self.rows[0].on)))
@@ -82,21 +89,21 @@ def compare_schedules(runs: Mapping[str, Ran], below: float, on: Mapping[str, Ha
     >>> compare_schedules({"1F1B": Ran(...)}, below=4.0, on={"10 Gb/s": hardware}).on("10 Gb/s")
     """
     shared = compare(runs, below, on)
-    return ComparedSchedules(tuple(_row(runs[row.name], row, on) for row in shared.rows), shared)
+    return ComparedSchedules(tuple(_row(runs[row.name], row, shared, on) for row in shared.rows), shared)
 
 
-def _row(ran: Ran, row: Row, on: Mapping[str, Hardware]) -> ScheduleRow:
-    predicted = {
-        name: Placed(bubble(ran.few.timeline(hardware), LAST), row.on[name].step_s, row.on[name].mfu)
-        for name, hardware in on.items()
-    }
+def _row(ran: Ran, row: Row, shared: Comparison, on: Mapping[str, Hardware]) -> ScheduleRow:
+    predicted = {}
+    for name, hardware in on.items():
+        its, reached_s = row.on[name], shared.times_s(name).get(row.name)
+        predicted[name] = Placed(bubble(ran.few.timeline(hardware), LAST), its.step_s, reached_s, its.mfu)
     step_s = max(result["at_s"][-1] for result in ran.results) / ran.steps
     first = next(iter(predicted.values()))
-    measured = Placed(bubble(ran.few, LAST), step_s, first.mfu * first.step_s / step_s)
+    measured = Placed(bubble(ran.few, LAST), step_s, row.measured_s, first.mfu * first.step_s / step_s)
     return ScheduleRow(row, max(result["held"] for result in ran.results), measured, predicted)
 
 
-def _cells(row: Row, placed: Placed) -> list[str]:
-    reached = "-" if row.steps is None else time_text(row.steps * placed.step_s)
+def _cells(name: str, placed: Placed) -> list[str]:
+    reached = "-" if placed.reached_s is None else time_text(placed.reached_s)
     shares = percent_text(placed.bubble.fraction), percent_text(placed.bubble.rate)
-    return [row.name, *shares, time_text(placed.step_s), reached, percent_text(placed.mfu)]
+    return [name, *shares, time_text(placed.step_s), reached, percent_text(placed.mfu)]

@@ -136,6 +136,9 @@ def _read_settings(line: int, row: list[str]) -> dict[str, Any]:
     for field, (name, _) in FIELDS.items():
         if name not in settings and (field != ONLY_IN_A_LOOP or settings["stage_layout"] == "loop"):
             raise ValueError(words.FIELD_MISSING.format(line=line, field=field))
+    if settings["stage_layout"] != "loop" and FIELDS[ONLY_IN_A_LOOP][0] in settings:
+        word = next(word for word, text in enumerate(row, start=1) if text.startswith(f"{ONLY_IN_A_LOOP}="))
+        raise _wrong(line, word, row[word - 1], words.ONLY_WITH_LOOP)
     return settings
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from lab_utils.schedule import Costs, schedules, simulate
 from lab_utils.strategies.comparison import Ran
 from lab_utils.strategies.pipeline import bubble
 from lab_utils.strategies.pipeline.compared.table import compare_schedules
+from lab_utils.text import time_text
 from lab_utils.timeline import Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.ops import Phase
@@ -110,6 +113,20 @@ def test_tables_show_the_rows(runs: dict[str, Ran]) -> None:
     assert head.split()[:4] == ["schedule", "steps", "to", "5.5"] and head.endswith("held, micro-batches")
     assert [row.split()[-1] for row in rows] == ["4", "2", "2"] and rows[0].split()[:2] == ["GPipe", "8"]
     assert [table.header[1:] for table in (compared.on("a"), compared.on("b"))] == [compared.measured.header[1:-1]] * 2
+    assert compared.measured.header[4] == "to 5.5"
     assert f"{compared.counted}\n\n{compared.on('a')}\n\n{compared.on('b')}" == repr(compared)
     never = compare_schedules(runs, below=0.1, on=ON)
     assert never.on("a").rows[0][4] == "-" == never.measured.rows[0][4]
+
+
+def test_the_time_to_the_loss_is_measured_by_the_clock(runs: dict[str, Ran]) -> None:
+    """The loss is reached after 8 of 10 steps, and the first one took 3 s: 8 times the mean step is another time."""
+    told = {"losses": [5.0] * 10, "at_s": [3.0 + 0.1 * step for step in range(10)]}
+    gpipe = runs["GPipe"]
+    slow_start = replace(gpipe, results=[{**result, **told} for result in gpipe.results], steps=10)
+    compared = compare_schedules({"GPipe": slow_start}, below=5.5, on=ON)
+    row, text = compared.rows[0], compared.measured.rows[0]
+    assert (row.shared.steps, text[3], text[4]) == (8, "390 ms", time_text(row.shared.measured_s))
+    assert row.measured.reached_s == row.shared.measured_s == pytest.approx(3.7)
+    assert row.on["a"].reached_s == pytest.approx(8 * row.on["a"].step_s)
+    assert compared.on("a").rows[0][4] == time_text(row.on["a"].reached_s)
