@@ -99,6 +99,9 @@ def _wrong_messages(step: Backward, gradients_bytes: int) -> str:
     if count > most:
         sizes = {"bytes": gradients_bytes, "least": LEAST_BYTES, "most": most}
         return say.many.format(rank=rank, messages=count, **sizes)
+    small = [step.ops[at].bytes for at in step.messages[:-1] if step.ops[at].bytes < LEAST_BYTES]
+    if small:
+        return say.small.format(rank=rank, bytes=small[0], least=LEAST_BYTES)
     sent = sum(step.ops[at].bytes for at in step.messages)
     return say.much.format(rank=rank, sent=sent, bytes=gradients_bytes) if sent > 1.1 * gradients_bytes else ""
 

@@ -25,6 +25,7 @@ class Hook:  # 01.16
         "still in flight")
     many = ("rank {rank} sends {messages} messages per step: {bytes:,} bytes in buckets of at least {least:,} are at "
         "most {most}")
+    small = "rank {rank} sends a bucket of {bytes:,} bytes: only the last one may have fewer than {least:,}"
     much = "rank {rank} sends {sent:,} bytes per step, and its gradients have {bytes:,}: what is sent twice?"
     order = "the ranks do not send the same buckets in the same order"
     lost = "rank {rank} has no gradient of {name} after finish()"

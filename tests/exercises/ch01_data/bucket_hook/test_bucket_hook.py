@@ -63,6 +63,7 @@ def my_buckets(model, least_bytes):
     ),
     "other_sizes_on_rank_1": changed((FULL, FULL.replace("least_bytes", "least_bytes * (1 + dist.get_rank() % 2)"))),
     "one_by_one": changed((FULL, "if True:")),
+    "too_early": changed((FULL, FULL.replace("least_bytes", "0.9 * least_bytes"))),
     "in_one": changed((FULL, "if False:")),
     "all_after_the_backward": """
 def my_buckets(model, least_bytes):
@@ -116,6 +117,7 @@ def test_the_explanation_quotes_the_reference() -> None:
         ("never_waits", "rank 0 never waits for message 1 of 4: the optimizer could read a bucket"),
         ("waits_for_the_last_only", "rank 0 never waits for message 1 of 4: "),
         ("one_by_one", "rank 0 sends 12 messages per step: 37,152 bytes in buckets of at least 8,000 are at most 5"),
+        ("too_early", "rank 0 sends a bucket of 7,200 bytes: only the last one may have fewer than 8,000"),
         ("in_one", "only 0 of rank 0's 1 messages are sent while the backward still computes"),
         ("all_after_the_backward", "only 0 of rank 0's 12 messages are sent while the backward still computes"),
         ("keeps_all_in_the_bucket", "rank 0 sends "),
