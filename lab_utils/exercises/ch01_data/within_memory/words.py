@@ -25,6 +25,7 @@ class WithinMemory:  # 01.18
     freed = "{what} is used after its memory was freed"
     some_weight = "a weight"
 
+    uneven = "{channels} rows cannot be shared out evenly among {ranks} ranks: check it on 2, 3, 4, 6 or 8"
     no_loss = "{type} came back on rank {rank}: return the loss"
     nan = ("the loss on rank {rank} is not a number: a weight was read before it was filled (an asynchronous gather "
         "needs a wait)")
