@@ -41,9 +41,9 @@ def judge_hook(ranks: Ranks, function: Function) -> list[str]:
     return next((wrong for step in range(STEPS) if (wrong := _wrong_gradients(trace.results, step))), [])
 
 
-def reference() -> dict[str, Any]:
-    """Return the code in the explanation of 01.16."""
-    return {"reference": source(f"{ROOM}.on_ranks_reference", "my_buckets").text}
+def explained() -> dict[str, Any]:
+    """Return the values of the explanation."""
+    return {"solution": source(f"{ROOM}.on_ranks_solution", "my_buckets").text}
 
 
 @dataclass(frozen=True, slots=True)

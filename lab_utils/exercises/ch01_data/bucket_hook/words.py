@@ -15,7 +15,7 @@ class Hook:  # 01.16
         "A hook must never block: the backward that hides the message would wait with it. finish() sends the last, "
         "partly filled bucket, waits for all, and copies the means back. All ranks run the same graph, so their "
         "gradients become ready in the same order; where that can differ, the order of sending has to be fixed, as in "
-        "Buckets and DDP. One right answer:\n{reference}")
+        "Buckets and DDP. One right answer:\n{solution}")
     strange = "my_buckets returned {type} on rank {rank}: return finish, a function without arguments"
     nothing = "rank {rank} sends nothing: all_reduce has to be called for each bucket"
     blocks = ("rank {rank} blocks inside the backward: it waits for message {number} of {messages} while {left:.0%} "

@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from lab_utils.strategies.data import Buckets, aggregate
 """
-REFERENCE = judge.reference()["reference"]
+SOLUTION = judge.explained()["solution"]
 
 
 def changed(*pairs: tuple[str, str]) -> str:
     """The right answer with some of its lines changed."""
-    source = REFERENCE
+    source = SOLUTION
     for old, new in pairs:
         assert source.count(old) == 1, old
         source = source.replace(old, new)
@@ -36,7 +36,7 @@ FULL = "if sum(p.grad.nbytes for p in bucket) >= least_bytes:"
 VERSIONS = {
     "stub": "def my_buckets(model, least_bytes):\n    raise NotImplementedError\n",
     "dots": "def my_buckets(model, least_bytes):\n    ...\n",
-    "reference": REFERENCE,
+    "solution": SOLUTION,
     "the_lab_s": """
 def my_buckets(model, least_bytes):
     Buckets(model, bucket_mb=least_bytes / 2**20, first_mb=least_bytes / 2**20)
@@ -96,16 +96,14 @@ def test_stubs_are_not_answered_yet(ranks4, version: str) -> None:
     assert_open(ranks4, "01.16", IMPORTS + VERSIONS[version])
 
 
-@pytest.mark.parametrize("version", ["reference", "the_lab_s", "average"])
+@pytest.mark.parametrize("version", ["solution", "the_lab_s", "average"])
 def test_right_versions(ranks4, version: str) -> None:
     assert_right(ranks4, "01.16", IMPORTS + VERSIONS[version])
 
 
-def test_the_explanation_quotes_the_reference() -> None:
-    assert (
-        REFERENCE.splitlines()[0] in repr(solution("01.16"))
-        and "register_post_accumulate_grad_hook(ready)" in REFERENCE
-    )
+def test_the_explanation_quotes_the_solution() -> None:
+    assert SOLUTION.splitlines()[0] in repr(solution("01.16"))
+    assert "register_post_accumulate_grad_hook(ready)" in SOLUTION
 
 
 @pytest.mark.parametrize(
@@ -159,13 +157,13 @@ def test_wrong_gradients(ranks4, version: str, said: str) -> None:
 
 
 def test_two_ranks_are_judged_alike(ranks2) -> None:
-    assert card_of(ranks2, "reference").right
+    assert card_of(ranks2, "solution").right
     assert card_of(ranks2, "sums").sentence == "gradients are 2.00 × serial: a sum where a mean belongs"
 
 
 def test_no_two_messages_of_the_check_have_one_size(ranks4) -> None:
     """So that ranks which send in different orders always bring different sizes to one op."""
-    define(ranks4, IMPORTS + REFERENCE)
+    define(ranks4, IMPORTS + SOLUTION)
     trace = ranks4.record(judge.on_ranks.hooked, "my_buckets", judge.LEAST_BYTES, 1)
     sizes = [op.bytes for op in trace.ops[0] if op.kind == "collective"]
     assert len(sizes) == len(set(sizes)) == 4 and check("01.16", ranks4, "my_buckets").right
