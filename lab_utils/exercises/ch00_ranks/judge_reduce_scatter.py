@@ -50,7 +50,7 @@ def _wrong_row(rank: int, got: np.ndarray, total: np.ndarray, unit: np.ndarray) 
         if np.array_equal(got, total[row]):
             return say.other_row.format(rank=rank, found=row)
         times = got / unit[row]
-        if (times == times[0]).all() and times[0] == int(times[0]) and 0 < times[0] < 10**n:
+        if (times == times[0]).all() and 0 < times[0] < 10**n and times[0] == int(times[0]):
             counts = [int(times[0]) // 10**r % 10 for r in range(n)]
             return say.parts.format(rank=rank, row=row, how=_how(counts))
     return say.wrong.format(rank=rank, wanted=shown(total[rank]), found=shown(got))

@@ -27,7 +27,7 @@ def ring_bytes() -> Numbers:
     right, half = cost.bytes, formulas.ring("all_gather", RANKS, 0, TENSOR_BYTES).bytes
     asked = Quantity(
         right, half=half, once=whole, twice=2 * whole, to_each=(n - 1) * whole, whole_messages=2 * (n - 1) * whole,
-        all_ranks=n * right, in_mib=right / MIB, in_mb=right / MIB * 10**6, one_chunk=whole // n,
+        in_mib=right / MIB, in_mb=right / MIB * 10**6, one_chunk=whole // n,
     )  # fmt: skip
     sizes = {"mib": right // MIB, "chunk_mib": whole // n // MIB}
     return [asked], {"others": n - 1, "bytes": right, "messages": cost.messages, **sizes}

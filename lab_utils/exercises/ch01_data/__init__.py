@@ -1,8 +1,7 @@
 """Exercises of chapters 01 to 01f."""
 
 from lab_utils.exercises.ch01_data import numbers, words
-from lab_utils.exercises.ch01_data.bucket_hook.judge import judge_hook
-from lab_utils.exercises.ch01_data.bucket_hook.judge import reference as bucket_hook
+from lab_utils.exercises.ch01_data.bucket_hook import judge as bucket_hook
 from lab_utils.exercises.ch01_data.bucket_hook.words import Hook
 from lab_utils.exercises.ch01_data.judge_blocks import judge_order, judge_shard
 from lab_utils.exercises.ch01_data.judge_compression import judge_compress
@@ -15,10 +14,10 @@ from lab_utils.exercises.ch01_data.judge_gradients import (
 )
 from lab_utils.exercises.ch01_data.judge_parameters import judge_clip, judge_replicate, judge_zero
 from lab_utils.exercises.ch01_data.numbers import BACKWARD_MS, BUCKETS, FAST_MS, RANKS, SLOW_MS, TOLERANCE
-from lab_utils.exercises.ch01_data.parameter_server.judge import explained, judge_server
+from lab_utils.exercises.ch01_data.parameter_server import judge as parameter_server
 from lab_utils.exercises.ch01_data.parameter_server.words import MyServer
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
-from lab_utils.exercises.ch01_data.wire.judge import judge_local_sgd
+from lab_utils.exercises.ch01_data.wire import judge as wire
 from lab_utils.exercises.ch01_data.wire.words import LocalSGD
 from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.framework.code import code
@@ -43,9 +42,9 @@ EXERCISES = (
     numeric("01.13", words.LinkBytes, numbers.link_bytes, given=("ranks", "parameters")),
     numeric("01.14", words.Staleness, numbers.staleness),
     code("01.15", words.Compress, judge_compress),
-    code("01.16", Hook, judge_hook, bucket_hook),
+    code("01.16", Hook, bucket_hook.judge_hook, bucket_hook.explained),
     code("01.17", words.TokenGradients, judge_token_gradients),
     *WITHIN_MEMORY,
-    code("01.19", MyServer, judge_server, explained),
-    code("01.20", LocalSGD, judge_local_sgd),
+    code("01.19", MyServer, parameter_server.judge_server, parameter_server.explained),
+    code("01.20", LocalSGD, wire.judge_local_sgd, wire.explained),
 )

@@ -15,15 +15,12 @@ from lab_utils.timeline.hardware import Link
 RANKS, FLOAT64_BYTES = 4, 8
 WITHIN = 1e-3  # a ring chunks each tensor separately: ranks differ by at most one element per tensor, far below this
 
+
+# ---------------------------------------------------------------------- 01
 BACKWARD_MS, BUCKETS = 80.0, 4  # 01.2
 FAST_MS, SLOW_MS = 12.0, 30.0  # per bucket on the wire
-
-BLOCKS = 10_000  # of 01.6: enough for measured fractions within 0.02 of the expected ones
-TOLERANCE = 0.03  # tells 1/5 from 1/4
-
-PARAMETER, GRADIENT, STATE = 8, 8, 16  # of 01.10: bytes per parameter in float64; AdamW keeps two moments
-
-SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
+RATE = 0.4  # of 01.a, for the mean
+BATCH_BLOCKS = 16  # of 01.d
 
 
 def step_bytes(parameters: int) -> Numbers:
@@ -62,86 +59,6 @@ def overlap() -> Numbers:
         ),
     ]  # fmt: skip
     return asked, {"flat": flat, "fast": fast, "slow": slow, "fill": fill, "back": fill + at_once}
-
-
-def moved_blocks() -> Numbers:
-    """Return which fraction of the blocks is expected to move when a fifth rank is added; counted, to explain it."""
-    """Return which part of the blocks moves when a fifth rank is added: expected, and counted for the explanation."""
-    modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
-    stay, fair = 1 / (RANKS + 1), 1 / RANKS
-    asked = [
-        Quantity(
-            1 - stay, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
-        ),
-        Quantity(stay, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
-    ]
-    sizes = {"n": RANKS, "more": RANKS + 1, "product": RANKS * (RANKS + 1), "blocks": BLOCKS}
-    return asked, {"modulo": modulo, "rendezvous": rendezvous, "stay": stay, "leave": 1 - stay, **sizes}
-
-
-_SHARDINGS = (Hash(), Rendezvous())
-
-
-def stage_bytes(parameters: int, ranks: int = RANKS) -> tuple[float, float, float]:
-    """Return the bytes per rank of parameters, gradients and AdamW's state under ZeRO-1, 2 and 3, in float64.
-
-    Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5 and figure 1, with 8 + 8 + 16 bytes for their 2 + 2 + 12.
-    """
-    kept = ((PARAMETER + GRADIENT, STATE), (PARAMETER, GRADIENT + STATE), (0, PARAMETER + GRADIENT + STATE))
-    return tuple(parameters * (whole + sharded / ranks) for whole, sharded in kept)
-
-
-def zero_bytes(parameters: int) -> Numbers:
-    plain, n = parameters * (PARAMETER + GRADIENT + STATE), RANKS
-    stages = stage_bytes(parameters)
-    in_half = (parameters * (2 + 2 + 12 / n), parameters * (2 + 14 / n), parameters * 16 / n)
-    asked = []
-    for right, half in zip(stages, in_half, strict=True):
-        misses = {
-            "unsharded": plain, "half": right / 2, "in_half": half, "all_ranks": right * n, "all_pieces": plain / n,
-            "no_state": parameters * (PARAMETER + GRADIENT), "no_gradients": parameters * PARAMETER,
-        }  # fmt: skip
-        others = {miss: value for miss, value in misses.items() if not isclose(value, right, rel_tol=1e-3)}
-        asked.append(Quantity(right, 1e-6, **others))
-    return asked, {"parameters": parameters, "plain": plain, **dict(zip(("one", "two", "three"), stages, strict=True))}
-
-
-def link_bytes(ranks: int, parameters: int) -> Numbers:
-    whole, workers = parameters * FLOAT64_BYTES, ranks - 1
-    right, ring = 2 * workers * whole, formulas.ring("all_reduce", ranks, 0, parameters, FLOAT64_BYTES).bytes
-    asked = Quantity(
-        right, WITHIN, half=right / 2, elements=right / FLOAT64_BYTES, with_server=2 * ranks * whole,
-        one_worker=2 * whole, by_ring=ring,
-    )  # fmt: skip
-    return [asked], {"workers": workers, "parameters": parameters, "bytes": right}
-
-
-def paced(pace_s: Mapping[int, Pace], bound: int | None = None) -> Iterator[Applied]:
-    """Yield what an asynchronous server applies from workers whose steps take that long."""
-    clocks, pacing = Clocks(pace_s, bound), Pacing(pace_s)
-    while True:
-        worker = pacing.first(clocks.computing)
-        at_s = pacing.due_s[worker]
-        yield clocks.apply(worker, at_s)
-        for freed in clocks.pull():
-            pacing.start(freed, at_s)
-
-
-def staleness() -> Numbers:
-    log = list(islice(paced(PACE_S), 90))
-    slow = max(each.staleness for each in log if each.worker == SLOW)
-    fast = max(each.staleness for each in log[9:] if each.worker != SLOW)
-    part = sum(each.worker == SLOW for each in log) / len(log)
-    asked = [
-        Quantity(slow, one_of_two=slow / 2, own=slow + 1, one_round=1, one_step=3),
-        Quantity(fast, usual=1, fresh=0, of_slow=slow),
-        Quantity(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
-    ]
-    return asked, {}
-
-
-RATE = 0.4  # of 01.a, for the mean
-BATCH_BLOCKS = 16  # of 01.d
 
 
 def mean_or_sum() -> Numbers:
@@ -190,12 +107,29 @@ def exposed(links: Sequence[Link], tensor_bytes: int, last_bytes: int) -> Number
 
 def factors() -> Numbers:
     n, blocks = RANKS, BATCH_BLOCKS
-    asked = [Quantity(n, none=1, per_block=blocks), Quantity(blocks, none=1, per_rank=n, per_shard=blocks / n)]
+    asked = [Quantity(n, none=1, per_block=blocks), Quantity(blocks, none=1, per_rank=n)]
     return asked, {}
 
 
 # ---------------------------------------------------------------------- 01b
+BLOCKS = 10_000  # of 01.6: enough for measured fractions within 0.02 of the expected ones
+TOLERANCE = 0.03  # tells 1/5 from 1/4
 OWN_BLOCKS = 4  # of 01.g: per rank and step
+_SHARDINGS = (Hash(), Rendezvous())
+
+
+def moved_blocks() -> Numbers:
+    """Return which fraction of the blocks moves when a fifth rank joins: expected, and counted for the explanation."""
+    modulo, rendezvous = (moved(each.assign(BLOCKS, RANKS), each.assign(BLOCKS, RANKS + 1)) for each in _SHARDINGS)
+    stay, fair = 1 / (RANKS + 1), 1 / RANKS
+    asked = [
+        Quantity(
+            1 - stay, 0, TOLERANCE, stays=stay, new_ones=fair, near=1 - fair, everything=1.0, percent=100 * (1 - stay)
+        ),
+        Quantity(stay, 0, TOLERANCE, old_share=fair, nothing=0.0, by_modulo=1 - stay, percent=100 * stay),
+    ]
+    sizes = {"n": RANKS, "more": RANKS + 1, "product": RANKS * (RANKS + 1), "blocks": BLOCKS}
+    return asked, {"modulo": modulo, "rendezvous": rendezvous, "stay": stay, "leave": 1 - stay, **sizes}
 
 
 def accumulated_bytes(parameters: int, microbatches: int) -> Numbers:
@@ -205,7 +139,7 @@ def accumulated_bytes(parameters: int, microbatches: int) -> Numbers:
         Quantity(whole, 0.05, elements=parameters, every_time=m * whole, part=whole / m, ring=1.5 * whole),
         Quantity(m * whole, 0.05, elements=m * parameters, no_sync=whole, ring=1.5 * m * whole),
     ]
-    return asked, {"parameters": parameters, "m": m, "once": whole, "each": m * whole}
+    return asked, {"m": m, "once": whole, "each": m * whole}
 
 
 def loss_weights(blocks: Sequence[int]) -> Numbers:
@@ -235,11 +169,75 @@ def replicas_apart() -> Numbers:
     return [Quantity(1.0, 0.05, pulled=0.0, averaged=1 / RANKS, apart=RANKS)], {}
 
 
+# ---------------------------------------------------------------------- 01c
+PARAMETER, GRADIENT, STATE = 8, 8, 16  # of 01.10: bytes per parameter in float64; AdamW keeps two moments
+
+
+def stage_bytes(parameters: int, ranks: int = RANKS) -> tuple[float, float, float]:
+    """Return the bytes per rank of parameters, gradients and AdamW's state under ZeRO-1, 2 and 3, in float64.
+
+    Rajbhandari et al. 2020, "ZeRO" (SC 20), section 5 and figure 1, with 8 + 8 + 16 bytes for their 2 + 2 + 12.
+    """
+    kept = ((PARAMETER + GRADIENT, STATE), (PARAMETER, GRADIENT + STATE), (0, PARAMETER + GRADIENT + STATE))
+    return tuple(parameters * (whole + sharded / ranks) for whole, sharded in kept)
+
+
+def zero_bytes(parameters: int) -> Numbers:
+    plain, n = parameters * (PARAMETER + GRADIENT + STATE), RANKS
+    stages = stage_bytes(parameters)
+    in_half = (parameters * (2 + 2 + 12 / n), parameters * (2 + 14 / n), parameters * 16 / n)
+    asked = []
+    for right, half in zip(stages, in_half, strict=True):
+        misses = {
+            "unsharded": plain, "half": right / 2, "in_half": half, "all_ranks": right * n, "all_pieces": plain / n,
+            "no_state": parameters * (PARAMETER + GRADIENT),
+        }  # fmt: skip
+        others = {miss: value for miss, value in misses.items() if not isclose(value, right, rel_tol=1e-3)}
+        asked.append(Quantity(right, 1e-6, **others))
+    return asked, {"parameters": parameters, "plain": plain, **dict(zip(("one", "two", "three"), stages, strict=True))}
+
+
+# ---------------------------------------------------------------------- 01d
+SLOW, PACE_S = 3, {1: 1.0, 2: 1.0, 3: 4.0}  # of the workers in 01.14
 FEW, MANY = 2, 64  # workers in 01.m
 PAUSED_S = {  # of 01.n: each worker is slow in every twelfth step, but not at the same time
     worker: tuple(5.0 if step == slow else 1.0 for step in range(12)) for worker, slow in ((1, 3), (2, 7), (3, 11))
 }
 PAUSED_UPDATES = 36  # of 01.n: 12 per worker
+
+
+def link_bytes(ranks: int, parameters: int) -> Numbers:
+    whole, workers = parameters * FLOAT64_BYTES, ranks - 1
+    right, ring = 2 * workers * whole, formulas.ring("all_reduce", ranks, 0, parameters, FLOAT64_BYTES).bytes
+    asked = Quantity(
+        right, WITHIN, half=right / 2, elements=right / FLOAT64_BYTES, with_server=2 * ranks * whole,
+        one_worker=2 * whole, by_ring=ring,
+    )  # fmt: skip
+    return [asked], {"workers": workers, "parameters": parameters, "bytes": right}
+
+
+def paced(pace_s: Mapping[int, Pace], bound: int | None = None) -> Iterator[Applied]:
+    """Yield what an asynchronous server applies from workers whose steps take that long."""
+    clocks, pacing = Clocks(pace_s, bound), Pacing(pace_s)
+    while True:
+        worker = pacing.first(clocks.computing)
+        at_s = pacing.due_s[worker]
+        yield clocks.apply(worker, at_s)
+        for freed in clocks.pull():
+            pacing.start(freed, at_s)
+
+
+def staleness() -> Numbers:
+    log = list(islice(paced(PACE_S), 90))
+    slow = max(each.staleness for each in log if each.worker == SLOW)
+    fast = max(each.staleness for each in log[9:] if each.worker != SLOW)
+    part = sum(each.worker == SLOW for each in log) / len(log)
+    asked = [
+        Quantity(slow, one_of_two=slow / 2, own=slow + 1, one_round=1, one_step=3),
+        Quantity(fast, usual=1, fresh=0, of_slow=slow),
+        Quantity(part, 0.01, waiting=1 / 3, one_fast=1 / 4, of_others=1 / 8, percent=100 * part),
+    ]
+    return asked, {}
 
 
 def more_workers() -> Numbers:
@@ -249,7 +247,7 @@ def more_workers() -> Numbers:
         Quantity(more, 0.05, itself=(MANY - 1) / (FEW - 1), parallel=1, as_tree=6),
         Quantity(ring, 0.05, none=1, steps=(MANY - 1) / (FEW - 1), as_server=more),
     ]
-    return asked, {"few": FEW, "many": MANY, "server": more, "ring": ring}
+    return asked, {"server": more, "ring": ring}
 
 
 def paused() -> Numbers:

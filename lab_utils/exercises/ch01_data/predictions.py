@@ -13,7 +13,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     # 01
     numeric("01.a", words.MeanOrSum, numbers.mean_or_sum, n=numbers.RANKS, rate=numbers.RATE),
     numeric("01.b", words.Messages, numbers.messages, given=("gradient_bytes", "least_bytes")),
-    numeric("01.c", words.Exposed, numbers.exposed, given=("links", "tensor_bytes", "last_bytes"), n=numbers.RANKS),
+    numeric("01.c", words.Exposed, numbers.exposed, given=("links", "tensor_bytes", "last_bytes")),
     numeric("01.d", words.Factors, numbers.factors, n=numbers.RANKS, blocks=numbers.BATCH_BLOCKS),
     # 01b
     numeric("01.e", words.AccumulatedBytes, numbers.accumulated_bytes, given=("parameters", "microbatches")),
@@ -23,14 +23,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     ),
     numeric("01.h", words.ReplicasApart, numbers.replicas_apart),
     # 01c
-    numeric(
-        "01.i",
-        words.StagesWire,
-        memory.stages_wire,
-        ("parameters", "layers"),
-        n=numbers.RANKS,
-        parts=memory.MICROBATCHES,
-    ),  # fmt: skip
+    numeric("01.i", words.StagesWire, memory.stages_wire, ("parameters", "layers"), parts=memory.MICROBATCHES),
     numeric("01.j", words.ExposedGather, memory.exposed_gather, ("parameters", "messages", "bytes_per_s", "latency_s")),
     numeric("01.k", words.RedundancyWire, memory.redundancy_wire),
     numeric("01.l", words.Recomputed, memory.recomputed, ("blocks", "length", "channels")),

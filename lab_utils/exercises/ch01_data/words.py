@@ -209,7 +209,6 @@ class ZeroBytes:  # 01.10
     all_ranks = "that is what all ranks hold together"
     all_pieces = "that is all three in pieces, which is one stage only"
     no_state = "the optimizer's state is in pieces, not gone"
-    no_gradients = "what is in pieces is not gone"
 
 
 class Zero:  # 01.11

@@ -5,6 +5,7 @@ from lab_utils.exercises.framework.words import Misses
 # fmt: off
 
 
+# ---------------------------------------------------------------------- 01
 class MeanOrSum:  # 01.a
     goal = ("Plain SGD, learning rate {rate:g}, gradients summed over {n} ranks in place of averaged. By how much does "
         "a gradient differ from serial, relative to its largest element? Which learning rate restores serial?")
@@ -65,7 +66,9 @@ class Factors:  # 01.d
     none = "that would be serial's gradient: which division is missing?"
     per_block = "that is the number of blocks; here each shard's loss is divided by its own"
     per_rank = "that is the number of ranks; here nothing is divided by the shard's blocks either"
-    per_shard = "that is the number of blocks per rank, and there are several ranks"
+
+
+# ---------------------------------------------------------------------- 01b
 class AccumulatedBytes(Misses):  # 01.e
     goal = ("P parameters in float64, m micro-batches per rank and step: how many bytes of gradients does each rank "
         "put into all-reduces per step, with one aggregation, and with one after every micro-batch?")
@@ -119,6 +122,9 @@ class ReplicasApart(Misses):  # 01.h
     pulled = "averaged gradients do not average the parameters"
     averaged = "the gradients are divided by n, the difference between the replicas is not"
     apart = "all ranks make the same update: nothing drives them apart"
+
+
+# ---------------------------------------------------------------------- 01c
 class StagesWire:  # 01.i
     goal = ("How many bytes does a rank send per step, as a multiple of plain data parallelism's: ZeRO-1, ZeRO-2 with "
         "{parts} micro-batches per step, ZeRO-3?")
@@ -193,6 +199,84 @@ class Recomputed:  # 01.l
     same = "the layers' forward runs twice"
     twice = "only the forward runs again, which is a third of a step"
     half_of_step = "a forward is a third of a step: the backward has gradients of inputs and of weights"
+
+
+# ---------------------------------------------------------------------- 01d
+class MoreWorkers:  # 01.m
+    goal = ("GPT-2's gradients on links of 100 Gb/s: how many times longer does communication take with 64 workers "
+        "than with 2, with a server, and in a ring?")
+    replace = "Replace the two … by your factors: the server's, then the ring's."
+    hints = ("count the bytes that pass the server's link in one direction",
+        "in a ring each rank sends 2(n - 1)/n times the gradients")
+    explain = ("{server:g} times with a server, {ring:.2f} times in a ring\n"
+        "The server's link carries each worker's gradients and parameters, so its time grows with the number of "
+        "workers. In a ring each link carries 2(n - 1)/n times the gradients in each direction: from 1 to almost 2.")
+    names = ("factor with a server", "factor in a ring")
+    itself = "the server comes on top of the workers: there are as many pushes as workers"
+    parallel = "workers send at the same time, but all through the server's one link"
+    as_tree = "that is a tree's: no worker adds up the gradients of others here"
+    none = "2(n - 1)/n is 1 for two ranks, and more for others"
+    steps = "that many times as many rounds, but each moves only a piece of 1/n"
+    as_server = "that is the server's: in a ring no link carries everything"
+
+
+class Paused:  # 01.n
+    goal = ("Three workers take 1 s per step, and each takes 5 s in one step of twelve, never two in the same. How "
+        "many seconds do 36 updates take, 12 per worker, if all wait for all in each step, and if no worker waits?")
+    replace = "Replace the two … by your numbers of seconds: all wait, then no worker waits."
+    hints = ("how many of twelve rounds contain a slow step?", "what does one worker need for its own steps?")
+    explain = ("{waiting:g} s where all wait, {free:g} s where no worker waits\n"
+        "Where all wait, each slow step holds up all three: 9 rounds of one second and 3 of five. Without waiting "
+        "a worker pays only for its own slow step: 11 · 1 + 5 seconds.")
+    names = ("seconds where all wait", "seconds where no worker waits")
+    one_pause = "that is one worker's slow step: the others have one each, in other rounds"
+    no_pause = "that is without any slow step"
+    every_round = "only some rounds contain a slow step"
+    all_wait = "that is where all wait: a worker that does not wait pays for its own slow step only"
+    unpaused = "its own slow step still counts"
+
+
+class CopiedParameters:  # 01.o
+    goal = ("Gradients and parameters of B bytes each, 4 devices, one process: how many times B does the first device "
+        "send in a step, how many does each other one send, and how many does each rank of a ring all-reduce send?")
+    replace = "Replace the three … by factors of B, outputs and inputs left out: first device, another device, ring."
+    hints = ("who has the parameters after an update?", "where are the gradients needed?",
+        "a ring: two halves, and all chunks but one in each")
+    explain = ("{others} B from the first device, B from each other one; {ring:g} B from each rank of a ring\n"
+        "The first device sends its parameters to each of the others and receives a gradient from each. In the ring "
+        "all links carry the same, and nothing but gradients.")
+    names = ("the first device", "another device", "a rank of a ring")
+    broadcast = "each of the others needs its own copy"
+    itself = "the first device needs no copy of its own parameters"
+    and_received = "that is sent and received together"
+    of_ring = "that is a ring's"
+    nothing = "the update is on the first device: what does it need from the others?"
+    own_part = "a shard of the batch gives a gradient of every parameter"
+    also_received = "what it receives is not what it sends"
+    with_ring = "there is no ring here: one message to the first device"
+    half_ring = "that is the reduce-scatter, and the all-gather follows"
+    once = "a ring sends more than the gradients once"
+    both_halves = "in each half all chunks are sent but one"
+    to_each = "that would be the whole gradient to each other rank"
+
+
+class NoiseFloor:  # 01.p
+    goal = ("Labels are drawn uniformly from 0 to 1, independent of the inputs. What is the lowest mean squared error "
+        "that any model can be expected to reach on held-out samples?")
+    replace = "Replace the … by your number."
+    hints = ("what is the best answer where inputs say nothing about the label?",
+        "the mean squared distance from the mean has a name")
+    explain = ("the variance of the labels, {variance:.4f}\n"
+        "Whatever a model answers, it is independent of the held-out label. The best it can answer is the mean, and "
+        "the mean squared distance from the mean is the variance: the integral of (y - 1/2)² from 0 to 1.")
+    names = ("lowest held-out loss",)
+    learnt = "training samples can be memorised; held-out ones were never seen"
+    always_0 = "that is the answer 0 for every sample; the mean does better"
+    drawn = "that is one random label against another"
+    deviation = "that is the standard deviation; the error is squared"
+    distance = "that is the mean distance from 1/2, and the error is squared"
+
+
 # ---------------------------------------------------------------------- 01e and 01f
 class LocalBytes(Misses):  # 01.q
     goal = ("Local SGD on {n} ranks, P parameters in float64, {steps} steps, synchronised every {every}: how many "
@@ -222,7 +306,6 @@ class Shrinks:  # 01.r
     inverse = "that is the part that is left; give the factor by which it shrinks"
     part = "the indices travel too, and entries are gathered, not reduced"
     no_gather = "the indices are counted, and yet a gather sends more per entry than a ring all-reduce does"
-    no_ring = "an all-reduce sends each element almost twice, an all-gather n - 1 times: compare again"
     no_indices = "each entry travels with its index"
 
 
@@ -308,76 +391,3 @@ class HalfStep:  # 01.w
     unchanged = "that is the same step"
     compute_shrinks = "it is the communication that shrinks"
     in_seconds = ClusterMs.in_seconds
-class MoreWorkers:  # 01.m
-    goal = ("GPT-2's gradients on links of 100 Gb/s: how many times longer does communication take with 64 workers "
-        "than with 2, with a server, and in a ring?")
-    replace = "Replace the two … by your factors: the server's, then the ring's."
-    hints = ("count the bytes that pass the server's link in one direction",
-        "in a ring each rank sends 2(n - 1)/n times the gradients")
-    explain = ("{server:g} times with a server, {ring:.2f} times in a ring\n"
-        "The server's link carries each worker's gradients and parameters, so its time grows with the number of "
-        "workers. In a ring each link carries 2(n - 1)/n times the gradients in each direction: from 1 to almost 2.")
-    names = ("factor with a server", "factor in a ring")
-    itself = "the server comes on top of the workers: there are as many pushes as workers"
-    parallel = "workers send at the same time, but all through the server's one link"
-    as_tree = "that is a tree's: no worker adds up the gradients of others here"
-    none = "2(n - 1)/n is 1 for two ranks, and more for others"
-    steps = "that many times as many rounds, but each moves only a piece of 1/n"
-    as_server = "that is the server's: in a ring no link carries everything"
-
-
-class Paused:  # 01.n
-    goal = ("Three workers take 1 s per step, and each takes 5 s in one step of twelve, never two in the same. How "
-        "many seconds do 36 updates take, 12 per worker, if all wait for all in each step, and if no worker waits?")
-    replace = "Replace the two … by your numbers of seconds: all wait, then no worker waits."
-    hints = ("how many of twelve rounds contain a slow step?", "what does one worker need for its own steps?")
-    explain = ("{waiting:g} s where all wait, {free:g} s where no worker waits\n"
-        "Where all wait, each slow step holds up all three: 9 rounds of one second and 3 of five. Without waiting "
-        "a worker pays only for its own slow step: 11 · 1 + 5 seconds.")
-    names = ("seconds where all wait", "seconds where no worker waits")
-    one_pause = "that is one worker's slow step: the others have one each, in other rounds"
-    no_pause = "that is without any slow step"
-    every_round = "only some rounds contain a slow step"
-    all_wait = "that is where all wait: a worker that does not wait pays for its own slow step only"
-    unpaused = "its own slow step still counts"
-
-
-class CopiedParameters:  # 01.o
-    goal = ("Gradients and parameters of B bytes each, 4 devices, one process: how many times B does the first device "
-        "send in a step, how many does each other one send, and how many does each rank of a ring all-reduce send?")
-    replace = "Replace the three … by factors of B, outputs and inputs left out: first device, another device, ring."
-    hints = ("who has the parameters after an update?", "where are the gradients needed?",
-        "a ring: two halves, and all chunks but one in each")
-    explain = ("{others} B from the first device, B from each other one; {ring:g} B from each rank of a ring\n"
-        "The first device sends its parameters to each of the others and receives a gradient from each. In the ring "
-        "all links carry the same, and nothing but gradients.")
-    names = ("the first device", "another device", "a rank of a ring")
-    broadcast = "each of the others needs its own copy"
-    itself = "the first device needs no copy of its own parameters"
-    and_received = "that is sent and received together"
-    of_ring = "that is a ring's"
-    nothing = "the update is on the first device: what does it need from the others?"
-    own_part = "a shard of the batch gives a gradient of every parameter"
-    also_received = "what it receives is not what it sends"
-    with_ring = "there is no ring here: one message to the first device"
-    half_ring = "that is the reduce-scatter, and the all-gather follows"
-    once = "a ring sends more than the gradients once"
-    both_halves = "in each half all chunks are sent but one"
-    to_each = "that would be the whole gradient to each other rank"
-
-
-class NoiseFloor:  # 01.p
-    goal = ("Labels are drawn uniformly from 0 to 1, independent of the inputs. What is the lowest mean squared error "
-        "that any model can be expected to reach on held-out samples?")
-    replace = "Replace the … by your number."
-    hints = ("what is the best answer where inputs say nothing about the label?",
-        "the mean squared distance from the mean has a name")
-    explain = ("the variance of the labels, {variance:.4f}\n"
-        "Whatever a model answers, it is independent of the held-out label. The best it can answer is the mean, and "
-        "the mean squared distance from the mean is the variance: the integral of (y - 1/2)² from 0 to 1.")
-    names = ("lowest held-out loss",)
-    learnt = "training samples can be memorised; held-out ones were never seen"
-    always_0 = "that is the answer 0 for every sample; the mean does better"
-    drawn = "that is one random label against another"
-    deviation = "that is the standard deviation; the error is squared"
-    distance = "that is the mean distance from 1/2, and the error is squared"

@@ -9,14 +9,14 @@ from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.exercise import Exercise
 from lab_utils.exercises.framework.numeric import numeric
 
-_STEP = {"p": n.RANKS, "m": n.MICROBATCHES, "v": n.VIRTUAL_STAGES}
+_STEP = {"p": n.RANKS, "m": n.MICROBATCHES}
 _MANY = {"p": n.MANY_RANKS, "v": n.MANY_VIRTUAL_STAGES, "percent": n.PERCENT}
 _SHORT = {"p": orders.RANKS, "m": orders.MICROBATCHES, "held": ", ".join(map(str, orders.ONE_F_ONE_B[:-1]))}
 _UNEVEN = {"limit": orders.UNEVEN_LIMIT, "par": orders.PAR}
 
 EXERCISES = (
     *PREDICTIONS,
-    numeric("03.1", words.Bubbles, n.bubbles, **_STEP),
+    numeric("03.1", words.Bubbles, n.bubbles, **_STEP, v=n.VIRTUAL_STAGES),
     numeric("03.2", words.Enough, n.enough, **_MANY),
     numeric("03.3", words.Held, n.held, p=n.HELD_RANKS, m=n.HELD_MICROBATCHES),
     numeric("03.4", words.Boundaries, n.boundaries, given=("m", "b", "T", "C"), p=n.RANKS, v=n.VIRTUAL_STAGES),

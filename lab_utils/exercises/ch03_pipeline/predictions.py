@@ -98,7 +98,7 @@ def steps_compared(one_f_one_b: float, zb_h1: float, v_min: float) -> Numbers:
 
 
 _EVEN = {"p": RANKS, "m": MICROBATCHES, "op_ms": OP_MS}
-_FEW = {"p": RANKS, "m": FEW, "op_ms": OP_MS, "one_f_one_b_ms": ONE_F_ONE_B_MS}
+_FEW = {"p": RANKS, "m": FEW, "one_f_one_b_ms": ONE_F_ONE_B_MS}
 _TWO = {**_FEW, "forward_ms": OP_MS, "backward_ms": 2 * OP_MS, "limit": LIMIT}
 _FEED = {"n": ITEMS, "P": PREPROCESS_MS, "T": TRAIN_MS}
 
@@ -106,7 +106,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("03.a", words.OneBatch, one_batch, p=RANKS),
     numeric("03.b", words.HeldHere, held_here, p=RANKS, m=MANY_MICROBATCHES),
     numeric("03.c", words.BestVirtual, best_virtual, **_EVEN, comm_ms=COMM_MS),
-    numeric("03.d", words.SplitBackward, split_backward, **_FEW),
+    numeric("03.d", words.SplitBackward, split_backward, **_FEW, op_ms=OP_MS),
     numeric("03.e", words.TwoAtATime, two_at_a_time, given=("makespan_ms",), **_TWO),
     numeric("03.f", words.Vee, vee, given=("rate", "line_rate")),
     numeric("03.g", words.Workers, workers, **_FEED),

@@ -35,18 +35,23 @@ class Card:
         return "\n".join([head, *(f"  {line}" for text in (*self.lines, *hints) for line in text.splitlines())])
 
     def _repr_html_(self) -> str:
-        look = (
-            f"background:{CARD};border:1px solid {CARD_EDGE};border-left:6px solid {EDGES[self.state]};color:{INK};"
-            f"border-radius:6px;padding:8px 12px;display:inline-block;max-width:800px;font-family:{escape(FONT)}"
-        )
+        edge = f"border-left:6px solid {EDGES[self.state]};"
         label = say.label.format(exercise=self.exercise, said=say.said[self.state])
         lines = "".join(f'<div style="white-space:pre-wrap">{escape(line)}</div>' for line in self.lines)
         hints = "".join(_folded(number, hint) for number, hint in enumerate(self.hints, 1))
         return (
-            f'<div role="note" aria-label="{escape(label)}" style="{look}">'
+            f'<div role="note" aria-label="{escape(label)}" style="{look(edge)}">'
             f"<b>{SIGNS[self.state]} {escape(self.exercise)}</b> {escape(self.sentence)}"
             f'<div style="color:{QUIET_INK}">{lines}</div>{hints}</div>'
         )
+
+
+def look(more: str = "") -> str:
+    """Return the style of a card, and what is `more` behind its border."""
+    return (
+        f"background:{CARD};border:1px solid {CARD_EDGE};{more}color:{INK};border-radius:6px;padding:8px 12px;"
+        f"display:inline-block;max-width:800px;font-family:{escape(FONT)}"
+    )
 
 
 def _folded(number: int, hint: str) -> str:

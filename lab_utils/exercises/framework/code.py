@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab_utils.exercises.framework.exercise import Exercise, Judged, NotYet
@@ -12,7 +12,7 @@ from lab_utils.exercises.framework.words import Function as say
 from lab_utils.ranks import RankDied, RankError, Ranks, RanksStuck
 from lab_utils.text import name_ranks
 
-Examine = Callable[[Ranks, Function], Sequence[str]]
+Examine = Callable[[Ranks, Function], Judged]
 STUB = "NotImplementedError"
 LAB_LINE = re.compile(r" \([^()]*on_ranks\w*\.py:\d+\)")  # of the lab's own source: only the reader's lines are named
 

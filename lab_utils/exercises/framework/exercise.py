@@ -12,7 +12,10 @@ from lab_utils.exercises.framework.words import Call as say
 
 
 class WrongCall(TypeError):
-    """`check` was called with wrong arguments. A notebook shows only the message, not the lab's stack trace."""
+    """`check`, `predict`, `reveal` or `solution` was called with wrong arguments.
+
+    A notebook shows only the message, not the lab's stack trace.
+    """
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]

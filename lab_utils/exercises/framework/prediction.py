@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from html import escape
 
 from lab_utils.exercises.framework import words
-from lab_utils.exercises.framework.card import Card
+from lab_utils.exercises.framework.card import Card, look
 from lab_utils.exercises.framework.exercise import Exercise, WrongCall
 from lab_utils.exercises.framework.numeric import Numeric, as_number, one_by_one
 from lab_utils.exercises.framework.words import Prediction as say
-from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.render.palette import QUIET_INK
 from lab_utils.text import columns, three_digits
 
 _kept: dict[str, tuple[float, ...]] = {}  # per exercise, as long as the notebook's kernel lives
@@ -63,7 +63,7 @@ class Revealed:
     is_open: bool
 
     def __repr__(self) -> str:
-        return "\n".join([f"{self.exercise}", *columns(self.table, str.ljust, str.rjust), *self.lines])
+        return "\n".join([self.exercise, *columns(self.table, str.ljust, str.rjust), *self.lines])
 
     def _repr_html_(self) -> str:
         head, *rows = self.table
@@ -74,14 +74,10 @@ class Revealed:
             + "</tr>"
             for name, *row in rows
         )
-        look = (
-            f"background:{CARD};border:1px solid {CARD_EDGE};color:{INK};border-radius:6px;padding:8px 12px;"
-            f"display:inline-block;max-width:800px;font-family:{escape(FONT)}"
-        )
         lines = "".join(f'<div style="color:{QUIET_INK}">{escape(line)}</div>' for line in self.lines)
         summary, is_open = escape(say.fold.format(exercise=self.exercise)), " open" if self.is_open else ""
         table = f"<table><tr>{cells}</tr>{body}</table>"
-        return f'<details{is_open} style="{look}"><summary>{summary}</summary>{table}{lines}</details>'
+        return f'<details{is_open} style="{look()}"><summary>{summary}</summary>{table}{lines}</details>'
 
 
 def _judge(exercise: Exercise) -> Numeric:

@@ -123,6 +123,7 @@ def test_the_reference_solution_is_the_version_that_is_right(name: str, versions
         ("one_step_too_few", "rank 0 returned row 1 without the part of rank 1"),
         ("forgets_to_add", "rank 0 returned row 0 without the part of ranks 0, 2-3"),
         ("adds_twice", "rank 0 returned row 0 with the part of ranks 0, 2-3 more than once"),
+        ("infinite", "rank 0 should return [1111, 2222, 3333], and returned [inf, inf, inf]"),
         ("mean", "rank 0 should return [1111, 2222, 3333], and returned [277.8, 555.5, 833.2]"),
         ("changes_x", "rank 0's own x has changed: it was [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] and is "),
         ("collective", "the values are right, but reduce_scatter did the work: use send and receive only"),

@@ -41,9 +41,9 @@ def judge_hook(ranks: Ranks, function: Function) -> list[str]:
     return next((wrong for step in range(STEPS) if (wrong := _wrong_gradients(trace.results, step))), [])
 
 
-def reference() -> dict[str, Any]:
-    """Return the code in the explanation of 01.16."""
-    return {"reference": source(f"{ROOM}.on_ranks_reference", "my_buckets").text}
+def explained() -> dict[str, Any]:
+    """Return the values of the explanation."""
+    return {"solution": source(f"{ROOM}.on_ranks_solution", "my_buckets").text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,9 @@ def _wrong_messages(step: Backward, gradients_bytes: int) -> str:
     if count > most:
         sizes = {"bytes": gradients_bytes, "least": LEAST_BYTES, "most": most}
         return say.many.format(rank=rank, messages=count, **sizes)
+    small = [step.ops[at].bytes for at in step.messages[:-1] if step.ops[at].bytes < LEAST_BYTES]
+    if small:
+        return say.small.format(rank=rank, bytes=small[0], least=LEAST_BYTES)
     sent = sum(step.ops[at].bytes for at in step.messages)
     return say.much.format(rank=rank, sent=sent, bytes=gradients_bytes) if sent > 1.1 * gradients_bytes else ""
 

@@ -15,7 +15,7 @@ class Hook:  # 01.16
         "A hook must never block: the backward that hides the message would wait with it. finish() sends the last, "
         "partly filled bucket, waits for all, and copies the means back. All ranks run the same graph, so their "
         "gradients become ready in the same order; where that can differ, the order of sending has to be fixed, as in "
-        "Buckets and DDP. One right answer:\n{reference}")
+        "Buckets and DDP. One right answer:\n{solution}")
     strange = "my_buckets returned {type} on rank {rank}: return finish, a function without arguments"
     nothing = "rank {rank} sends nothing: all_reduce has to be called for each bucket"
     blocks = ("rank {rank} blocks inside the backward: it waits for message {number} of {messages} while {left:.0%} "
@@ -25,6 +25,7 @@ class Hook:  # 01.16
         "still in flight")
     many = ("rank {rank} sends {messages} messages per step: {bytes:,} bytes in buckets of at least {least:,} are at "
         "most {most}")
+    small = "rank {rank} sends a bucket of {bytes:,} bytes: only the last one may have fewer than {least:,}"
     much = "rank {rank} sends {sent:,} bytes per step, and its gradients have {bytes:,}: what is sent twice?"
     order = "the ranks do not send the same buckets in the same order"
     lost = "rank {rank} has no gradient of {name} after finish()"

@@ -17,7 +17,7 @@ from lab_utils.text import numbered
 from lab_utils.timeline import Trace
 
 HERE = "lab_utils.exercises.ch01_data.parameter_server"
-on_ranks = OnRanks(f"{HERE}.on_ranks_server")
+on_ranks = OnRanks(f"{HERE}.on_ranks")
 STEPS = 3
 SPARE = 1.01  # of the bytes: a number of samples, or a loss, may be sent along
 
@@ -34,7 +34,7 @@ def judge_server(ranks: Ranks, function: Function) -> list[str]:
 
 def explained() -> dict[str, Any]:
     """Return the values of the explanation."""
-    return {"steps": STEPS, "code": source(f"{HERE}.on_ranks_reference", "my_server").text}
+    return {"steps": STEPS, "solution": source(f"{HERE}.on_ranks_solution", "my_server").text}
 
 
 def _wrong_step(results: Sequence[dict], number: int, parts: np.ndarray) -> str:

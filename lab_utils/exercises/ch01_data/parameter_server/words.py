@@ -14,7 +14,7 @@ class MyServer:  # 01.19
         "once and the parameters once per step\n"
         "A worker sends its gradient times its samples, and how many these are: the server adds up both, and divides. "
         "One way to write it:\n"
-        "{code}")
+        "{solution}")
     sizes = "the workers' shards: {sizes} of {batch} blocks"
     unchanged = "rank 0's parameters are the same before and after step {step}: its optimizer must update them"
     weights = "the server's update is {terms}, and serial's is {wanted}{why}"

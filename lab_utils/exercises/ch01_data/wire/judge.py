@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from lab_utils.exercises.ch01_data.wire.words import LocalSGD as say
 from lab_utils.exercises.framework.against_serial import CLOSE, Tensors, difference, worst
 from lab_utils.exercises.framework.on_ranks import Function, OnRanks
 from lab_utils.ranks import Ranks
+from lab_utils.render import source
 
-on_ranks = OnRanks("lab_utils.exercises.ch01_data.wire.on_ranks")
+HERE = "lab_utils.exercises.ch01_data.wire"
+on_ranks = OnRanks(f"{HERE}.on_ranks")
 STEPS, EVERY = 7, 3  # two rounds, and an incomplete one
 SIZES = {"steps": STEPS, "every": EVERY, "twice": 2 * EVERY, "left": STEPS % EVERY, "late": EVERY + 1}
 CAUSES = "alone each_step gradients unfinished first_round divided_twice summed reset averaged_state".split()
@@ -30,6 +33,11 @@ def judge_local_sgd(ranks: Ranks, function: Function) -> list[str]:
             why = getattr(say, cause).format(**SIZES)
             return [say.serial.format(why=why), _worst(found, wanted)]
     return [*_unequal(found), _worst(found, wanted)]
+
+
+def explained() -> dict[str, Any]:
+    """Return the values of the explanation."""
+    return {"solution": source(f"{HERE}.on_ranks_solution", "my_local_sgd").text}
 
 
 def _equal(found: Sequence[Tensors], wanted: Sequence[Tensors]) -> bool:

@@ -30,7 +30,7 @@ def local_bytes(parameters: int) -> Numbers:
         right, WITHIN, each_step=STEPS * each, one_round=each, steps_saved=(STEPS - rounds) * each,
         once=rounds * whole, elements=right / FLOAT64_BYTES, all_ranks=RANKS * right,
     )  # fmt: skip
-    return [asked], {"rounds": rounds, "round": each, "bytes": right, "parameters": parameters}
+    return [asked], {"rounds": rounds, "round": each, "bytes": right}
 
 
 def shrinks() -> Numbers:
@@ -42,11 +42,11 @@ def shrinks() -> Numbers:
     asked = [
         Quantity(half, 0.01, of_float32=half / 2, bits=16, inverse=1 / half),
         Quantity(
-            right, 0.03, part=1 / PART, no_gather=1 / PART / (1 + INDEX_BYTES / FLOAT64_BYTES), no_ring=2 * right,
+            right, 0.03, part=1 / PART, no_gather=1 / PART / (1 + INDEX_BYTES / FLOAT64_BYTES),
             no_indices=right * (1 + INDEX_BYTES / FLOAT64_BYTES), inverse=1 / right,
         ),
     ]  # fmt: skip
-    return asked, {"half": half, "others": RANKS - 1, "ring": ring, "sent": sent, "top": right}
+    return asked, {"half": half, "ring": ring, "sent": sent, "top": right}
 
 
 def crossing_bytes(parameters: int) -> Numbers:
@@ -58,7 +58,7 @@ def crossing_bytes(parameters: int) -> Numbers:
         Quantity(ring, WITHIN, one_node=ring / 2, everything=everything, once=whole),
         Quantity(two, WITHIN, one_node=two / 2, everything=everything, whole_crosses=2 * two, of_ring=ring),
     ]
-    return asked, {"ring": ring, "two": two, "whole": whole, "parameters": parameters}
+    return asked, {"ring": ring, "two": two}
 
 
 def cluster_ms() -> Numbers:
@@ -78,7 +78,7 @@ def cluster_ms() -> Numbers:
             whole_crosses=2 * (m - 1) / m * inside_ms + 2 * (nodes - 1) / nodes * nic_ms, in_seconds=two / 1e3,
         ),
     ]  # fmt: skip
-    return asked, {"one": one, "rings": rings, "two": two, "inside": inside_ms, "nic": nic_ms}
+    return asked, {"one": one, "rings": rings, "two": two}
 
 
 def sent_most(parameters: int) -> Numbers:

@@ -2,17 +2,6 @@
 
 # fmt: off
 
-REFERENCE = """
-def my_local_sgd(model, optimizer, batches, every):
-    for step, (x, y) in enumerate(batches, 1):
-        optimizer.zero_grad()
-        model(x, y)[1].backward()
-        optimizer.step()
-        if step % every == 0 or step == len(batches):
-            for parameter in model.parameters():
-                dist.all_reduce(parameter.detach(), dist.ReduceOp.AVG)
-"""
-
 
 class LocalSGD:  # 01.20
     goal = ("Write my_local_sgd(model, optimizer, batches, every): each rank trains on its own batches; after every "
@@ -23,7 +12,7 @@ class LocalSGD:  # 01.20
         "a round: one all-reduce per parameter, of parameter.detach(), by the mean",
         "when is a round due? After step 3 and 6 of 7 with every=3, and after 7")
     explain = ("parameters equal the serial simulation of local SGD on every rank\n"
-        + REFERENCE.strip() + "\n"
+        "{solution}\n"
         "Momentum stays per rank: averaging it, too, would send as much again. The last round is needed because "
         "training may end between two rounds, with a different model on each rank.")
     serial = "parameters are those of another algorithm: {why}"

@@ -8,5 +8,5 @@ from lab_utils.render import source
 SOLUTION = "lab_utils.exercises.ch01_data.within_memory.on_ranks_solution"
 
 WITHIN_MEMORY = (
-    code("01.18", WithinMemory, judge_within_memory, lambda: {"reference": source(SOLUTION, "whole", "my_zero3")}),
+    code("01.18", WithinMemory, judge_within_memory, lambda: {"solution": source(SOLUTION, "whole", "my_zero3")}),
 )

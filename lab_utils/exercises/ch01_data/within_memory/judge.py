@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from lab_utils.exercises.ch01_data.within_memory.numbers import CHANNELS
 from lab_utils.exercises.ch01_data.within_memory.words import WithinMemory as say
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, difference, factor_of
+from lab_utils.exercises.framework.exercise import Judged, NotYet
 from lab_utils.exercises.framework.on_ranks import Function, OnRanks
 from lab_utils.ranks import Ranks
 
 on_ranks = OnRanks("lab_utils.exercises.ch01_data.within_memory.on_ranks")
 
 
-def judge_within_memory(ranks: Ranks, function: Function) -> list[str]:
+def judge_within_memory(ranks: Ranks, function: Function) -> Judged:
     """Judge the reader's `my_zero3(pieces, x, y)`: the loss, then the gradients, then what it did not free."""
+    if CHANNELS % ranks.size:
+        return NotYet(say.uneven.format(channels=CHANNELS, ranks=ranks.size))
     results = ranks.run(on_ranks.within_limit, function)
     for rank, found in enumerate(results):
         if wrong := _wrong_loss(rank, found):

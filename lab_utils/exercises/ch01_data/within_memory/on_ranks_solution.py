@@ -1,4 +1,4 @@
-"""A solution of exercise 01.18, which its card shows."""
+"""A right answer to 01.18, which its explanation quotes."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ class WithinMemory:  # 01.18
         "gradients of weight and input",
         "a tensor's bytes are freed when nothing refers to them: not a name, a view, a list, nor an autograd graph")
     explain = ("loss and gradients equal serial, and no rank exceeded the limit\n"
-        "{reference}\n"
+        "{solution}\n"
         "A name keeps its tensor until it is deleted or assigned again: without `del` the next gather begins while the "
         "last layer's weight and gradient are still there, three layers' worth in all. An autograd graph over the "
         "whole forward keeps every weight; FSDP frees the storages under that graph, and fills them again in the "
@@ -25,6 +25,7 @@ class WithinMemory:  # 01.18
     freed = "{what} is used after its memory was freed"
     some_weight = "a weight"
 
+    uneven = "{channels} rows cannot be shared out evenly among {ranks} ranks: check it on 2, 3, 4, 6 or 8"
     no_loss = "{type} came back on rank {rank}: return the loss"
     nan = ("the loss on rank {rank} is not a number: a weight was read before it was filled (an asynchronous gather "
         "needs a wait)")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab_utils.exercises.ch01_data.wire.words import REFERENCE
+from lab_utils.exercises.ch01_data.wire.judge import explained
 
+SOLUTION = "\n" + explained()["solution"] + "\n"
 DUE = "step % every == 0 or step == len(batches)"
 ROUND = """            for parameter in model.parameters():
                 dist.all_reduce(parameter.detach(), dist.ReduceOp.AVG)
@@ -13,12 +14,12 @@ EARLY = """        if DUE:
                 dist.all_reduce(parameter.grad, dist.ReduceOp.AVG)
         optimizer.step()
 """
-assert DUE in REFERENCE and ROUND in REFERENCE
+assert DUE in SOLUTION and ROUND in SOLUTION
 
 
 def instead(old: str, new: str) -> str:
-    assert old in REFERENCE
-    return REFERENCE.replace(old, new)
+    assert old in SOLUTION
+    return SOLUTION.replace(old, new)
 
 
 def after_round(line: str) -> str:
@@ -28,7 +29,7 @@ def after_round(line: str) -> str:
 LOCAL_SGD = {
     "stub": "def my_local_sgd(model, optimizer, batches, every):\n    raise NotImplementedError\n",
     "dots": "def my_local_sgd(model, optimizer, batches, every):\n    ...\n",
-    "right": REFERENCE,
+    "right": SOLUTION,
     "in_one_message": instead(
         ROUND,
         """            flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from exercise_cells import IMPORTS
-from exercise_cells_local_sgd import LOCAL_SGD
+from exercise_cells_local_sgd import LOCAL_SGD, SOLUTION
 from exercise_runs import assert_open, assert_right, judged
 
 from lab_utils.exercises import solution
-from lab_utils.exercises.ch01_data.wire.words import REFERENCE
 
 OTHER = "parameters are those of another algorithm: "
 
@@ -24,7 +23,7 @@ def test_right_versions(ranks4, version: str) -> None:
 
 
 def test_the_solution_shows_the_code() -> None:
-    assert "\n".join(f"  {line}" for line in REFERENCE.strip().splitlines()) in repr(solution("01.20"))
+    assert "\n".join(f"  {line}" for line in SOLUTION.strip().splitlines()) in repr(solution("01.20"))
 
 
 @pytest.mark.parametrize(

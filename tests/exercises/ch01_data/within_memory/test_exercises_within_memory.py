@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from exercise_cells_within_memory import IMPORTS, RIGHT, STUB, WRONG
 from exercise_runs import assert_open, assert_right, judged
 
+from lab_utils import start_ranks
+from lab_utils.exercises.ch01_data.within_memory.judge import judge_within_memory
 from lab_utils.ranks import Ranks
 
 OVER = "raised OutOfMemory: 3 layers' worth of whole tensors at once, and the limit is 2.5: "
@@ -47,6 +51,20 @@ def test_wrong_code_is_told_what_is_wrong_and_where(ranks4: Ranks, version: str)
     assert card.state == "wrong" and card.sentence.startswith(SAID[version]), card
     if "raised" in card.sentence:
         assert "In [1]" in card.sentence and "on_ranks" not in card.sentence
+
+
+@pytest.mark.parametrize("size", [5, 7])
+def test_ranks_that_cannot_share_the_rows_evenly_are_told_so(size: int) -> None:
+    judged_so = judge_within_memory(SimpleNamespace(size=size), "my_zero3")
+    assert judged_so.why == f"48 rows cannot be shared out evenly among {size} ranks: check it on 2, 3, 4, 6 or 8"
+
+
+def test_three_ranks_are_judged_alike() -> None:
+    with start_ranks(3) as ranks:
+        assert judged(ranks, "01.18", IMPORTS + RIGHT["solution"]).right
+        assert judged(ranks, "01.18", IMPORTS + WRONG["summed"]).sentence.startswith(
+            "layer 4's gradient on rank 0 is 3.00 × serial's: a sum"
+        )
 
 
 def test_two_ranks_are_judged_alike(ranks2: Ranks) -> None:

@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from lab_utils.strategies.data import Buckets, aggregate
 """
-REFERENCE = judge.reference()["reference"]
+SOLUTION = judge.explained()["solution"]
 
 
 def changed(*pairs: tuple[str, str]) -> str:
     """The right answer with some of its lines changed."""
-    source = REFERENCE
+    source = SOLUTION
     for old, new in pairs:
         assert source.count(old) == 1, old
         source = source.replace(old, new)
@@ -36,7 +36,7 @@ FULL = "if sum(p.grad.nbytes for p in bucket) >= least_bytes:"
 VERSIONS = {
     "stub": "def my_buckets(model, least_bytes):\n    raise NotImplementedError\n",
     "dots": "def my_buckets(model, least_bytes):\n    ...\n",
-    "reference": REFERENCE,
+    "solution": SOLUTION,
     "the_lab_s": """
 def my_buckets(model, least_bytes):
     Buckets(model, bucket_mb=least_bytes / 2**20, first_mb=least_bytes / 2**20)
@@ -63,6 +63,7 @@ def my_buckets(model, least_bytes):
     ),
     "other_sizes_on_rank_1": changed((FULL, FULL.replace("least_bytes", "least_bytes * (1 + dist.get_rank() % 2)"))),
     "one_by_one": changed((FULL, "if True:")),
+    "too_early": changed((FULL, FULL.replace("least_bytes", "0.9 * least_bytes"))),
     "in_one": changed((FULL, "if False:")),
     "all_after_the_backward": """
 def my_buckets(model, least_bytes):
@@ -95,16 +96,14 @@ def test_stubs_are_not_answered_yet(ranks4, version: str) -> None:
     assert_open(ranks4, "01.16", IMPORTS + VERSIONS[version])
 
 
-@pytest.mark.parametrize("version", ["reference", "the_lab_s", "average"])
+@pytest.mark.parametrize("version", ["solution", "the_lab_s", "average"])
 def test_right_versions(ranks4, version: str) -> None:
     assert_right(ranks4, "01.16", IMPORTS + VERSIONS[version])
 
 
-def test_the_explanation_quotes_the_reference() -> None:
-    assert (
-        REFERENCE.splitlines()[0] in repr(solution("01.16"))
-        and "register_post_accumulate_grad_hook(ready)" in REFERENCE
-    )
+def test_the_explanation_quotes_the_solution() -> None:
+    assert SOLUTION.splitlines()[0] in repr(solution("01.16"))
+    assert "register_post_accumulate_grad_hook(ready)" in SOLUTION
 
 
 @pytest.mark.parametrize(
@@ -116,6 +115,7 @@ def test_the_explanation_quotes_the_reference() -> None:
         ("never_waits", "rank 0 never waits for message 1 of 4: the optimizer could read a bucket"),
         ("waits_for_the_last_only", "rank 0 never waits for message 1 of 4: "),
         ("one_by_one", "rank 0 sends 12 messages per step: 37,152 bytes in buckets of at least 8,000 are at most 5"),
+        ("too_early", "rank 0 sends a bucket of 7,200 bytes: only the last one may have fewer than 8,000"),
         ("in_one", "only 0 of rank 0's 1 messages are sent while the backward still computes"),
         ("all_after_the_backward", "only 0 of rank 0's 12 messages are sent while the backward still computes"),
         ("keeps_all_in_the_bucket", "rank 0 sends "),
@@ -157,13 +157,13 @@ def test_wrong_gradients(ranks4, version: str, said: str) -> None:
 
 
 def test_two_ranks_are_judged_alike(ranks2) -> None:
-    assert card_of(ranks2, "reference").right
+    assert card_of(ranks2, "solution").right
     assert card_of(ranks2, "sums").sentence == "gradients are 2.00 × serial: a sum where a mean belongs"
 
 
 def test_no_two_messages_of_the_check_have_one_size(ranks4) -> None:
     """So that ranks which send in different orders always bring different sizes to one op."""
-    define(ranks4, IMPORTS + REFERENCE)
+    define(ranks4, IMPORTS + SOLUTION)
     trace = ranks4.record(judge.on_ranks.hooked, "my_buckets", judge.LEAST_BYTES, 1)
     sizes = [op.bytes for op in trace.ops[0] if op.kind == "collective"]
     assert len(sizes) == len(set(sizes)) == 4 and check("01.16", ranks4, "my_buckets").right

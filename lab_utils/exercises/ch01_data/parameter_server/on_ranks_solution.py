@@ -1,4 +1,4 @@
-"""A right answer, which the explanation shows."""
+"""A right answer to 01.19, which its explanation quotes."""
 
 from __future__ import annotations
 
