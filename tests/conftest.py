@@ -109,9 +109,18 @@ def let_go_of_groups(ranks: Ranks) -> None:
 
         dist.destroy_process_group()
 
+    def files() -> float:
+        """Return which part of the files that a process may open are open."""
+        import os
+        import resource
+
+        return len(os.listdir("/dev/fd")) / resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
     counts = ranks.run(count)
     if all(counts) and max(counts) > FEW_GROUPS:
         ranks.run(destroy)
+    if max(ranks.run(files)) > 0.5:  # under `ulimit -n 256`: a backend has four or more, and a test may keep its group
+        ranks.restart()
 
 
 @pytest.fixture
