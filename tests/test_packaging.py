@@ -120,12 +120,12 @@ def test_scripts_run_and_stop_at_the_first_error(name: str) -> None:
 
 def test_binder_start_hands_over_with_the_labs_settings() -> None:
     names = ("OMP_NUM_THREADS", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
-    program = f"import os; print(*(os.environ[name] for name in {names}))"
+    program = f"import os; print(*(os.environ[name] for name in {names}), sep=chr(10))"
     environ = {**os.environ, "REPO_DIR": str(ROOT), "JUPYTER_CONFIG_PATH": "/theirs", "JUPYTER_PATH": "/theirs"}
     said = subprocess.check_output(
         [ROOT / "binder/start", sys.executable, "-c", program], env=environ, encoding="utf-8"
     )
-    threads, settings, data = said.split()
+    threads, settings, data = said.splitlines()
     assert (threads, settings.split(":")[1], data.split(":")[1]) == ("1", "/theirs", "/theirs")
     assert Path(settings.split(":")[0], "labconfig/default_setting_overrides.json").is_file()
     assert Path(data.split(":")[0], "labextensions/parallel-training-lab/package.json").is_file()

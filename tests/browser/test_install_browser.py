@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ class Machine:
         self.log.touch()
         self.cache = folder / "cache"
         (self.path / "env").symlink_to(shutil.which("env"))
-        real = f'*) exec {sys.executable} "$@";;'
+        real = f'*) exec {shlex.quote(sys.executable)} "$@";;'
         self.command("python", f'case "$*" in *playwright*) {self.asked("playwright")};; {real} esac')
 
     def asked(self, name: str, then: str = "exit 1") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def test_ddp_under_a_torchrun_that_is_not_on_the_path(recorder: Recorder) -> Non
     assert status == 0, said
     assert sorted(printed.split("\n")) == ["", *(f"rank {rank} of gloo: equal weights" for rank in range(2))]
     assert "Trace of 2 ranks" in said
-    assert f"\ntorchrun --standalone --nproc-per-node 2 {HERE / 'ddp_program.py'} ended with status 0." in said
+    command = f"torchrun --standalone --nproc-per-node 2 {shlex.quote(str(HERE / 'ddp_program.py'))}"
+    assert f"\n{command} ended with status 0." in said
     trace, p = recorder.trace(), ddp_program
     weights = p.HIDDEN * (p.INPUTS + 1) + p.OUTPUTS * (p.HIDDEN + 1)
     for rank in range(2):

@@ -17,17 +17,22 @@ from typing import Any
 
 from lab_utils.comm.process_group import spinning
 
-# Unused backends, kept until they can be destroyed without blocking: destroying one joins its threads, and one of those
-# may be in a wait that only the group's timeout ends.
+# Groups without their backends, kept until a wait in the first one, which C++ knows a group by, has timed out too.
 _AFTER_TIMEOUT_S = 5.0
 _kept: list[tuple[float, Any]] = []
 
 
-def close_later(backend: Any, timeout_s: float) -> None:
-    """Keep the backend until its timeout has passed, and release those whose timeout has."""
+def close(backends: list[Any], group: Any, timeout_s: float) -> None:
+    """Clear this list, which holds the last references to backends of the group, without waiting for their threads.
+
+    Destroying a backend joins its threads, and one of those may be in a wait that only the group's timeout ends. So it
+    is done on a thread; torch destroys backends without the GIL. Those without such a wait give back their four
+    descriptors at once: a process that may open 256 would have none left after some fifty failures.
+    """
     now_s = time.monotonic()
     _kept[:] = [(until_s, kept) for until_s, kept in _kept if until_s > now_s]
-    _kept.append((now_s + timeout_s + _AFTER_TIMEOUT_S, backend))
+    _kept.append((now_s + timeout_s + _AFTER_TIMEOUT_S, group))
+    threading.Thread(target=backends.clear, name="close backends", daemon=True).start()
 
 
 _PROC = "/proc/self/fd"

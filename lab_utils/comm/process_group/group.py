@@ -23,7 +23,6 @@ from lab_utils.comm.process_group.c10d_calls import (
     meant,
     what_is_compared,
 )
-from lab_utils.comm.process_group.connections import close_later
 from lab_utils.comm.process_group.from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
 from lab_utils.comm.process_group.membership import Lost
 from lab_utils.comm.process_group.work import JoinedWork, RecordedMessage, RecordedWork
@@ -66,7 +65,8 @@ class RecordedGroup(Answers):
     def disconnect(self, why: str) -> None:
         """Release the backend; until the group is connected again, ops raise RuntimeError with `why`."""
         if self.connected:
-            close_later((self._inner, self), self._timeout.total_seconds())
+            unused, self._inner = [self._inner], Lost(why)
+            connections.close(unused, self, self._timeout.total_seconds())
         self._inner = Lost(why)
 
     def lose(self, why: str) -> None:

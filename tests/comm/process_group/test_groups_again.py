@@ -136,3 +136,22 @@ def test_many_groups_are_formed_again_in_time_that_is_linear_in_their_number(ran
         found.append(ranks.run(looks))
     assert found[0] == found[1]
     ranks.run(leave_all_groups)
+
+
+def descriptors() -> int:
+    import os
+    import threading
+
+    for thread in threading.enumerate():
+        if thread.name == "close backends":
+            thread.join()
+    return len(os.listdir("/dev/fd"))
+
+
+def test_failures_leave_no_descriptors_open(ranks: Ranks) -> None:
+    ranks.run(make_groups_and_models)
+    raised(RankError, ranks.run, programs.fail_on_one)  # C++ keeps the first backend of a group
+    before = ranks.run(descriptors)
+    for _ in range(4):
+        raised(RankError, ranks.run, programs.fail_on_one)
+    assert ranks.run(descriptors) == before
