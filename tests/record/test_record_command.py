@@ -106,6 +106,20 @@ def test_the_program_sees_its_own_path_and_sitecustomize(recorder: Recorder) -> 
     assert recorder.run(*look, PYTHONPATH=path)[1] == "the program's own\n" + alone.stdout
 
 
+def test_the_lab_is_loaded_once_for_all_processes_that_are_forked(recorder: Recorder) -> None:
+    """Loading it in each would take longer than a short program runs."""
+    program = """if True:
+        import multiprocessing, sys
+        import torch.distributed
+        loaded = lambda: print("lab_utils.record.on_rank" in sys.modules, flush=True)
+        loaded()
+        child = multiprocessing.get_context("fork").Process(target=loaded)
+        child.start()
+        child.join()
+    """
+    assert recorder.run(sys.executable, "-c", program)[1] == "False\nTrue\n"
+
+
 def test_the_program_needs_no_lab_among_its_packages(recorder: Recorder) -> None:
     without = "import sys; sys.meta_path[:] = [each for each in sys.meta_path if '__editable__' not in each.__module__]"
     program = f"{without}; sys.path.remove(''); {started('exit', recorder.folder)}"

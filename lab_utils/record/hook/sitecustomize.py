@@ -1,6 +1,7 @@
 """Runs at the start of every Python process of a recorded program, and hooks the import of torch.distributed.
 
-A process that never forms a group loads only this file; the lab is loaded when the first group is formed.
+A process that never forms a group loads only this file; the lab is loaded when the first group is formed, or before a
+process that has loaded c10d forks.
 No error here may reach the program: it is written down for the command, and the program runs on unrecorded.
 """
 
@@ -46,7 +47,14 @@ def _attach(c10d):
             c10d._new_process_group_helper = recorded
         return recorded(*args, **kwargs)
 
+    def load_once():
+        try:
+            _lab()
+        except Exception:
+            _note(traceback.format_exc(limit=0), c10d)
+
     c10d._new_process_group_helper = form_recorded
+    os.register_at_fork(before=load_once)  # else each process that is forked as a rank loads the lab for itself
 
 
 def _lab():
