@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
+from kernels import run_notebook
 
 ROOT = Path(__file__).parents[2]
 REPETITIONS = 10
@@ -38,7 +38,7 @@ class Notebook:
 
     def __init__(self, cells: list[str]):
         node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        NotebookClient(node, timeout=600, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
+        run_notebook(node, ROOT, timeout_s=600, allow_errors=True)
         self.cells = node.cells
         for cell in self.cells:  # a cell that takes long, as any may on a busy machine, leaves an empty display
             cell.outputs = [each for each in cell.outputs if each.output_type != "display_data" or each.data]

@@ -16,9 +16,10 @@ from conftest import GROUP_TIMEOUT_S
 from failing_programs import raised
 
 from lab_utils import start_ranks
-from lab_utils.ranks import RankDied, RankError, Ranks, session
+from lab_utils.ranks import RankDied, RankError, Ranks, StartError, session
 from lab_utils.ranks.calls import call
 from lab_utils.ranks.calls.call import Call
+from lab_utils.ranks.processes import engines
 
 SIZE = 4
 
@@ -226,3 +227,33 @@ def test_a_stopped_rank_is_shown_and_goes_on_when_let(ranks: Ranks) -> None:
     victim.resume()
     running.join()
     assert total == [6.0] * SIZE
+
+
+# ------------------------------------------------------------------ what ranks publish
+def test_ranks_whose_reports_were_lost_are_asked_again(ranks: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when zmq connects a new rank only after its first answers: what it published until then is lost."""
+    from ipyparallel import AsyncResult
+
+    lost = []
+
+    def wait_for_output(answer: AsyncResult, timeout: float = -1) -> bool:
+        heard = waited(answer, timeout)
+        if len(lost) < SIZE:
+            lost.append(answer)
+            return False
+        return heard
+
+    waited = AsyncResult.wait_for_output
+    monkeypatch.setattr(AsyncResult, "wait_for_output", wait_for_output)
+    raised(RankError, ranks.run, programs.fail_on_one)
+    ranks.run(programs.agree)
+    assert len(lost) == SIZE
+
+
+def test_ranks_that_are_never_heard_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ipyparallel import AsyncResult
+
+    monkeypatch.setattr(AsyncResult, "wait_for_output", lambda answer, timeout: False)
+    monkeypatch.setattr(engines, "_JOIN_EXTRA_S", 0)
+    with pytest.raises(StartError, match="^what rank 0 published did not arrive within 5 s$"):
+        start_ranks(1, timeout_s=5)

@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -27,11 +28,13 @@ from lab_utils.ranks.processes.checks import threads_per_rank
 from lab_utils.ranks.processes.child_processes import ForkServer, Reaper
 from lab_utils.ranks.processes.interrupts import CalledOff
 from lab_utils.ranks.shipping.surroundings import surroundings
+from lab_utils.text import name_ranks
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
 
 _JOIN_EXTRA_S = 10.0
+_PUBLISHED_S = 0.5  # for what a rank published before its answer to arrive after it
 
 
 class Member(NamedTuple):
@@ -157,13 +160,17 @@ class Engines:
         store = str(self.folder / f"store-{self.epoch}")
         order = entry_points.form, store, self.epoch, agree([groups[rank] for rank in range(self.size)]), self.timeout_s
         try:
-            self._all(engines, dict.fromkeys(engines, order))
+            self._hear(engines, self._ask(engines, dict.fromkeys(engines, order)))
         except BaseException:  # a death or an interrupt: waiting ranks must not sit out the time-out
             abort_rendezvous(store)
             raise
 
     def _all(self, engines: dict[int, int], calls: dict[int, tuple]) -> dict[int, Any]:
-        """Call one of on_rank's functions per rank; StartError when a rank ends before all have answered."""
+        """Call one of on_rank's functions per rank and return the results."""
+        return {rank: answer.result() for answer, rank in self._ask(engines, calls).items()}
+
+    def _ask(self, engines: dict[int, int], calls: dict[int, tuple]) -> dict[ipp.AsyncResult, int]:
+        """Call one function per rank and return the answers; StartError when a rank ends before all have answered."""
         asked = {
             self.client[engine].apply_async(*calls[rank]): rank for rank, engine in engines.items()
         }  # fmt: skip
@@ -172,7 +179,20 @@ class Engines:
             done, pending = wait(pending, self.timeout_s + _JOIN_EXTRA_S, FIRST_COMPLETED)
             if self._death in done or not done:
                 raise StartError(f"the ranks could not form their group: {self._why_not()}")
-        return {rank: answer.result() for answer, rank in asked.items()}
+        for answer in asked:
+            answer.result()
+        return asked
+
+    def _hear(self, engines: dict[int, int], answers: dict[ipp.AsyncResult, int]) -> None:
+        """Wait until what ranks publish arrives here, asking again: what is published before zmq connects is lost.
+
+        Without it a call that listens for reports, as a live curve's does, could wait for ever.
+        """
+        until_s = time.monotonic() + self.timeout_s + _JOIN_EXTRA_S
+        while unheard := [rank for answer, rank in answers.items() if not answer.wait_for_output(_PUBLISHED_S)]:
+            if time.monotonic() > until_s:
+                raise StartError(f"what {name_ranks(unheard)} published did not arrive within {self.timeout_s:g} s")
+            answers = self._ask({rank: engines[rank] for rank in unheard}, dict.fromkeys(unheard, (os.getpid,)))
 
     def _why_not(self) -> str:
         if self._death.done():

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from guest_cells import ANNOTATIONS, BUFFER, MAKE_PIPES, RUN_A_FIGURE, RUN_A_LOOP, SCALARS, THREAD, THREADS, UNSHOWN
 from IPython.core.async_helpers import _asyncio_runner
-from nbclient import NotebookClient
+from kernels import run_notebook
 from rank_processes import GONE_S
 
 from lab_utils.ranks.on_rank import cells
@@ -102,7 +102,7 @@ for each in MAGIC:
 def outputs() -> Iterator[dict[str, list]]:
     """{source: the cell's outputs} of a notebook that has been run."""
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    NotebookClient(node, timeout=900, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}).execute()
+    run_notebook(node, ROOT, timeout_s=900, allow_errors=True)
     yield {cell.source: shown(cell.outputs) for cell in node.cells}
 
 

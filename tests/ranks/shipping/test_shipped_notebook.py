@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from kernels import run_notebook
 
 ROOT = Path(__file__).parents[3]
 WRITE = "%%writefile -a own_trainer.py\n"
@@ -54,8 +54,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS.values()])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
-        where = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
-        NotebookClient(node, timeout=600, resources=where).execute()
+        run_notebook(node, tmp_path_factory.mktemp("notebook"), timeout_s=600)
     return {name: _streams(cell) for name, cell in zip(CELLS, node.cells, strict=True)}
 
 

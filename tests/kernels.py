@@ -1,0 +1,47 @@
+"""Kernels whose channels are Unix sockets.
+
+For TCP a kernel gets ports that were free a moment before: another program on the machine may take one meanwhile, and
+the kernel then ends as it starts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client import AsyncKernelManager, KernelManager
+from nbclient import NotebookClient
+
+
+def _addresses(manager: KernelManager) -> dict[str, str]:
+    """Return how this manager's kernel is reached: sockets in a folder that goes with the manager."""
+    folder = tempfile.mkdtemp(prefix="kernel-")
+    weakref.finalize(manager, shutil.rmtree, folder, ignore_errors=True)
+    return {"transport": "ipc", "ip": f"{folder}/socket"}
+
+
+class LocalKernelManager(KernelManager):
+    """For nbval, whose kernels are started and stopped without an event loop."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**_addresses(self), **settings)
+
+
+class _AsyncLocalKernelManager(AsyncKernelManager):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**_addresses(self), **settings)
+
+
+def run_notebook(node: nbformat.NotebookNode, folder: Path, timeout_s: int, allow_errors: bool = False) -> None:
+    """Run all cells in this folder and store their outputs in the node."""
+    NotebookClient(
+        node,
+        timeout=timeout_s,
+        allow_errors=allow_errors,
+        kernel_manager_class=_AsyncLocalKernelManager,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
