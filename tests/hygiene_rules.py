@@ -23,6 +23,7 @@ HEAVY = {"torch", "ipyparallel", "ipywidgets", "anywidget"}
 MOST_FILE_LINES = 400
 MOST_FOLDER_FILES = 12  # besides __init__.py
 MOST_FUNCTION_LINES = 60
+MOST_CELLS = 90
 MOST_CELL_LINES = 12
 MOST_MEDIAN_LINES = 4
 MOST_BYTES = 500_000
@@ -49,6 +50,8 @@ def cell_lengths(notebook: Notebook) -> list[int]:
 def notebook_complaints(notebook: Notebook) -> Iterator[str]:
     """Counts, lengths and stored outputs of a whole notebook, then of each of its code cells."""
     cells = code_cells(notebook)
+    if len(notebook["cells"]) > MOST_CELLS:
+        yield f"has {len(notebook['cells'])} cells, at most {MOST_CELLS} are wanted"
     counts = [cell["execution_count"] for cell in cells]
     if counts != list(range(1, len(cells) + 1)):
         yield f"execution counts are {counts}, not 1..{len(cells)}: restart the kernel, run all, save"

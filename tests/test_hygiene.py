@@ -188,6 +188,11 @@ def test_a_bad_notebook_is_caught(change: dict, complaint: str) -> None:
     assert complaint in "\n".join(rules.notebook_complaints(notebook))
 
 
+def test_a_long_notebook_is_caught() -> None:
+    notebook = {"cells": [*GOOD["cells"], *GOOD["cells"][:1] * 89]}
+    assert list(rules.notebook_complaints(notebook)) == ["has 91 cells, at most 90 are wanted"]
+
+
 def test_an_undefined_name_in_a_ranks_cell_is_caught() -> None:
     notebook = copy.deepcopy(GOOD)
     assert ruff_names(rules.ranks_program(notebook)).returncode == 0
