@@ -8,6 +8,9 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from itertools import count
+
+AGAIN_S = 30
 
 
 @contextlib.contextmanager
@@ -25,11 +28,13 @@ def end(process: subprocess.Popen[str], page: str, number: int = signal.SIGTERM)
     """Send the signal and wait; returns the exit status. `page` is an address of the server's.
 
     Python heeds a signal that comes just before it waits for events when the next one comes, and an idle server has
-    none: so it is called.
+    none: so it is called. One that listens no more, and has no kernel left, was once seen to wait for events for
+    minutes: it gets the signal again, as from a person.
     """
-    process.send_signal(number)
     port = int(re.search(r":(\d+)/", page)[1])
-    while True:
+    for second in count():
+        if second % AGAIN_S == 0:
+            process.send_signal(number)
         try:
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
