@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -15,15 +16,15 @@ from lab_utils.ranks import Ranks
 OVER = "raised OutOfMemory: 3 layers' worth of whole tensors at once, and the limit is 2.5: "
 TWO_OTHERS = "2 others (gradients, copies, the next gather)"
 SAID = {
-    "never_frees": f"ranks 0-3 {OVER}layer 0's weight, layer 1's weight and 1 other (a gradient, a copy, or the next",
-    "frees_a_view": f"ranks 0-3 {OVER}layer 0's weight, layer 1's weight and 1 other",
-    "gathers_all_first": f"ranks 0-3 {OVER}layer 0's weight, layer 1's weight and 1 other",
-    "graph_of_all": f"ranks 0-3 {OVER}layer 0's weight, layer 1's weight and 1 other",
-    "no_del": f"ranks 0-3 {OVER}layer 4's weight and {TWO_OTHERS}",
+    "never_frees": f"{OVER}layer 0's weight, layer 1's weight and 1 other (a gradient, a copy, or the next",
+    "frees_a_view": f"{OVER}layer 0's weight, layer 1's weight and 1 other",
+    "gathers_all_first": f"{OVER}layer 0's weight, layer 1's weight and 1 other",
+    "graph_of_all": f"{OVER}layer 0's weight, layer 1's weight and 1 other",
+    "no_del": f"{OVER}layer 4's weight and {TWO_OTHERS}",
     "on_one_rank": f"rank 2 {OVER}layer 4's weight and {TWO_OTHERS}",
     "wrong_order": "the loss on rank 0 is that of weights whose rows come from the ranks in the order 3, 2, 1, 0: ",
     "own_rows_only": "the loss on rank 0 is ",
-    "frees_before_use": "ranks 0-3 raised UsedAfterFree: a weight is used after its memory was freed",
+    "frees_before_use": "raised UsedAfterFree: a weight is used after its memory was freed",
     "no_gather": "the loss on rank 0 is not a number: a weight was read before it was filled",
     "no_scatter": "layer 4's gradient on rank 0 is still 0: its rows of the mean over ranks belong in piece.grad",
     "own_shard": "layer 4's gradient on rank 0 is that of its own shard alone",
@@ -48,7 +49,10 @@ def test_right_code(ranks4: Ranks, version: str) -> None:
 @pytest.mark.parametrize("version", WRONG)
 def test_wrong_code_is_told_what_is_wrong_and_where(ranks4: Ranks, version: str) -> None:
     card = judged(ranks4, "01.18", IMPORTS + WRONG[version])
-    assert card.state == "wrong" and card.sentence.startswith(SAID[version]), card
+    said, sentence = SAID[version], card.sentence
+    if said.startswith("raised"):  # on all ranks; those that have not come to it yet are interrupted, and not named
+        sentence = re.sub(r"^ranks? \S+ ", "", sentence)
+    assert card.state == "wrong" and sentence.startswith(said), card
     if "raised" in card.sentence:
         assert "In [1]" in card.sentence and "on_ranks" not in card.sentence
 
