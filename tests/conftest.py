@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ settings.load_profile("untimed")
 SHARED_TIMEOUT_S = 20.0  # so long the shared ranks keep the groups that a failure has broken, whose threads spin
 GROUP_TIMEOUT_S = 3600.0  # for ranks of a file's own: a test that waits for it hangs, and pytest ends it
 FEW_GROUPS = 4
+FEW_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1024  # and no more are allowed: settle() asked for them
 
 
 # Files of few and long tests, the longest first: two processes share the files, and one should not be left to the end.
@@ -67,9 +69,23 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+shared: list[Ranks] = []
+
+
 def _started(size: int) -> Iterator[Ranks]:
     with start_ranks(size, timeout_s=SHARED_TIMEOUT_S) as ranks:
+        shared.append(ranks)
         yield ranks
+        shared.remove(ranks)
+
+
+@pytest.fixture(autouse=True)
+def open_files() -> Iterator[None]:
+    """Where few files may be open (`ulimit -n 256`), a module's tests together would make more groups than fit."""
+    yield
+    if FEW_FILES:
+        for ranks in shared:
+            let_go_of_groups(ranks)
 
 
 @pytest.fixture(scope="session")

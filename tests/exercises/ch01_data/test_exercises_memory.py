@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import exercise_cells_memory as cells
 import pytest
 from exercise_runs import judged
@@ -52,12 +54,14 @@ def test_right_code(ranks4: Ranks, name: str, source: str) -> None:
         ("averaged", "all ranks have equal parameters, and step 0's update is 0.25 × serial's"),
         ("piles_up", "after step 1 all ranks have equal parameters, and they are not serial's"),
         ("no_loss", "NoneType came back on rank 0: return the loss"),
-        ("raises", "ranks 0-3 raised AttributeError: 'Tensor' object has no attribute 'backwards'"),
+        ("raises", "raised AttributeError: 'Tensor' object has no attribute 'backwards'"),
     ],
 )
 def test_wrong_zero(ranks4: Ranks, version: str, said: str) -> None:
     card = judged(ranks4, "01.11", cells.IMPORTS + cells.ZERO[version])
-    assert card.state == "wrong" and card.sentence.startswith(said), card
+    # All ranks come to the error, and those still in a collective when the first does are interrupted and not named.
+    sentence = re.sub(r"^ranks? \S+ (?=raised)", "", card.sentence)
+    assert card.state == "wrong" and sentence.startswith(said), card
     if version == "planted":
         assert " differs most from rank 0's, by 0." in card.sentence
         assert card.lines[0].endswith(
