@@ -31,6 +31,7 @@ FUNCTIONS = {
     "03.12": "my_tied",
     "03.14": "my_1f1b",
     "01.17": "my_token_gradients",
+    "01.18": "my_zero3",
 }
 
 

@@ -19,6 +19,7 @@ from lab_utils.exercises.ch01_data.parameter_server.words import MyServer
 from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.ch01_data.wire import judge as wire
 from lab_utils.exercises.ch01_data.wire.words import LocalSGD
+from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
 from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.numeric import numeric
 
@@ -43,6 +44,7 @@ EXERCISES = (
     code("01.15", words.Compress, judge_compress),
     code("01.16", Hook, bucket_hook.judge_hook, bucket_hook.explained),
     code("01.17", words.TokenGradients, judge_token_gradients),
+    *WITHIN_MEMORY,
     code("01.19", MyServer, parameter_server.judge_server, parameter_server.explained),
     code("01.20", LocalSGD, wire.judge_local_sgd, wire.explained),
 )
