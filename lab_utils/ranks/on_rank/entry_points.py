@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import getpass
 import multiprocessing
 import os
@@ -237,6 +238,8 @@ def _recorded(outcome: Outcome, count: bool):
 
     from lab_utils.comm.recorder.recorder import recording
 
+    if count:
+        gc.collect()  # models with hooks are cycles: one that an earlier call has dropped would count as live
     with recording(count, meet=dist.barrier) as recorded:
         yield
     outcome.ops, outcome.phases = recorded.ops, recorded.phases

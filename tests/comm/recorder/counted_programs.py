@@ -121,6 +121,16 @@ def inferred(model: nn.Module) -> float:
     return model(torch.arange(16)[None])[0].sum().item()
 
 
+LEFT_BYTES = 400_000_000
+
+
+def leave_a_cycle() -> None:
+    """Leave garbage that only the collector finds, as a model with hooks does."""
+    gc.collect()  # so that it does not run by itself before the next call begins
+    model = [torch.empty(LEFT_BYTES // 4)]
+    model.append(model)
+
+
 def matmuls_between_ops() -> None:
     a, b, x = torch.ones(4, 8), torch.ones(8, 2), torch.ones(4)
     _ = a @ b

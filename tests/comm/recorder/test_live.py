@@ -127,6 +127,12 @@ def test_what_an_asynchronous_op_was_given_can_go(ranks2: Ranks) -> None:
         assert max(held) - held[0] < 4 * programs.GATHERED_BYTES  # not that of 8: gloo's thread lets go a little later
 
 
+def test_what_an_earlier_call_left_in_a_cycle_does_not_count(ranks2: Ranks) -> None:
+    ranks2.run(programs.leave_a_cycle)
+    for ops in ranks2.record(programs.matmuls_between_ops).ops:
+        assert max(op.peak_bytes for op in ops if op.kind == "compute") < programs.LEFT_BYTES
+
+
 def test_uncounted_ops_say_nothing(ranks2: Ranks) -> None:
     for op in ranks2.record(programs.matmuls_between_ops, count=False):
         assert op.live_bytes is None and op.peak_bytes is None
