@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -68,6 +69,17 @@ def test_an_interrupt_brings_every_rank_back(ranks: Ranks, program: Callable) ->
         ranks.run(program, on_report=interrupt_once_all_are_under_way())
     assert ranks.run(programs.agree) == [6.0] * SIZE
     assert pids(ranks) == before
+
+
+def test_an_interrupt_ends_the_wait_in_ddps_backward(ranks: Ranks, tmp_path: Path) -> None:
+    """While the other ranks still handle it: no connection ends before rank 0 has left."""
+    with pytest.raises(KeyboardInterrupt, match="^ranks 0-3 interrupted$"):
+        ranks.run(
+            programs.wait_in_ddp_for_ranks_that_save,
+            tmp_path / "left",
+            on_report=interrupt_once_all_are_under_way(),
+        )
+    assert ranks.run(programs.agree) == [6.0] * SIZE
 
 
 def test_a_rank_that_takes_no_notice_is_ended_by_a_third_interrupt(

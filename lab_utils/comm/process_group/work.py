@@ -54,11 +54,13 @@ class RecordedWork(Work):
         return interruptible_wait.wait_in_slices(self._inner, timeout)
 
     def get_future(self):
-        recorder.future_taken(self._entry)
         future = self._inner.get_future()
         # DDP's C++ hook that compresses to float16 accepts only the backend's own future, none made by Python.
         compressed = self._entry.signature.startswith("sum float16")
-        return future if self._entry.on_device or compressed else interruptible_wait.future_for(future)
+        if not self._entry.on_device and not compressed:
+            future = interruptible_wait.future_for(future)
+        recorder.future_taken(self._entry, future)
+        return future
 
     def boxed(self) -> torch.ScriptObject:
         return lasting(self).boxed()

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from contextlib import suppress
 
+import torch
+
 from lab_utils.comm.recorder.clock import host_now
 from lab_utils.comm.recorder.fingerprints import Fingerprints, Mismatch, comparable
 from lab_utils.comm.recorder.pending_op import PendingOp
@@ -14,6 +16,7 @@ from lab_utils.comm.status.rank_state import Channel, Dropped, IssuedOp, RankSta
 from lab_utils.comm.status.shared_status import Board, Row
 
 _KEPT = 128
+Awaited = tuple[tuple[PendingOp, torch.futures.Future], ...]  # ops, each with the future that is waited for
 
 
 class Ledger:
@@ -70,6 +73,17 @@ def issued_op(entry: PendingOp) -> IssuedOp:
     )
 
 
+def _succeeded(future: torch.futures.Future) -> bool:
+    """Return whether the op is done without an error."""
+    if not future.done():
+        return False
+    try:
+        future.value()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Presence:
     """The visible state of this process; the recorder is its one instance."""
 
@@ -77,6 +91,7 @@ class Presence:
         self.rank, self.ranks = 0, 1
         self.ledger = Ledger()
         self._shown: tuple[str, float, PendingOp | None] = "idle", host_now(), None
+        self._awaited: Awaited = ()  # while DDP waits for them, one after the other
         self._board: Board | None = None
         self._fingerprints: Fingerprints | None = None
         self._moves, self._threads = 0, False
@@ -102,7 +117,8 @@ class Presence:
     def show(self, state: str, entry: PendingOp | None = None) -> None:
         """Show what this rank is doing now. An op that fails leaves its row, which then names the failed op."""
         self._shown = state, host_now(), entry
-        self._moves += 1
+        self._moves += 1 + len(self._awaited)  # more than were counted while it waited
+        self._awaited = ()
         if self._board is None:
             return
         if entry is None:
@@ -111,6 +127,11 @@ class Presence:
             shown = entry.name, entry.group, entry.seq, entry.shape, entry.source
             self._board.put(self.rank, state, self._shown[1], *shown)
 
+    def show_awaited(self, awaited: Awaited) -> None:
+        """Show that this rank waits for these ops until it shows something else; the board names the first."""
+        self.show("in", awaited[0][0])
+        self._awaited = awaited
+
     def failed(self, error: RuntimeError, connected: bool = False) -> None:
         """Record this error as raised by the rank's current op. `connected`: only the wait timed out, not the op."""
         error.failed_op = self.row
@@ -118,7 +139,8 @@ class Presence:
 
     def rank_state(self) -> RankState:
         """Return the state of this rank; also called from the guard's thread."""
-        moves, (state, since_s, entry) = self._moves, self._shown
+        moves, awaited, (state, since_s, _) = self._moves, self._awaited, self._shown
+        entry, moves = self._entry, moves + sum(future.done() for _, future in awaited)
         op = issued_op(entry) if state == "in" and entry is not None else None
         ledger = self.ledger
         return RankState(
@@ -129,10 +151,14 @@ class Presence:
     @property
     def row(self) -> Row:
         """This rank's row of the board."""
-        state, since_s, entry = self._shown
+        state, since_s, entry = *self._shown[:2], self._entry
         if entry is None:
             return Row(state, since_s)
         return Row(state, since_s, entry.name, entry.group, entry.seq, entry.shape, entry.source)
+
+    @property
+    def _entry(self) -> PendingOp | None:
+        return next((entry for entry, future in self._awaited if not _succeeded(future)), self._shown[2])
 
     def come_to(self, entry: PendingOp) -> None:
         if threading.get_ident() != threading.main_thread().ident:

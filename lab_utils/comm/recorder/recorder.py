@@ -7,7 +7,7 @@ One Recorder per process (a process is a rank). The recorded process group repor
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -102,10 +102,14 @@ class Recorder(Presence):
         self._stream: StreamClock | None = None
         self._now: Callable[[], Moment] = host_now
         self._cursor: Moment = 0.0  # the rank's time is accounted for up to here
-        self._for_autograd: list[PendingOp] = []  # ops whose future was taken during this backward
+        self._for_autograd: dict[int, list[tuple[PendingOp, torch.futures.Future]]] = {}  # taken during a backward
 
     def __reduce__(self) -> str:
         return "recorder"  # pickled by name: a user's function sent to the ranks uses the rank's own recorder
+
+    def begin_call(self) -> None:
+        super().begin_call()
+        self._for_autograd.clear()  # of a backward that failed
 
     # ------------------------------------------------------------------ ops
     def issue(self, entry: PendingOp) -> None:
@@ -168,38 +172,38 @@ class Recorder(Presence):
         self.show("computing")
 
     # ------------------------------------------------------------------ waits inside autograd
-    def future_taken(self, entry: PendingOp) -> None:
+    def future_taken(self, entry: PendingOp, future: torch.futures.Future) -> None:
         """Record that the op's future will be waited for out of our sight: DDP waits for it at the end of backward.
 
         A future taken outside backward is not followed: blocking on it counts as compute.
         """
-        if self.recording is None or not in_backward():
+        if not in_backward():
             return
-        if not self._for_autograd:
-            after_backward(self._backward_ended)
-        self._for_autograd.append(entry)
+        backward = torch._C._current_graph_task_id()
+        if backward not in self._for_autograd:
+            self._for_autograd[backward] = []
+            after_backward(lambda: self._backward_ended(self._for_autograd.pop(backward)))
+        self._for_autograd[backward].append((entry, future))
 
-    def _backward_ended(self) -> None:
+    def _backward_ended(self, taken: Sequence[tuple[PendingOp, torch.futures.Future]]) -> None:
         # Queued before DDP's own last callback, which then blocks on these futures one after the other.
-        taken, self._for_autograd = self._for_autograd, []
-        if self.recording is None:
-            return
-        at = self._now()
-        self._compute_until(at)
-        for entry in taken:
-            wait = PendingOp("wait", entry.name, of=entry, source=entry.source, phase=entry.phase, issue_s=at)
-            wait.inferred = True
-            self.recording.entries.append(wait)
-        if unfinished := [entry for entry in taken if entry.done_s is None]:
-            self.show("in", unfinished[0])
+        if self.recording is not None:
+            at = self._now()
+            self._compute_until(at)
+            for entry, _ in taken:
+                wait = PendingOp("wait", entry.name, of=entry, source=entry.source, phase=entry.phase, issue_s=at)
+                wait.inferred = True
+                self.recording.entries.append(wait)
+        if unfinished := tuple((entry, future) for entry, future in taken if not future.done()):
+            self.show_awaited(unfinished)
         after_backward(lambda: self._backward_waited(taken))
 
-    def _backward_waited(self, taken: list[PendingOp]) -> None:
+    def _backward_waited(self, taken: Sequence[tuple[PendingOp, torch.futures.Future]]) -> None:
         # Queued during DDP's last callback, so it runs after it.
         self.show("computing")
         if self.recording is not None:
             at = self._now()
-            for entry in taken:
+            for entry, _ in taken:
                 entry.set_done(at)
             self._compute_until(at)  # the time between the waits: DDP copies the sums back into the gradients
 
@@ -255,7 +259,7 @@ class Recorder(Presence):
             finally:
                 self._compute_until(self._now())
                 sys.setswitchinterval(interval_s)
-                self.recording, self._for_autograd = None, []
+                self.recording = None
                 self._close(recorded, begin)
 
     def _close(self, recorded: Recording, begin: Moment) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -119,6 +121,37 @@ def ddp_for_ever() -> None:
     from torch.nn.parallel import DistributedDataParallel
 
     _train_for_ever(DistributedDataParallel(_net()))
+
+
+def leave_ddp(rank: int) -> None:
+    """Only in the third step does DDP have no collective of its own left in the forward."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    net = DistributedDataParallel(_net())
+    for step in range(3):
+        if step < 2 or dist.get_rank() != rank:
+            net(torch.ones(4, 32)).sum().backward()
+
+
+def wait_in_ddp_for_ranks_that_save(left: Path) -> None:
+    """Rank 0 waits in DDP's backward; the others handle the interrupt until rank 0 has left."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    net = DistributedDataParallel(_net())
+    for _ in range(2):
+        net(torch.ones(4, 32)).sum().backward()
+    report(ready=1.0)
+    try:
+        if dist.get_rank() == 0:
+            net(torch.ones(4, 32)).sum().backward()
+        while True:
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        while dist.get_rank() != 0 and not left.exists():
+            time.sleep(0.01)
+        raise
+    finally:
+        left.touch()
 
 
 def fsdp_for_ever() -> None:

@@ -47,6 +47,8 @@ SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a 
 CASES = [
     (programs.skip, (2,), "left out", (2,),
      f"ranks 0-1, 3 are in {ALL_REDUCE} {{at}}; rank 2 returned without making it", "if dist.get_rank() != rank", 1),
+    (programs.leave_ddp, (3,), "left out", (3,),
+     f"ranks 0-2 are in {ALL_REDUCE} {{at}}; rank 3 returned without making it", "backward()", 0),
     (programs.mis_shape, (1, 4), "mismatch", (1,),
      f"in {ALL_REDUCE} {{at}} ranks 0, 2-3 bring sum float32 x 4, rank 1 brings sum float32 x 8: {SAME_ELEMENTS}",
      "all_reduce", 0),
