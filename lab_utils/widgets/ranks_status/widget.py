@@ -13,7 +13,7 @@ import traitlets
 
 from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG
 from lab_utils.widgets.kit.assets import script_and_styles
-from lab_utils.widgets.ranks_status import words
+from lab_utils.widgets.ranks_status import sentences, words
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
@@ -56,9 +56,9 @@ class RanksStatus(anywidget.AnyWidget):
             raise ValueError(f"every_s={every_s}: the time between two looks must be more than 0 seconds")
         self.every_s = every_s
         self._ranks = weakref.ref(ranks)
-        self._name = words.status_of(ranks.size)
+        self._name = sentences.status_of(ranks.size)
         self._looks = _looks_at(ranks)
-        super().__init__(title=words.title(ranks.size))
+        super().__init__(title=sentences.title(ranks.size))
         self._show(self._looks.latest(ranks, every_s))
         self._thread = threading.Thread(target=self._keep_up, daemon=True, name=self._name)
         self._thread.start()
@@ -158,7 +158,7 @@ def _concerns(status: Status) -> str:
     """Return sentences about ranks that are gone or stopped, "" if there are none."""
     gone = [row.rank for row in status if _mark(row) == "gone"]
     stopped = [row.rank for row in status if _mark(row) == "stopped"]
-    return " ".join([*([words.gone(gone)] if gone else ()), *([words.stopped(stopped)] if stopped else ())])
+    return " ".join([*([sentences.gone(gone)] if gone else ()), *([sentences.stopped(stopped)] if stopped else ())])
 
 
 def _overall(status: Status) -> str:

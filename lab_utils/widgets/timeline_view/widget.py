@@ -14,7 +14,7 @@ from IPython import get_ipython
 
 from lab_utils.render import palette
 from lab_utils.schedule import Costs
-from lab_utils.timeline.export.words import headline, summary
+from lab_utils.timeline.export.sentences import headline, summary
 from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
@@ -23,6 +23,7 @@ from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.kit.cells import close_with_output
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
+from lab_utils.widgets.timeline_view.legend import rows_note
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
 
 MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
@@ -93,7 +94,7 @@ class TimelineView(anywidget.AnyWidget):
         return {
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
             "figures": figures, "style": STYLE, "legend": [*meanings, (None, words.IDLE)],
-            "rows_note": words.rows(lanes, any(each.memory for each in shown)),
+            "rows_note": rows_note(lanes, any(each.memory for each in shown)),
             **self._choices(),
         }  # fmt: skip
 
