@@ -47,13 +47,17 @@ def _alike(name: str, known: list[str]) -> list[str]:
 
 
 def counted(count: int, what: str) -> str:
-    """3, "rank" → "3 ranks"."""
-    return f"{count} {what}{'s' if count != 1 else ''}"
+    """3, "rank" → "3 ranks"; 1, "batch" → "1 batch"."""
+    return f"{count} {what if count == 1 else _several(what)}"
+
+
+def _several(what: str) -> str:
+    return f"{what}es" if what.endswith("ch") else f"{what}s"
 
 
 def numbered(what: str, numbers: Collection[int]) -> str:
     """ "chunk", [0, 2, 3] → "chunks 0, 2, 3"; `name_ranks` is shorter."""
-    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return f"{_several(what) if len(numbers) > 1 else what} {', '.join(map(str, numbers))}"
 
 
 def name_ranks(ranks: Iterable[int]) -> str:

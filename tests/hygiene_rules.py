@@ -122,6 +122,33 @@ def code_complaints(text: str) -> Iterator[str]:
             yield f"line {node.lineno} catches everything, even an interrupt"
 
 
+# Of these a catalogue's values are made: strings, tables of them, names of others, long ones joined.
+WORDS_ALONE = (
+    ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.Add,
+    ast.expr_context,
+)  # fmt: skip
+
+
+def catalogue_complaints(text: str) -> Iterator[str]:
+    """What a catalogue, a words*.py, holds besides imports, strings and classes of strings."""
+    return _not_words(ast.parse(text).body)
+
+
+def _not_words(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _not_words(node.body)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr):
+            parts = ast.walk(node.value)
+            yield from (_no_word(part) for part in parts if not isinstance(part, WORDS_ALONE))
+        elif not isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
+            yield _no_word(node)
+
+
+def _no_word(node: ast.stmt | ast.expr) -> str:
+    return f"line {node.lineno} is logic ({type(node).__name__}): a catalogue holds words, sentences.py chooses"
+
+
 def encoding_complaints(text: str) -> Iterator[str]:
     """Text that is read or written in whatever encoding the machine's locale has."""
     for node in ast.walk(ast.parse(text)):

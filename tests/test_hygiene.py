@@ -68,6 +68,11 @@ def test_code(path: Path) -> None:
     assert [*rules.code_complaints(text), *rules.encoding_complaints(text)] == []
 
 
+@pytest.mark.parametrize("path", [path for path in LIBRARY if path.name.startswith("words")], ids=relative)
+def test_catalogue(path: Path) -> None:
+    assert list(rules.catalogue_complaints(path.read_text(encoding="utf-8"))) == []
+
+
 def dotted(path: Path) -> str:
     return ".".join((path.parent if path.name == "__init__.py" else path.with_suffix("")).relative_to(ROOT).parts)
 
@@ -108,7 +113,7 @@ def test_names_of_a_package_are_no_modules_in_it(package: str) -> None:
 
 
 def test_folders_are_small() -> None:
-    folders = {path.parent for path in (ROOT / "lab_utils").rglob("*") if path.is_file()}
+    folders = {path.parent for room in ("lab_utils", "tests") for path in (ROOT / room).rglob("*") if path.is_file()}
     sizes = {
         relative(folder): sum(file.is_file() and file.name != "__init__.py" for file in folder.iterdir())
         for folder in folders if not MADE & set(folder.relative_to(ROOT).parts)
@@ -212,6 +217,21 @@ def test_an_undefined_name_in_a_ranks_cell_is_caught() -> None:
 )
 def test_bad_code_is_caught(text: str, complaint: str) -> None:
     assert complaint in "\n".join(rules.code_complaints(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "caught"),
+    [
+        ("def title(n):\n    return 'many'", ["line 1 is logic (FunctionDef)"]),
+        ("class Goal:\n    title = 'one' if SHORT else 'two'", ["line 2 is logic (IfExp)"]),
+        ("TITLE = f'{NAME} of ranks'", ["line 1 is logic (JoinedStr)", "line 1 is logic (FormattedValue)"]),
+        ("TITLE = 'a {}'.format(NAME)", ["line 1 is logic (Call)"]),
+        ("for name in NAMES:\n    TITLE = name", ["line 1 is logic (For)"]),
+        ("from a import B\nclass Goal(B):\n    'Words.'\n    titles: dict[str, int] = {'a': ('b' + B.c), **B.d}", []),
+    ],
+)
+def test_logic_in_a_catalogue_is_caught(text: str, caught: list[str]) -> None:
+    assert [said.partition(":")[0] for said in rules.catalogue_complaints(text)] == caught
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ def test_one_or_several_are_counted_and_named() -> None:
     assert [numbered("chunk", chunks) for chunks in ([2], [0, 1, 3])] == ["chunk 2", "chunks 0, 1, 3"]
     assert [listed(list(names)) for names in ("a", "abc", "abcde")] == ["a", "a, b, c", "a, b, c and 2 more"]
     assert [counted(count, "rank") for count in range(3)] == ["0 ranks", "1 rank", "2 ranks"]
+    assert [counted(count, "batch") for count in (1, 2)] == ["1 batch", "2 batches"]
 
 
 def test_cells_stand_below_each_other() -> None:

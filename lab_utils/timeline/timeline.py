@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from lab_utils.timeline.export.words import summary
+from lab_utils.timeline.export.sentences import summary
 from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.timeline.export.words import trace_summary
+from lab_utils.timeline.export.sentences import trace_summary
 from lab_utils.timeline.ops import Op, Phase, RankOps
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab_utils.text import bytes_text
+from lab_utils.text import bytes_text, counted, numbered
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.replay import Parts
 from lab_utils.widgets.collective_steps.steps import Chunk, ChunkSteps, Holding, Sent
@@ -38,17 +38,19 @@ def said(holding: Holding, chunk: Chunk, lacking: bool = True) -> str:
         return words.OF_RANK.format(rank=parts[0])
     named = _together(parts)
     if often := sorted({rank for rank in parts if parts.count(rank) > 1}):
-        return words.MORE_THAN_ONCE.format(parts=named, ranks=words.ranks(often))
+        return words.MORE_THAN_ONCE.format(parts=named, ranks=numbered("rank", often))
     missing = [rank for rank in chunk.ranks if rank not in parts]
     if not missing:
         return words.COMPLETE.format(parts=named)
-    return words.WITHOUT.format(parts=named, ranks=words.ranks(missing)) if lacking else named
+    return words.WITHOUT.format(parts=named, ranks=numbered("rank", missing)) if lacking else named
 
 
 def chunk_said(number: int, chunk: Chunk) -> str:
     """ "chunk 2, elements 12 to 17 of each part, 24 bytes"."""
-    rank = chunk.ranks[0] if len(chunk.ranks) == 1 else None
-    return words.chunk_is(number, chunk.start, chunk.stop - 1, rank, chunk.bytes)
+    first, last = chunk.start, chunk.stop - 1
+    elements = (words.ELEMENTS if last > first else words.ELEMENT).format(first=first, last=last)
+    whose = words.PART_OF_RANK.format(rank=chunk.ranks[0]) if len(chunk.ranks) == 1 else words.EACH_PART
+    return words.CHUNK_IS.format(chunk=number, elements=elements, whose=whose, bytes=bytes_text(chunk.bytes))
 
 
 def message_said(sent: Sent, steps: ChunkSteps) -> str:
@@ -78,7 +80,8 @@ def step_said(steps: ChunkSteps, number: int) -> str:
     if not number:
         return words.OWN_PARTS
     sent = steps.sent[number - 1]
-    return words.messages(len(sent), sum(message.bytes for message in sent))
+    size_bytes = sum(message.bytes for message in sent)
+    return words.MESSAGES.format(messages=counted(len(sent), "message"), bytes=bytes_text(size_bytes))
 
 
 def effect_said(steps: ChunkSteps, number: int) -> str:
@@ -97,7 +100,7 @@ def wrong_said(steps: ChunkSteps, number: int) -> list[str]:
         for rank, result in enumerate(steps.results):
             if result is not None and result.wrong:
                 found.setdefault(words.IN_THE_RESULT.format(wrong="; ".join(result.wrong)), []).append(rank)
-    return [words.WRONG_ON.format(ranks=words.ranks(ranks), what=what) for what, ranks in found.items()]
+    return [words.WRONG_ON.format(ranks=numbered("rank", ranks), what=what) for what, ranks in found.items()]
 
 
 def results_said(steps: ChunkSteps) -> list[str]:
@@ -105,13 +108,18 @@ def results_said(steps: ChunkSteps) -> list[str]:
     known = [rank for rank, result in enumerate(steps.results) if result is not None]
     if not known or any(steps.results[rank].wrong for rank in known):
         return []
-    return [words.RESULT.format(ranks=words.ranks(known) if len(known) < steps.world_size else words.EVERY_RANK)]
+    return [words.RESULT.format(ranks=numbered("rank", known) if len(known) < steps.world_size else words.EVERY_RANK)]
 
 
 def headline(steps: ChunkSteps) -> str:
     """Return the sizes of the collective, the same on every run."""
-    messages = sum(map(len, steps.sent))
-    return words.headline(steps.world_size, len(steps.chunks), len(steps.sent), messages, max(steps.bytes_sent))
+    return words.HEADLINE.format(
+        ranks=counted(steps.world_size, "rank"),
+        chunks=counted(len(steps.chunks), "chunk"),
+        steps=counted(len(steps.sent), "step"),
+        messages=counted(sum(map(len, steps.sent)), "message"),
+        bytes=bytes_text(max(steps.bytes_sent)),
+    )
 
 
 def step_says(steps: ChunkSteps, number: int) -> list[str]:

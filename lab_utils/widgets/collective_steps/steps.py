@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from lab_utils.text import numbered
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.record import ChunkLog
@@ -241,9 +242,9 @@ class Joined:
         if mixed := int((content.indices == MIXED).sum()):
             yield words.UNLIKE.format(count=mixed)
         if lacking:
-            yield words.LACKING.format(chunks=words.chunks(lacking))
+            yield words.LACKING.format(chunks=numbered("chunk", lacking))
         if twice:
-            yield words.WITH_A_PART_TWICE.format(chunks=words.chunks(twice))
+            yield words.WITH_A_PART_TWICE.format(chunks=numbered("chunk", twice))
         if len(there) and (np.diff(there) <= 0).any():
             yield words.OUT_OF_ORDER
 

@@ -1,13 +1,9 @@
 """What a person reads of a collective's steps; SCRIPT is the part of widget.js.
 
-Another language is another file like this one: sentences with {placeholders}, and functions where grammar is needed.
+Another language is another file like this one: sentences with {placeholders}.
 """
 
 from __future__ import annotations
-
-from collections.abc import Collection
-
-from lab_utils.text import bytes_text, counted, numbered
 
 TITLE = "Collective, step by step"
 BEFORE = "before"
@@ -26,14 +22,21 @@ SCRIPT = {
     "more": "… and {count} more messages",
 }
 
+HEADLINE = "{ranks}, {chunks}, {steps}, {messages}, at most {bytes} sent by a rank"
+
 RANK = "rank {rank}"
 CHUNK_HEADS = ("chunk {chunk} · {bytes}", "chunk {chunk}", "c{chunk}")  # the first that fits
 ALL, TWICE, OWNER, SOME_PARTS = "✓ all", "✕ twice", "r{rank}", "{held}/{ranks}"  # in cells
+
+CHUNK_IS = "chunk {chunk}, {elements} of {whose}, {bytes}"
+ELEMENT, ELEMENTS = "element {first:,}", "elements {first:,} to {last:,}"
+EACH_PART, PART_OF_RANK = "each part", "rank {rank}'s part"
 
 NOTHING, OF_RANK, NOT_ADDED_UP = "nothing", "rank {rank}'s", "{parts}, not added up"
 COMPLETE, WITHOUT, MORE_THAN_ONCE = "{parts}, complete", "{parts}, without {ranks}", "{parts}, ✕ {ranks} more than once"
 CELL_HOLDS = "rank {rank}, {chunk}: holds {holding}"
 
+MESSAGES = "{messages}, {bytes}"
 MESSAGE, TAG = "{src} → {dst}: {carried}, {bytes}", ", tag {tag}"
 CARRIED, OF_NO_CHUNK, NO_ELEMENTS = "chunk {chunk} ({holding})", "{count:,} elements of no chunk", "no elements"
 BRIEFLY, NOTHING_OF_A_CHUNK = "{src}→{dst} {then}", "nothing of a chunk"
@@ -57,29 +60,3 @@ UNLIKE_IN_MEMORY = "{count:,} elements in memory were made of unlike elements"
 LACKING, WITH_A_PART_TWICE = "{chunks} without all parts", "{chunks} with a part more than once"
 IN_THE_RESULT, WRONG_ON = "in the result {wrong}", "✕ {ranks}: {what}"
 RESULT, EVERY_RANK = "✓ the result of {ranks} is complete and in order", "every rank"
-
-
-def ranks(numbers: Collection[int]) -> str:
-    return numbered("rank", numbers)
-
-
-def chunks(numbers: Collection[int]) -> str:
-    return numbered("chunk", numbers)
-
-
-def chunk_is(chunk: int, first: int, last: int, rank: int | None, size_bytes: int) -> str:
-    """Return its elements, of one rank's part or of each: "chunk 2, elements 12 to 17 of each part, 24 bytes"."""
-    whose = "each part" if rank is None else f"rank {rank}'s part"
-    elements = f"elements {first:,} to {last:,}" if last > first else f"element {first:,}"
-    return f"chunk {chunk}, {elements} of {whose}, {bytes_text(size_bytes)}"
-
-
-def messages(count: int, size_bytes: int) -> str:
-    return f"{counted(count, 'message')}, {bytes_text(size_bytes)}"
-
-
-def headline(ranks: int, chunks: int, steps: int, messages: int, most_bytes: int) -> str:
-    return (
-        f"{ranks} ranks, {counted(chunks, 'chunk')}, {counted(steps, 'step')}, {messages} messages, "
-        f"at most {bytes_text(most_bytes)} sent by a rank"
-    )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lab_utils.text import listed, time_text
+from lab_utils.text import counted, listed, time_text
 from lab_utils.timeline.ops import Op
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.gradient_flow import words
@@ -104,7 +104,7 @@ class FlowPicture:
     @cached_property
     def title(self) -> str:
         """The title of the picture."""
-        return words.title(self.world_size)
+        return words.TITLE.format(ranks=counted(self.world_size, "rank"))
 
     def headline(self, timed: bool = True) -> str:
         """Return the number of gradients and buckets, the duration, and whether the ranks agree in the end.
@@ -112,8 +112,12 @@ class FlowPicture:
         With timed=False it is the same on every run.
         """
         gradients = (g for layer in self.layers for held in layer.held for g in held)
-        count = len({gradient.name for gradient in gradients if gradient.kind == "parameter"})
-        return words.headline(count, len(self.buckets), self.end_s if timed else None, self.agreement())
+        said = counted(len({gradient.name for gradient in gradients if gradient.kind == "parameter"}), "gradient")
+        if self.buckets:
+            said = words.IN_BUCKETS.format(gradients=said, buckets=counted(len(self.buckets), "bucket"))
+        if timed:
+            said = words.TOOK.format(gradients=said, time=time_text(self.end_s))
+        return words.HEADLINE.format(gradients=said, agreement=self.agreement())
 
     def agreement(self) -> str:
         """Return whether the ranks agree after the reduction, the layers where they do not, and those not finite."""
@@ -181,15 +185,13 @@ class Join:
 
     def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int) -> None:
         if any(not isinstance(record, FlowRecord) for record in records):
-            raise ValueError("these are no records of gradients: let the recorded function return flow.record()")
+            raise ValueError(words.NO_RECORDS)
         self.trace, self.records, self.most = trace, sorted(records, key=lambda r: r.rank), most_layers
         ranks = [record.rank for record in self.records]
         if ranks != list(range(trace.world_size)):
-            raise ValueError(
-                f"gradient flow needs one record of each of {trace.world_size} ranks, and these are {ranks}"
-            )
+            raise ValueError(words.NOT_EACH_ONCE.format(size=trace.world_size, ranks=ranks))
         if late := [r.rank for r in self.records if r.origin_s is None]:
-            raise ValueError(f"ranks {late} were not recorded during the backward: call the program with ranks.record")
+            raise ValueError(words.NOT_RECORDED.format(ranks=late))
         # The trace's clock starts with the first rank's recording.
         self.zero_s = min(record.began_s for record in self.records)
         self.shift_s = self.zero_s - min(record.origin_s for record in self.records)

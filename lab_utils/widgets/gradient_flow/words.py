@@ -1,11 +1,9 @@
 """What a person reads of a gradient flow; SCRIPT is the part of widget.js.
 
-Another language is another file like this one: sentences with {placeholders}, and functions where grammar is needed.
+Another language is another file like this one: sentences with {placeholders}.
 """
 
 from __future__ import annotations
-
-from lab_utils.text import counted, time_text
 
 SCRIPT = {
     "slider": "time in the backward pass",
@@ -14,6 +12,8 @@ SCRIPT = {
     "ready_and_back": "rank {rank}: {ready} of {count} ready, {back} back",
 }
 
+TITLE, HEADLINE = "Gradient flow on {ranks}", "{gradients}; {agreement}"
+IN_BUCKETS, TOOK = "{gradients} in {buckets}", "{gradients}, {time}"
 LAYERS, TIMES, TIME = "layer, output first", "gradient ready, then its bucket on the wire", "time ({unit})"
 RANK, RANK_AND_SO_ON = "rank {rank}", "rank {rank} and so on, downwards"
 BUCKET, BUCKET_HEAD = "bucket {bucket}", "bucket {bucket} · {bytes}"
@@ -44,12 +44,7 @@ UPDATED_BY, KEPT = "rank {rank} updates it", "keeps [{box}], {share}"
 OP, OF_GROUP, WITH_RANK = "{op} · {whom} · {bytes}", "group {group}, number {seq}", "{kind} with rank {rank}"
 UNTIL_ALL_WERE_THERE = ", {time} until all were there"
 
-
-def title(ranks: int) -> str:
-    return f"Gradient flow on {counted(ranks, 'rank')}"
-
-
-def headline(gradients: int, buckets: int, took_s: float | None, agreement: str) -> str:
-    joined = f" in {counted(buckets, 'bucket')}" if buckets else ""
-    took = "" if took_s is None else f", {time_text(took_s)}"
-    return f"{counted(gradients, 'gradient')}{joined}{took}; {agreement}"
+# what it refuses
+NO_RECORDS = "these are no records of gradients: let the recorded function return flow.record()"
+NOT_EACH_ONCE = "gradient flow needs one record of each of {size} ranks, and these are {ranks}"
+NOT_RECORDED = "ranks {ranks} were not recorded during the backward: call the program with ranks.record"

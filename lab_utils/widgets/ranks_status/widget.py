@@ -13,7 +13,7 @@ import traitlets
 
 from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG
 from lab_utils.widgets.kit.assets import script_and_styles
-from lab_utils.widgets.ranks_status import words
+from lab_utils.widgets.ranks_status import sentences, words
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
@@ -44,7 +44,7 @@ class RanksStatus(anywidget.AnyWidget):
     ValueError unless every_s > 0.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", words=words.SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", words=words.SCRIPT)
     marks = traitlets.Dict(MARKS).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}
@@ -53,12 +53,12 @@ class RanksStatus(anywidget.AnyWidget):
     def __init__(self, ranks: Ranks, every_s: float = 0.5) -> None:
         self._closed, self._lock = threading.Event(), threading.Lock()
         if not every_s > 0:
-            raise ValueError(f"every_s={every_s}: the time between two looks must be more than 0 seconds")
+            raise ValueError(words.NO_TIME.format(every_s=every_s))
         self.every_s = every_s
         self._ranks = weakref.ref(ranks)
-        self._name = words.status_of(ranks.size)
+        self._name = sentences.status_of(ranks.size)
         self._looks = _looks_at(ranks)
-        super().__init__(title=words.title(ranks.size))
+        super().__init__(title=sentences.title(ranks.size))
         self._show(self._looks.latest(ranks, every_s))
         self._thread = threading.Thread(target=self._keep_up, daemon=True, name=self._name)
         self._thread.start()
@@ -158,7 +158,7 @@ def _concerns(status: Status) -> str:
     """Return sentences about ranks that are gone or stopped, "" if there are none."""
     gone = [row.rank for row in status if _mark(row) == "gone"]
     stopped = [row.rank for row in status if _mark(row) == "stopped"]
-    return " ".join([*([words.gone(gone)] if gone else ()), *([words.stopped(stopped)] if stopped else ())])
+    return " ".join([*([sentences.gone(gone)] if gone else ()), *([sentences.stopped(stopped)] if stopped else ())])
 
 
 def _overall(status: Status) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lab_utils.text import name_ranks
-
 SCRIPT = {"rank": "rank", "memory": "memory", "doing": "doing", "for": "for", "waits_for": "waits for"}
 
 LOST = "Nobody has these ranks any more, so they were stopped."
@@ -14,31 +10,13 @@ NO_LOOK = "The ranks cannot be looked at now: {error}."
 AT_WORK, IDLE = "At work.", "Idle: no call runs."
 MEMORY = "{size} MB"
 HOURS, MINUTES, SECONDS = "{count} h", "{count} min", "{count} s"
-
-
-def of_ranks(count: int) -> str:
-    return f"{count} rank{'s' if count > 1 else ''}"
-
-
-def title(count: int) -> str:
-    return f"What the {of_ranks(count)} do" if count > 1 else "What the rank does"
-
-
-def status_of(count: int) -> str:
-    return f"status of {of_ranks(count)}"
-
-
-def gone(ranks: Sequence[int]) -> str:
-    return f"{_are(ranks)} gone: the next ranks.run starts {_them(ranks)} again."
-
-
-def stopped(ranks: Sequence[int]) -> str:
-    return f"{_are(ranks)} stopped by a signal: SIGCONT lets {_them(ranks)} go on."
-
-
-def _are(ranks: Sequence[int]) -> str:
-    return f"{name_ranks(ranks).capitalize()} {'are' if len(ranks) > 1 else 'is'}"
-
-
-def _them(ranks: Sequence[int]) -> str:
-    return "them" if len(ranks) > 1 else "it"
+TITLE, TITLE_OF_ONE, STATUS_OF = "What the {ranks} do", "What the rank does", "status of {ranks}"
+ONE_GONE, SOME_GONE = (
+    "{ranks} is gone: the next ranks.run starts it again.",
+    "{ranks} are gone: the next ranks.run starts them again.",
+)
+ONE_STOPPED, SOME_STOPPED = (
+    "{ranks} is stopped by a signal: SIGCONT lets it go on.",
+    "{ranks} are stopped by a signal: SIGCONT lets them go on.",
+)
+NO_TIME = "every_s={every_s}: the time between two looks must be more than 0 seconds"

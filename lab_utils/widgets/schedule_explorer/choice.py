@@ -10,7 +10,7 @@ from lab_utils.schedule import Costs, Draft, Found, Schedule, search, why_not
 from lab_utils.schedule.schedules import BY_NAME
 from lab_utils.schedule.search.bound import least
 from lab_utils.schedule.search.problem import Problem, placed_stages
-from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.schedule_explorer import sentences, words
 
 FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
 WITH_VIRTUAL_STAGES = ("interleaved", "looped_bfs")
@@ -100,4 +100,4 @@ def bound_words(draft: Draft, setting: Setting) -> str:
         bound = least(Problem.of(*sizes, "makespan", setting.limit, kept=1.0))
     except ValueError:  # the limit is too small for any order
         return ""
-    return words.bound(bound.length, bound.because, setting.limit)
+    return sentences.bound(bound.length, bound.because, setting.limit)

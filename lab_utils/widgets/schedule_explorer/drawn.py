@@ -12,7 +12,7 @@ from lab_utils.schedule.ops import KINDS
 from lab_utils.schedule.pauses import Gap, amount, gaps, is_whole
 from lab_utils.text import percent_text
 from lab_utils.timeline.timeline import Timeline
-from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.choice import Setting
 from lab_utils.widgets.schedule_explorer.picture import schedule_picture
 from lab_utils.widgets.timeline_view.words import MEANING
@@ -61,7 +61,7 @@ class Drawn:
     @property
     def headline(self) -> str:
         d = self.draft
-        return words.headline(d.name, d.ranks, d.stages, d.microbatches)
+        return sentences.headline(d.name, d.ranks, d.stages, d.microbatches)
 
     @property
     def facts(self) -> list[list[str]]:
@@ -71,7 +71,7 @@ class Drawn:
         peak = words.AT_MOST.format(peak=f"{max(self.peaks):g}")
         numbers = (
             (words.MAKESPAN, amount(self.makespan)), (words.BUBBLE_FRACTION, fraction), (words.BUBBLE_RATE, rate),
-            ((words.ACTIVATIONS, words.of_full_stage(self.limit)), peak),
+            ((words.ACTIVATIONS, sentences.of_full_stage(self.limit)), peak),
         )  # fmt: skip
         return [[name, value, meaning] for (name, meaning), value in numbers]
 
@@ -85,7 +85,7 @@ class Drawn:
         """Whether it fits the limit, in a sentence; "" without a limit."""
         if self.limit is None:
             return ""
-        return words.fits_not(self.over, self.limit) if self.over else words.FITS.format(limit=f"{self.limit:g}")
+        return sentences.fits_not(self.over, self.limit) if self.over else words.FITS.format(limit=f"{self.limit:g}")
 
     def words(self) -> str:
         """Return the numbers and peaks in sentences, deterministic for an order."""

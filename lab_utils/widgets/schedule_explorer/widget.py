@@ -18,7 +18,8 @@ from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit import assets
 from lab_utils.widgets.kit.assets import joined
-from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.kit.background import weakly
+from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
 from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
 from lab_utils.widgets.schedule_explorer.by_hand.standing import about_hand, settings_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
-SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
+SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface", "legend")
 PARTS = ("dom", "zoom", "board", "controls", "levels", "hand", "figures", "main")
 
 
@@ -58,7 +59,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     """
 
     _esm = "\n".join([
-        joined(assets.FOLDER, "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
+        joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
         joined(FOLDER / "js", *PARTS),
     ])  # fmt: skip
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")
@@ -79,7 +80,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     _from_browser = False
 
     def __init__(self, ranks: Ranks | None = None, *, position: str | None = None, **setting: Any) -> None:
-        self._search, self._runner = Search(self._tell_search, self._end_search), Runner(ranks, self._show_run)
+        self._search = Search(weakly(self._tell_search), weakly(self._end_search))
+        self._runner = Runner(ranks, weakly(self._show_run))
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
         self._moves_of_level: dict[str, list] = {}  # of those left before
         self.shown: Drawn | None = None
@@ -123,7 +125,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         """Continue by hand from the shown order, or its ops that start before the n-th; return why not, or ""."""
         draft = self.schedule
         if (stage_layout := stage_layout_of(draft)) is None:
-            self.says = words.stages_elsewhere(draft.name)
+            self.says = sentences.stages_elsewhere(draft.name)
             return self.says
         moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
         if self.choice != "hand":
@@ -151,7 +153,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         elif (stage_layout := stage_layout_of(draft)) is not None:
             level = ""
         else:
-            raise ValueError(words.stages_elsewhere(draft.name))
+            raise ValueError(sentences.stages_elsewhere(draft.name))
         sizes = {"p": draft.ranks, "m": draft.microbatches, "v": draft.stages // draft.ranks}
         settings = self._settings() | sizes | {"stage_layout": stage_layout}
         # A named schedule is shown even where it holds more than the limit; by hand an op above it is refused, so the
@@ -278,7 +280,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         return stopped
 
     def _tell_search(self, now: Progress) -> None:
-        says = words.searching(now.part, now.length if isfinite(now.length) else None)
+        says = sentences.searching(now.part, now.length if isfinite(now.length) else None)
         self._searching = {"part": now.part, "says": says}
 
     def _end_search(self, error: Exception | None) -> None:
@@ -339,10 +341,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             return self._beside_hand()
         beside = {"level": self._about_level()} if self.level else {}
         if self.choice in FOUND:
-            return beside | {"remark": words.found(found(self.setting, FOUND[self.choice]))}
+            return beside | {"remark": sentences.found(found(self.setting, FOUND[self.choice]))}
         remark = words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)
         if self.choice == "own":
-            remark = f"{words.built(self.built)} {remark}"
+            remark = f"{sentences.built(self.built)} {remark}"
         return beside | {"remark": remark}
 
     def _beside_hand(self) -> dict[str, object]:
@@ -352,13 +354,13 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             if about["reached"] and self.level not in self.solved:
                 self.solved = [*self.solved, self.level]
             about["level"] = self._about_level()
-            self.shown.notes = [words.level_goal(level), about["remark"]]
+            self.shown.notes = [sentences.level_goal(level), about["remark"]]
         return about | {"position": self.position}
 
     def _about_level(self) -> dict[str, object]:
         """Return the goal, and the next level once this one is done."""
         following = after(self.level) if self.level in self.solved else ""
-        return {"goal": words.level_goal(LEVELS[self.level]), "next": following}
+        return {"goal": sentences.level_goal(LEVELS[self.level]), "next": following}
 
     def to_svg(self) -> str:
         """Return the static picture: same order and costs, same bytes."""

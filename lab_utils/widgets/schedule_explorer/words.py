@@ -1,16 +1,10 @@
 """The words of ScheduleExplorer and of its picture: Python's, and SCRIPT, the scripts' part.
 
-A sentence has {placeholders} for `str.format` here and for `fill` in a script; a function where its grammar depends on
-a number.
+A sentence has {placeholders} for `str.format` here and for `fill` in a script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lab_utils.schedule import LEVELS, Found, Level
-from lab_utils.schedule.levels import after
-from lab_utils.schedule.pauses import amount
 from lab_utils.widgets.timeline_view.words import IDLE, RANK
 
 TITLES = {
@@ -23,56 +17,27 @@ TITLES = {
 STAGE_LAYOUTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
 
 # an order: its numbers, its bound
+HEADLINE, STAGES = "{name}: {sizes}", "{stages} stages"
 MAKESPAN = ("makespan", "until the last op ends, in the unit of the costs")
 BUBBLE_FRACTION = ("bubble fraction", "idle / (ranks × makespan)")
 BUBBLE_RATE = ("bubble rate", "the zero-bubble papers': idle in the longest span of one rank")
-ACTIVATIONS = "activations a rank"
+ACTIVATIONS, OF_FULL_STAGE = "activations a rank", "micro-batches of a full stage; {allowed}"
+NO_LIMIT, LIMIT = "no limit", "limit {limit}"
 AT_MOST, NOT_YET = "{peak} at most", "not yet"
 ALL_PEAKS = "activations a rank, in micro-batches of a full stage: {peaks}"
 HOLDS, HOLDS_OF, TOO_MUCH = "holds {peak}", "holds {peak} of {limit}", "! {holds}"
 FITS = "It fits: no rank holds more than {limit}."
+FITS_NOT = "It does not fit: {ranks} would hold more than {limit}."
 TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the other schedules."
-
-
-def headline(name: str, ranks: int, stages: int, microbatches: int) -> str:
-    several = "" if stages == ranks else f"{stages} stages, "
-    batches = "1 micro-batch" if microbatches == 1 else f"{microbatches} micro-batches"
-    return f"{name}: {ranks} rank{'s' if ranks > 1 else ''}, {several}{batches}"
-
-
-def of_full_stage(limit: float | None) -> str:
-    allowed = "no limit" if limit is None else f"limit {limit:g}"
-    return f"micro-batches of a full stage; {allowed}"
-
-
-def fits_not(over: Sequence[int], limit: float) -> str:
-    ranks = f"rank{'s' if len(over) > 1 else ''} {', '.join(map(str, over))}"
-    return f"It does not fit: {ranks} would hold more than {limit:g}."
-
-
-def bound(length: float, because: str, limit: float | None) -> str:
-    within = "" if limit is None else f" within the limit of {limit:g}"
-    return f"No order with these stages{within} is shorter than {amount(length)}: {because}."
-
+BOUND = "No order with these stages is shorter than {length}: {because}."
+BOUND_WITHIN = "No order with these stages within the limit of {limit} is shorter than {length}: {because}."
 
 # a search
 STOPPED = "The search was stopped: the picture is still that of before."
-
-
-def found(best: Found) -> str:
-    """Return the search's makespan, the best named one and the bound."""
-    name = min(best.named, key=best.named.get, default="")
-    named_best = f"best named: {TITLES[name]}, {amount(best.named[name])}" if name else "no named one fits the limit"
-    saved = 1 - best.bound.length / best.length if best.length else 0.0
-    gap = "nothing shorter exists" if best.gap < 1e-4 else f"at most {100 * saved:.1f} % could be saved"
-    bound = f"Bound {amount(best.bound.length)}, so {gap}: {best.bound.because}."
-    return f"Found {amount(best.length)} ({named_best}). {bound}"
-
-
-def searching(part: float, shortest: float | None) -> str:
-    best = "" if shortest is None else f", the shortest so far is {amount(shortest)}"
-    return f"Searching: {100 * part:.0f} %{best}"
-
+FOUND, FOUND_BOUND = "Found {length} ({named}). {bound}", "Bound {length}, so {gap}: {because}."
+BEST_NAMED, NONE_FITS = "best named: {title}, {length}", "no named one fits the limit"
+NOTHING_SHORTER, COULD_SAVE = "nothing shorter exists", "at most {percent} % could be saved"
+SEARCHING, SHORTEST = "Searching: {percent} %", "Searching: {percent} %, the shortest so far is {length}"
 
 # an order written, or placed by hand
 NO_ORDER = "no order is written: a line for each rank, such as F0 F1 BW0 BW1"
@@ -83,44 +48,15 @@ STAGES_ELSEWHERE = "{name} has its stages elsewhere: by hand there is {layouts}"
 NO_LEGAL_OP = "No rank has a legal op left: take some back."
 LEFT, ALL_PLACED = "{count} of F, B and W are left to place.", "All ops are placed: {makespan}."
 LEFT_WHOLE = "{count} of F and BW are left to place."
+HOLDS_STAGE = "rank {rank} holds stage {held}, and not stage {stage}"
+HOLDS_STAGES = "rank {rank} holds stages {held}, and not stage {stage}"
 NO_PAR = "No par: {why}."
-
-
-def stages_elsewhere(name: str) -> str:
-    return STAGES_ELSEWHERE.format(name=name, layouts="; ".join(STAGE_LAYOUTS.values()))
-
-
-def other_stage(rank: int, held: Sequence[int], stage: int) -> str:
-    several = "stages" if len(held) > 1 else "stage"
-    return f"rank {rank} holds {several} {' and '.join(map(str, held))}, and not stage {stage}"
-
-
-def against_par(left: int, makespan: float, best: Found) -> str:
-    """Compare with par, the best named makespan for this stage layout within the limit, and with the bound."""
-    name = min(best.named, key=best.named.get, default="")
-    bound = f"no order is shorter than {amount(best.bound.length)}"
-    if not name:
-        return f"No named schedule fits the limit, so any whole order is under par; {bound}."
-    par = best.named[name]
-    told = f"Par is {amount(par)} ({TITLES[name]}); {bound}."
-    if left:
-        return told
-    better = round(par - makespan, 9)
-    verdict = f"{amount(abs(better))} {'under' if better > 0 else 'over'} par" if better else "on par"
-    return f"{told} You are {verdict}."
-
-
+NONE_WITHIN = "No named schedule fits the limit, so any whole order is under par; no order is shorter than {bound}."
+PAR = "Par is {par} ({title}); no order is shorter than {bound}."
+ON_PAR, UNDER_PAR, OVER_PAR = "You are on par.", "You are {by} under par.", "You are {by} over par."
 NO_NAME = "No named schedule has this order."
-
-
-def built(names: Sequence[str]) -> str:
-    """Say which schedules have the order."""
-    if not names:
-        return NO_NAME
-    first, *others = (TITLES[name] for name in names)
-    also = f", which for these sizes is {' and '.join(others)} too" if others else ""
-    return f"You have built {first}{also}."
-
+BUILT, BUILT_ALSO = "You have built {title}.", "You have built {title}, which for these sizes is {others} too."
+AND = " and "
 
 # levels
 LEVEL_TITLES = {
@@ -145,33 +81,10 @@ GOALS = {
 }
 LEVEL = "Level {number} of {count}, {title}. {goal}"
 WHOLE_BACKWARD = "{op} is half a backward, and in this level a backward is one op, BW: later levels take it apart"
-
-
-def level_number(name: str) -> int:
-    return list(LEVELS).index(name) + 1
-
-
-def level_goal(level: Level) -> str:
-    """Return the level's number, title and goal."""
-    numbers = {"par": level.par, "before": level.before, "limit": level.limit or 0, "message": level.costs.comm}
-    texts = {name: amount(value) for name, value in numbers.items()}
-    goal, title = GOALS[level.name].format(m=level.microbatches, **texts), LEVEL_TITLES[level.name]
-    return LEVEL.format(number=level_number(level.name), count=len(LEVELS), title=title, goal=goal)
-
-
-def against_level(left: int, makespan: float, level: Level, reached: bool) -> str:
-    """Compare with the level's par; when it is reached, name the next level."""
-    proven = ", and no order is shorter" if level.is_proven else ""
-    par = f"Par is {amount(level.par)}{proven}."
-    if left:
-        return par
-    if not reached:
-        return f"{par} You are {amount(makespan - level.par)} over par: undo, and see what the pauses wait for."
-    following = after(level.name)
-    number, title = level_number(level.name), LEVEL_TITLES.get(following)
-    told = f"Level {number} is done. {par}"
-    return f"{told} Next is level {number + 1}, {title}." if following else f"{told} It was the last one."
-
+LEVEL_PAR, PROVEN_PAR = "Par is {par}.", "Par is {par}, and no order is shorter."
+NOT_REACHED = "You are {by} over par: undo, and see what the pauses wait for."
+LEVEL_DONE, NEXT_LEVEL = "Level {number} is done.", "Next is level {number}, {title}."
+LAST_LEVEL = "It was the last one."
 
 # a position as text
 AT, AT_WORD = "line {line}, word {word}: {why}", "line {line}, word {word}, {text}: {why}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from lab_utils.text import bytes_text, columns, listed, name_ranks, percent_text
+from lab_utils.text import bytes_text, columns, counted, listed, name_ranks, percent_text
 from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind
 from lab_utils.widgets.shard_map.tensor_layout import Spread
@@ -97,7 +97,9 @@ def mesh_text(axes: Sequence[Axis]) -> str:
 def headline(shards: Shards) -> str:
     """Return the number of ranks, the mesh, and the bytes on each rank."""
     mesh = " × ".join(f"{axis.name} {axis.size}" for axis in shards.axes[0])
-    return words.headline(len(shards), mesh, range_text(rank.bytes for rank in shards.ranks))
+    on_mesh = [words.ON_MESH.format(mesh=mesh)] if mesh else []
+    sizes = words.OF_EACH.format(sizes=range_text(rank.bytes for rank in shards.ranks))
+    return " · ".join([counted(len(shards), "rank"), *on_mesh, sizes])
 
 
 def copies_text(shards: Shards, row: Row) -> str:

@@ -1,11 +1,10 @@
 """What a person reads of a shard map; SCRIPT is the part of widget.js.
 
-Another language is another file like this one: sentences with {placeholders}, and functions where grammar is needed.
+Another language is another file like this one: sentences with {placeholders}.
 """
 
 from __future__ import annotations
 
-from lab_utils.text import counted
 from lab_utils.widgets.shard_map.record import Kind
 
 SCRIPT = {
@@ -53,7 +52,13 @@ RANK_TOTAL = "{rank} · {bytes} in all"
 NOT_SHARED, ONLY_SHARED, SOME_ALONE = "no other rank has it", "other ranks have it too", "{bytes} on no other rank"
 FOR_BACKWARD, TENSORS, ONE_NUMBER = "{name} · kept for the backward", "{count} tensors", "one number"
 MORE_LINES, NOTHING, ODD = "and {count} more lines", "nothing of it", "not equal to the other copies"
+ON_MESH, OF_EACH = "mesh {mesh}", "{sizes} on each"
 
-
-def headline(ranks: int, mesh: str, sizes: str) -> str:
-    return " · ".join([counted(ranks, "rank"), *([f"mesh {mesh}"] if mesh else []), f"{sizes} on each"])
+# what it refuses
+NOT_EACH_ONCE = "a shard map takes the holdings of each rank once, these are of ranks {ranks}"
+HOLD_NOTHING = "these ranks hold nothing: a shard map takes what holdings(model, …) gave on each rank"
+OTHER_MESH = "a mesh of {sizes} has {wanted} ranks, and these are {ranks}"
+UNLIKE_WHOLES = (
+    "{name} is {first} as a whole on rank {first_rank} and {other} on rank {other_rank}: give holdings(…, prefix=…) "
+    "where ranks hold unlike models, places=… where plain tensors are pieces"
+)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from lab_utils.render import palette
 from lab_utils.render.kit import element, text, text_width
 from lab_utils.widgets.timeline_view.layout import MARGIN, WIDTH
-from lab_utils.widgets.timeline_view.words import IDLE, MEANING, PHASE
+from lab_utils.widgets.timeline_view.words import IDLE, LANES, MEANING, PHASE, STRIP
 
 LINE = 19
 SWATCH_WIDTH, SWATCH_HEIGHT = 20, 11
@@ -18,7 +18,7 @@ def legend(
 ) -> tuple[list[str], float]:
     """Return the legend of these paints, drawn with its first baseline at y, and the baseline of its last line.
 
-    note   a line below it, `words.rows(...)`
+    note   a line below it, `rows_note(...)`
     """
     entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
     entries.append((palette.LANE, IDLE))
@@ -30,6 +30,11 @@ def legend(
         y += LINE
         drawn.append(text(note, MARGIN, y, fill=palette.QUIET_INK))
     return drawn, y
+
+
+def rows_note(wire: bool, memory: bool) -> str:
+    """Return what a rank's row contains, from top to bottom, if that is more than one lane."""
+    return " · ".join([*(LANES if wire else ()), *([STRIP] if memory else ())])
 
 
 def _line_up(entries: list[tuple[str, str]], y: float) -> tuple[list[str], float]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from lab_utils.render import palette
 from lab_utils.render.kit import NAME, element, frame, pattern, text, text_width, time_axis, tip
-from lab_utils.text import percent_text, time_text
-from lab_utils.timeline.export.words import headline, of_ranks, summary
+from lab_utils.text import counted, percent_text, time_text
+from lab_utils.timeline.export.sentences import headline, summary
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
-from lab_utils.widgets.timeline_view.legend import legend
+from lab_utils.widgets.timeline_view.legend import legend, rows_note
 from lab_utils.widgets.timeline_view.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.widgets.timeline_view.memory_strip import Strips
 from lab_utils.widgets.timeline_view.phases import Bands
@@ -45,7 +45,7 @@ class _Drawing:
         self.strips = Strips(timeline.memory or (), timeline.start_s, self.scale, hover)
 
     def svg(self) -> str:
-        note = words.rows(bool(self.layout.wire_tracks), bool(self.layout.memory))
+        note = rows_note(bool(self.layout.wire_tracks), bool(self.layout.memory))
         below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), note)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
@@ -63,7 +63,7 @@ class _Drawing:
 
     def _header(self) -> Iterator[str]:
         t = self.timeline
-        subtitle = words.SUBTITLE.format(ranks=of_ranks(t.world_size), kind=t.kind)
+        subtitle = words.SUBTITLE.format(ranks=counted(t.world_size, "rank"), kind=t.kind)
         yield text(words.TITLE, MARGIN, 34, font_size=16, font_weight=600)
         yield text(subtitle, MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
         share = percent_text(t.exposed_comm_s / t.makespan_s) if t.makespan_s else percent_text(0)

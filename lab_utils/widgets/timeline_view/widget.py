@@ -14,7 +14,7 @@ from IPython import get_ipython
 
 from lab_utils.render import palette
 from lab_utils.schedule import Costs
-from lab_utils.timeline.export.words import headline, summary
+from lab_utils.timeline.export.sentences import headline, summary
 from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
@@ -23,13 +23,14 @@ from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.kit.cells import close_with_output
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
+from lab_utils.widgets.timeline_view.legend import rows_note
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
 
 MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
     *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
-    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart")),
+    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart", "legend")),
     *(f"controls/{name}" for name in ("interactive_chart", "input", "dom", "sliders", "card", "main")),
 )
 STYLE = {
@@ -63,7 +64,7 @@ class TimelineView(anywidget.AnyWidget):
     of ranks, or hardware passed for a timeline that was not predicted from a trace.
     """
 
-    _esm = "\n".join([joined(assets.FOLDER, "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
+    _esm = "\n".join([joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # text: with a Path anywidget never frees a view
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
@@ -93,7 +94,7 @@ class TimelineView(anywidget.AnyWidget):
         return {
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
             "figures": figures, "style": STYLE, "legend": [*meanings, (None, words.IDLE)],
-            "rows_note": words.rows(lanes, any(each.memory for each in shown)),
+            "rows_note": rows_note(lanes, any(each.memory for each in shown)),
             **self._choices(),
         }  # fmt: skip
 
@@ -150,8 +151,9 @@ class TimelineView(anywidget.AnyWidget):
         if value is None:
             return None
         if self._sliders is None or self._sliders.name != name:
-            has = f"moves {self._sliders.name}" if self._sliders else "is of a measured timeline"
-            raise ValueError(f"{name} is set, and this view {has}")
+            if self._sliders is None:
+                raise ValueError(words.MOVES_NOTHING.format(name=name))
+            raise ValueError(words.MOVES.format(name=name, moved=self._sliders.name))
         return self._sliders.accepted(value)
 
     def __repr__(self) -> str:
@@ -177,11 +179,7 @@ def live(timeline: Timeline) -> dict[str, Any] | None:
 
 def _check(shown: list[Timeline]) -> None:
     if len({each.world_size for each in shown}) > 1:
-        sizes = " and ".join(str(each.world_size) for each in shown)
-        raise ValueError(f"measured and timeline have {sizes} ranks: both must be of the same ranks")
+        raise ValueError(words.UNEQUAL_RANKS.format(sizes=words.AND.join(str(each.world_size) for each in shown)))
     for each in shown:
         if len(each.columns) > MOST_SPANS:
-            raise ValueError(
-                f"{len(each.columns):,} spans are more than a browser can hold, {MOST_SPANS:,} is the most: "
-                "show fewer steps, or timeline.to_svg()"
-            )
+            raise ValueError(words.TOO_MANY_SPANS.format(count=len(each.columns), most=MOST_SPANS))

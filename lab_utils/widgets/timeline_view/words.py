@@ -32,12 +32,6 @@ IDLE = "idle"
 LANES = ("upper lane: the rank's own stream", "lower lane: the wire")
 STRIP = "strip below: memory held, its highest on the right"
 
-
-def rows(wire: bool, memory: bool) -> str:
-    """Return what a rank's row contains, from top to bottom, if that is more than one lane."""
-    return " · ".join([*(LANES if wire else ()), *([STRIP] if memory else ())])
-
-
 # of a mark
 GROUP = "group {group}, number {seq}"
 WORLD = "world"  # a group without a name
@@ -54,13 +48,31 @@ SHORT_PHASES = "{count} short phases: {names}"
 # of a slider
 MOVED_LINK = "{latency} and {bandwidth}/s"
 
-COLUMN_KEYS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
+# what it refuses
+UNEQUAL_RANKS = "measured and timeline have {sizes} ranks: both must be of the same ranks"
+TOO_MANY_SPANS = (
+    "{count:,} spans are more than a browser can hold, {most:,} is the most: show fewer steps, or timeline.to_svg()"
+)
+MOVES = "{name} is set, and this view moves {moved}"
+MOVES_NOTHING = "{name} is set, and this view is of a measured timeline"
+AND = " and "
+UNKNOWN_NODES = "ranks_per_node={ranks}: this view knows {known}; give such a hardware when you make it"
+ONLY_TIMES = "sliders move times only: give other activation_bytes to simulate(schedule, costs)"
+STAGES_TOGETHER = (
+    "{name}={value}: this view moves the stages together, as they were given; show simulate(schedule, costs) instead"
+)
+NO_TRACE = (
+    "hardware is given, and this timeline is {kind} without a trace to place on it: give trace.timeline(hardware)"
+)
+
 SCRIPT = {
     "title": TITLE, "subtitle": SUBTITLE, "above": " above ", "headline": HEADLINE,
     "one_rank": ONE_RANK, "ranks": RANKS, "one_byte": "1 byte", "bytes": "{count} bytes", "flop": "{count} FLOP",
     "makespan": MAKESPAN, "bubble_fraction": BUBBLE_FRACTION, "exposed": EXPOSED,
     "numbers_of_ranks": "Numbers of each rank", "more_ranks": MORE_RANKS,
-    **{f"column_{key}": name for key, name in zip(COLUMN_KEYS, COLUMNS, strict=True)},
+    "column_rank": COLUMNS["rank"], "column_compute": COLUMNS["compute"],
+    "column_communication": COLUMNS["communication"], "column_waiting": COLUMNS["waiting"],
+    "column_idle": COLUMNS["idle"], "column_bubble": COLUMNS["bubble"],
     # the picture
     "time": TIME, "rank": RANK, "wire": WIRE, "memory": MEMORY, "at_most": AT_MOST, "compute": COMPUTE,
     "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing here takes any time: there is nothing to show.",

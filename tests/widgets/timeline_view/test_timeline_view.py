@@ -15,7 +15,7 @@ from timeline_samples import ddp, ring_all_reduce
 
 from lab_utils.schedule import Costs, schedules
 from lab_utils.schedule import simulate as simulate_schedule
-from lab_utils.timeline.export.words import summary
+from lab_utils.timeline.export.sentences import summary
 from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
 from lab_utils.widgets import TimelineView

@@ -11,7 +11,7 @@ from lab_utils.schedule import Draft, why_not_next
 from lab_utils.schedule.by_hand import told
 from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
 from lab_utils.schedule.search.problem import placed_stages
-from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.choice import Setting, virtual_stages_of
 
 Move = tuple[int, str]  # rank, and the op as text
@@ -87,7 +87,7 @@ class Hand:
         """Return in a sentence why the rank may not run it next, "" if it may."""
         here = self.stages_of[rank]
         if 0 <= step[1] < self.stages and step[1] not in here:
-            return words.other_stage(rank, here, step[1])
+            return sentences.other_stage(rank, here, step[1])
         if self.whole and step[0] in (B, W):
             return words.WHOLE_BACKWARD.format(op=told(step))
         return why_not_next(self.draft, rank, step, self.limit)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lab_utils.schedule import Level, recognised
 from lab_utils.schedule.pauses import amount
-from lab_utils.widgets.schedule_explorer import words
+from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand
 from lab_utils.widgets.schedule_explorer.choice import Setting, par_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
@@ -34,14 +34,14 @@ def about_hand(hand: Hand, drawn: Drawn, setting: Setting, stage_layout: str, le
     about = {"offers": offers, "left": hand.left, "extent": drawn.makespan}
     if level is not None:
         reached = not hand.left and level.is_reached(hand.draft)
-        remark = words.against_level(hand.left, drawn.makespan, level, reached)
+        remark = sentences.against_level(hand.left, drawn.makespan, level, reached)
         return about | _beside(hand, drawn, level.par) | {"remark": f"{says} {remark}", "reached": reached}
     try:
         best = par_of(setting, stage_layout)
     except ValueError as wrong:  # the limit is too small for any order
         return about | {"remark": f"{says} {words.NO_PAR.format(why=wrong)}"}
     par = min(best.named.values(), default=best.bound.length)
-    remark = words.against_par(hand.left, drawn.makespan, best)
+    remark = sentences.against_par(hand.left, drawn.makespan, best)
     return about | _beside(hand, drawn, par) | {"remark": f"{says} {remark}"}
 
 
@@ -53,4 +53,4 @@ def _standing(hand: Hand, drawn: Drawn) -> str:
     if hand.left:
         return (words.LEFT_WHOLE if hand.whole else words.LEFT).format(count=hand.left)
     placed = words.ALL_PLACED.format(makespan=amount(drawn.makespan))
-    return f"{placed} {words.built(recognised(hand.draft))}"
+    return f"{placed} {sentences.built(recognised(hand.draft))}"
