@@ -50,9 +50,11 @@ def predict(exercise: str, *answers: Any) -> Card:
     return prediction.predict(_find(exercise), *answers)
 
 
-def reveal(exercise: str, measured: Sequence[float] = (), **given: Any) -> prediction.Revealed:
-    """Return the prediction, the right and the measured numbers side by side, and what a miss usually means."""
-    return prediction.reveal(_find(exercise), measured, **given)
+def reveal(
+    exercise: str, measured: Sequence[float] = (), simulated: Sequence[float] = (), **given: Any
+) -> prediction.Revealed:
+    """Return the prediction beside the right and the measured or simulated numbers, and what a miss usually means."""
+    return prediction.reveal(_find(exercise), measured, simulated, **given)
 
 
 def solution(exercise: str, **given: Any) -> Card:

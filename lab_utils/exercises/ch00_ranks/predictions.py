@@ -113,7 +113,7 @@ def replaced() -> Numbers:
 
 def released_s(timeout_s: float, computing_s: float) -> Numbers:
     """Seconds until ranks that wait for one that still computes are released."""
-    return [Quantity(timeout_s, relative=0.2, at_once=0.5, when_it_enters=computing_s)], {
+    return [Quantity(timeout_s, relative=0.2, at_once=0.0, when_it_enters=computing_s)], {
         "timeout_s": timeout_s,
         "computing_s": computing_s,
     }

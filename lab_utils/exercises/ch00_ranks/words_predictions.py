@@ -106,8 +106,8 @@ class Replaced:  # 00.g
 
 
 class Released:  # 00.h
-    goal = ("Rank 2 computes for 20 s before it enters an all-reduce of a group with a time-out of 3 s. After how many "
-        "seconds are the others released?")
+    goal = ("Rank 2 computes for longer than a group's time-out before it enters the group's all-reduce. After how "
+        "many seconds are the others released?")
     replace = "Replace the … by your number of seconds."
     hints = ("is it certain that the last rank never enters?",)
     explain = ("{timeout_s:g} s, the group's time-out: a rank that computes may yet enter\n"

@@ -21,6 +21,7 @@ BACKWARD_MS, BUCKETS = 80.0, 4  # 01.2
 FAST_MS, SLOW_MS = 12.0, 30.0  # per bucket on the wire
 RATE = 0.4  # of 01.a, for the mean
 BATCH_BLOCKS = 16  # of 01.d
+LEAST_MB, MB = 0.1, 2**20  # of 01.b: a bucket's least size
 
 
 def step_bytes(parameters: int) -> Numbers:
@@ -70,12 +71,12 @@ def mean_or_sum() -> Numbers:
     return asked, {"difference": n - 1, "right_rate": rate}
 
 
-def messages(gradient_bytes: Sequence[int], least_bytes: int) -> Numbers:
-    """Return the number of buckets: each takes gradients in order until it has least_bytes, the last what is left.
+def messages(gradient_bytes: Sequence[int]) -> Numbers:
+    """Return the number of buckets: each takes gradients in order until it has LEAST_MB, the last what is left.
 
     gradient_bytes  of each gradient, in the order in which the backward computes them
     """
-    count, held = 0, 0
+    count, held, least_bytes = 0, 0, int(LEAST_MB * MB)
     for size in gradient_bytes:
         held += size
         if held >= least_bytes:
@@ -135,9 +136,10 @@ def moved_blocks() -> Numbers:
 def accumulated_bytes(parameters: int, microbatches: int) -> Numbers:
     """Return the tensor bytes that each rank puts into all-reduces per step: aggregated once, and each time."""
     whole, m = parameters * FLOAT64_BYTES, microbatches
+    ring = formulas.ring("all_reduce", RANKS, 0, parameters, FLOAT64_BYTES).bytes
     asked = [
-        Quantity(whole, 0.05, elements=parameters, every_time=m * whole, part=whole / m, ring=1.5 * whole),
-        Quantity(m * whole, 0.05, elements=m * parameters, no_sync=whole, ring=1.5 * m * whole),
+        Quantity(whole, 0.05, elements=parameters, every_time=m * whole, part=whole / m, ring=ring),
+        Quantity(m * whole, 0.05, elements=m * parameters, no_sync=whole, ring=m * ring),
     ]
     return asked, {"m": m, "once": whole, "each": m * whole}
 

@@ -6,6 +6,7 @@ from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 
 MICROBATCHES, FLOAT32_BYTES = 4, 4
+FORWARD, BACKWARD = 1, 2  # of 01.l: FLOPs, in forwards
 
 
 def stages_wire(parameters: int, layers: int) -> Numbers:
@@ -47,6 +48,6 @@ def recomputed(blocks: int, length: int, channels: int) -> Numbers:
     right = blocks * length * channels * FLOAT32_BYTES
     asked = [
         Quantity(right, 0.01, nothing=0, elements=right / FLOAT32_BYTES, in_float64=2 * right, all_ranks=RANKS * right),
-        Quantity(4 / 3, 0.11, same=1.0, twice=2.0, half_of_step=1.5),
+        Quantity((2 * FORWARD + BACKWARD) / (FORWARD + BACKWARD), 0.11, same=1.0, twice=2.0, half_of_step=1.5),
     ]
     return asked, {"bytes": right}

@@ -12,7 +12,7 @@ _LOCAL = {"n": numbers.RANKS, "steps": wire.STEPS, "every": wire.EVERY}
 PREDICTIONS: tuple[Exercise, ...] = (
     # 01
     numeric("01.a", words.MeanOrSum, numbers.mean_or_sum, n=numbers.RANKS, rate=numbers.RATE),
-    numeric("01.b", words.Messages, numbers.messages, given=("gradient_bytes", "least_bytes")),
+    numeric("01.b", words.Messages, numbers.messages, ("gradient_bytes",), least_mb=numbers.LEAST_MB),
     numeric("01.c", words.Exposed, numbers.exposed, given=("links", "tensor_bytes", "last_bytes")),
     numeric("01.d", words.Factors, numbers.factors, n=numbers.RANKS, blocks=numbers.BATCH_BLOCKS),
     # 01b
@@ -37,7 +37,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("01.r", words.Shrinks, wire.shrinks, n=numbers.RANKS),
     numeric("01.s", words.Crossing, wire.crossing_bytes, given=("parameters",), per_node=wire.PER_NODE),
     numeric("01.t", words.ClusterMs, wire.cluster_ms, ranks=wire.CLUSTER_RANKS),
-    numeric("01.u", words.SentMost, wire.sent_most, given=("parameters",)),
+    numeric("01.u", words.SentMost, wire.sent_most, given=("parameters",), n=numbers.RANKS, often=wire.OFTEN),
     numeric("01.v", words.WireMs, wire.wire_ms, given=("parameters",)),
     numeric("01.w", words.HalfStep, wire.half_step_ms, given=("step_ms", "exposed")),
 )

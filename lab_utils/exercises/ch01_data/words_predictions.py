@@ -24,14 +24,14 @@ class MeanOrSum:  # 01.a
 
 
 class Messages:  # 01.b
-    goal = "How many messages does a step send when a bucket is closed at 0.1 MB or more?"
+    goal = "How many messages does a step send when a bucket is closed at {least_mb:g} MB or more?"
     replace = "Replace the … by your number of messages, to within one."
-    hints = ("can one gradient be cut into two buckets?", "how many gradients are larger than 0.1 MB by themselves?")
+    hints = ("can one gradient be cut into two buckets?", "how many gradients are larger than that by themselves?")
     explain = ("{messages} messages of {mean_mb:.2f} MB on average\n"
-        "0.1 MB is the least size of a bucket, and a gradient is never cut: each of the large ones closes a bucket, "
-        "however far above the limit that is.")
+        "{least_mb:g} MB is the least size of a bucket, and a gradient is never cut: each of the large ones closes a "
+        "bucket, however far above the limit that is.")
     names = ("messages per step",)
-    exact = "that is all bytes divided by 0.1 MB, but a bucket closes above it and no gradient is cut"
+    exact = "that is all bytes divided by {least_mb:g} MB, but a bucket closes above it and no gradient is cut"
     one_each = "that is one message per gradient; the small ones share"
 
 
@@ -346,13 +346,13 @@ class ClusterMs:  # 01.t
 
 
 class SentMost(Misses):  # 01.u
-    goal = ("4 ranks, P parameters in float64: how many bytes per step does the rank that sends most send, with an "
-        "all-reduce by buckets, with a server (one of the 4) and with local SGD every 8 steps?")
+    goal = ("{n} ranks, P parameters in float64: how many bytes per step does the rank that sends most send, with an "
+        "all-reduce by buckets, with a server (one of the {n}) and with local SGD every {often} steps?")
     replace = "Replace the three … by numbers of bytes, or formulas with P."
     hints = ("with a server: which rank sends most, and to how many?",)
     explain = ("buckets 2 (n - 1) / n · 8 P = {ring:,}; server {workers} · 8 P = {server:,}; "
         "local SGD {local:,.0f} bytes")
-    names = ("buckets", "server", "local SGD, every 8")
+    names = ("buckets", "server", "local SGD, every {often}")
     half = "that is the reduce-scatter alone, or 4 bytes per element"
     once = "that is the tensor once"
     one_worker = "that is what a worker sends; the server answers each of them"

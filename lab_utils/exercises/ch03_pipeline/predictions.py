@@ -63,7 +63,7 @@ def two_at_a_time(makespan_ms: float) -> Numbers:
     work, whole_way = 3 * OP_MS * FEW, 3 * OP_MS * RANKS
     late = {"late": makespan_ms + 6 * OP_MS}
     asked = Quantity(makespan_ms, 0.1, one_f_one_b=ONE_F_ONE_B_MS, one_by_one=FEW * whole_way, no_bubble=work, **late)
-    return [asked], {"makespan_ms": makespan_ms, "round_ms": whole_way}
+    return [asked], {"makespan_ms": makespan_ms, "round_ms": whole_way, "later_ms": 3 * OP_MS}
 
 
 def vee(rate: float, line_rate: float) -> Numbers:

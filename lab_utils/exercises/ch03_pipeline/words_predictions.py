@@ -75,7 +75,8 @@ class TwoAtATime:  # 03.e
         "how many can be under way in that time?")
     explain = ("{makespan_ms:g} ms\n"
         "A micro-batch takes {round_ms:g} ms to the last rank and back. Rank 0 admits the third when the first is back,"
-        " after {round_ms:g} ms, and the fourth 30 ms later, when the second is: twice {round_ms:g}, and 30.")
+        " after {round_ms:g} ms, and the fourth {later_ms:g} ms later, when the second is: twice {round_ms:g}, and "
+        "{later_ms:g}.")
     names = ("ms",)
     one_f_one_b = "that is 1F1B: it holds more on rank 0, and needs to"
     one_by_one = "that is one micro-batch at a time: two may be under way"
@@ -84,8 +85,8 @@ class TwoAtATime:  # 03.e
 
 
 class Vee:  # 03.f
-    goal = ("Orders with one stage per rank reach a bubble rate of 0.1585, and no order less. What does the search "
-        "reach with two virtual stages per rank, placed as a V, in the same memory?")
+    goal = ("No order with one stage per rank has a smaller bubble rate than the search found. What does it reach with "
+        "two virtual stages per rank, placed as a V, in the same memory?")
     replace = "Replace the … by your bubble rate, to within a fifth."
     hints = ("how long is a virtual stage, and so the way of the first micro-batch through them?",
         "on which rank does the last virtual stage lie in a V, and what can it do at once?")

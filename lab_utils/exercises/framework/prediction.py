@@ -1,4 +1,4 @@
-"""Predict, then reveal: the reader's numbers are kept, and stand beside the right and the measured ones afterwards."""
+"""Predict, then reveal: the reader's numbers are kept, and stand beside the right ones and the run's afterwards."""
 
 from __future__ import annotations
 
@@ -34,28 +34,32 @@ def predict(exercise: Exercise, *answers: object) -> Card:
     return Card(exercise.id, "kept", say.kept.format(said=said), (say.below,))
 
 
-def reveal(exercise: Exercise, measured: Sequence[float] = (), **given: object) -> Revealed:
-    """Return the reader's numbers beside the right ones and, where the ranks were asked, the measured ones.
+def reveal(
+    exercise: Exercise, measured: Sequence[float] = (), simulated: Sequence[float] = (), **given: object
+) -> Revealed:
+    """Return the reader's numbers beside the right ones, and those that the ranks or the simulator gave.
 
-    measured   one per number that is asked for, in that order; none: no column
+    measured    on the ranks: one per number that is asked for, in that order; none: no column
+    simulated   the same from a predicted timeline, a schedule or a virtual clock
     """
     judge = _judge(exercise)
     exercise.need(given)
     wanted = judge.numbers(**given)[0]
-    if len(measured) not in (0, len(wanted)):
-        raise WrongCall(say.measured_count.format(id=exercise.id, given=len(measured), asked=len(wanted)))
+    found = {head: numbers for head, numbers in ((say.measured, measured), (say.simulated, simulated)) if numbers}
+    for head, numbers in found.items():
+        if len(numbers) != len(wanted):
+            raise WrongCall(say.count.format(id=exercise.id, given=len(numbers), asked=len(wanted), head=head))
     mine = _kept.get(exercise.id)
     own = [say.none] * len(wanted) if mine is None else map(three_digits, mine)
     listed = [["", *judge.names], [say.mine, *own], [say.right, *(three_digits(each.right) for each in wanted)]]
-    if measured:
-        listed.append([say.measured, *map(three_digits, measured)])
+    listed += [[head, *map(three_digits, numbers)] for head, numbers in found.items()]
     lines = [say.no_prediction] if mine is None else judge(*mine, **given) or [say.as_predicted]
     return Revealed(exercise.id, tuple(zip(*listed, strict=True)), tuple(lines), mine is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """A table of numbers and what the misses usually mean; folded without a prediction, as stored in a notebook."""
+    """A table of numbers and what the misses usually mean; without a prediction folded, and left out of text."""
 
     exercise: str
     table: tuple[tuple[str, ...], ...]
@@ -63,7 +67,8 @@ class Revealed:
     is_open: bool
 
     def __repr__(self) -> str:
-        return "\n".join([self.exercise, *columns(self.table, str.ljust, str.rjust), *self.lines])
+        table = columns(self.table, str.ljust, str.rjust) if self.is_open else ()
+        return "\n".join([self.exercise, *table, *self.lines])
 
     def _repr_html_(self) -> str:
         head, *rows = self.table

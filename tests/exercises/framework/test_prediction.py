@@ -1,4 +1,4 @@
-"""Predictions are kept, and revealed beside the right and the measured numbers."""
+"""Predictions are kept, and revealed beside the right numbers and those of a run."""
 
 from __future__ import annotations
 
@@ -34,16 +34,27 @@ def test_it_stands_beside_the_right_and_the_measured_numbers() -> None:
     assert "<details open" in shown._repr_html_() and "<td" in shown._repr_html_()
 
 
+def test_the_simulator_s_numbers_are_headed_so() -> None:
+    predict("03.1", RIGHT)
+    assert reveal("03.1", simulated=[0.3, 0.31, 0.2]).table[:2] == (
+        ("", "yours", "right", "simulated"),
+        ("GPipe", "0.27", "0.27", "0.30"),
+    )
+    assert reveal("03.1", [0.4] * 3, [0.3] * 3).table[0] == ("", "yours", "right", "measured", "simulated")
+
+
 def test_a_right_one_is_said_to_be_so() -> None:
     predict("03.1", RIGHT)
     assert reveal("03.1").lines == ("As you predicted.",)
 
 
 def test_a_page_without_a_prediction_gives_nothing_away() -> None:
-    shown = reveal("03.1")
+    shown = reveal("03.1", [0.3, 0.31, 0.2])
     assert [row[1] for row in shown.table[1:]] == ["-"] * 3
     assert "<details style" in shown._repr_html_()  # folded
-    assert "You made no prediction" in repr(shown)
+    assert repr(shown) == "03.1\nYou made no prediction: `predict` keeps one, before this cell runs."
+    predict("03.1", RIGHT)
+    assert repr(reveal("03.1")).count("0.27") == 4
 
 
 def test_dots_take_a_prediction_back() -> None:
@@ -69,3 +80,5 @@ def test_what_is_no_prediction_is_one_sentence(exercise: str, answers: tuple, se
 def test_measured_numbers_must_be_as_many() -> None:
     with pytest.raises(WrongCall, match="asks for 3 numbers, and 1 measured ones were given"):
         reveal("03.1", [0.3])
+    with pytest.raises(WrongCall, match="asks for 3 numbers, and 2 simulated ones were given"):
+        reveal("03.1", simulated=[0.3, 0.4])
