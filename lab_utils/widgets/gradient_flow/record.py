@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 OpKey = tuple[str, int]  # group and seq of a collective, as in `Trace.collectives()`
 Kind = Literal["parameter", "input", "output"]
@@ -107,26 +106,6 @@ class FlowRecord:
     origin_s: float | None
     gradients: tuple[Gradient, ...]
     buckets: tuple[Bucket, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON-compatible dict."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> FlowRecord:
-        """Build it from the output of `to_dict`, also after a round trip through JSON."""
-        gradients = tuple(_gradient(gradient) for gradient in content["gradients"])
-        buckets = tuple(
-            Bucket(tuple(b["names"]), b["bytes"], b["how"], b["op"] and tuple(b["op"]), b["then"] and tuple(b["then"]))
-            for b in content["buckets"]
-        )
-        return cls(**{**content, "gradients": gradients, "buckets": buckets})
-
-
-def _gradient(content: Mapping[str, Any]) -> Gradient:
-    kept = content["kept"] and Piece(tuple(content["kept"]["offset"]), tuple(content["kept"]["shape"]))
-    changed = {"shape": tuple(content["shape"]), "ready_s": tuple(content["ready_s"]), "kept": kept}
-    return Gradient(**{**content, **changed})
 
 
 def ratio(spread: float | None, mean: float | None) -> float | None:

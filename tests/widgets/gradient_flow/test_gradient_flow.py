@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import gradient_programs as programs
@@ -19,7 +18,6 @@ from gradient_checks import (
 )
 
 from lab_utils.ranks import Ranks
-from lab_utils.widgets.gradient_flow.record import FlowRecord
 
 
 def test_ddp_with_several_buckets(ranks2: Ranks) -> None:
@@ -117,12 +115,6 @@ def test_unused_parameters_and_accumulation(ranks2: Ranks) -> None:
         assert unused.ready_s == () and unused.norm_before is None and unused.norm_after is None
         for gradient in gradients.values():
             assert len(gradient.ready_s) == 2 and gradient.ready_s[0] < gradient.ready_s[1]
-
-
-def test_a_record_travels_as_json(ranks2: Ranks) -> None:
-    for program, options in ((programs.fsdp, {"count": False}), (programs.ddp, {})):
-        for record in recorded(ranks2, program, **options)[1]:
-            assert FlowRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
 def test_it_is_asked_for_after_the_block(ranks2: Ranks) -> None:
