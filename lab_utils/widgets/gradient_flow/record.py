@@ -29,7 +29,6 @@ class Gradient:
     norm_before   Euclidean norm of this rank's own gradient, before any reduction; `norm_after` of what it kept
     mean_before   norm of the mean over the ranks that hold the same piece; `spread_before` this rank's distance from it
     mean_after    the same after the reduction, if several ranks keep the same piece
-    error_after   distance of what this rank kept from the mean before the reduction: 0 when the reduction is a mean
     kept          the piece that this rank keeps (ZeRO, FSDP, tensor parallel); None if it keeps all
     owner         the rank whose optimizer updates it, if one rank does so for all (ZeRO 1)
     """
@@ -44,25 +43,9 @@ class Gradient:
     spread_before: float | None = None
     mean_after: float | None = None
     spread_after: float | None = None
-    error_after: float | None = None
     kept: Piece | None = None
     owner: int | None = None
     kind: Kind = "parameter"
-
-    @property
-    def disagreement_before(self) -> float | None:
-        """‖own − mean‖ / ‖mean‖ over the ranks that hold the same piece; None if no other rank does."""
-        return ratio(self.spread_before, self.mean_before)
-
-    @property
-    def disagreement_after(self) -> float | None:
-        """The same after the reduction: 0 where the ranks agree."""
-        return ratio(self.spread_after, self.mean_after)
-
-    @property
-    def error(self) -> float | None:
-        """‖kept − mean before the reduction‖ / ‖that mean‖."""
-        return ratio(self.error_after, self.mean_before)
 
     @property
     def share(self) -> float:
