@@ -18,7 +18,7 @@ from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies import serial
 from lab_utils.strategies.comparison import NOT_TRAINING
-from lab_utils.strategies.data.compared.strategies import CONTENDERS, is_served
+from lab_utils.strategies.data.compared.strategies import CONTENDERS
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.recipe import evaluate, tensor
@@ -65,7 +65,7 @@ def _training(
     """Yield (loss, end) of each step of this rank."""
     if isinstance(attached, AsynchronousServer):
         yield from _asynchronous(attached, blocks, steps)
-    elif is_served(attached):
+    elif isinstance(attached, SynchronousServer):
         yield from _synchronous(attached, blocks, steps)
     else:
         for i in range(steps):
