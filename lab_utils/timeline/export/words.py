@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab_utils.text import bytes_text, columns, percent_text, time_text
-from lab_utils.timeline.export.placed import Placed
 from lab_utils.timeline.ops import RankOps
+from lab_utils.timeline.placed import Placed
 
 COLUMNS = ("rank", "compute", "communication", "waiting", "idle", "bubble")
 RANKS_SHOWN = 32
