@@ -22,10 +22,10 @@ from lab_utils.strategies.data.compared.strategies import CONTENDERS
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.recipe import evaluate, tensor
+from lab_utils.strategies.task import BLOCK, LEARNING_RATE, text
 
-CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
-HELD_OUT = 96  # blocks to evaluate on
-CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False), 5e-3
+BATCH = 12  # that 1 to 4 ranks, and 3 workers, share evenly
+CONFIG = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False)
 
 
 def race(strategy: str, steps: int, judge: bool = True) -> dict:
@@ -50,13 +50,6 @@ def race(strategy: str, steps: int, judge: bool = True) -> dict:
     with phase(NOT_TRAINING), torch.no_grad():
         judged = _evaluated(attached, model, held_out) if judge else None
     return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
-
-
-def text() -> tuple[corpus.Blocks, corpus.Blocks]:
-    """Return blocks of the lab's own text as bytes: (to train on, held out)."""
-    tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load()[:CHARACTERS]))
-    front, back = corpus.split(tokens, held_out=0.1)
-    return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)[:HELD_OUT]
 
 
 def _training(
