@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from lab_utils.lazy import lazy
+
 if find_spec("numpy"):  # without packages, `python -m lab_utils doctor` must still work
     import lab_utils.render  # noqa: F401 - teaches Timeline to draw itself
     from lab_utils.timeline.timeline import LIVE, register_renderer
@@ -24,14 +26,5 @@ if "IPython" in sys.modules and (_ip := sys.modules["IPython"].get_ipython()) is
 __all__ = ["start_ranks"]
 
 
-def __getattr__(name: str):
-    if name == "start_ranks":  # loaded on use: ranks and torchrun programs need no ipyparallel client
-        from lab_utils.ranks import start_ranks
-
-        return start_ranks
-    error = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(error, name=name, obj=sys.modules[__name__])  # Python then suggests similar names
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Loaded on use: ranks and torchrun programs need no ipyparallel client.
+__getattr__, __dir__ = lazy(__name__, {"start_ranks": "ranks"})

@@ -174,25 +174,3 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean in nats per token, [B, T, V], [B, T] -> []; at least in float32, as bfloat16 has only 8 bits."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return F.cross_entropy(logits.flatten(0, -2).to(dtype), targets.flatten())
-
-
-def parameter_count(config: GPTConfig) -> int:
-    """Parameters of GPT(config), by formula: no model is built."""
-    c = config.channels
-    per_layer = 12 * c * c + 12 * c  # 4 C² + 8 C² weights; 3 C + 5 C biases; 4 C norms
-    embeddings = (config.vocabulary * (1 if config.tied else 2) + config.block) * c
-    return config.layers * per_layer + embeddings + 2 * c
-
-
-def flops_per_token(config: GPTConfig, time: int | None = None) -> int:
-    """FLOPs per training token, forward and backward, at sequence length `time` (by default the block).
-
-    6 N for the N weights that a token is multiplied with: one multiplication and one addition forward, twice
-    that backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). N counts the layers' matrices and the
-    output layer; embedding look-ups, biases, norms and GELU are left out. Plus 12 · layers · C · T for the
-    scores and the weighted values of attention (Chowdhery et al. 2022, PaLM, arXiv 2204.02311, appendix B),
-    which includes the masked half: a kernel that skips it saves up to half of that term.
-    """
-    time = config.block if time is None else time
-    weights = config.layers * 12 * config.channels**2 + config.vocabulary * config.channels
-    return 6 * weights + 12 * config.layers * config.channels * time

@@ -73,9 +73,9 @@ def name_ranks(ranks: Iterable[int]) -> str:
     return f"rank{'s' if len(ranks) > 1 else ''} {named}"
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names: "head, up, down and 2 more"."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names: "head, up, down and 2 more"."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 Justify = Callable[[str, int], str]

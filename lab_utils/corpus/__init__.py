@@ -14,7 +14,7 @@ from __future__ import annotations
 from .blocks import Batches, Blocks, cut, split
 from .shards import Balance, Hash, Random, Range, Rendezvous, Sharding, balance, moved
 from .text import CorpusError, clean, load
-from .tokens import BPE, ByteTokens, Tokens
+from .tokens import BPE, ByteTokens
 
 __all__ = [
     "BPE",
@@ -28,7 +28,6 @@ __all__ = [
     "Range",
     "Rendezvous",
     "Sharding",
-    "Tokens",
     "balance",
     "clean",
     "cut",

@@ -1,32 +1,20 @@
-"""Tokenizers. All are byte-level: any text round-trips exactly."""
+"""Tokenizers: text -> ids [n], 0 to vocabulary - 1, and back. Both are byte-level: any text round-trips exactly.
+
+Decoded bytes that are not UTF-8 (as an untrained model writes) become U+FFFD. ValueError for an id outside the
+vocabulary.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 BYTES = 256
-
-
-class Tokens(Protocol):
-    """Interface of a tokenizer. Ids run from 0 to vocabulary - 1."""
-
-    vocabulary: int
-
-    def encode(self, text: str) -> NDArray[np.int64]:
-        """Text -> ids [n]."""
-
-    def decode(self, ids: NDArray[np.int64]) -> str:
-        """Ids [n] -> text. Bytes that are not UTF-8 (as an untrained model writes) become U+FFFD.
-
-        ValueError for an id outside the vocabulary.
-        """
 
 
 class ByteTokens:

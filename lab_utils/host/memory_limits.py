@@ -6,17 +6,26 @@ A Binder session sees a host of 100 GB and is killed at 2 GB: only the cgroup ha
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-# Counters of the OOM killer, per cgroup and for the whole machine.
-_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+OWN_CGROUP = PROC / "self" / "cgroup"
+
+
+def _own_cgroups(own: Path, cgroups: Path) -> Iterator[tuple[bool, Path, PurePosixPath]]:
+    """Yield this process's cgroups that count memory: (is it of version 2, where that is mounted, its path there)."""
+    for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" or "memory" in controllers.split(","):
+            yield controllers == "", cgroups / ("memory" if controllers else ""), PurePosixPath(path.lstrip("/"))
 
 
 class MemoryKills:
     """Counts OOM kills in this process's cgroups and on the machine; `new()` returns those since its last call."""
 
-    def __init__(self, proc: Path = _PROC, cgroups: Path = _CGROUPS):
+    def __init__(self, proc: Path = PROC, cgroups: Path = CGROUPS):
         self._files = [file for file in _counters(proc, cgroups) if _count(file) is not None]
         self._seen = self._counts()
 
@@ -31,15 +40,9 @@ class MemoryKills:
 
 def _counters(proc: Path, cgroups: Path) -> list[Path]:
     """Return files with a line "oom_kill N": of this process's cgroups (v2 and v1) and of the machine."""
-    files = [proc / "vmstat"]
-    own = proc / "self" / "cgroup"
-    for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            files.append(cgroups / path.lstrip("/") / "memory.events")
-        elif "memory" in controllers.split(","):
-            files.append(cgroups / "memory" / path.lstrip("/") / "memory.oom_control")
-    return files
+    own = _own_cgroups(proc / "self" / "cgroup", cgroups)
+    of_cgroups = (mount / path / ("memory.events" if v2 else "memory.oom_control") for v2, mount, path in own)
+    return [proc / "vmstat", *of_cgroups]
 
 
 def _count(file: Path) -> int | None:
@@ -52,8 +55,9 @@ def _count(file: Path) -> int | None:
     return int(after.split(None, 1)[0]) if found else None
 
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+# In a cgroup's folder: the file of its limit, that of its memory, and the line of memory.stat on reclaimable cache.
+_V2 = "memory.max", "memory.current", "inactive_file"
+_V1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 NO_LIMIT_BYTES = 1 << 60  # version 1 writes "no limit" as a number near 2**63
 
 # Measured with torch 2.13 on Linux, shared pages counted once, after one AdamW step of a small model: 575 and
@@ -77,20 +81,9 @@ class Cgroup:
 
 def tightest_cgroup(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> Cgroup | None:
     """Return the cgroup with the least memory left, ours or an ancestor; None where none sets a limit."""
-    if not own.exists():
-        return None  # not Linux
     found = []
-    for line in own.read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            names, mount = ("memory.max", "memory.current", "inactive_file"), cgroups
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            mount = cgroups / "memory"
-        else:
-            continue
-        inside = PurePosixPath(path.lstrip("/"))
-        found += [_read(mount / folder, *names) for folder in (inside, *inside.parents)]
+    for v2, mount, path in _own_cgroups(own, cgroups):
+        found += [_read(mount / folder, *(_V2 if v2 else _V1)) for folder in (path, *path.parents)]
     return min((group for group in found if group), key=lambda group: group.free_bytes, default=None)
 
 

@@ -95,7 +95,7 @@ class _Drawing:
 
     def _line(self, points: Points, look: Series) -> Iterator[str]:
         for stretch in _stretches(points):
-            placed = [(self._x(step), self._y(loss)) for step, loss in _thinned(stretch)]
+            placed = [(self._x(step), self._y(loss)) for step, loss in thinned(stretch, MOST_POINTS)]
             if len(placed) > 1:
                 yield element("path", d=path(placed), fill="none", stroke_linejoin="round", **_stroke(look))
             x, y = placed[-1]
@@ -125,11 +125,10 @@ def _stretches(points: Points) -> Iterator[list[tuple[float, float]]]:
         yield run
 
 
-def _thinned(points: Points) -> Points:
-    """Return at most about MOST_POINTS evenly spaced points, always with the last."""
-    stride = -(-len(points) // MOST_POINTS)
-    taken = list(points[::stride])
-    return taken if taken[-1] == points[-1] else [*taken, points[-1]]
+def thinned(points: Sequence, most: int) -> list:
+    """Return at most most + 1 evenly spaced points, always with the last."""
+    stride = -(-len(points) // most) or 1
+    return [*points[:-1:stride], *points[-1:]]
 
 
 def _said(along: str, name: str, points: Points) -> str:

@@ -58,6 +58,10 @@ RANKS = ("#a9d3f0", "#f8d48a", "#9fd9c3", "#f4b899", "#e5b8d3", "#f1e98c", "#b9c
 REDUCED = Look("#e8e8f4", "stripes", "#b9b9dd", "#1f2328")
 UNKNOWN = "#ffffff"
 STRONG = "#d55e00"  # the one thing to look at
+COLORS = {
+    "card": CARD, "card_edge": CARD_EDGE, "lane": LANE, "grid": GRID, "ink": INK, "quiet_ink": QUIET_INK,
+    "strong": STRONG, "accent": ACTIVITIES["compute"].fill,
+}  # fmt: skip
 
 
 def rank_fill(rank: int) -> str:

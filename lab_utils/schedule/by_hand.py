@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab_utils.schedule.draft import Draft
-from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
+from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, told
 
 
 def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = None) -> str:
@@ -24,11 +24,6 @@ def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = Non
         or too_early(placed, step)
         or _too_many(placed, rank, step, limit)
     )
-
-
-def told(step: Step) -> str:
-    kind, stage, microbatch = step
-    return f"{KINDS[kind]}{microbatch} of stage {stage}"
 
 
 def _at(placed: Draft, step: Step) -> bool:

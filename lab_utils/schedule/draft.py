@@ -9,7 +9,7 @@ from typing import Self, overload
 
 import numpy as np
 
-from lab_utils.schedule.ops import BETWEEN_RANKS, BW, KINDS, LOCAL, B, F, Step, W, read, spelled
+from lab_utils.schedule.ops import BETWEEN_RANKS, BW, KINDS, LOCAL, B, F, Step, W, read, spelled, told
 from lab_utils.timeline.ops import Op
 from lab_utils.timeline.simulator.program import Program
 
@@ -93,6 +93,16 @@ class Draft:
     def orders(self) -> tuple[str, ...]:
         """The order of each rank as text, the inverse of `of`."""
         return spelled(self.first, self.rank, self.kind, self.stage, self.microbatch)
+
+    @property
+    def steps(self) -> list[list[Step]]:
+        """(kind, stage, micro-batch) of each op, per rank: the inverse of `of_steps`."""
+        every = list(zip(self.kind.tolist(), self.stage.tolist(), self.microbatch.tolist(), strict=True))
+        return [every[a:b] for a, b in zip(self.first[:-1], self.first[1:], strict=True)]
+
+    def told(self, at: int) -> str:
+        """Name an op: "F0 of stage 1"."""
+        return told((self.kind[at], self.stage[at], self.microbatch[at]))
 
     @cached_property
     def rank(self) -> np.ndarray:

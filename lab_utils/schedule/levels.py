@@ -9,7 +9,7 @@ import numpy as np
 
 from lab_utils.schedule.costs import Costs, simulate
 from lab_utils.schedule.draft import Draft
-from lab_utils.schedule.ops import BW, B, Step, W
+from lab_utils.schedule.ops import BW, B, W
 from lab_utils.schedule.schedule import Schedule
 from lab_utils.schedule.schedules import BY_NAME
 from lab_utils.schedule.search.bound import Bound
@@ -100,11 +100,10 @@ class Level:
 
 def joined(schedule: Schedule) -> Schedule:
     """Return the order with each B and its W as one op, BW, at the place of B."""
-    orders: list[list[Step]] = [[] for _ in range(schedule.ranks)]
-    columns = schedule.rank.tolist(), schedule.kind.tolist(), schedule.stage.tolist(), schedule.microbatch.tolist()
-    for rank, kind, stage, microbatch in zip(*columns, strict=True):
-        if kind != W:
-            orders[rank].append((BW if kind == B else kind, stage, microbatch))
+    orders = [
+        [(BW if kind == B else kind, stage, microbatch) for kind, stage, microbatch in steps if kind != W]
+        for steps in schedule.steps
+    ]
     return Schedule.of_steps(schedule.name, orders, schedule.stages, schedule.microbatches)
 
 

@@ -22,6 +22,11 @@ class Unreadable(ValueError):
     """A word that is not an op."""
 
 
+def told(step: Step) -> str:
+    kind, stage, microbatch = step
+    return f"{KINDS[kind]}{microbatch} of stage {stage}"
+
+
 def read(orders: Sequence[str | Sequence[str]]) -> list[list[Step]]:
     """Parse the steps of each rank. Unreadable, a ValueError, names the word, its place and the syntax of an op."""
     if isinstance(orders, str):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lab_utils.schedule.draft import Draft
-from lab_utils.schedule.ops import BW, KINDS, W
+from lab_utils.schedule.ops import BW, W
 
 ROUNDING = 1e-9  # relative to the makespan: floating-point error of the sums
 
@@ -29,10 +29,6 @@ class Gap(NamedTuple):
 def amount(value: float) -> str:
     """Format a time in the unit of the costs: at most four digits, no exponent in the range of the sliders."""
     return f"{value:.4g}"
-
-
-def name_of(draft: Draft, at: int) -> str:
-    return f"{KINDS[draft.kind[at]]}{draft.microbatch[at]} of stage {draft.stage[at]}"
 
 
 def gaps(draft: Draft, start: np.ndarray, end: np.ndarray) -> list[Gap]:
@@ -63,13 +59,13 @@ def _of_rank(draft: Draft, rank: int, start: np.ndarray, end: np.ndarray, last: 
 
 def _waits(draft: Draft, rank: int, at: int, end: np.ndarray, start: np.ndarray, first: bool) -> str:
     needed = int(draft.needs[at])
-    comes = f"{name_of(draft, needed)}, which rank {draft.rank[needed]} ends at {amount(end[needed])}"
+    comes = f"{draft.told(needed)}, which rank {draft.rank[needed]} ends at {amount(end[needed])}"
     way = start[at] - end[needed]
     if way > ROUNDING * start[at]:
         comes += f" and which is {amount(way)} on its way"
     if first:
-        return f"start ramp: nothing has come to rank {rank} yet; {name_of(draft, at)} waits for {comes}"
-    return f"rank {rank} waits: {name_of(draft, at)} needs {comes}{_meanwhile(draft, at, end)}"
+        return f"start ramp: nothing has come to rank {rank} yet; {draft.told(at)} waits for {comes}"
+    return f"rank {rank} waits: {draft.told(at)} needs {comes}{_meanwhile(draft, at, end)}"
 
 
 def _meanwhile(draft: Draft, at: int, end: np.ndarray) -> str:
@@ -77,11 +73,11 @@ def _meanwhile(draft: Draft, at: int, end: np.ndarray) -> str:
     later = np.arange(at + 1, draft.first[draft.rank[at] + 1])
     later = later[draft.kind[later] == W]
     ready = later[draft.needs[later] < at]  # their B is on the same rank
-    return f"; {name_of(draft, ready[0])} was ready meanwhile" if len(ready) else ""
+    return f"; {draft.told(ready[0])} was ready meanwhile" if len(ready) else ""
 
 
 def _over(draft: Draft, rank: int, ops: int, end: np.ndarray, last: int) -> str:
     if not is_whole(draft):
         return f"rank {rank} has no op placed here yet" if ops else f"rank {rank} has no op placed yet"
-    ends = f"{name_of(draft, last)} on rank {draft.rank[last]}, ends at {amount(end[last])}"
+    ends = f"{draft.told(last)} on rank {draft.rank[last]}, ends at {amount(end[last])}"
     return f"end ramp: rank {rank} has run all its ops; the last op of all, {ends}"

@@ -27,13 +27,8 @@ def written(draft: Draft) -> str:
         raise ValueError(f"{draft.name} has {draft.copies} copies of each stage, and torch's files know one")
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    cells = [
-        f"{stage}{SPELLED[kind]}{microbatch}"
-        for stage, kind, microbatch in zip(
-            draft.stage.tolist(), draft.kind.tolist(), draft.microbatch.tolist(), strict=True
-        )
-    ]
-    writer.writerows(cells[a:b] for a, b in zip(draft.first[:-1], draft.first[1:], strict=True))
+    for steps in draft.steps:
+        writer.writerow([f"{stage}{SPELLED[kind]}{microbatch}" for kind, stage, microbatch in steps])
     return text.getvalue()
 
 

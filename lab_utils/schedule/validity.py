@@ -86,7 +86,7 @@ def _needed_by(s: Draft, kind: str, stage: int, microbatch: int) -> str:
     for kinds, where in forward_first if kind == "F" else [((B, BW), stage - 1), ((W,), stage)]:
         waiting = (s.stage == where) & (s.microbatch == microbatch) & np.isin(s.kind, kinds)
         for at in np.flatnonzero(waiting)[:1]:
-            return f": {_told(s, at)} on rank {s.rank[at]} waits for it"
+            return f": {s.told(at)} on rank {s.rank[at]} waits for it"
     return ""
 
 
@@ -101,7 +101,7 @@ def _ranks_of_a_stage(s: Draft) -> str:
     for at in np.flatnonzero(s.rank_of[s.stage, s.microbatch] != s.rank)[:1]:
         owner = s.rank_of[s.stage[at], s.microbatch[at]]
         return (
-            f"{_told(s, at)} is on rank {s.rank[at]}, and another op of that micro-batch and stage on rank {owner}: "
+            f"{s.told(at)} is on rank {s.rank[at]}, and another op of that micro-batch and stage on rank {owner}: "
             "its activations are on one rank"
         )
     return ""
@@ -119,7 +119,7 @@ def _order(s: Draft) -> str:
 
 
 def _early(s: Draft, at: int, needed: int) -> str:
-    return f"rank {s.rank[at]} runs {_told(s, at)} before {_told(s, needed)}, which it needs"
+    return f"rank {s.rank[at]} runs {s.told(at)} before {s.told(needed)}, which it needs"
 
 
 def _circle(s: Draft) -> str:
@@ -139,7 +139,7 @@ def _circle(s: Draft) -> str:
         rank = int(s.rank[s.needs[waits[rank]]])
     links = [(rank, waits[rank], s.needs[waits[rank]]) for rank in seen[seen.index(rank) :]]
     told = "; ".join(
-        f"rank {rank} stands at {_told(s, at)} until rank {s.rank[needed]} has run {_told(s, needed)}"
+        f"rank {rank} stands at {s.told(at)} until rank {s.rank[needed]} has run {s.told(needed)}"
         for rank, at, needed in links
     )
     return f"ranks wait for each other in a circle: {told}"
@@ -154,11 +154,7 @@ def _limit(s: Draft, limit: Limit) -> str:
         rank = s.rank[at]
         place = f"op {at - s.first[rank] + 1} of {s.first[rank + 1] - s.first[rank]}"
         return (
-            f"rank {rank} holds the activations of {held[at]:g} micro-batches at {_told(s, at)} ({place}), "
+            f"rank {rank} holds the activations of {held[at]:g} micro-batches at {s.told(at)} ({place}), "
             f"and {most[rank]:g} is the limit"
         )
     return ""
-
-
-def _told(s: Draft, at: int) -> str:
-    return f"{KINDS[s.kind[at]]}{s.microbatch[at]} of stage {s.stage[at]}"

@@ -5,7 +5,7 @@
 """
 
 from lab_utils.text import bytes_text, percent_text, time_text
-from lab_utils.timeline.messages import bytes_by_collective, bytes_sent, message_steps
+from lab_utils.timeline.messages import bytes_sent, message_steps
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import Timeline, register_renderer
@@ -17,7 +17,6 @@ __all__ = [
     "Span",
     "Timeline",
     "Trace",
-    "bytes_by_collective",
     "bytes_sent",
     "bytes_text",
     "message_steps",

@@ -107,15 +107,3 @@ def _end(op: Op) -> tuple:
 def bytes_sent(trace: RankOps) -> list[int]:
     """Bytes sent per rank with `send`, in rank order (collectives are not included)."""
     return [sum(op.bytes for op in ops if op.kind == "send") for ops in trace.ops]
-
-
-def bytes_by_collective(trace: RankOps) -> dict[str, list[int]]:
-    """Name of a collective → tensor bytes that each rank passed to collectives of that name, in rank order.
-
-    This is tensor size, not traffic: an all_reduce of b bytes over a ring sends 2(n-1)/n b.
-    """
-    found: dict[str, list[int]] = {}
-    for op in trace:
-        if op.kind == "collective":
-            found.setdefault(op.name, [0] * trace.world_size)[op.rank] += op.bytes
-    return found

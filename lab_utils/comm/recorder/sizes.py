@@ -48,6 +48,7 @@ def size_of(values: Iterable[Any]) -> int:
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among the values, and in lists among them."""
     for value in values:
         if isinstance(value, Tensor):
             yield value

@@ -86,7 +86,7 @@ def _with_twice(link: Link) -> tuple[float, float]:
 
 
 def _us(link: Link, steps: float, size_bytes: float) -> float:
-    return (steps * link.latency_s + size_bytes / link.bytes_per_s) / MICRO
+    return link.time_s(steps, size_bytes) / MICRO
 
 
 # ---------------------------------------------------------------------- 00b

@@ -9,7 +9,7 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data import words
 from lab_utils.exercises.ch01_data.judge_gradients import no_loss
-from lab_utils.exercises.framework.against_serial import CLOSE, Tensors, cause, unequal
+from lab_utils.exercises.framework.against_serial import CLOSE, cause, flat, unequal
 from lab_utils.exercises.framework.on_ranks import Function, OnRanks
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import parity
@@ -54,14 +54,14 @@ def _wrong_parameters(results: Sequence[dict], number: int) -> list[str]:
     """Describe the worst tensor and its cause if ranks differ, otherwise how all of them are wrong."""
     say, n = words.Zero, len(results)
     found = [each["step"][number]["parameters"] for each in results]
-    before = _flat(results[0]["serial"][number - 1]["parameters"] if number else results[0]["before"])
-    serial = _flat(results[0]["serial"][number]["parameters"])
+    before = flat(results[0]["serial"][number - 1]["parameters"] if number else results[0]["before"])
+    serial = flat(results[0]["serial"][number]["parameters"])
     differ = unequal(found)
     if not differ:
-        return [_wrong_alike(_flat(found[0]), before, serial, number, n)]
+        return [_wrong_alike(flat(found[0]), before, serial, number, n)]
     rank, name, largest = max(differ, key=lambda each: each[2])
     tensors = say.tensors.format(tensors=len({name for _, name, _ in differ}), all=len(found[0]))
-    own = all(_is_own_piece_only(_flat(each), before, serial, at, n) for at, each in enumerate(found))
+    own = all(_is_own_piece_only(flat(each), before, serial, at, n) for at, each in enumerate(found))
     return [
         say.unequal.format(step=number, name=name, rank=rank, largest=largest),
         say.own_piece.format(tensors=tensors) if own else tensors,
@@ -83,10 +83,6 @@ def _is_own_piece_only(found: np.ndarray, before: np.ndarray, serial: np.ndarray
     expected = before.copy()
     np.array_split(expected, ranks)[rank][:] = np.array_split(serial, ranks)[rank]
     return bool(np.abs(found - expected).max() < CLOSE)
-
-
-def _flat(tensors: Tensors) -> np.ndarray:
-    return np.concatenate([np.ravel(tensor) for tensor in tensors.values()])
 
 
 def judge_clip(ranks: Ranks, function: Function) -> list[str]:

@@ -89,7 +89,7 @@ def messages(gradient_bytes: Sequence[int]) -> Numbers:
 def ring_ms(link: Link, tensor_bytes: int) -> float:
     """Return the time of a ring all-reduce on RANKS ranks."""
     cost = formulas.ring("all_reduce", RANKS, 0, tensor_bytes)
-    return 1e3 * (cost.steps * link.latency_s + cost.bytes / link.bytes_per_s)
+    return 1e3 * link.time_s(cost.steps, cost.bytes)
 
 
 def exposed(links: Sequence[Link], tensor_bytes: int, last_bytes: int) -> Numbers:

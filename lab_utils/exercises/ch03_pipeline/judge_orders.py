@@ -13,7 +13,6 @@ from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.framework.exercise import Judged, NotYet
 from lab_utils.exercises.framework.on_ranks import does_nothing
 from lab_utils.schedule import Costs, Draft, schedules, search, why_not
-from lab_utils.schedule.by_hand import told
 from lab_utils.schedule.ops import Unreadable, read
 from lab_utils.timeline.simulator.program import Times, place
 
@@ -194,9 +193,8 @@ def longest_pause(order: Draft, costs: Costs) -> str:
     if not gap[at]:
         return say.late_begin.format(rank=work.argmax())
     needed, ranks = order.needs[at], order.rank
-    op, awaited = (told((order.kind[i], order.stage[i], order.microbatch[i])) for i in (at, needed))
-    times = {"since": before[at], "until": start[at]}
-    return say.pause.format(rank=ranks[at], **times, op=op, needed=awaited, other=ranks[needed])
+    ops = {"op": order.told(at), "needed": order.told(needed)}
+    return say.pause.format(rank=ranks[at], since=before[at], until=start[at], **ops, other=ranks[needed])
 
 
 def _placed(order: Draft, costs: Costs) -> Times:

@@ -22,6 +22,11 @@ def worst(found: Tensors, wanted: Tensors) -> tuple[float, str]:
     return max((difference(found[name], each), name) for name, each in wanted.items())
 
 
+def flat(tensors: Tensors) -> np.ndarray:
+    """Return all elements, tensor by tensor."""
+    return np.concatenate([np.ravel(tensor) for tensor in tensors.values()])
+
+
 def unequal(ranks: Sequence[Tensors]) -> list[tuple[int, str, float]]:
     """Return (rank, tensor, largest difference) for each tensor that differs from rank 0's."""
     return [

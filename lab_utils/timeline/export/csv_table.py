@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
-from lab_utils.timeline.export.placed import Placed
+from lab_utils.timeline.placed import Placed
 from lab_utils.timeline.span import ACTIVITIES, LANES
 
 OP_COLUMNS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lab_utils.text import bytes_text, columns, counted, percent_text, time_text
 from lab_utils.timeline.export import words
-from lab_utils.timeline.export.placed import Placed
 from lab_utils.timeline.ops import RankOps
+from lab_utils.timeline.placed import Placed
 
 RANKS_SHOWN = 32
 

@@ -48,6 +48,10 @@ class Link:
     def __post_init__(self) -> None:
         _require(self, positive=("bytes_per_s",), other=("latency_s",))
 
+    def time_s(self, messages: float, size_bytes: float) -> float:
+        """Return the time of messages one after the other, of size_bytes in all: alpha-beta, as in `wire_s`."""
+        return messages * self.latency_s + size_bytes / self.bytes_per_s
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:

@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from lab_utils.comm.recorder.live_memory import is_wrapper
 from lab_utils.comm.recorder.pending_op import Computing, PendingOp
 from lab_utils.comm.recorder.recorder import recorder
-from lab_utils.widgets.collective_steps.probe_kernels import Move, moves, tensors_in
+from lab_utils.comm.recorder.sizes import tensors_in
+from lab_utils.widgets.collective_steps.probe_kernels import Move, moves
 from lab_utils.widgets.collective_steps.record import NOTHING, ChunkLog, Key, Over, Places, Posted, Wrote, as_places
 
 MOST_ELEMENTS = 2**16
@@ -104,7 +105,7 @@ class ChunkFlow(TorchDispatchMode):
 
     def _note_c10d(self, func: OpOverload, args: tuple) -> None:
         name, entry = func._schema.name.partition("::")[2], self._entries[-1]
-        tensors = tensors_in(list(args))
+        tensors = list(tensors_in(args))
         if name in _MESSAGES:
             with _disable_current_modes():
                 places = torch.cat([self._memory.follow(tensor).reshape(-1) for tensor in tensors])

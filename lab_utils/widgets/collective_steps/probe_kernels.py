@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+
+from lab_utils.comm.recorder.sizes import tensors_in
 
 PlacesOf = Callable[[Tensor], Tensor]  # tensor → int64 of its shape: the place of each element, or record.NOTHING
 
@@ -44,9 +46,9 @@ def moves(func: OpOverload, args: tuple, kwargs: dict[str, Any], out: Any, place
     if name in _CLEARS or (written and torch.Tag.nondeterministic_seeded in func.tags):
         yield from (Move(target, (), "adds") for target in written)
     elif name.startswith("_foreach_"):
-        yield from _foreach(name, args, written or tensors_in(out), places_of)
+        yield from _foreach(name, args, written or tensors_in([out]), places_of)
     else:
-        targets = written or [made for made in tensors_in(out) if not _shares(made, args)]
+        targets = written or [made for made in tensors_in([out]) if not _shares(made, args)]
         if targets:
             yield _move(func, name, args, kwargs, targets[0], places_of)
             # A second result, such as the index of max, is not a rank's part.
@@ -81,7 +83,7 @@ def _put(target: Tensor, args: tuple, places_of: PlacesOf) -> Move:
     return Move(target, sources, "adds", at)
 
 
-def _foreach(name: str, args: tuple, targets: list[Tensor], places_of: PlacesOf) -> Iterator[Move]:
+def _foreach(name: str, args: tuple, targets: Iterable[Tensor], places_of: PlacesOf) -> Iterator[Move]:
     """Yield the moves of a kernel for lists of tensors: each target from the tensors at its index."""
     lists = [arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor)]
     if name == "_foreach_copy_":
@@ -118,12 +120,3 @@ def _shares(made: Tensor, args: tuple) -> bool:
     """Return whether it shares memory with an argument."""
     storage = made.untyped_storage()._cdata
     return any(tensor.untyped_storage()._cdata == storage for tensor in tensors_in(args))
-
-
-def tensors_in(values: Any) -> list[Tensor]:
-    """Return the tensors among the values and in nested lists."""
-    if isinstance(values, Tensor):
-        return [values]
-    if not isinstance(values, list | tuple):
-        return []
-    return [tensor for value in values for tensor in tensors_in(value)]

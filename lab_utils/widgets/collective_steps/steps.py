@@ -100,10 +100,6 @@ class ChunkSteps:
             totals[sent.src] += sent.bytes
         return totals
 
-    def complete(self, step: int, rank: int, chunk: int) -> bool:
-        """Return whether the rank held the complete chunk after `step` steps, with each part once."""
-        return self.chunks[chunk].ranks in self.holds[step][rank][chunk]
-
 
 MOST_CHUNKS = 64
 

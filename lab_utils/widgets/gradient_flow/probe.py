@@ -30,7 +30,7 @@ from lab_utils.widgets.gradient_flow.probe_buckets import (
     on_wire,
     planned_buckets,
 )
-from lab_utils.widgets.gradient_flow.probe_compare import Key, deviations, distance, key_of, local, unrecorded
+from lab_utils.widgets.gradient_flow.probe_compare import Key, deviations, key_of, local, unrecorded
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Kind, Piece
 
 
@@ -225,8 +225,6 @@ class Flow:
             found = {"mean_before": mean.norm().item()}
             if holders > 1:
                 found["spread_before"] = from_mean.norm().item()
-            if key.name in after:
-                found["error_after"] = distance(key_of(key.name, after[key.name]), local(after[key.name]), key, mean)
             gradients[key.name] = replace(gradients[key.name], **found)
         for key, from_mean, mean, holders in deviations(kept, self._group):
             if holders > 1:

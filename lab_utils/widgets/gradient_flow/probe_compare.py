@@ -44,16 +44,6 @@ def key_of(name: str, tensor: Tensor) -> Key:
     return Key(name, (0,) * tensor.dim(), tuple(tensor.shape))
 
 
-def distance(key: Key, tensor: Tensor, around: Key, mean: Tensor) -> float | None:
-    """Return the distance of a kept piece from its box of the mean; None if the box is outside the known mean."""
-    starts = [mine - other for mine, other in zip(key.offset, around.offset, strict=True)]
-    ends = [start + size for start, size in zip(starts, key.shape, strict=True)]
-    if any(start < 0 or end > size for start, end, size in zip(starts, ends, around.shape, strict=True)):
-        return None
-    box = tuple(slice(start, end) for start, end in zip(starts, ends, strict=True))
-    return (tensor.to(mean) - mean[box]).norm().item()
-
-
 def local(tensor: Tensor) -> Tensor:
     """Return this rank's local tensor, detached."""
     tensor = tensor.detach()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 OpKey = tuple[str, int]  # group and seq of a collective, as in `Trace.collectives()`
 Kind = Literal["parameter", "input", "output"]
@@ -30,7 +29,6 @@ class Gradient:
     norm_before   Euclidean norm of this rank's own gradient, before any reduction; `norm_after` of what it kept
     mean_before   norm of the mean over the ranks that hold the same piece; `spread_before` this rank's distance from it
     mean_after    the same after the reduction, if several ranks keep the same piece
-    error_after   distance of what this rank kept from the mean before the reduction: 0 when the reduction is a mean
     kept          the piece that this rank keeps (ZeRO, FSDP, tensor parallel); None if it keeps all
     owner         the rank whose optimizer updates it, if one rank does so for all (ZeRO 1)
     """
@@ -45,25 +43,9 @@ class Gradient:
     spread_before: float | None = None
     mean_after: float | None = None
     spread_after: float | None = None
-    error_after: float | None = None
     kept: Piece | None = None
     owner: int | None = None
     kind: Kind = "parameter"
-
-    @property
-    def disagreement_before(self) -> float | None:
-        """‖own − mean‖ / ‖mean‖ over the ranks that hold the same piece; None if no other rank does."""
-        return ratio(self.spread_before, self.mean_before)
-
-    @property
-    def disagreement_after(self) -> float | None:
-        """The same after the reduction: 0 where the ranks agree."""
-        return ratio(self.spread_after, self.mean_after)
-
-    @property
-    def error(self) -> float | None:
-        """‖kept − mean before the reduction‖ / ‖that mean‖."""
-        return ratio(self.error_after, self.mean_before)
 
     @property
     def share(self) -> float:
@@ -107,26 +89,6 @@ class FlowRecord:
     origin_s: float | None
     gradients: tuple[Gradient, ...]
     buckets: tuple[Bucket, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON-compatible dict."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> FlowRecord:
-        """Build it from the output of `to_dict`, also after a round trip through JSON."""
-        gradients = tuple(_gradient(gradient) for gradient in content["gradients"])
-        buckets = tuple(
-            Bucket(tuple(b["names"]), b["bytes"], b["how"], b["op"] and tuple(b["op"]), b["then"] and tuple(b["then"]))
-            for b in content["buckets"]
-        )
-        return cls(**{**content, "gradients": gradients, "buckets": buckets})
-
-
-def _gradient(content: Mapping[str, Any]) -> Gradient:
-    kept = content["kept"] and Piece(tuple(content["kept"]["offset"]), tuple(content["kept"]["shape"]))
-    changed = {"shape": tuple(content["shape"]), "ready_s": tuple(content["ready_s"]), "kept": kept}
-    return Gradient(**{**content, **changed})
 
 
 def ratio(spread: float | None, mean: float | None) -> float | None:

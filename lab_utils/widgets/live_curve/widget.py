@@ -10,7 +10,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from lab_utils.render.curve import loss_curve
+from lab_utils.render.curve import loss_curve, thinned
 from lab_utils.render.kit import Picture
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.kit.cells import at_cell_end
@@ -72,7 +72,7 @@ class LiveCurve(anywidget.AnyWidget):
         left_s = elapsed_s / timed * (self.steps - done) if timed else None
         shown = [[step, loss] for step, loss in self.points if isfinite(loss)]  # JSON knows no NaN
         self.state = {
-            "points": _thinned(shown),
+            "points": thinned(shown, MOST_DRAWN),
             "done": done,
             "loss": f"{self.points[-1][1]:.3f}",
             "elapsed_s": elapsed_s,
@@ -82,9 +82,3 @@ class LiveCurve(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return GROWS.format(title=self.title, steps=self.steps)
-
-
-def _thinned(points: list[list[float]]) -> list[list[float]]:
-    """Return about MOST_DRAWN evenly spaced points, always with the last."""
-    stride = len(points) // MOST_DRAWN + 1
-    return [*points[:-1:stride], *points[-1:]]

@@ -21,12 +21,8 @@ STYLE = {
     "font": palette.FONT,
     "looks": [asdict(palette.COMPUTES[kind]) for kind in KINDS],
     "meanings": [MEANING[kind] for kind in KINDS],
-    "colors": {
-        "card": palette.CARD, "card_edge": palette.CARD_EDGE, "lane": palette.LANE, "grid": palette.GRID,
-        "ink": palette.INK, "quiet_ink": palette.QUIET_INK, "strong": palette.STRONG,
-        "accent": palette.ACTIVITIES["compute"].fill,
-    },
-}  # fmt: skip
+    "colors": palette.COLORS,
+}
 
 
 class Drawn:

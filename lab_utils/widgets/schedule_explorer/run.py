@@ -83,18 +83,12 @@ def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None =
         raise ValueError(words.CANNOT_RUN.format(why=wrong))
     if ranks.size < draft.ranks:
         raise ValueError(words.TOO_FEW_RANKS.format(name=draft.name, wanted=draft.ranks, ranks=ranks.size))
-    schedule = Schedule.of_steps(draft.name, steps_of(draft), draft.stages, draft.microbatches, draft.copies)
+    schedule = Schedule.of_steps(draft.name, draft.steps, draft.stages, draft.microbatches, draft.copies)
     trace = ranks.record(trained, schedule, STEPS, count=False, on_report=tell)
     reference = ranks.run(trained_serially, schedule.stages, schedule.microbatches, STEPS)[0]
     p = schedule.ranks
     trace = Trace(trace.ops[:p], trace.phases[:p], trace.results[:p])
     return _read(schedule, trace, reference)
-
-
-def steps_of(draft: Draft) -> list[list[tuple[int, int, int]]]:
-    """Return kind, stage and micro-batch of each op, per rank."""
-    ops = list(zip(draft.kind.tolist(), draft.stage.tolist(), draft.microbatch.tolist(), strict=True))
-    return [ops[a:b] for a, b in zip(draft.first[:-1], draft.first[1:], strict=True)]
 
 
 def _read(schedule: Schedule, trace: Trace, reference: dict) -> Run:

@@ -7,8 +7,7 @@ keep parameters in flat tensors of which each rank owns a piece.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 import torch.distributed as dist
@@ -17,49 +16,13 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import _disable_current_modes
 
+from lab_utils.strategies.data.zero.checkpoint import Sharded
+from lab_utils.strategies.data.zero.flat_parameters import FlatParameters
 from lab_utils.widgets.gradient_flow.probe_buckets import fsdp_parameters
 from lab_utils.widgets.gradient_flow.probe_compare import key_of, local
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.probe_activations import SavedForBackward, modules_by_name, saved_for_backward
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind, RankHoldings, Saved
-
-# Flat tensors of which a rank owns a piece: for `holdings(…, sharded=…)`.
-Checksum = Callable[[Tensor], int | None]
-
-
-class Room(Protocol):
-    """The gradients of a flat tensor's parameters before they are reduced: [numel], at times without storage."""
-
-    flat: Tensor
-
-
-class FlatTensor(Protocol):
-    """Concatenated, flattened parameters.
-
-    names        of the parameters, in order
-    parameters   of the model: views into `whole`, or empty
-    shapes       of the whole parameters
-    whole        [numel], possibly padded at its end; its storage is freed while not needed
-    piece        [numel / ranks], what this rank's optimizer updates; a view into `whole` or separate memory
-    bucket       buffer for the gradients
-    spans        part of each parameter in this rank's piece: (name, first element, end, slice of the piece)
-    """
-
-    names: Sequence[str]
-    parameters: Sequence[nn.Parameter]
-    shapes: Sequence[torch.Size]
-    whole: Tensor
-    piece: nn.Parameter
-    bucket: Room
-
-    def spans(self, group: dist.ProcessGroup) -> Iterator[tuple[str, int, int, slice]]: ...
-
-
-class Sharded(Protocol):
-    """A strategy that keeps parameters in flat tensors: the lab's ZeRO, or one like it."""
-
-    flats: Sequence[FlatTensor]
-    group: dist.ProcessGroup
 
 
 class FlatPieces:
@@ -72,10 +35,10 @@ class FlatPieces:
     names   of the model's parameters. ValueError if a flat tensor has a parameter that is not among them
     """
 
-    def __init__(self, sharded: Sharded | None, names: Mapping[Tensor, str], prefix: str, checksum: Checksum) -> None:
-        self.flats: list[FlatTensor] = [] if sharded is None else list(sharded.flats)
+    def __init__(self, sharded: Sharded | None, names: Mapping[Tensor, str], prefix: str) -> None:
+        self.flats: list[FlatParameters] = [] if sharded is None else list(sharded.flats)
         self.group = None if sharded is None else sharded.group
-        self.prefix, self.checksum = prefix, checksum
+        self.prefix = prefix
         self.members = {p for flat in self.flats for p in flat.parameters}
         self.pieces = {flat.piece for flat in self.flats}
         strange = [name for flat in self.flats for name, p in _members(flat) if p not in names]
@@ -121,7 +84,7 @@ class FlatPieces:
             if flat.whole.untyped_storage().size() and not _share_memory(flat.piece, flat.whole):
                 yield from self._wholes("gathered", flat, flat.whole, flattened=False, compare=False)
 
-    def _spans(self, kind: Kind, flat: FlatTensor, tensor: Tensor, slot: str = "") -> Iterator[Held]:
+    def _spans(self, kind: Kind, flat: FlatParameters, tensor: Tensor, slot: str = "") -> Iterator[Held]:
         """Yield the part of each parameter in this rank's piece, including empty parts."""
         found = {name: (first, where) for name, first, _, where in flat.spans(self.group)}
         for name, shape in zip(flat.names, flat.shapes, strict=True):
@@ -129,7 +92,7 @@ class FlatPieces:
             yield self._held(kind, self.names[flat][name], tensor[where], (shape.numel(),), (first,), slot)
 
     def _wholes(
-        self, kind: Kind, flat: FlatTensor, whole: Tensor, flattened: bool, compare: bool = True
+        self, kind: Kind, flat: FlatParameters, whole: Tensor, flattened: bool, compare: bool = True
     ) -> Iterator[Held]:
         """Yield all parameters of a flat tensor, or their gradients."""
         at = 0
@@ -148,12 +111,12 @@ class FlatPieces:
         self, kind: Kind, name: str, tensor: Tensor, whole: tuple[int, ...], offset: tuple[int, ...], slot: str = "",
         compare: bool = True,
     ) -> Held:  # fmt: skip
-        content = self.checksum(tensor) if compare else None
+        content = _checksum(tensor) if compare else None
         dtype, piece = str(tensor.dtype).removeprefix("torch."), Piece(offset, tuple(tensor.shape))
         return Held(kind, self.prefix + name, whole, piece, dtype, tensor.nbytes, slot, content)
 
 
-def _members(flat: FlatTensor) -> Iterator[tuple[str, nn.Parameter]]:
+def _members(flat: FlatParameters) -> Iterator[tuple[str, nn.Parameter]]:
     return zip(flat.names, flat.parameters, strict=True)
 
 
@@ -174,7 +137,6 @@ def holdings(
     places: Mapping[str, Place] | None = None,
     sharded: Sharded | None = None,
     prefix: str = "",
-    compare: bool = True,
 ) -> RankHoldings:
     """Return the parameters, gradients, optimizer state, buffers and activations on this rank. No communication.
 
@@ -189,12 +151,11 @@ def holdings(
     sharded       the strategy that keeps the model's parameters in flat tensors (`.flats`, `.group`): ZeRO's stages.
                   Their pieces are listed as spans of flattened parameters
     prefix        prepended to names where ranks hold different models ("stage 1." in a pipeline)
-    compare       take checksums, to compare pieces that should be equal on several ranks
 
     ValueError for a place whose name is not a parameter or into which this rank's piece does not fit.
     """
     with torch.no_grad(), _disable_current_modes():  # not recorded: not the program's kernels
-        looked = _Look(model, sharded, dict(places or {}), prefix, compare)
+        looked = _Look(model, sharded, dict(places or {}), prefix)
         held = [*looked.parameters(), *looked.gradients(), *looked.states(optimizer), *looked.buffers()]
         held += looked.gathered()
     rank = dist.get_rank() if dist.is_initialized() else 0
@@ -211,17 +172,15 @@ def _saved(activations: SavedForBackward | Mapping[str, int] | None, prefix: str
 class _Look:
     """Lists a model's tensors; one that appears under several names counts once, under the first."""
 
-    def __init__(
-        self, model: nn.Module, flat: Sharded | None, places: dict[str, Place], prefix: str, compare: bool
-    ) -> None:
-        self.model, self.places, self.prefix, self.compare = model, places, prefix, compare
+    def __init__(self, model: nn.Module, flat: Sharded | None, places: dict[str, Place], prefix: str) -> None:
+        self.model, self.places, self.prefix = model, places, prefix
         self.sharded = [parameter for group in fsdp_parameters(model) for parameter in group]
         instead = {id(p._unsharded_param): p.sharded_param for p in self.sharded if hasattr(p, "_unsharded_param")}
         self.named: dict[Tensor, str] = {}
         for name, parameter in _named(model, "_parameters"):
             self.named.setdefault(instead.get(id(parameter), parameter), name)
         self._check_places()
-        self.flats = FlatPieces(flat, self.named, prefix, _checksum if compare else _no_checksum)
+        self.flats = FlatPieces(flat, self.named, prefix)
         self.others = {p: name for p, name in self.named.items() if p not in self.flats.members}
 
     def _check_places(self) -> None:
@@ -296,7 +255,7 @@ class _Look:
         whole, offset = tuple(tensor.shape), key.offset
         if name in self.places and (like is None or own.shape == local(like).shape):
             whole, offset = (tuple(numbers) for numbers in self.places[name])
-        content = _checksum(own) if self.compare and compare and not _is_partial(tensor) else None
+        content = _checksum(own) if compare and not _is_partial(tensor) else None
         dtype = str(own.dtype).removeprefix("torch.")
         piece = Piece(offset, tuple(own.shape))
         return Held(kind, self.prefix + name, whole, piece, dtype, own.nbytes, slot, content)
@@ -320,10 +279,6 @@ def _mesh(parameters: Iterable[Tensor]) -> tuple[Axis, ...]:
 def _is_partial(tensor: Tensor) -> bool:
     """Return whether ranks have yet to reduce it, so that different values are correct."""
     return isinstance(tensor, DTensor) and any(placement.is_partial() for placement in tensor.placements)
-
-
-def _no_checksum(tensor: Tensor) -> None:
-    """Used when copies are not compared."""
 
 
 def _checksum(tensor: Tensor) -> int:

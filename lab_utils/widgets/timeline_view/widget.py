@@ -38,12 +38,8 @@ STYLE = {
     "looks": [asdict(palette.PAINTS[name]) for name in PAINTS],
     "phases": palette.PHASES,
     "memory": palette.MEMORY,
-    "colors": {
-        "card": palette.CARD, "card_edge": palette.CARD_EDGE, "lane": palette.LANE, "grid": palette.GRID,
-        "ink": palette.INK, "quiet_ink": palette.QUIET_INK, "strong": palette.STRONG,
-        "accent": palette.ACTIVITIES["compute"].fill,
-    },
-}  # fmt: skip
+    "colors": palette.COLORS,
+}
 
 
 class TimelineView(anywidget.AnyWidget):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import counted_programs as programs
 import pytest
 import torch
+from gpt_flops import flops_per_token
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.comm.recorder.kernel_counter import COMPILED, KernelCounter, counting
 from lab_utils.comm.recorder.pending_op import Counts
-from lab_utils.gpt import GPT, GPTConfig, flops_per_token
+from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.timeline import Op
 

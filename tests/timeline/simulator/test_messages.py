@@ -7,7 +7,7 @@ from math import ceil, log2
 import pytest
 from timeline_samples import ddp, message, ring_all_reduce, trace, tree_all_reduce, wait
 
-from lab_utils.timeline import bytes_by_collective, bytes_sent, message_steps
+from lab_utils.timeline import bytes_sent, message_steps
 
 
 @pytest.mark.parametrize("ranks", range(2, 10))
@@ -45,7 +45,6 @@ def test_message_steps_of_traces_without_a_chain() -> None:
         message_steps(circle)
 
 
-def test_bytes_are_counted_a_rank_and_a_collective() -> None:
+def test_bytes_are_counted_a_rank() -> None:
     assert bytes_sent(ring_all_reduce(4)) == [6 * 2**18] * 4
     assert bytes_sent(ddp()) == [0] * 4
-    assert bytes_by_collective(ddp(ranks=2, buckets=3)) == {"all_reduce": [3 * 25 * 2**20] * 2}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import gradient_programs as programs
@@ -13,13 +12,13 @@ from gradient_checks import (
     assert_buckets_hold_all_and_leave_when_ready,
     assert_pieces_make_the_whole,
     by_name,
+    disagreement,
     op_of,
     recorded,
     serial,
 )
 
 from lab_utils.ranks import Ranks
-from lab_utils.widgets.gradient_flow.record import FlowRecord
 
 
 def test_ddp_with_several_buckets(ranks2: Ranks) -> None:
@@ -27,7 +26,7 @@ def test_ddp_with_several_buckets(ranks2: Ranks) -> None:
     assert [len(record.buckets) for record in records] == [2, 2]
     assert_buckets_hold_all_and_leave_when_ready(trace, records, "DDP")
     assert_as_computed_alone(records, programs.own_gradients(2))
-    assert all(g.disagreement_after == 0 and g.kept is None for record in records for g in record.gradients)
+    assert all(disagreement(g, "after") == 0 and g.kept is None for record in records for g in record.gradients)
     bytes_by_name = {g.name: g.bytes for g in records[0].gradients}
     for bucket in records[0].buckets:
         assert bucket.bytes == sum(bytes_by_name[name] for name in bucket.names)
@@ -66,12 +65,12 @@ def test_a_forgotten_gradient_disagrees_after_too(ranks2: Ranks) -> None:
     for record in records:
         gradients = by_name(record)
         forgotten = gradients.pop("2.bias")
-        assert forgotten.disagreement_after == pytest.approx(forgotten.disagreement_before) and forgotten.error > 1e-3
+        assert disagreement(forgotten, "after") == pytest.approx(disagreement(forgotten, "before"))
         assert forgotten.norm_after == forgotten.norm_before
         odd = gradients.pop("0.bias")
-        assert math.isnan(odd.norm_before) and math.isnan(odd.norm_after) and math.isnan(odd.disagreement_after)
+        assert math.isnan(odd.norm_before) and math.isnan(odd.norm_after) and math.isnan(disagreement(odd, "after"))
         for gradient in gradients.values():  # copied before the all-reduce in place began
-            assert gradient.disagreement_before > 1e-3 and gradient.disagreement_after == 0
+            assert disagreement(gradient, "before") > 1e-3 and disagreement(gradient, "after") == 0
             assert gradient.mean_before == pytest.approx(serial(gradient.name, 2).norm().item(), rel=CLOSE)
         assert [bucket.names for bucket in record.buckets if "2.bias" in bucket.names] == []
         assert all(bucket.how == "sizes" and len(bucket.names) == 1 for bucket in record.buckets)
@@ -90,7 +89,7 @@ def test_fsdp_keeps_pieces(ranks4: Ranks) -> None:
     assert_buckets_hold_all_and_leave_when_ready(trace, records, "FSDP")
     assert_as_computed_alone(records, programs.own_gradients(4))
     assert_pieces_make_the_whole(records)
-    assert all(g.disagreement_after is None for record in records for g in record.gradients)
+    assert all(disagreement(g, "after") is None for record in records for g in record.gradients)
     assert [by_name(record)["6.bias"].share for record in records] == [1, 0, 0, 0]
 
 
@@ -106,7 +105,8 @@ def test_compression_is_seen_as_an_error(ranks2: Ranks) -> None:
         (bucket,) = record.buckets
         assert op_of(trace, record, bucket).bytes * 2 == bucket.bytes  # half went over the wire
         for gradient in record.gradients:
-            assert gradient.disagreement_after == 0 and 1e-6 < gradient.error < 1e-2
+            assert disagreement(gradient, "after") == 0
+            assert 1e-9 < abs(gradient.norm_after / gradient.mean_before - 1) < 1e-2
 
 
 def test_unused_parameters_and_accumulation(ranks2: Ranks) -> None:
@@ -119,12 +119,6 @@ def test_unused_parameters_and_accumulation(ranks2: Ranks) -> None:
             assert len(gradient.ready_s) == 2 and gradient.ready_s[0] < gradient.ready_s[1]
 
 
-def test_a_record_travels_as_json(ranks2: Ranks) -> None:
-    for program, options in ((programs.fsdp, {"count": False}), (programs.ddp, {})):
-        for record in recorded(ranks2, program, **options)[1]:
-            assert FlowRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
-
-
 def test_it_is_asked_for_after_the_block(ranks2: Ranks) -> None:
     said = "the gradients are compared when the `with gradient_flow(...)` block ends: ask after it"
     assert ranks2.run(programs.asks_too_early) == [said] * 2
@@ -133,4 +127,4 @@ def test_it_is_asked_for_after_the_block(ranks2: Ranks) -> None:
 def test_without_a_recording_there_are_times_but_no_ops(ranks2: Ranks) -> None:
     for record, _ in ranks2.run(programs.ddp):
         assert record.origin_s is None and all(bucket.op is None for bucket in record.buckets)
-        assert all(gradient.ready_s and gradient.disagreement_after == 0 for gradient in record.gradients)
+        assert all(gradient.ready_s and disagreement(gradient, "after") == 0 for gradient in record.gradients)

@@ -13,6 +13,7 @@ from gradient_checks import (
     assert_pieces_make_the_whole,
     boxed,
     by_name,
+    disagreement,
     on_rank_clock,
     serial,
 )
@@ -30,7 +31,7 @@ def test_tensor_parallel_pieces_and_the_reduction_between(ranks2: Ranks) -> None
     for record in trace.results:
         for name, found in by_name(record).items():
             is_split = name in ("2.weight", "2.bias", "4.weight")
-            assert found.share == (0.5 if is_split else 1) and found.disagreement_after == (None if is_split else 0)
+            assert found.share == (0.5 if is_split else 1) and disagreement(found, "after") == (None if is_split else 0)
             piece = boxed(serial(name), found.kept)
             assert found.norm_before == found.norm_after == pytest.approx(piece.norm().item(), rel=1e-9)
     assert trace.results[0].buckets == ()
@@ -56,7 +57,6 @@ def test_a_mesh_of_two_axes(ranks4: Ranks) -> None:
         count = torch.zeros(mean.shape)
         for gradient in found:
             assert gradient.norm_after == pytest.approx(boxed(mean, gradient.kept).norm().item(), rel=CLOSE)
-            assert gradient.error < CLOSE
             boxed(count, gradient.kept).add_(1)
         assert bool((count == (1 if is_split else 2)).all())
     flow = FlowPicture.of(trace, records)
@@ -81,7 +81,7 @@ def test_replicas_of_shards_come_back_after_two_ops(ranks4: Ranks) -> None:
             assert within.op.bytes == 2 * between.op.bytes and within.issue_s < between.issue_s
     for record in trace.results:
         for gradient in record.gradients:
-            assert gradient.disagreement_after == (0 if gradient.share else None)
+            assert disagreement(gradient, "after") == (0 if gradient.share else None)
 
 
 def boundary_norm() -> float:
@@ -96,7 +96,7 @@ def test_stages_send_gradients_on(ranks2: Ranks) -> None:
     trace = ranks2.record(programs.stages)
     for rank, record in enumerate(trace.results):
         for name, found in by_name(record).items():
-            assert name.startswith(f"stage {rank}") and found.disagreement_before is None
+            assert name.startswith(f"stage {rank}") and disagreement(found, "before") is None
             if found.kind == "parameter":
                 alone = serial(name.removeprefix(f"stage {rank}.")).norm().item()
                 assert found.norm_before == found.norm_after == pytest.approx(alone, rel=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data.judge_gradients import sizes_of
 from lab_utils.exercises.ch01_data.parameter_server.words import MyServer as say
-from lab_utils.exercises.framework.against_serial import CLOSE, Tensors
+from lab_utils.exercises.framework.against_serial import CLOSE, flat
 from lab_utils.exercises.framework.on_ranks import BATCH, LEARNING_RATE, Function, OnRanks
 from lab_utils.ranks import Ranks
 from lab_utils.render.source_code import source
@@ -29,7 +29,7 @@ def judge_server(ranks: Ranks, function: Function) -> list[str]:
     for number in range(STEPS):
         if wrong := _wrong_step(trace.results, number, np.array(sizes) / sum(sizes)):
             return [wrong, say.sizes.format(sizes=", ".join(map(str, sizes)), batch=BATCH)]
-    return list(_wrong_messages(trace, _flat(trace.results[0]["before"]).nbytes))[:1]
+    return list(_wrong_messages(trace, flat(trace.results[0]["before"]).nbytes))[:1]
 
 
 def explained() -> dict[str, Any]:
@@ -40,15 +40,15 @@ def explained() -> dict[str, Any]:
 def _wrong_step(results: Sequence[dict], number: int, parts: np.ndarray) -> str:
     """Describe what is wrong with the parameters after a step, the server's first; "" if nothing."""
     server, *workers = (each["after"][number] for each in results)
-    before = _flat(results[0]["after"][number - 1] if number else results[0]["before"])
-    if not _close(_flat(server), _flat(results[0]["serial"][number])):
+    before = flat(results[0]["after"][number - 1] if number else results[0]["before"])
+    if not _close(flat(server), flat(results[0]["serial"][number])):
         return _wrong_update(results, before, number, parts)
     for rank, worker in enumerate(workers, start=1):
-        if _close(_flat(worker), before):
+        if _close(flat(worker), before):
             return say.stale.format(rank=rank, step=number)
-        if not number and _close(_flat(worker), _flat(server) - LEARNING_RATE * _flat(results[rank]["alone"])):
+        if not number and _close(flat(worker), flat(server) - LEARNING_RATE * flat(results[rank]["alone"])):
             return say.own_update.format(rank=rank, step=number)
-        if not _close(_flat(worker), _flat(server)):
+        if not _close(flat(worker), flat(server)):
             largest, name = max((float(np.abs(worker[name] - each).max()), name) for name, each in server.items())
             return say.unlike.format(rank=rank, step=number, name=name, largest=largest)
     return ""
@@ -56,12 +56,12 @@ def _wrong_step(results: Sequence[dict], number: int, parts: np.ndarray) -> str:
 
 def _wrong_update(results: Sequence[dict], before: np.ndarray, number: int, parts: np.ndarray) -> str:
     """Describe the server's wrong update, by how much of each worker's gradient it is."""
-    update = (before - _flat(results[0]["after"][number])) / LEARNING_RATE
+    update = (before - flat(results[0]["after"][number])) / LEARNING_RATE
     if not update.any():
         return say.unchanged.format(step=number)
     if number:
         return say.left_over.format(step=number)
-    gradients = np.stack([_flat(each["alone"]) for each in results[1:]], axis=1)
+    gradients = np.stack([flat(each["alone"]) for each in results[1:]], axis=1)
     weights = np.linalg.lstsq(gradients, update)[0]
     if not _close(gradients @ weights, update):
         return say.elsewhere.format(step=number)
@@ -106,7 +106,3 @@ def _wrong_messages(trace: Trace, size_bytes: int) -> Iterator[str]:
 
 def _close(found: np.ndarray, wanted: np.ndarray) -> bool:
     return bool(np.abs(found - wanted).max() <= CLOSE * max(1.0, np.abs(wanted).max()))
-
-
-def _flat(tensors: Tensors) -> np.ndarray:
-    return np.concatenate([np.ravel(tensor) for tensor in tensors.values()])

@@ -8,14 +8,14 @@ from lab_utils.comm.algorithms import formulas
 from lab_utils.exercises.ch00_ranks.numbers import leaving_node
 from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS, WITHIN
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
-from lab_utils.timeline.hardware import Wire, catalogue, wire_rows
+from lab_utils.timeline.hardware import Link, Wire, catalogue, wire_rows
 
 STEPS, EVERY = 96, 16  # of 01.q
 PART, INDEX_BYTES, BFLOAT16_BYTES = 0.02, 4, 2  # of 01.r
 PER_NODE = 2  # of 01.s
 CLUSTER, CLUSTER_RANKS, GPT2_BYTES = "A100 cluster", 16, 496_000_000  # of 01.t
 OFTEN = 8  # local steps in 01f
-SLOW_LATENCY_S, SLOW_BYTES_PER_S = 50e-6, 125e6  # 01f's Ethernet of 1 Gb/s
+SLOW = Link("Ethernet 1 Gb/s", 50e-6, 125e6)  # of 01f
 
 
 def all_reduce_bytes(parameters: int, ranks: int = RANKS) -> int:
@@ -95,8 +95,7 @@ def sent_most(parameters: int) -> Numbers:
 def wire_ms(parameters: int) -> Numbers:
     """01.v: per step, how long a ring all-reduce and a server's messages take on the slow link."""
     whole, steps = parameters * FLOAT64_BYTES, 2 * (RANKS - 1)
-    message = (SLOW_LATENCY_S + whole / SLOW_BYTES_PER_S) * 1e3
-    ring = (steps * SLOW_LATENCY_S + all_reduce_bytes(parameters) / SLOW_BYTES_PER_S) * 1e3
+    message, ring = SLOW.time_s(1, whole) * 1e3, SLOW.time_s(steps, all_reduce_bytes(parameters)) * 1e3
     asked = [
         Quantity(ring, 0.05, half=ring / 2, of_server=steps * message, one_message=message, in_seconds=ring / 1e3),
         Quantity(

@@ -19,6 +19,7 @@ from torch import nn
 from lab_utils.comm.recorder.announced_buckets import announce
 from lab_utils.strategies.data.all_reduce import replicate
 from lab_utils.strategies.data.buckets.bucket import Bucket, assign_buckets, names_of, trained
+from lab_utils.text import listed
 
 MB = 2**20
 
@@ -204,9 +205,8 @@ class Buckets:
 
     def _complaint(self, unused: set[nn.Parameter]) -> str:
         names = [name for p, name in self._names.items() if p in unused]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return (
-            f"{', '.join(names[:3])}{more} got no gradient on rank {self.group.rank()}, and other ranks wait for it: "
+            f"{listed(names)} got no gradient on rank {self.group.rank()}, and other ranks wait for it: "
             "Buckets(model, find_unused=True) counts it as zero, requires_grad_(False) before leaves it out."
         )
 

@@ -15,7 +15,6 @@ from lab_utils.strategies.data.compression.top_k import TopK
 from lab_utils.strategies.data.hierarchical_all_reduce import MultiHop
 from lab_utils.strategies.data.local_training import DiLoCo, LocalSGD
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
-from lab_utils.strategies.data.parameter_server.push_pull import Server
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedGradients, ShardedOptimizer
 from lab_utils.strategies.data.zero.zero3 import ShardedParameters
@@ -66,8 +65,3 @@ CONTENDERS: dict[str, Attach] = {
     "PowerSGD, rank 4": lambda model, optimizer: Buckets(model, reduce=PowerSGD(4), **SMALL),
     "two-level": lambda model, optimizer: Buckets(model, reduce=MultiHop("two_level", 2), **SMALL),
 }
-
-
-def is_served(attached: object) -> bool:
-    """Whether rank 0 is a parameter server."""
-    return isinstance(attached, Server)

@@ -18,14 +18,14 @@ from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies import serial
 from lab_utils.strategies.comparison import NOT_TRAINING
-from lab_utils.strategies.data.compared.strategies import CONTENDERS, is_served
+from lab_utils.strategies.data.compared.strategies import CONTENDERS
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.recipe import evaluate, tensor
+from lab_utils.strategies.task import BLOCK, LEARNING_RATE, text
 
-CHARACTERS, BLOCK, BATCH = 60_000, 32, 12  # a batch that 1 to 4 ranks, and 3 workers, share evenly
-HELD_OUT = 96  # blocks to evaluate on
-CONFIG, LEARNING_RATE = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False), 5e-3
+BATCH = 12  # that 1 to 4 ranks, and 3 workers, share evenly
+CONFIG = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False)
 
 
 def race(strategy: str, steps: int, judge: bool = True) -> dict:
@@ -52,20 +52,13 @@ def race(strategy: str, steps: int, judge: bool = True) -> dict:
     return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
 
 
-def text() -> tuple[corpus.Blocks, corpus.Blocks]:
-    """Return blocks of the lab's own text as bytes: (to train on, held out)."""
-    tokens = corpus.ByteTokens().encode(corpus.clean(corpus.load()[:CHARACTERS]))
-    front, back = corpus.split(tokens, held_out=0.1)
-    return corpus.cut(front, BLOCK), corpus.cut(back, BLOCK)[:HELD_OUT]
-
-
 def _training(
     attached: object, model: nn.Module, optimizer: torch.optim.Optimizer, blocks: corpus.Blocks, steps: int
 ) -> Iterator[tuple[float, float]]:
     """Yield (loss, end) of each step of this rank."""
     if isinstance(attached, AsynchronousServer):
         yield from _asynchronous(attached, blocks, steps)
-    elif is_served(attached):
+    elif isinstance(attached, SynchronousServer):
         yield from _synchronous(attached, blocks, steps)
     else:
         for i in range(steps):

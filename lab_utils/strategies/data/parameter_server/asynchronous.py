@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from lab_utils.comm.recorder.recorder import phase
-from lab_utils.strategies.data.gradient_accumulation import Loss
 from lab_utils.strategies.data.parameter_server.push_pull import SERVER, Server
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks, Pace, Pacing, shortest_s
 
@@ -109,18 +108,3 @@ class AsynchronousServer(Server):
             updates, is_open, _ = self.receive_note(SERVER)
         self.updates, self.is_open = int(updates), bool(is_open)
         super().pull()
-
-
-def slowed(loss_of: Loss, times: int) -> Loss:
-    """Return a loss function that runs `times` forwards for one, to simulate a slower rank.
-
-    Not for a model whose forward changes its state or is random (running means, dropout).
-    """
-
-    def slow(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            for _ in range(times - 1):
-                loss_of(model, x, y)
-        return loss_of(model, x, y)
-
-    return slow

@@ -12,7 +12,6 @@ from lab_utils.strategies.data.buckets.bucket import NO_LIMIT, assign_buckets, n
 
 SERVER = 0
 NOTE, FIRST = 0, 1  # tags: of the note sent before the buckets, and of the first bucket
-NOTE_BYTES = 16
 
 
 class Server:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lab_utils.comm.recorder.recorder import phase
-from lab_utils.strategies.data.parameter_server.push_pull import NOTE_BYTES, Server
+from lab_utils.strategies.data.parameter_server.push_pull import Server
 
 
 class SynchronousServer(Server):
@@ -70,12 +70,3 @@ class SynchronousServer(Server):
         with phase("pull"):
             for worker in self.worker_ranks:
                 self.answer(worker)
-
-
-def link_bytes(ranks: int, parameter_bytes: int) -> int:
-    """Return the bytes over the server's link in a synchronous step: gradients in, parameters out, a note per worker.
-
-    >>> link_bytes(ranks=4, parameter_bytes=1000)
-    6048
-    """
-    return (ranks - 1) * (2 * parameter_bytes + NOTE_BYTES)

@@ -60,7 +60,7 @@ class FlatParameters:
         with torch.no_grad():
             return all_gather(self.whole, self.piece.detach(), group)
 
-    def spans(self, group: dist.ProcessGroup) -> Iterator[tuple[str, int, int, Tensor]]:
+    def spans(self, group: dist.ProcessGroup) -> Iterator[tuple[str, int, int, slice]]:
         """Yield which elements of which parameters this rank's piece has: (name, first, end, slice of the piece)."""
         begin = group.rank() * self.piece.numel()
         at = 0

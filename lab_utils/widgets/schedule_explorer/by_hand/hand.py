@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lab_utils.schedule import Draft, why_not_next
-from lab_utils.schedule.by_hand import told
-from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read
+from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, read, told
 from lab_utils.schedule.search.problem import placed_stages
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.choice import Setting, virtual_stages_of

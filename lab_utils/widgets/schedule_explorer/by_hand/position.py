@@ -69,11 +69,11 @@ def written(draft: Draft, settings: dict[str, Any], level: str) -> str:
     """Return the order as text; settings: a value for each of FIELDS's names."""
     first = f"{LEVEL} {level}" if level else " ".join(_fields(settings))
     staged = draft.stages != draft.ranks
-    lines: list[list[str]] = [[RANK, f"{rank}:"] for rank in range(draft.ranks)]
-    columns = draft.rank.tolist(), draft.stage.tolist(), draft.kind.tolist(), draft.microbatch.tolist()
-    for rank, stage, kind, microbatch in zip(*columns, strict=True):
-        lines[rank].append(f"{stage if staged else ''}{KINDS[kind]}{microbatch}")
-    return "\n".join([first, *map(" ".join, lines)])
+    lines = [first]
+    for rank, steps in enumerate(draft.steps):
+        ops = (f"{stage if staged else ''}{KINDS[kind]}{microbatch}" for kind, stage, microbatch in steps)
+        lines.append(" ".join([RANK, f"{rank}:", *ops]))
+    return "\n".join(lines)
 
 
 def _fields(settings: dict[str, Any]) -> Iterator[str]:

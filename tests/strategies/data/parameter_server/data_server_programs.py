@@ -103,7 +103,7 @@ def asynchronous(updates: int, kind: str = "AdamW", slow: int = 1, mixed: bool =
     import torch
     import torch.distributed as dist
 
-    from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer, slowed
+    from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 
     rank = dist.get_rank()
     model = network(seed=rank, mixed=mixed)
@@ -115,9 +115,12 @@ def asynchronous(updates: int, kind: str = "AdamW", slow: int = 1, mixed: bool =
             with torch.no_grad():
                 losses.append(loss_of(model, *samples(99, 0)).item())
     else:
-        my_loss_of = slowed(loss_of, slow) if rank == SLOW else loss_of
         while server.is_open:
-            loss = my_loss_of(model, *samples(rank, clock := clock + 1))
+            mine = samples(rank, clock := clock + 1)
+            with torch.no_grad():  # a slower rank runs several forwards for one
+                for _ in range(slow - 1 if rank == SLOW else 0):
+                    loss_of(model, *mine)
+            loss = loss_of(model, *mine)
             loss.backward()
             server.note(loss, 16)
             server.optimizer.step()

@@ -60,13 +60,6 @@ def test_bytes_over_the_servers_link(ranks4: Ranks) -> None:
     trace = ranks4.record(programs.synchronous, 4, 3)
     into, out = (sum(op.bytes for op in trace.ops[0] if op.kind == kind) for kind in ("recv", "send"))
     assert (into, out) == (3 * 3 * (size_bytes + 16), 3 * 3 * size_bytes)
-    assert into + out == 3 * ranks4.run(link_bytes, size_bytes)[0]
-
-
-def link_bytes(size_bytes: int) -> int:
-    from lab_utils.strategies.data.parameter_server.synchronous import link_bytes
-
-    return link_bytes(4, size_bytes)
 
 
 def check_log(log: list, bound: int | None) -> None:
