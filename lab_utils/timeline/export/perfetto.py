@@ -17,9 +17,9 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from lab_utils.timeline.export.placed import Placed
 from lab_utils.timeline.memory import Memory
 from lab_utils.timeline.ops import Op, Phase, message_key
+from lab_utils.timeline.placed import Placed
 from lab_utils.timeline.span import ACTIVITIES, LANES
 
 PHASES, OWN, WIRE = range(3)  # threads of a process, top to bottom; wire tracks are numbered from WIRE
