@@ -87,12 +87,12 @@ def assert_table_for_all(card: Locator) -> None:
 def assert_meeting_is_seen(card: Locator) -> None:
     """Words tell the state, marks besides; the time grows, so the table lives; all of it is in sight."""
     first, second = card.locator("tbody tr").all()
-    expect(first.locator(".doing")).to_contain_text("all_reduce")
-    expect(first.locator(".waits")).to_have_text("rank 1")
+    expect(first.locator(".lab-status-doing")).to_contain_text("all_reduce")
+    expect(first.locator(".lab-status-waits")).to_have_text("rank 1")
     expect(first.locator("[data-mark=waiting]")).to_be_visible()
     expect(second.locator("[data-mark=computing]")).to_be_visible()
-    expect(second.locator(".doing")).to_contain_text("computing")
-    since = first.locator(".for")
+    expect(second.locator(".lab-status-doing")).to_contain_text("computing")
+    since = first.locator(".lab-status-for")
     expect(since).to_have_text(re.compile(r"^\d+ (s|min|h)$"))
     seen = since.inner_text()
     expect(since).not_to_have_text(seen)

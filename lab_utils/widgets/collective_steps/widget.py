@@ -32,7 +32,7 @@ class CollectiveSteps(anywidget.AnyWidget):
     as text; `steps` holds the data. ValueError unless there is one log per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
     # {"labels": [{"parts", "text", "said"}], "holds": [step][rank][chunk] label, "chunks": [said],
     #  "messages": [step - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [step][line]}

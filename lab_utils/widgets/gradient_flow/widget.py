@@ -35,7 +35,7 @@ class GradientFlow(anywidget.AnyWidget):
     record per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", "play", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
     # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
     #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}

@@ -1,13 +1,6 @@
 // What widgets share whose picture Python draws: the card, the picture in it, and words that screen readers speak.
 
-const NS = "http://www.w3.org/2000/svg";
-
-function add(parent, tag, name = "", content = "") {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  node.textContent = content;
-  return parent.appendChild(node);
-}
+const CLASSES = "lab-card-", NS = "http://www.w3.org/2000/svg";
 
 function addShape(parent, tag, attributes, content = "") {
   const node = document.createElementNS(NS, tag);
@@ -16,31 +9,12 @@ function addShape(parent, tag, attributes, content = "") {
   return parent.appendChild(node);
 }
 
-// JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
-function keepKeys(node) {
-  node.dataset.lmSuppressShortcuts = "true";
-  return node;
-}
-
 function addCard(el, name) {
-  const root = keepKeys(add(el, "div", `lab-card lab-${name}-card`));
-  root.tabIndex = 0;
-  root.setAttribute("role", "group");
-  return root;
-}
-
-function addButton(parent, content, act) {
-  const button = keepKeys(add(parent, "button", "lab-card-button", content));
-  button.type = "button";
-  button.addEventListener("click", act);
-  return button;
+  return add(el, "div", `lab-card lab-${name}-card`, "", { tabindex: 0, role: "group", ...NO_COMMANDS });
 }
 
 function addSays(parent) {
-  const says = add(parent, "div", "lab-card-says");
-  says.setAttribute("role", "status");
-  says.setAttribute("aria-live", "polite");
-  return says;
+  return add(parent, "div", "says", "", { role: "status", "aria-live": "polite" });
 }
 
 // Where much changes fast, it is shown and not read out.

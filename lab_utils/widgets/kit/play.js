@@ -5,11 +5,11 @@ class PlayBar {
   // moved(at) draws that moment and gives back what the clock shows; describe() says in words what is to be seen.
   constructor(root, { label, last, fine, unit_s, moved, describe }) {
     Object.assign(this, { root, last, unit_s, fine, moved, describe, at: 0, playing: 0 });
-    this.row = add(root, "div", "lab-card-bar");
+    this.row = add(root, "div", "bar");
     this.button = addButton(this.row, "", () => this.toggle());
     this.button.classList.add("lab-card-play");
-    this.slider = keepKeys(add(this.row, "input", "lab-card-time"));
-    this.clock = add(this.row, "span", "lab-card-clock");
+    this.slider = add(this.row, "input", "time");
+    this.clock = add(this.row, "span", "clock");
     Object.assign(this.slider, { type: "range", min: 0, max: last * fine });
     this.slider.setAttribute("aria-label", label);
     this.slider.addEventListener("input", () => this.go(this.slider.value / fine));

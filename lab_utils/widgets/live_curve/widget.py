@@ -34,7 +34,7 @@ class LiveCurve(anywidget.AnyWidget):
     support the points are still collected.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", "ticks", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "ticks", words=SCRIPT)
     title = traitlets.Unicode(TITLE).tag(sync=True)
     steps = traitlets.Int(300).tag(sync=True)
     # {"points": [[step, loss], ...], "done": steps done, "loss": words, "elapsed_s", "left_s", "running": bool}

@@ -4,16 +4,11 @@ const COLUMNS = [
   ["waits", WORDS.waits_for],
 ];
 
-// What did not change is left alone: a selection in it stays, and nobody is told of it again.
-function write(node, content) {
-  if (node.textContent !== content) node.textContent = content;
-}
-
 function addRow(body) {
   const row = add(body, "tr");
-  const cells = COLUMNS.map(([name], i) => add(row, i ? "td" : "th", name));
+  const cells = COLUMNS.map(([name], i) => add(row, i ? "td" : "th", `lab-status-${name}`));
   cells[0].scope = "row";
-  const doing = add(cells[2], "div", "lab-status-doing");
+  const doing = add(cells[2], "div", "lab-status-marked");
   const mark = add(doing, "span", "lab-status-mark");
   mark.setAttribute("aria-hidden", "true"); // the words beside it say the same
   cells[2] = add(doing, "span");
@@ -24,29 +19,27 @@ function drawMark(node, name, [character, ground, ink]) {
   node.dataset.mark = name;
   node.style.background = ground;
   node.style.color = ink;
-  write(node, character);
+  say(node, character);
 }
 
 function render({ model, el }) {
   const root = add(el, "div", "lab-card lab-card-framed lab-status-card"), table = add(root, "table");
   const caption = add(table, "caption"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
-  for (const [name, words] of COLUMNS) add(head, "th", name, words).scope = "col";
-  const says = add(root, "p", "lab-status-says"), rows = [];
-  says.setAttribute("role", "status");
-  says.setAttribute("aria-live", "polite");
+  for (const [name, words] of COLUMNS) add(head, "th", `lab-status-${name}`, words, { scope: "col" });
+  const says = add(root, "p", "lab-status-says", "", { role: "status", "aria-live": "polite" }), rows = [];
 
   function draw() {
     const { rows: wanted = [], says: sentence = "", alarm = false } = model.get("state"), marks = model.get("marks");
-    write(caption, model.get("title"));
+    say(caption, model.get("title"));
     root.style.setProperty("--lab-status-strong", marks.gone[1]);
     while (rows.length > wanted.length) rows.pop().row.remove();
     while (rows.length < wanted.length) rows.push(addRow(body));
     wanted.forEach(([name, ...texts], i) => {
       drawMark(rows[i].mark, name, marks[name]);
-      texts.forEach((text, column) => write(rows[i].cells[column], text));
+      texts.forEach((text, column) => say(rows[i].cells[column], text));
     });
     says.classList.toggle("alarm", alarm);
-    write(says, sentence);
+    say(says, sentence);
   }
   model.on("change:state change:title", draw);
   draw();

@@ -44,7 +44,7 @@ class RanksStatus(anywidget.AnyWidget):
     ValueError unless every_s > 0.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "card", words=words.SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", words=words.SCRIPT)
     marks = traitlets.Dict(MARKS).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}

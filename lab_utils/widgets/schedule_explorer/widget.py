@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
-SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface")
+SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface", "legend")
 PARTS = ("dom", "zoom", "board", "controls", "levels", "hand", "figures", "main")
 
 
@@ -58,7 +58,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     """
 
     _esm = "\n".join([
-        joined(assets.FOLDER, "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
+        joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
         joined(FOLDER / "js", *PARTS),
     ])  # fmt: skip
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")

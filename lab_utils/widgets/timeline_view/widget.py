@@ -30,7 +30,7 @@ MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
     *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
-    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart")),
+    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart", "legend")),
     *(f"controls/{name}" for name in ("interactive_chart", "input", "dom", "sliders", "card", "main")),
 )
 STYLE = {
@@ -64,7 +64,7 @@ class TimelineView(anywidget.AnyWidget):
     of ranks, or hardware passed for a timeline that was not predicted from a trace.
     """
 
-    _esm = "\n".join([joined(assets.FOLDER, "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
+    _esm = "\n".join([joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
     _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # text: with a Path anywidget never frees a view
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)

@@ -6,6 +6,7 @@ import gc
 import json
 import re
 import weakref
+from collections import Counter
 
 import pytest
 
@@ -42,6 +43,14 @@ def test_what_is_shared_is_shared() -> None:
         widgets = [*WIDGETS, ScheduleExplorer, TimelineView]
         users = [widget for widget in widgets if text in (widget._css if path.suffix == ".css" else widget._esm)]
         assert len(users) > 1, f"{path.name} is part of {users}"
+
+
+def test_a_function_stands_in_one_file() -> None:
+    """What two widgets need alike is part of the kit; each has its own `render`."""
+    texts = [path.read_text(encoding="utf-8") for path in assets.FOLDER.parent.rglob("*.js")]
+    counts = Counter(name for text in texts for name in re.findall(r"^(?:function|class) (\w+)", text, re.MULTILINE))
+    assert counts["add"] == 1
+    assert [name for name, count in counts.items() if count > 1] == ["render"]
 
 
 def test_a_closed_widget_is_held_by_nobody() -> None:

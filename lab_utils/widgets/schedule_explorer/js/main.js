@@ -26,9 +26,11 @@ function render({ model, el }) {
   const keeps = { title: WORDS.from_marked_tip };
   const before = addButton(row, WORDS.from_marked, () => choose({ _from_op: board.at.op }), keeps);
   for (const [sign, words, factor] of [["+", WORDS.zoom_in, ZOOM], ["−", WORDS.zoom_out, 1 / ZOOM]])
-    addButton(row, sign, () => board.view.zoom(factor), { title: words, "aria-label": words });
+    addButton(row, sign, () => board.view.zoom(factor), labelled(words));
+  const paints = [...about.style.meanings.entries(), [null, WORDS.idle]];
   const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
-  const fits = add(root, "div", "fits", "", { role: "status" }), lines = addLegend(root, about.style);
+  const fits = add(root, "div", "fits", "", { role: "status" });
+  const lines = addLegend(root, WORDS.legend, paints, about.style, WORDS.lines);
   const figures = new Figures(root, about, model, choose);
 
   function follow() {
@@ -92,17 +94,5 @@ function fillNumbers(table, facts) {
 }
 
 // Swatches, painted as the picture is; returns the entry for what only some orders have.
-function addLegend(parent, style) {
-  const list = add(parent, "ul", "legend", "", { "aria-label": WORDS.legend });
-  [...style.meanings, WORDS.idle].forEach((meaning, kind) => {
-    const entry = add(list, "li"), canvas = add(entry, "canvas", "", "", { "aria-hidden": "true" });
-    const surface = new Surface(canvas, style);
-    surface.clear(20, 11);
-    surface.box(surface.fills[kind] ?? style.colors.lane, 0, 0, 20, 11);
-    add(entry, "span", "", meaning);
-  });
-  return add(list, "li", "quiet", WORDS.lines);
-}
-
 export { boxesOf, render };
 export default { render };

@@ -50,7 +50,7 @@ class Card {
   // The scrubber lies under the picture's own axis, so that its thumb stands under the cursor.
   addScrubber() {
     const bar = add(this.root, "div", "bar"), { chart } = this;
-    this.play = addButton(bar, "▶", WORDS.play, () => chart.togglePlay());
+    this.play = addButton(bar, "▶", () => chart.togglePlay(), labelled(WORDS.play));
     this.scrubber = addRange(bar, "scrubber", 1000, WORDS.time_shown);
     this.scrubber.addEventListener("input", () => {
       const { from, to } = chart.scene.view;
@@ -61,17 +61,17 @@ class Card {
     const tools = add(this.root, "div", "tools");
     this.now = add(tools, "div", "now quiet");
     if (this.shown.predicted) {
-      this.critical = addButton(tools, WORDS.critical_path, WORDS.show_critical_path, () =>
-        this.toggleCritical());
-      this.critical.setAttribute("aria-pressed", "false");
+      this.critical = addButton(tools, WORDS.critical_path, () => this.toggleCritical(), {
+        ...labelled(WORDS.show_critical_path), "aria-pressed": "false",
+      });
     }
-    addButton(tools, "−", WORDS.zoom_out, () => chart.zoom(1 / KEY_ZOOM));
-    addButton(tools, "+", WORDS.zoom_in, () => chart.zoom(KEY_ZOOM));
-    addButton(tools, WORDS.whole, WORDS.show_whole, () => chart.whole());
+    addButton(tools, "−", () => chart.zoom(1 / KEY_ZOOM), labelled(WORDS.zoom_out));
+    addButton(tools, "+", () => chart.zoom(KEY_ZOOM), labelled(WORDS.zoom_in));
+    addButton(tools, WORDS.whole, () => chart.whole(), labelled(WORDS.show_whole));
   }
 
   addFoot() {
-    addLegend(this.root, this.about.legend, this.about.style, this.about.rows_note);
+    addLegend(this.root, WORDS.legend, this.about.legend, this.about.style, this.about.rows_note);
     const details = add(this.root, "details", "details");
     add(details, "summary", "", WORDS.numbers_of_ranks);
     const id = `lab-tl-${Math.random().toString(36).slice(2)}`;

@@ -1,28 +1,5 @@
 // Parts of the card around the picture: what people read and turn.
-
-// JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
-const NO_COMMANDS = { "data-lm-suppress-shortcuts": "true" };
-const TAKES_KEYS = ["button", "input", "select", "summary"];
-
-function add(parent, tag, name = "", words = "", attributes = {}) {
-  const node = document.createElement(tag);
-  if (TAKES_KEYS.includes(tag)) attributes = { ...NO_COMMANDS, ...attributes };
-  if (name) node.className = name.split(" ").map((part) => `lab-tl-${part}`).join(" ");
-  node.textContent = words;
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return parent.appendChild(node);
-}
-
-// What did not change is left alone, so that nobody is told of it again.
-function say(node, words) {
-  if (node.textContent !== words) node.textContent = words;
-}
-
-function addButton(parent, sign, label, act) {
-  const button = add(parent, "button", "button", sign, { type: "button", "aria-label": label, title: label });
-  button.addEventListener("click", act);
-  return button;
-}
+const CLASSES = "lab-tl-";
 
 // A slider of the browser's own, from 0 to `most`.
 function addRange(parent, name, most, label) {
@@ -68,17 +45,4 @@ function addRanks(parent, figure, caption) {
     PARTS.forEach((name, at) => say(cells[at], timeText(parts[name])));
     say(cells[4], percentText(parts.bubble));
   });
-}
-
-// Swatches, painted as the picture is; entries: [number of the paint, meaning].
-function addLegend(parent, entries, style, note) {
-  const list = add(parent, "ul", "legend", "", { "aria-label": WORDS.legend });
-  for (const [paint, meaning] of entries) {
-    const entry = add(list, "li"), swatch = add(entry, "canvas", "swatch", "", { "aria-hidden": "true" });
-    const surface = new Surface(swatch, style);
-    surface.clear(20, 11);
-    surface.box(paint === null ? style.colors.lane : surface.fills[paint], 0, 0, 20, 11);
-    add(entry, "span", "", meaning);
-  }
-  if (note) add(list, "li", "note", note);
 }

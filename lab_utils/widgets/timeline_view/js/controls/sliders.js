@@ -37,7 +37,7 @@ class Sliders {
     const all = sets === "costs" ? costSliders(choices[0], byStage) : HARDWARE_SLIDERS;
     this.sliders = all.filter(({ name }) => choices.some((choice) => choice[name] !== null));
     this.parts = this.sliders.map((slider) => this.addSlider(slider));
-    this.reset = addButton(this.root, WORDS.as_given, BACK[sets], () => this.pick(this.setting.choice));
+    this.reset = addButton(this.root, WORDS.as_given, () => this.pick(this.setting.choice), labelled(BACK[sets]));
     this.show();
   }
 
