@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 
 class Stopped(Exception):
     """The work was stopped: its result is no longer needed."""
+
+
+def weakly(method: Callable[..., object]) -> Callable[..., None]:
+    """Return a call of the bound method that does not keep its object alive, and does nothing once it is gone.
+
+    A widget gives it to its parts: else it and they would hold each other until a garbage collection.
+    """
+    kept = weakref.WeakMethod(method)
+
+    def call(*args: object) -> None:
+        if (alive := kept()) is not None:
+            alive(*args)
+
+    return call
 
 
 class Beside:

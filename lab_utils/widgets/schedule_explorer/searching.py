@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from lab_utils.schedule import Found
 from lab_utils.schedule.search.search import Progress
@@ -37,14 +38,17 @@ class Search:
     def __init__(self, tell: Callable[[Progress], object], end: Callable[[Exception | None], object]) -> None:
         self._tell, self._end = tell, end
         self._running: Beside | None = None
+        self._started = 0
 
     def start(self, setting: Setting, stage_layout: str) -> None:
-        def ended(_: Found | None, error: Exception | None) -> None:
-            if self._running is search:  # else it was stopped after its last `tell`, or has raised Stopped
-                self._running = None
-                self._end(error)
+        self._started += 1
+        ended = partial(self._ended, self._started)
+        self._running = Beside(lambda tell: found(setting, stage_layout, tell), self._tell, ended)
 
-        search = self._running = Beside(lambda tell: found(setting, stage_layout, tell), self._tell, ended)
+    def _ended(self, number: int, _: Found | None, error: Exception | None) -> None:
+        if self._running is not None and number == self._started:  # else stopped after its last `tell`, or by Stopped
+            self._running = None
+            self._end(error)
 
     def stop(self) -> bool:
         """Stop and drop the search; return whether there was one."""

@@ -18,6 +18,7 @@ from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit import assets
 from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.kit.background import weakly
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
 from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
@@ -79,7 +80,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     _from_browser = False
 
     def __init__(self, ranks: Ranks | None = None, *, position: str | None = None, **setting: Any) -> None:
-        self._search, self._runner = Search(self._tell_search, self._end_search), Runner(ranks, self._show_run)
+        self._search = Search(weakly(self._tell_search), weakly(self._end_search))
+        self._runner = Runner(ranks, weakly(self._show_run))
         self._key, self._hand, self._prefilled, self._settling = None, None, "", False
         self._moves_of_level: dict[str, list] = {}  # of those left before
         self.shown: Drawn | None = None

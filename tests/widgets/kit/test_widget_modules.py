@@ -7,13 +7,16 @@ import json
 import re
 import weakref
 from collections import Counter
+from collections.abc import Callable
 
+import anywidget
 import pytest
 
 from lab_utils.widgets import LiveCurve, ScheduleExplorer, TimelineView
 from lab_utils.widgets.collective_steps.widget import CollectiveSteps
 from lab_utils.widgets.gradient_flow.widget import GradientFlow
 from lab_utils.widgets.kit import assets
+from lab_utils.widgets.kit.background import weakly
 from lab_utils.widgets.ranks_status.widget import RanksStatus
 from lab_utils.widgets.shard_map.widget import ShardMap
 
@@ -53,10 +56,30 @@ def test_a_function_stands_in_one_file() -> None:
     assert [name for name, count in counts.items() if count > 1] == ["render"]
 
 
-def test_a_closed_widget_is_held_by_nobody() -> None:
-    live = LiveCurve(steps=3)
-    seen = weakref.ref(live)
-    live.close()
-    del live
-    gc.collect()
-    assert seen() is None
+@pytest.mark.parametrize("make", [lambda: LiveCurve(steps=3), ScheduleExplorer], ids=["curve", "explorer"])
+def test_a_closed_widget_is_freed_at_once(make: Callable[[], anywidget.AnyWidget]) -> None:
+    """Without a garbage collection: its parts do not hold it."""
+    gc.disable()
+    try:
+        widget = make()
+        seen = weakref.ref(widget)
+        widget.close()
+        del widget
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_part_calls_its_widget_while_there_is_one() -> None:
+    told: list[int] = []
+
+    class Whole:
+        def tell(self, number: int) -> None:
+            told.append(number)
+
+    whole = Whole()
+    tell = weakly(whole.tell)
+    tell(1)
+    del whole
+    tell(2)
+    assert told == [1]
