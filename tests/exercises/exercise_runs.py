@@ -52,5 +52,13 @@ def assert_right(ranks: Ranks, exercise: str, source: str) -> None:
     assert card == solution(exercise)
 
 
+def changed(source: str, *pairs: tuple[str, str]) -> str:
+    """Return the source with some of its lines replaced, all of which stand in it."""
+    for old, new in pairs:
+        assert old in source, old
+        source = source.replace(old, new)
+    return source
+
+
 def define(ranks: Ranks, source: str) -> None:
     ranks.call(entry_points.run_cell, Cell("cell.py", "In [1]", "\n" + source))

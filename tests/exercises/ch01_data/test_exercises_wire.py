@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import exercise_cells_wire as cells
+import exercise_runs
 import pytest
 from exercise_cells import IMPORTS
-from exercise_runs import judged as judged_as
 
 from lab_utils.exercises import check, solution
 
 P = 1000
 
 
+def source(version: str) -> str:
+    return IMPORTS + cells.COMPRESS[version]
+
+
 def judged(ranks, version: str):
-    return judged_as(ranks, "01.15", IMPORTS + cells.COMPRESS[version])
+    return exercise_runs.judged(ranks, "01.15", source(version))
 
 
 # ---------------------------------------------------------------------- 01.15
 @pytest.mark.parametrize("version", ["stub", "dots"])
 def test_stubs_are_not_answered_yet(ranks4, version: str) -> None:
-    assert judged(ranks4, version) == check("01.15", ...)
+    exercise_runs.assert_open(ranks4, "01.15", source(version))
 
 
 @pytest.mark.parametrize("version", ["mended", "by_mask"])
 def test_right_compressors(ranks4, version: str) -> None:
-    card = judged(ranks4, version)
-    assert card.right, card
-    assert card == solution("01.15")
+    exercise_runs.assert_right(ranks4, "01.15", source(version))
 
 
 @pytest.mark.parametrize(

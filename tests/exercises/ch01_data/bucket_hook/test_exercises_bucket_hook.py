@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import exercise_runs
 import pytest
 from exercise_runs import assert_open, assert_right, define, judged
 
@@ -17,15 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lab_utils.strategies.data import Buckets, aggregate
 """
 SOLUTION = judge.explained()["solution"]
-
-
-def changed(*pairs: tuple[str, str]) -> str:
-    """The right answer with some of its lines changed."""
-    source = SOLUTION
-    for old, new in pairs:
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    return source
+changed = partial(exercise_runs.changed, SOLUTION)  # the right answer with some of its lines changed
 
 
 LAST = "        if bucket:\n            send()\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import exercise_runs
 import pytest
 from exercise_runs import assert_open, assert_right, judged
 
@@ -45,14 +48,7 @@ MEAN = "total[:-1] / total[-1]"
 SHARE = "gradient * len(x)"
 RECEIVED = "        vector_to_parameters(flat, parameters)\n"
 ADDED = "        total = total + pushed\n"
-
-
-def changed(*pairs: tuple[str, str]) -> str:
-    source = SHOWN
-    for old, new in pairs:
-        assert old in source, old
-        source = source.replace(old, new)
-    return source
+changed = partial(exercise_runs.changed, SHOWN)
 
 
 def terms(*weights: float) -> str:
