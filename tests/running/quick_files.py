@@ -19,7 +19,7 @@ def is_quick(path: Path) -> bool:
 
 def with_helpers(path: Path) -> list[str]:
     """The text of a test file and of each module of tests/ that it imports, or that those import."""
-    helpers = {other.stem: other for other in Path(__file__).parent.rglob("*.py") if other.name != "conftest.py"}
+    helpers = {other.stem: other for other in Path(__file__).parents[1].rglob("*.py") if other.name != "conftest.py"}
     texts: dict[Path, str] = {}
     ahead = [path]
     while ahead:

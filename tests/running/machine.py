@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What a user's configuration says to the programs that tests start, and no test asks for. Stays: what says where
 # programs and packages lie (PATH, PYTHONPATH, CONDA_PREFIX), and which kernels of a library run (ATEN_CPU_CAPABILITY).
 OTHERS = re.compile(
