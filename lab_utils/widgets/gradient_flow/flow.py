@@ -185,15 +185,13 @@ class Join:
 
     def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int) -> None:
         if any(not isinstance(record, FlowRecord) for record in records):
-            raise ValueError("these are no records of gradients: let the recorded function return flow.record()")
+            raise ValueError(words.NO_RECORDS)
         self.trace, self.records, self.most = trace, sorted(records, key=lambda r: r.rank), most_layers
         ranks = [record.rank for record in self.records]
         if ranks != list(range(trace.world_size)):
-            raise ValueError(
-                f"gradient flow needs one record of each of {trace.world_size} ranks, and these are {ranks}"
-            )
+            raise ValueError(words.NOT_EACH_ONCE.format(size=trace.world_size, ranks=ranks))
         if late := [r.rank for r in self.records if r.origin_s is None]:
-            raise ValueError(f"ranks {late} were not recorded during the backward: call the program with ranks.record")
+            raise ValueError(words.NOT_RECORDED.format(ranks=late))
         # The trace's clock starts with the first rank's recording.
         self.zero_s = min(record.began_s for record in self.records)
         self.shift_s = self.zero_s - min(record.origin_s for record in self.records)

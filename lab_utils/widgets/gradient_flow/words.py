@@ -43,3 +43,8 @@ APART = {"before": "disagreement before {value}", "after": "disagreement after {
 UPDATED_BY, KEPT = "rank {rank} updates it", "keeps [{box}], {share}"
 OP, OF_GROUP, WITH_RANK = "{op} · {whom} · {bytes}", "group {group}, number {seq}", "{kind} with rank {rank}"
 UNTIL_ALL_WERE_THERE = ", {time} until all were there"
+
+# what it refuses
+NO_RECORDS = "these are no records of gradients: let the recorded function return flow.record()"
+NOT_EACH_ONCE = "gradient flow needs one record of each of {size} ranks, and these are {ranks}"
+NOT_RECORDED = "ranks {ranks} were not recorded during the backward: call the program with ranks.record"

@@ -14,7 +14,7 @@ from lab_utils.render.curve import loss_curve
 from lab_utils.render.kit import Picture
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.kit.cells import at_cell_end
-from lab_utils.widgets.live_curve.words import GROWS, LOSS, SCRIPT, TITLE
+from lab_utils.widgets.live_curve.words import GROWS, LOSS, SCRIPT, TITLE, TOO_FEW_STEPS
 
 REDRAWS_PER_S = 20.0
 MOST_DRAWN = 500  # limit of points sent to the browser; `points` keeps all
@@ -42,7 +42,7 @@ class LiveCurve(anywidget.AnyWidget):
 
     def __init__(self, steps: int = 300, title: str = TITLE) -> None:
         if steps < 1:
-            raise ValueError(f"steps={steps}: a curve needs at least 1 step")
+            raise ValueError(TOO_FEW_STEPS.format(steps=steps))
         self.points: list[tuple[int, float]] = []
         self._drawn_s = self._began_s = 0.0
         super().__init__(steps=steps, title=title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 TITLE = "Loss"
 LOSS = "loss"
 GROWS = "{title}: the curve of {steps} steps grows here while the ranks train"
+TOO_FEW_STEPS = "steps={steps}: a curve needs at least 1 step"
 
 SCRIPT = {
     "training_steps": "{title}: training steps",

@@ -53,7 +53,7 @@ class RanksStatus(anywidget.AnyWidget):
     def __init__(self, ranks: Ranks, every_s: float = 0.5) -> None:
         self._closed, self._lock = threading.Event(), threading.Lock()
         if not every_s > 0:
-            raise ValueError(f"every_s={every_s}: the time between two looks must be more than 0 seconds")
+            raise ValueError(words.NO_TIME.format(every_s=every_s))
         self.every_s = every_s
         self._ranks = weakref.ref(ranks)
         self._name = sentences.status_of(ranks.size)

@@ -19,3 +19,4 @@ ONE_STOPPED, SOME_STOPPED = (
     "{ranks} is stopped by a signal: SIGCONT lets it go on.",
     "{ranks} are stopped by a signal: SIGCONT lets them go on.",
 )
+NO_TIME = "every_s={every_s}: the time between two looks must be more than 0 seconds"

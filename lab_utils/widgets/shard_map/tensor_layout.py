@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from lab_utils.widgets.gradient_flow.record import Piece
+from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import Held
 
 Box = tuple[float, float, float, float]  # left, top, width, height, as parts of the whole
@@ -38,11 +39,9 @@ class Spread:
         (first_at, first), *_ = every
         for at, held in every:
             if held.whole != first.whole:
-                raise ValueError(
-                    f"{first.name} is {list(first.whole)} as a whole on rank {ranks[first_at]} and {list(held.whole)} "
-                    f"on rank {ranks[at]}: give holdings(…, prefix=…) where ranks hold unlike models, places=… where "
-                    "plain tensors are pieces"
-                )
+                wholes = {"first": list(first.whole), "other": list(held.whole)}
+                which = {"first_rank": ranks[first_at], "other_rank": ranks[at]}
+                raise ValueError(words.UNLIKE_WHOLES.format(name=first.name, **wholes, **which))
         size = max((held.bytes / held.numel for _, held in every if held.numel), default=0)
         held = tuple(tuple(found.get(at, ())) for at in range(len(ranks)))
         return cls(first.name, first.slot, first.whole, round(size * math.prod(first.whole)), held)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import KINDS, Axis, Held, Kind, RankHoldings
 from lab_utils.widgets.shard_map.tensor_layout import Spread
 
@@ -80,13 +81,13 @@ class Shards:
         self.ranks = sorted(holdings, key=lambda rank: rank.rank)
         numbers = [rank.rank for rank in self.ranks]
         if not numbers or len(set(numbers)) < len(numbers):
-            raise ValueError(f"a shard map takes the holdings of each rank once, these are of ranks {numbers}")
+            raise ValueError(words.NOT_EACH_ONCE.format(ranks=numbers))
         self.axes = _axes(self.ranks, mesh)
         self.numbers = numbers
         self.spreads = {kind: tuple(self._spreads(kind)) for kind in KINDS if kind != "activation"}
         self.kinds = tuple(kind for kind in KINDS if self.spreads.get(kind) or self._keeps(kind))
         if not self.kinds:
-            raise ValueError("these ranks hold nothing: a shard map takes what holdings(model, …) gave on each rank")
+            raise ValueError(words.HOLD_NOTHING)
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -189,7 +190,8 @@ def _axes(ranks: Sequence[RankHoldings], mesh: Mapping[str, int] | None) -> tupl
         return tuple(tuple(axis for axis in axes if axis.size > 1) for axes in said)
     if math.prod(mesh.values()) != len(ranks):
         sizes = " × ".join(f"{name} {size}" for name, size in mesh.items())
-        raise ValueError(f"a mesh of {sizes} has {math.prod(mesh.values())} ranks, and these are {len(ranks)}")
+        wanted = math.prod(mesh.values())
+        raise ValueError(words.OTHER_MESH.format(sizes=sizes, wanted=wanted, ranks=len(ranks)))
     return tuple(_places(at, mesh) for at in range(len(ranks)))
 
 

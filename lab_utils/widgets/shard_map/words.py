@@ -53,3 +53,12 @@ NOT_SHARED, ONLY_SHARED, SOME_ALONE = "no other rank has it", "other ranks have 
 FOR_BACKWARD, TENSORS, ONE_NUMBER = "{name} · kept for the backward", "{count} tensors", "one number"
 MORE_LINES, NOTHING, ODD = "and {count} more lines", "nothing of it", "not equal to the other copies"
 ON_MESH, OF_EACH = "mesh {mesh}", "{sizes} on each"
+
+# what it refuses
+NOT_EACH_ONCE = "a shard map takes the holdings of each rank once, these are of ranks {ranks}"
+HOLD_NOTHING = "these ranks hold nothing: a shard map takes what holdings(model, …) gave on each rank"
+OTHER_MESH = "a mesh of {sizes} has {wanted} ranks, and these are {ranks}"
+UNLIKE_WHOLES = (
+    "{name} is {first} as a whole on rank {first_rank} and {other} on rank {other_rank}: give holdings(…, prefix=…) "
+    "where ranks hold unlike models, places=… where plain tensors are pieces"
+)

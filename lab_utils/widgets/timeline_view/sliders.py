@@ -14,7 +14,7 @@ from lab_utils.text import bytes_text, time_text
 from lab_utils.timeline import Timeline, Trace
 from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.timeline.simulator.simulate import costs, simulate
-from lab_utils.widgets.timeline_view.words import MOVED_LINK
+from lab_utils.widgets.timeline_view import words
 
 PER_STAGE = ("forward", "backward_input", "backward_weight")  # of Costs: one for all stages, or one per stage
 
@@ -87,10 +87,7 @@ class OfHardware:
     def accepted(self, value: Hardware) -> Hardware:
         known = [choice.ranks_per_node for choice in self.choices]
         if value.ranks_per_node not in known:
-            raise ValueError(
-                f"ranks_per_node={value.ranks_per_node}: this view knows {', '.join(map(str, known))}; "
-                "give such a hardware when you make it"
-            )
+            raise ValueError(words.UNKNOWN_NODES.format(ranks=value.ranks_per_node, known=", ".join(map(str, known))))
         return value
 
     def numbers(self, value: Hardware) -> dict[str, Any]:
@@ -122,7 +119,7 @@ class OfCosts:
     def accepted(self, value: Costs) -> Costs:
         """Round-trip through the sliders' numbers, which may change the last bit, to match the browser."""
         if _plain(value).activation_bytes != self.given.activation_bytes:
-            raise ValueError("sliders move times only: give other activation_bytes to simulate(schedule, costs)")
+            raise ValueError(words.ONLY_TIMES)
         return self.value(self.numbers(value))
 
     def numbers(self, value: Costs) -> dict[str, Any]:
@@ -145,10 +142,7 @@ class OfCosts:
         largest = int(np.argmax(given))
         number = float(wanted[largest] / given[largest]) if given[largest] else 0.0
         if not np.allclose(wanted, given * number, rtol=1e-12, atol=0.0):
-            raise ValueError(
-                f"{name}={getattr(value, name)}: this view moves the stages together, as they were given; "
-                "show simulate(schedule, costs) instead"
-            )
+            raise ValueError(words.STAGES_TOGETHER.format(name=name, value=getattr(value, name)))
         return number
 
 
@@ -164,15 +158,12 @@ def sliders_of(timeline: Timeline, more: Sequence[Hardware]) -> Sliders | None:
     if getattr(made_from, "lowered", None) is not None:
         return OfHardware(made_from.trace, made_from.hardware, more)
     if more:
-        raise ValueError(
-            f"hardware is given, and this timeline is {timeline.kind} without a trace to place on it: "
-            "give trace.timeline(hardware)"
-        )
+        raise ValueError(words.NO_TRACE.format(kind=timeline.kind))
     return None if made_from is None else OfCosts(made_from.schedule, made_from.costs)
 
 
 def _link(link: Link, latency_s: float, bytes_per_s: float) -> Link:
     if (latency_s, bytes_per_s) == (link.latency_s, link.bytes_per_s):
         return link
-    name = MOVED_LINK.format(latency=time_text(latency_s), bandwidth=bytes_text(bytes_per_s))
+    name = words.MOVED_LINK.format(latency=time_text(latency_s), bandwidth=bytes_text(bytes_per_s))
     return Link(name, latency_s, bytes_per_s)

@@ -151,8 +151,9 @@ class TimelineView(anywidget.AnyWidget):
         if value is None:
             return None
         if self._sliders is None or self._sliders.name != name:
-            has = f"moves {self._sliders.name}" if self._sliders else "is of a measured timeline"
-            raise ValueError(f"{name} is set, and this view {has}")
+            if self._sliders is None:
+                raise ValueError(words.MOVES_NOTHING.format(name=name))
+            raise ValueError(words.MOVES.format(name=name, moved=self._sliders.name))
         return self._sliders.accepted(value)
 
     def __repr__(self) -> str:
@@ -178,11 +179,7 @@ def live(timeline: Timeline) -> dict[str, Any] | None:
 
 def _check(shown: list[Timeline]) -> None:
     if len({each.world_size for each in shown}) > 1:
-        sizes = " and ".join(str(each.world_size) for each in shown)
-        raise ValueError(f"measured and timeline have {sizes} ranks: both must be of the same ranks")
+        raise ValueError(words.UNEQUAL_RANKS.format(sizes=words.AND.join(str(each.world_size) for each in shown)))
     for each in shown:
         if len(each.columns) > MOST_SPANS:
-            raise ValueError(
-                f"{len(each.columns):,} spans are more than a browser can hold, {MOST_SPANS:,} is the most: "
-                "show fewer steps, or timeline.to_svg()"
-            )
+            raise ValueError(words.TOO_MANY_SPANS.format(count=len(each.columns), most=MOST_SPANS))

@@ -48,6 +48,23 @@ SHORT_PHASES = "{count} short phases: {names}"
 # of a slider
 MOVED_LINK = "{latency} and {bandwidth}/s"
 
+# what it refuses
+UNEQUAL_RANKS = "measured and timeline have {sizes} ranks: both must be of the same ranks"
+TOO_MANY_SPANS = (
+    "{count:,} spans are more than a browser can hold, {most:,} is the most: show fewer steps, or timeline.to_svg()"
+)
+MOVES = "{name} is set, and this view moves {moved}"
+MOVES_NOTHING = "{name} is set, and this view is of a measured timeline"
+AND = " and "
+UNKNOWN_NODES = "ranks_per_node={ranks}: this view knows {known}; give such a hardware when you make it"
+ONLY_TIMES = "sliders move times only: give other activation_bytes to simulate(schedule, costs)"
+STAGES_TOGETHER = (
+    "{name}={value}: this view moves the stages together, as they were given; show simulate(schedule, costs) instead"
+)
+NO_TRACE = (
+    "hardware is given, and this timeline is {kind} without a trace to place on it: give trace.timeline(hardware)"
+)
+
 SCRIPT = {
     "title": TITLE, "subtitle": SUBTITLE, "above": " above ", "headline": HEADLINE,
     "one_rank": ONE_RANK, "ranks": RANKS, "one_byte": "1 byte", "bytes": "{count} bytes", "flop": "{count} FLOP",
