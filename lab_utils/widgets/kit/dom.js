@@ -1,5 +1,5 @@
-// Elements that people read, press and turn, the same in all widgets. Each widget's scripts, or the part that it uses of
-// the kit, say with what the names of its classes begin: const CLASSES.
+// Elements that people read, press and turn, the same in all widgets. A widget's scripts, or the part of the kit that
+// they use, say with what the names of its classes begin: const CLASSES.
 
 // JupyterLab has commands on plain keys, which it takes from whatever has the focus, unless that itself says no.
 const NO_COMMANDS = { "data-lm-suppress-shortcuts": "true" };

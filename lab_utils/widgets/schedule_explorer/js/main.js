@@ -29,7 +29,8 @@ function render({ model, el }) {
     addButton(row, sign, () => board.view.zoom(factor), labelled(words));
   const paints = [...about.style.meanings.entries(), [null, WORDS.idle]];
   const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
-  const fits = add(root, "div", "fits", "", { role: "status" }), lines = addLegend(root, paints, about.style, WORDS.lines);
+  const fits = add(root, "div", "fits", "", { role: "status" });
+  const lines = addLegend(root, WORDS.legend, paints, about.style, WORDS.lines);
   const figures = new Figures(root, about, model, choose);
 
   function follow() {

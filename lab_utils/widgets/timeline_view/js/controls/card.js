@@ -71,7 +71,7 @@ class Card {
   }
 
   addFoot() {
-    addLegend(this.root, this.about.legend, this.about.style, this.about.rows_note);
+    addLegend(this.root, WORDS.legend, this.about.legend, this.about.style, this.about.rows_note);
     const details = add(this.root, "details", "details");
     add(details, "summary", "", WORDS.numbers_of_ranks);
     const id = `lab-tl-${Math.random().toString(36).slice(2)}`;

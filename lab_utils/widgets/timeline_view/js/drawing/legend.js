@@ -1,6 +1,7 @@
-// Swatches, painted as the picture is, and a note below them, which is returned; entries: [number of the paint, meaning].
-function addLegend(parent, entries, style, note) {
-  const list = add(parent, "ul", "legend", "", { "aria-label": WORDS.legend });
+// Swatches, painted as the picture is, and a note below them, which is returned.
+// label: of the list; entries: [number of the paint, meaning].
+function addLegend(parent, label, entries, style, note) {
+  const list = add(parent, "ul", "legend", "", { "aria-label": label });
   for (const [paint, meaning] of entries) {
     const entry = add(list, "li"), swatch = add(entry, "canvas", "swatch", "", { "aria-hidden": "true" });
     const surface = new Surface(swatch, style);
