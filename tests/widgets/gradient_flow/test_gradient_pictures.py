@@ -36,7 +36,7 @@ def sample(after: float = 0.0, norm: float = 0.5) -> tuple[Trace, list[FlowRecor
     records = []
     for rank in range(2):
         gradients = tuple(
-            Gradient(name, (4, 2), 64, (100 + ready_s,), norm, norm, 0.4, 0.1 + rank, 0.4, after * (1 + rank), 0.0)
+            Gradient(name, (4, 2), 64, (100 + ready_s,), norm, norm, 0.4, 0.1 + rank, 0.4, after * (1 + rank))
             for name, ready_s in zip(NAMES, (1.5, 1.8, 2.9 + 2 * rank), strict=True)
         )
         records.append(FlowRecord(rank, 101.0, 107.0, 100.0, gradients, buckets))
