@@ -28,6 +28,22 @@ def is_wrapper(kind: type) -> bool:
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
+def _existing() -> list[Tensor]:
+    """Return all tensors of Python.
+
+    An object refers to its class, so they are asked for by theirs: `gc.get_objects()` would write into every object,
+    and a forked process copies each page that it writes.
+    """
+    classes = list(_with_subclasses(Tensor))
+    return [each for each in gc.get_referrers(*classes) if issubclass(type(each), Tensor)]
+
+
+def _with_subclasses(kind: type) -> Iterator[type]:
+    yield kind
+    for each in type.__subclasses__(kind):
+        yield from _with_subclasses(each)
+
+
 class LiveBytes:
     """Sums the bytes of the storages it is shown, each for as long as a tensor holds it.
 
@@ -76,10 +92,9 @@ class LiveBytes:
     def _see_existing(self) -> None:
         self.bytes = 0
         with torch._C.DisableTorchFunctionSubclass():  # must not call into the user's classes
-            for thing in gc.get_objects():
-                if issubclass(type(thing), Tensor):
-                    with suppress(Exception):  # some have no storage, and user classes may raise anything
-                        self._see_existing_one(thing)
+            for tensor in _existing():
+                with suppress(Exception):  # some have no storage, and user classes may raise anything
+                    self._see_existing_one(tensor)
         self.peak()
 
     def _see_existing_one(self, tensor: Tensor) -> None:
