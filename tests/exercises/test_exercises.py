@@ -141,7 +141,7 @@ def test_what_is_no_number_is_said(answer: object) -> None:
 
 
 def test_too_few_and_too_many_answers() -> None:
-    assert check("00.3", 14).sentence.startswith("1 answer was given where 2 are asked for: steps of the ring, ")
+    assert check("00.3", 14).sentence.startswith("1 answer was given where 2 are asked for: rounds of the ring, ")
     assert check("00.1", 6, 6).state == "wrong"
 
 

@@ -41,7 +41,7 @@ class Lowered:
     _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # cached per ranks_per_node
 
     def rows(self, ranks_per_node: int | None) -> np.ndarray:
-        """float64[w, algorithms, 4]: steps and bytes per wire, the input of `Hardware.wire_s`."""
+        """float64[w, algorithms, 4]: rounds and bytes per wire, the input of `Hardware.wire_s`."""
         if ranks_per_node not in self._rows:
             self._rows[ranks_per_node] = wire_rows(self.wires, ranks_per_node)
         return self._rows[ranks_per_node]

@@ -43,7 +43,7 @@ def chunk_flow(part: Tensor) -> Iterator[ChunkFlow]:
     if not 0 < part.numel() <= MOST_ELEMENTS:
         raise ValueError(
             f"the part has {part.numel():,} elements, and 1 to {MOST_ELEMENTS:,} can be followed one by one; "
-            "the steps are the same for fewer"
+            "the rounds are the same for fewer"
         )
     flow = ChunkFlow(part)
     try:

@@ -1,4 +1,4 @@
-"""What a person reads of a collective's steps; SCRIPT is the part of widget.js.
+"""What a person reads of a collective's rounds; SCRIPT is the part of widget.js.
 
 Another language is another file like this one: sentences with {placeholders}, and functions where grammar is needed.
 """
@@ -9,18 +9,18 @@ from collections.abc import Collection
 
 from lab_utils.text import bytes_text, counted, numbered
 
-TITLE = "Collective, step by step"
+TITLE = "Collective, round by round"
 BEFORE = "before"
 DONE, WRONG = "✓", "✕"
 LEGEND = "slots and numbers: whose parts are in it · arrow: a recorded message · thick edge: just arrived"
 SCRIPT = {
     "done": DONE,
-    "slider": "steps of the collective",
-    "keys": "Left and right go a step back and on, space plays.",
-    "back": "a step back",
-    "on": "a step on",
+    "slider": "rounds of the collective",
+    "keys": "Left and right: previous and next round. Space plays.",
+    "back": "previous round",
+    "on": "next round",
     "before": BEFORE,
-    "step": "step {step} of {last}",
+    "round": "round {round} of {last}",
     "cell": "rank {rank}, {chunk}",
     "holds": "holds {holding}",
     "more": "… and {count} more messages",
@@ -42,11 +42,11 @@ CHUNK_THEN, ALL_CHUNKS_THEN = "chunk {chunk} (then {holding})", "all chunks (the
 OWN_PARTS = "every rank holds its own part"
 RECEIVERS = {"adds": "receivers add it", "keeps": "receivers keep it", "mixes": "receivers mix ✕"}
 SOME_ADD = "some receivers add, some keep"
-STEP_HEAD = "step {step}: {effect}"
-STEP_SAYS = "step {step} of {last}: {sent}, {effect}"
-STEP_LINE = "step {step}, {sent}, {effect}: {brief}"
-BEFORE_THE_FIRST = "before the first of {last} steps: {sent}"
-AFTER_STEP = "after step {step}: {wrong}"
+ROUND_HEAD = "round {round}: {effect}"
+ROUND_SAYS = "round {round} of {last}: {sent}, {effect}"
+ROUND_LINE = "round {round}, {sent}, {effect}: {brief}"
+BEFORE_THE_FIRST = "before the first of {last} rounds: {sent}"
+AFTER_ROUND = "after round {round}: {wrong}"
 
 OF_NONE, UNLIKE, OUT_OF_ORDER = (
     "{count:,} elements are of no chunk",
@@ -78,8 +78,8 @@ def messages(count: int, size_bytes: int) -> str:
     return f"{counted(count, 'message')}, {bytes_text(size_bytes)}"
 
 
-def headline(ranks: int, chunks: int, steps: int, messages: int, most_bytes: int) -> str:
+def headline(ranks: int, chunks: int, rounds: int, messages: int, most_bytes: int) -> str:
     return (
-        f"{ranks} ranks, {counted(chunks, 'chunk')}, {counted(steps, 'step')}, {messages} messages, "
+        f"{ranks} ranks, {counted(chunks, 'chunk')}, {counted(rounds, 'round')}, {messages} messages, "
         f"at most {bytes_text(most_bytes)} sent by a rank"
     )
