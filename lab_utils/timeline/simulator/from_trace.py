@@ -135,8 +135,8 @@ class _Lowering:
     def _op_of(self, ops: tuple[Op, ...], wait: Op) -> Op:
         if (op := waited_for(ops, wait)) is None:
             raise ValueError(
-                f"rank {wait.rank} waits{_at(wait)} for an op from before the trace began, and when that would be done "
-                "nobody knows: record from before it is issued"
+                f"rank {wait.rank} waits{_at(wait)} for an op that was issued before the trace began, so its time is "
+                "unknown: start recording before it is issued"
             )
         return op
 

@@ -112,7 +112,7 @@ class ChunkFlow(TorchDispatchMode):
             self._open.append(entry)
         elif any(map(self._memory.knows, tensors)):
             raise ValueError(
-                f"{entry.name} was given numbers that are followed, and how it sends them nobody sees: "
+                f"{entry.name} uses a followed tensor, and its messages are not visible: "
                 "write it with send and receive, or leave it out of the block"
             )
 

@@ -123,8 +123,8 @@ class Joined:
         self.columns = self._columns()
         if not len(self.columns):
             raise ValueError(
-                "no message carried numbers that came from a followed tensor: follow what the collective is given, "
-                "around its sends and receives"
+                "no message carried numbers that came from a followed tensor: follow the collective's input, around "
+                "its sends and receives"
             )
         self.starts = self._starts()
 
@@ -174,7 +174,7 @@ class Joined:
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         if len(starts) > MOST_CHUNKS:
             raise ValueError(
-                f"the parts fall into {len(starts)} chunks that go their own ways, and {MOST_CHUNKS} can be drawn: "
+                f"the parts fall into {len(starts)} chunks with different paths, and {MOST_CHUNKS} can be drawn: "
                 "follow a smaller tensor or fewer ranks"
             )
         return starts

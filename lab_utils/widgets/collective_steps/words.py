@@ -49,11 +49,11 @@ BEFORE_THE_FIRST = "before the first of {last} rounds: {sent}"
 AFTER_ROUND = "after round {round}: {wrong}"
 
 OF_NONE, UNLIKE, OUT_OF_ORDER = (
-    "{count:,} elements are of no chunk",
-    "{count:,} elements were made of unlike elements",
+    "{count:,} elements belong to no chunk",
+    "{count:,} elements were computed from different elements",
     "elements are out of order",
 )
-UNLIKE_IN_MEMORY = "{count:,} elements in memory were made of unlike elements"
+UNLIKE_IN_MEMORY = "{count:,} elements in memory were computed from different elements"
 LACKING, WITH_A_PART_TWICE = "{chunks} without all parts", "{chunks} with a part more than once"
 IN_THE_RESULT, WRONG_ON = "in the result {wrong}", "✕ {ranks}: {what}"
 RESULT, EVERY_RANK = "✓ the result of {ranks} is complete and in order", "every rank"
@@ -81,5 +81,5 @@ def messages(count: int, size_bytes: int) -> str:
 def headline(ranks: int, chunks: int, rounds: int, messages: int, most_bytes: int) -> str:
     return (
         f"{ranks} ranks, {counted(chunks, 'chunk')}, {counted(rounds, 'round')}, {messages} messages, "
-        f"at most {bytes_text(most_bytes)} sent by a rank"
+        f"at most {bytes_text(most_bytes)} sent per rank"
     )

@@ -29,7 +29,7 @@ def test_programs_that_get_stuck(ranks4, name: str, source: str, said: str) -> N
 def test_a_function_that_is_not_there_is_not_answered_yet(ranks4, name: str) -> None:
     card = check(name, ranks4, "not_there")
     assert card.state == "open"
-    assert card.lines[0] == "not_there is no function on ranks 0-3: run the %%ranks cell that defines it"
+    assert card.lines[0] == "not_there is not a function on ranks 0-3: run the %%ranks cell that defines it"
 
 
 @pytest.mark.parametrize(

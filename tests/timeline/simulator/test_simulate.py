@@ -216,7 +216,7 @@ def test_a_partner_that_is_not_in_the_trace() -> None:
 
 def test_a_wait_for_an_op_from_before_the_trace() -> None:
     waits = Trace(((Op(0, "wait", "wait", source="train.py:3"),),))
-    with pytest.raises(ValueError, match=r"^rank 0 waits \(train.py:3\) for an op from before the trace began"):
+    with pytest.raises(ValueError, match=r"^rank 0 waits \(train.py:3\) for an op that was issued before the trace"):
         simulate(waits, UNIT)
 
 

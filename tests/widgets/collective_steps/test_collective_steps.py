@@ -146,7 +146,7 @@ def test_mistakes_are_seen(ranks4: Ranks) -> None:
 
 
 def test_what_nobody_sees(ranks2: Ranks) -> None:
-    with pytest.raises(RankError, match="all_reduce was given numbers that are followed, and how it sends them nobody"):
+    with pytest.raises(RankError, match="all_reduce uses a followed tensor, and its messages are not visible"):
         ranks2.record(programs.followed, "hidden")
     with pytest.raises(RankError, match="nothing is recorded here"):
         ranks2.run(programs.followed, "my ring")
@@ -199,7 +199,7 @@ def test_errors_name_the_mend() -> None:
         ChunkRounds.of(trace, [replace(log, events=()) for log in logs])
     with pytest.raises(ValueError, match="ranks 0, 1, 2 wait for each other's messages in a circle"):
         ChunkRounds.of(trace, [replace(log, events=tuple(sorted(log.events, key=_receives_first))) for log in logs])
-    with pytest.raises(ValueError, match="fall into 65 chunks that go their own ways, and 64 can be drawn"):
+    with pytest.raises(ValueError, match="fall into 65 chunks with different paths, and 64 can be drawn"):
         ChunkRounds.of(*every_second_element(65))
 
 
@@ -225,7 +225,7 @@ def test_pictures_are_the_same_each_time() -> None:
         assert all(
             float(x) <= width and float(y) <= height for x, y in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"', svg)
         )
-    assert repr(first) == "a ring: 4 ranks, 4 chunks, 6 rounds, 24 messages, at most 24 bytes sent by a rank"
+    assert repr(first) == "a ring: 4 ranks, 4 chunks, 6 rounds, 24 messages, at most 24 bytes sent per rank"
     assert (
         "round 1, 4 messages, 16 bytes, receivers add it: 0→1 chunk 3 (then 0+1, without ranks 2, 3)" in first.words()
     )
