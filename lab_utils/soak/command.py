@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from lab_utils.bench.table import machine
 from lab_utils.ranks import RanksError
 from lab_utils.soak.endure import CountedRanks, Soak
-from lab_utils.soak.faults import KINDS, PROGRAMS, Fault, plan
+from lab_utils.soak.faults import KINDS, PROGRAMS, Fault, draw_faults
 from lab_utils.soak.interrupts import Interrupts
 from lab_utils.soak.tally import Tally
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] = ()) -> int:
     given = parser.parse_args(list(argv))
     if sys.platform != "linux":
         parser.error("the soak stops processes and limits their memory as only Linux does: run it there")
-    faults = plan(given.seed, max(given.faults, given.only or 0), given.ranks)
+    faults = draw_faults(given.seed, max(given.faults, given.only or 0), given.ranks)
     faults = faults[given.only - 1 : given.only] if given.only else faults
     _say(f"{len(faults)} faults on {', '.join(f'{name} {value}' for name, value in machine().items())}")
     tally = Tally(given.seed, given.ranks)

@@ -58,10 +58,10 @@ class Fault:
         return f"{self.kind}{how} of rank {self.rank} in {self.program}, step {self.step}, {self.place}{again}{late}"
 
 
-def plan(seed: int, faults: int, ranks: int) -> list[Fault]:
-    """Return `faults` faults on `ranks` ranks. A longer plan of the same seed and ranks begins with the shorter one."""
+def draw_faults(seed: int, count: int, ranks: int) -> list[Fault]:
+    """Return `count` faults to inject into `ranks` ranks; a larger count of a seed begins with the same faults."""
     rng = random.Random(seed)
-    pairs = itertools.islice(_pairs(rng), faults)
+    pairs = itertools.islice(_pairs(rng), count)
     return [_fault(rng, number, *pair, ranks) for number, pair in enumerate(pairs, start=1)]
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a trace that need no clock: message steps and bytes."""
+"""Metrics of a trace that need no clock: message rounds and bytes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lab_utils.timeline.ops import Op, RankOps, message_key, waited_for
 MESSAGES = ("send", "recv")
 
 
-def message_steps(trace: RankOps) -> int:
+def message_rounds(trace: RankOps) -> int:
     """Length of the longest chain of dependent messages, with a rank in one exchange at a time.
 
-    A send leaves one step after the step that its rank had reached at issue. After waiting for a send or recv, a
-    rank is at least one step past the step at which it issued it, and at least at the step of the message. So a
-    wait does not delay what was issued before it: exchanges issued together take one step. Ring all-reduce over
+    A send leaves one round after the round that its rank had reached at issue. After waiting for a send or recv, a
+    rank is at least one round past the round at which it issued it, and at least at the round of the message. So a
+    wait does not delay what was issued before it: exchanges issued together take one round. Ring all-reduce over
     n ranks: 2(n - 1); binomial tree, reduce then broadcast: 2 ceil(log2 n). Collectives count 0 and carry no
     chain, nor does a recv whose send is not in the trace.
 
@@ -27,7 +27,7 @@ def message_steps(trace: RankOps) -> int:
     left_at: dict[tuple, int] = {}
     walks = [_Walk(ops, sent_in_trace) for ops in trace.ops]
     take_turns(walks, lambda walk: walk.advance(left_at))
-    return max([*left_at.values(), *(walk.step for walk in walks)], default=0)
+    return max([*left_at.values(), *(walk.round for walk in walks)], default=0)
 
 
 class Unfinished(Protocol):
@@ -64,7 +64,7 @@ class _Walk:
         self.ops = ops
         self.sent_in_trace = sent_in_trace
         self.position = 0
-        self.step = 0
+        self.round = 0
         self.issued_at: dict[tuple, int] = {}
 
     @property
@@ -81,15 +81,15 @@ class _Walk:
     def _pass(self, op: Op, left_at: dict[tuple, int]) -> bool:
         """Process one op; False when it waits for a message that has not been sent yet."""
         if op.kind in MESSAGES:
-            self.issued_at[_end(op)] = self.step
+            self.issued_at[_end(op)] = self.round
         if op.kind == "send":
-            left_at[message_key(op)] = self.step + 1
+            left_at[message_key(op)] = self.round + 1
         over = self._over_after(op)
         if over is None:
             return True
         if message_key(over) not in left_at:
             return False
-        self.step = max(self.step, self.issued_at[_end(over)] + 1, left_at[message_key(over)])
+        self.round = max(self.round, self.issued_at[_end(over)] + 1, left_at[message_key(over)])
         return True
 
     def _over_after(self, op: Op) -> Op | None:

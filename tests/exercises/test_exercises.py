@@ -77,12 +77,12 @@ def test_every_exercise_has_the_one_shape(name: str) -> None:
 def test_unknown_exercises_and_missing_numbers_are_said() -> None:
     with pytest.raises(WrongCall, match=r"no exercise '00.99': there are 00.\w+ to 00.\d+, 01.\w+ to 01.\d+, "):
         check("00.99", 1)
-    with pytest.raises(TypeError, match=r"01.1 needs parameters=..., and was given nothing more"):
+    with pytest.raises(TypeError, match=r"01.1 needs parameters=..., got nothing more"):
         check("01.1", 1)
     with pytest.raises(WrongCall, match=r'^call it as check\("01.3", ranks, function\)$') as raised:
         check("01.3", "my_step")
     assert raised.value._render_traceback_() == [f"WrongCall: {raised.value}"]
-    with pytest.raises(TypeError, match=r"00.1 needs nothing besides the answer, and was given parameters"):
+    with pytest.raises(TypeError, match=r"00.1 needs nothing besides the answer, got parameters"):
         check("00.1", 6, parameters=3)
 
 
@@ -138,11 +138,11 @@ def test_known_mistakes_are_wrong_and_are_named(name: str) -> None:
 @pytest.mark.parametrize("answer", ["6", None, True, math.nan, math.inf, np.arange(2), [1, 2]])
 def test_what_is_no_number_is_said(answer: object) -> None:
     card = check("00.1", answer)
-    assert card.state == "wrong" and ("is no number" in card.sentence or " given where " in card.sentence)
+    assert card.state == "wrong" and ("is not a number" in card.sentence or " given where " in card.sentence)
 
 
 def test_too_few_and_too_many_answers() -> None:
-    assert check("00.3", 14).sentence.startswith("1 answer was given where 2 are asked for: steps of the ring, ")
+    assert check("00.3", 14).sentence.startswith("1 answer was given where 2 are asked for: rounds of the ring, ")
     assert check("00.1", 6, 6).state == "wrong"
 
 

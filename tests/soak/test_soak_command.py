@@ -20,7 +20,7 @@ from rank_processes import assert_gone
 from lab_utils.ranks.diagnosis.errors import RanksError
 from lab_utils.soak import command, main
 from lab_utils.soak.beacon import Beacon, tell
-from lab_utils.soak.faults import KINDS, PLACES, PROGRAMS, STEPS, Fault, plan
+from lab_utils.soak.faults import KINDS, PLACES, PROGRAMS, STEPS, Fault, draw_faults
 from lab_utils.soak.interrupts import Interrupts, Overdue
 from lab_utils.soak.planted import Planted
 from lab_utils.soak.tally import Result
@@ -28,22 +28,22 @@ from lab_utils.soak.tally import Result
 STARTED_S = 600.0
 
 
-# ---------------------------------------------------------------------- the plan
+# ---------------------------------------------------------------------- which faults
 def test_the_same_seed_makes_the_same_faults() -> None:
-    assert plan(7, 40, 4) == plan(7, 40, 4)
-    assert plan(7, 40, 4) != plan(8, 40, 4)
-    assert plan(7, 40, 4)[:9] == plan(7, 9, 4), "or --only would find another fault"
+    assert draw_faults(7, 40, 4) == draw_faults(7, 40, 4)
+    assert draw_faults(7, 40, 4) != draw_faults(8, 40, 4)
+    assert draw_faults(7, 40, 4)[:9] == draw_faults(7, 9, 4), "or --only would find another fault"
 
 
 def test_every_kind_meets_every_program() -> None:
-    faults = plan(0, 80, 4)
+    faults = draw_faults(0, 80, 4)
     assert [fault.number for fault in faults] == list(range(1, 81))
     assert Counter((fault.kind, fault.program) for fault in faults) == {(k, p): 2 for k in KINDS for p in PROGRAMS}
     assert all({fault.kind for fault in faults[start : start + 8]} == set(KINDS) for start in range(0, 80, 8))
 
 
 def test_faults_strike_everywhere() -> None:
-    faults = plan(0, 2000, 3)
+    faults = draw_faults(0, 2000, 3)
     assert {fault.rank for fault in faults} == {0, 1, 2}
     assert {fault.step for fault in faults} == set(range(STEPS))
     assert {(f.program, f.place) for f in faults} == {(p, place) for p, places in PLACES.items() for place in places}

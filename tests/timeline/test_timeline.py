@@ -6,7 +6,7 @@ import pytest
 from timeline_samples import all_reduce, compute, ddp, message, ring_all_reduce, trace, wait
 
 from lab_utils.text import bytes_text, flops_text, percent_text, time_text
-from lab_utils.timeline import Op, Phase, Span, Timeline, Trace, message_steps
+from lab_utils.timeline import Op, Phase, Span, Timeline, Trace, message_rounds
 
 
 def lane(timeline: Timeline, rank: int, name: str = "own") -> list[tuple[str, float, float]]:
@@ -135,7 +135,7 @@ def test_phases_count_in_the_makespan() -> None:
 
 def test_a_trace_without_times_cannot_be_measured() -> None:
     with pytest.raises(ValueError, match=r"op 'send' of rank 0 carries no time.*ranks\.record"):
-        ring_all_reduce(3, step_s=None).timeline()
+        ring_all_reduce(3, round_s=None).timeline()
 
 
 @pytest.mark.parametrize("of", [-1, 1, 7, 0])
@@ -147,7 +147,7 @@ def test_a_wait_must_wait_for_a_communication_op(of: int) -> None:
 
 def test_a_wait_for_an_op_from_before_the_trace_is_waiting() -> None:
     assert lane(trace([compute(0, 0, 1), wait(0, None, 1, 2)]).timeline(), 0)[1:] == [("waiting", 1, 2)]
-    assert message_steps(trace([wait(0, None, 1, 2)])) == 0
+    assert message_rounds(trace([wait(0, None, 1, 2)])) == 0
 
 
 def test_an_empty_trace_has_an_empty_timeline() -> None:

@@ -90,25 +90,25 @@ def _ddp_backward(ops, phases, rank, members, issued, done, now, step) -> None:
     now[rank] += 1.4 * MS
 
 
-def ring_all_reduce(ranks: int, step_s: float | None = 250e-6, late_s: float = 120e-6) -> Trace:
-    """2(n-1) steps of isend, recv, wait, add; rank 0 comes late. step_s=None leaves the times out."""
+def ring_all_reduce(ranks: int, round_s: float | None = 250e-6, late_s: float = 120e-6) -> Trace:
+    """2(n-1) rounds of isend, recv, wait, add; rank 0 comes late. round_s=None leaves the times out."""
     ops: list[list[Op]] = [[] for _ in range(ranks)]
-    timed = step_s is not None
+    timed = round_s is not None
     now = [late_s if rank == 0 and timed else 0.0 for rank in range(ranks)]
-    for step in range(2 * (ranks - 1)):
+    for k in range(2 * (ranks - 1)):
         came = list(now)
         for rank, mine in enumerate(ops):
             right, left = (rank + 1) % ranks, (rank - 1) % ranks
-            done_s = max(came[rank], came[left]) + step_s if timed else None
-            sent_s = max(came[rank], came[right]) + step_s if timed else None
+            done_s = max(came[rank], came[left]) + round_s if timed else None
+            sent_s = max(came[rank], came[right]) + round_s if timed else None
             at_s = came[rank] if timed else None
             sent = (at_s, None, sent_s)
-            mine.append(message("send", rank, right, step, sent, asynchronous=True, bytes=1 << 18))
-            mine.append(message("recv", rank, left, step, (at_s, at_s, done_s), bytes=1 << 18))
+            mine.append(message("send", rank, right, k, sent, asynchronous=True, bytes=1 << 18))
+            mine.append(message("recv", rank, left, k, (at_s, at_s, done_s), bytes=1 << 18))
             freed_s = max(done_s, sent_s) if timed else None
             mine.append(wait(rank, len(mine) - 2, done_s, freed_s))
             if timed:
-                mine.append(compute(rank, freed_s, freed_s + 0.2 * step_s * (1 + rank % 3)))
+                mine.append(compute(rank, freed_s, freed_s + 0.2 * round_s * (1 + rank % 3)))
                 now[rank] = mine[-1].done_s
     return Trace(tuple(map(tuple, ops)))
 

@@ -1,10 +1,10 @@
-"""Steps and bytes of the collectives in ring.py, tree.py and two_level.py, in closed form.
+"""Rounds and bytes of the collectives in ring.py, tree.py and two_level.py, in closed form.
 
 Pure: no torch. Let B be the bytes of the whole tensor (the input of a reduce-scatter, the output of an
-all-gather) and n the number of ranks. With alpha seconds per step and beta seconds per byte, a collective takes about
-steps * alpha + (bytes of the busiest rank) * beta: small tensors are bound by steps, large ones by bytes.
+all-gather) and n the number of ranks. With alpha seconds per round and beta seconds per byte, a collective takes about
+rounds * alpha + (bytes of the busiest rank) * beta: small tensors are bound by rounds, large ones by bytes.
 
-| all-reduce | steps           | bytes sent per rank                      | of these across nodes |
+| all-reduce | rounds          | bytes sent per rank                      | of these across nodes |
 |------------|-----------------|------------------------------------------|-----------------------|
 | ring       | 2(n-1)          | 2(n-1)/n B                               |                       |
 | tree       | 2 ceil(log2 n)  | B at a leaf, ceil(log2 n) B at rank 0    |                       |
@@ -18,21 +18,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab_utils.comm.algorithms.steps import Collective, chunk_offsets, chunk_sizes, nodes_of, ring_range
+from lab_utils.comm.algorithms.rounds import Collective, chunk_offsets, chunk_sizes, nodes_of, ring_range
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What one rank spends on a collective.
 
-    steps           longest chain of messages that depend on one another, with one exchange per rank at a time; the
+    rounds          longest chain of messages that depend on one another, with one exchange per rank at a time; the
                     same for all ranks
     messages        sent by this rank, empty ones included
     bytes           sent by this rank
     bytes_across    of these, bytes to another node (two_level only)
     """
 
-    steps: int = 0
+    rounds: int = 0
     messages: int = 0
     bytes: int = 0
     bytes_across: int = 0
@@ -40,7 +40,7 @@ class Cost:
     def __add__(self, later: Cost) -> Cost:
         """Return the cost of one collective after the other."""
         return Cost(
-            self.steps + later.steps,
+            self.rounds + later.rounds,
             self.messages + later.messages,
             self.bytes + later.bytes,
             self.bytes_across + later.bytes_across,
@@ -48,27 +48,27 @@ class Cost:
 
 
 def ring(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
-    """Cost of a ring of n ranks. Every step sends one chunk to the right.
+    """Cost of a ring of n ranks. Every round sends one chunk to the right.
 
-    Reduce-scatter and all-gather: n - 1 steps and (n-1)/n B each (Thakur, Rabenseifner and Gropp 2005,
+    Reduce-scatter and all-gather: n - 1 rounds and (n-1)/n B each (Thakur, Rabenseifner and Gropp 2005,
     "Optimization of Collective Communication Operations in MPICH", section Allgather). All-reduce is both:
     2(n-1)/n B; unless switches add, the busiest rank sends no less in any all-reduce (Patarasuk and Yuan 2009,
     "Bandwidth optimal all-reduce algorithms for clusters of workstations"). With unequal chunks a rank sends all but
     its own chunk to reduce, and all but its right neighbour's to gather.
 
     >>> ring("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
-    Cost(steps=6, messages=6, bytes=6000, bytes_across=0)
+    Cost(rounds=6, messages=6, bytes=6000, bytes_across=0)
     """
-    steps = len(ring_range(n, collective))
+    rounds = len(ring_range(n, collective))
     _check_rank(rank, n)
     sizes = chunk_sizes(numel, n)
     reduces = (numel - sizes[rank]) if collective != "all_gather" else 0
     gathers = (numel - sizes[(rank + 1) % n]) if collective != "reduce_scatter" else 0
-    return Cost(steps, steps, (reduces + gathers) * itemsize)
+    return Cost(rounds, rounds, (reduces + gathers) * itemsize)
 
 
 def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 1) -> Cost:
-    """Cost of a binomial tree: up to rank 0 and down again, ceil(log2 n) steps each way.
+    """Cost of a binomial tree: up to rank 0 and down again, ceil(log2 n) rounds each way.
 
     Up, each rank but rank 0 sends once: B to reduce, the chunks of its subtree to gather. Down, each rank
     sends to each of its children: B to broadcast, their subtrees' chunks to scatter (Thakur, Rabenseifner and
@@ -76,7 +76,7 @@ def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
     their work, and reduce followed by scatter, but with a linear scatter).
 
     >>> tree("all_reduce", n=4, rank=0, numel=1000, itemsize=4)
-    Cost(steps=4, messages=2, bytes=8000, bytes_across=0)
+    Cost(rounds=4, messages=2, bytes=8000, bytes_across=0)
     """
     ring_range(n, collective)
     _check_rank(rank, n)
@@ -91,12 +91,12 @@ def tree(collective: Collective, n: int, rank: int, numel: int, itemsize: int = 
 def two_level(collective: Collective, n: int, rank: int, numel: int, ranks_per_node: int, itemsize: int = 1) -> Cost:
     """Cost of rings inside the nodes and across them: the sum of the collective's parts.
 
-    N nodes of m ranks: 2(m-1) + 2(N-1) steps for an all-reduce, half for the others; the tensor reduced across
+    N nodes of m ranks: 2(m-1) + 2(N-1) rounds for an all-reduce, half for the others; the tensor reduced across
     nodes has B/m bytes (Mikami et al. 2018, "Massively Distributed SGD: ImageNet/ResNet-50 Training in a Flash",
     2D-Torus all-reduce).
 
     >>> two_level("all_reduce", n=8, rank=0, numel=1000, ranks_per_node=4, itemsize=4)
-    Cost(steps=8, messages=8, bytes=7000, bytes_across=1000)
+    Cost(rounds=8, messages=8, bytes=7000, bytes_across=1000)
     """
     nodes = nodes_of(n, ranks_per_node)
     _check_rank(rank, n)

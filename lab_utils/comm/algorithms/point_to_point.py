@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.comm.algorithms.steps import chunk_sizes
+from lab_utils.comm.algorithms.rounds import chunk_sizes
 
 SUM, AVG, MAX, MIN, PRODUCT = (getattr(dist.ReduceOp, op) for op in ("SUM", "AVG", "MAX", "MIN", "PRODUCT"))
 

@@ -1,7 +1,7 @@
 """Ring collectives: every rank only sends to its right and receives from its left.
 
-In each step every link carries one chunk, 1/n of the tensor, so no rank is a bottleneck: the bytes sent per rank
-hardly grow with n. The price is the number of steps, which does (formulas.ring).
+In each round every link carries one chunk, 1/n of the tensor, so no rank is a bottleneck: the bytes sent per rank
+hardly grow with n. The price is the number of rounds, which does (formulas.ring).
 
 After an all-reduce all ranks hold bit-identical results: each chunk is reduced along one path, in one order,
 and all other ranks get a copy of that result. Data parallel depends on this: replicas are never compared
@@ -25,7 +25,7 @@ from lab_utils.comm.algorithms.point_to_point import (
     in_place,
     store,
 )
-from lab_utils.comm.algorithms.steps import ring_chunk, ring_range
+from lab_utils.comm.algorithms.rounds import ring_chunk, ring_range
 
 
 def ring_all_reduce(
@@ -50,7 +50,7 @@ def ring_reduce_scatter(
     op: dist.ReduceOp.RedOpType = SUM,
     group: dist.ProcessGroup | Peers | None = None,
 ) -> None:
-    """Leave chunk `rank` of the reduced `input` in `output`; n - 1 steps.
+    """Leave chunk `rank` of the reduced `input` in `output`; n - 1 rounds.
 
     As dist.reduce_scatter_single. The input is flattened and cut into n chunks, the first
     numel % n one element longer; it is not changed.
@@ -61,8 +61,8 @@ def ring_reduce_scatter(
     check_chunk(output, input, peers)
     chunks = chunks_of(input, n)
     partial = chunks[ring_chunk(rank, 0, n)]
-    for step in ring_range(n, "reduce_scatter"):
-        own = chunks[ring_chunk(rank, step + 1, n)]
+    for k in ring_range(n, "reduce_scatter"):
+        own = chunks[ring_chunk(rank, k + 1, n)]
         arrived = torch.empty_like(own)
         _turn(peers, partial, arrived)
         partial = combine(own, arrived, op, out=arrived)  # goes on to the right next
@@ -75,7 +75,7 @@ def ring_all_gather(
     input: Tensor,
     group: dist.ProcessGroup | Peers | None = None,
 ) -> None:
-    """Join the inputs of all ranks in `output`, as dist.all_gather_single; n - 1 steps.
+    """Join the inputs of all ranks in `output`, as dist.all_gather_single; n - 1 rounds.
 
     Rank r's input is chunk r of the flattened output.
     """
@@ -85,9 +85,9 @@ def ring_all_gather(
     with in_place(output) as flat:
         chunks = chunks_of(flat, n)
         store(chunks[rank], input)
-        for step in ring_range(n, "all_gather"):
-            here, coming = ring_chunk(rank, step, n), ring_chunk(rank, step + 1, n)
-            _turn(peers, chunks[here], chunks[coming])  # passed on in the next step
+        for k in ring_range(n, "all_gather"):
+            here, coming = ring_chunk(rank, k, n), ring_chunk(rank, k + 1, n)
+            _turn(peers, chunks[here], chunks[coming])  # passed on in the next round
 
 
 def _turn(peers: Peers, sent: Tensor, arrived: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Tree collectives: pairs of ranks, then pairs of pairs, up to rank 0 and down again.
 
-Few steps, 2 ceil(log2 n), but every message carries the whole tensor, and rank 0 sends one in every step on the way
-down: for small tensors, which are bound by the latency of a step (formulas.tree).
+Few rounds, 2 ceil(log2 n), but every message carries the whole tensor, and rank 0 sends one in every round on the way
+down: for small tensors, which are bound by the latency of a round (formulas.tree).
 
 All ranks end with bit-identical results, because rank 0 alone computes the result and the others copy it
 (why that matters: ring.py).
@@ -24,7 +24,7 @@ from lab_utils.comm.algorithms.point_to_point import (
     in_place,
     store,
 )
-from lab_utils.comm.algorithms.steps import Edge, chunk_offsets, tree_levels
+from lab_utils.comm.algorithms.rounds import Edge, chunk_offsets, tree_levels
 
 
 def tree_all_reduce(

@@ -2,8 +2,8 @@
 
 Ranks k * ranks_per_node ... (k + 1) * ranks_per_node - 1 of the group are node k. Inside the node every
 rank first gets one shard, then ranks with equal local rank exchange shards across nodes. A rank sends as many
-bytes as in one long ring. But the ring uses a slow link in every step, and all bytes that leave a node are sent
-by its last rank; here the steps over slow links are as few as the nodes, and every rank of a node sends an equal
+bytes as in one long ring. But the ring uses a slow link in every round, and all bytes that leave a node are sent
+by its last rank; here the rounds over slow links are as few as the nodes, and every rank of a node sends an equal
 share across (formulas.two_level).
 
 All ranks end with bit-identical results: each element is reduced by one ring inside each node and one across,
@@ -28,7 +28,7 @@ from lab_utils.comm.algorithms.point_to_point import (
     total,
 )
 from lab_utils.comm.algorithms.ring import ring_all_gather, ring_all_reduce, ring_reduce_scatter
-from lab_utils.comm.algorithms.steps import by_local_rank, nodes_of
+from lab_utils.comm.algorithms.rounds import by_local_rank, nodes_of
 
 
 def two_level_all_reduce(

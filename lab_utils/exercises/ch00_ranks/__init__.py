@@ -12,7 +12,7 @@ EXERCISES = (
     *PREDICTIONS,
     numeric("00.1", words.Sum, numbers.ranks_sum, last=RANKS - 1),
     numeric("00.2", words.RingBytes, numbers.ring_bytes, n=RANKS),
-    numeric("00.3", words.Steps, numbers.steps, n=MANY),
+    numeric("00.3", words.Rounds, numbers.rounds, n=MANY),
     code("00.4", words.MyAllGather, judge_all_gather),
     code("00.5", words.RingAllGather, judge_all_gather),
     numeric("00.6", words.LeavingBytes, numbers.leaving_bytes, per_node=PER_NODE),

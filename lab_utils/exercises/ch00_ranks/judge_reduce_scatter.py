@@ -67,7 +67,7 @@ def _how(counts: Sequence[int]) -> str:
 def _too_many_bytes(trace: Trace) -> Iterator[str]:
     n, whole = trace.world_size, trace.results[0][0].nbytes
     right = whole // n * (n - 1)
-    whys = {2 * right: say.all_reduced, (n - 1) * whole: say.whole_each_step}
+    whys = {2 * right: say.all_reduced, (n - 1) * whole: say.whole_each_round}
     for rank, sent in enumerate(bytes_sent(trace)):
         if sent > right:
             yield say.too_many.format(rank=rank, sent=sent, right=right, why=whys.get(sent, ""))

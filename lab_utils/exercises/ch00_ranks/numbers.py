@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lab_utils.comm.algorithms import formulas
-from lab_utils.comm.algorithms.steps import chunk_sizes, ring_chunk, ring_range
+from lab_utils.comm.algorithms.rounds import chunk_sizes, ring_chunk, ring_range
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 
 MIB = 2**20
@@ -33,9 +33,9 @@ def ring_bytes() -> Numbers:
     return [asked], {"others": n - 1, "bytes": right, "messages": cost.messages, **sizes}
 
 
-def steps() -> Numbers:
+def rounds() -> Numbers:
     n = MANY
-    ring, tree = (f("all_reduce", n, 0, n).steps for f in (formulas.ring, formulas.tree))
+    ring, tree = (f("all_reduce", n, 0, n).rounds for f in (formulas.ring, formulas.tree))
     by_ring = Quantity(ring, half_ring=ring / 2, ranks=n, itself=2 * n, of_tree=tree)
     by_tree = Quantity(tree, half_tree=tree / 2, of_ring=ring, one_pair=2 * n)
     return [by_ring, by_tree], {"others": n - 1, "ring": ring, "levels": tree // 2, "tree": tree}
@@ -45,7 +45,7 @@ def leaving_node(ranks: int, per_node: int, tensor_bytes: int) -> tuple[int, int
     """Return the bytes that node 0 sends to other nodes in one all-reduce: (flat ring, two-level)."""
     sizes = chunk_sizes(tensor_bytes, ranks)
     crossing = [rank for rank in range(per_node) if (rank + 1) % ranks >= per_node]  # to the rank at its right
-    flat = sum(sizes[ring_chunk(rank, step, ranks)] for step in ring_range(ranks, "all_reduce") for rank in crossing)
+    flat = sum(sizes[ring_chunk(rank, k, ranks)] for k in ring_range(ranks, "all_reduce") for rank in crossing)
     cost = partial(formulas.two_level, "all_reduce", ranks, numel=tensor_bytes, ranks_per_node=per_node)
     return flat, sum(cost(rank=rank).bytes_across for rank in range(per_node))
 

@@ -35,8 +35,8 @@ def busiest_bytes() -> Numbers:
     tree = max(formulas.tree("all_reduce", n, rank, whole).bytes for rank in range(n))
     cost = formulas.two_level("all_reduce", n, 0, whole, m)
     inside = cost.bytes - cost.bytes_across
-    steps = formulas.tree("all_reduce", n, 0, whole).steps
-    by_tree = Quantity(tree, leaf=whole, of_ring=ring, each_step=steps * whole)
+    rounds = formulas.tree("all_reduce", n, 0, whole).rounds
+    by_tree = Quantity(tree, leaf=whole, of_ring=ring, each_round=rounds * whole)
     by_levels = Quantity(cost.bytes, only_across=cost.bytes_across, only_inside=inside, of_tree=tree)
     values = {"tree": tree, "children": tree // whole, "two": cost.bytes, "across": cost.bytes_across}
     return [by_tree, by_levels], values | {"inside": inside, "ring": ring}
@@ -46,18 +46,18 @@ def all_reduce_us() -> Numbers:
     """Microseconds of one all-reduce by ring and by tree, latency and bandwidth alone."""
     n, whole, link = RANKS, TIMED_BYTES, NVLINK
     ring, tree = (f("all_reduce", n, 0, whole) for f in (formulas.ring, formulas.tree))
-    on_path = tree.steps * whole  # rank 0 first receives, then sends: the whole tensor in each step
+    on_path = tree.rounds * whole  # rank 0 first receives, then sends: the whole tensor in each round
     by_ring = Quantity(
-        _us(link, ring.steps, ring.bytes), relative=0.05, half=_us(link, ring.steps / 2, ring.bytes / 2),
+        _us(link, ring.rounds, ring.bytes), relative=0.05, half=_us(link, ring.rounds / 2, ring.bytes / 2),
         no_latency=_us(link, 0, ring.bytes), one_message=_us(link, 1, whole),
-        whole_each_step=_us(link, ring.steps, ring.steps * whole),
+        whole_each_round=_us(link, ring.rounds, ring.rounds * whole),
     )  # fmt: skip
     by_tree = Quantity(
-        _us(link, tree.steps, on_path), relative=0.05, half=_us(link, tree.steps / 2, on_path / 2),
-        no_latency=_us(link, 0, on_path), only_sent=_us(link, tree.steps, tree.bytes),
+        _us(link, tree.rounds, on_path), relative=0.05, half=_us(link, tree.rounds / 2, on_path / 2),
+        no_latency=_us(link, 0, on_path), only_sent=_us(link, tree.rounds, tree.bytes),
     )  # fmt: skip
     return [by_ring, by_tree], {
-        "ring_steps": ring.steps, "tree_steps": tree.steps, "ring_bytes": ring.bytes, "tree_bytes": on_path,
+        "ring_rounds": ring.rounds, "tree_rounds": tree.rounds, "ring_bytes": ring.bytes, "tree_bytes": on_path,
         "latency_us": link.latency_s / MICRO, "gb_per_s": link.bytes_per_s / 1e9,
         "ring_us": by_ring.right, "tree_us": by_tree.right,
     }  # fmt: skip
@@ -82,11 +82,11 @@ def twice_the_bandwidth(compute_s: float) -> Numbers:
 def _with_twice(link: Link) -> tuple[float, float]:
     cost = formulas.ring("all_reduce", RANKS, 0, TIMED_BYTES)
     faster = replace(link, bytes_per_s=2 * link.bytes_per_s)
-    return _us(link, cost.steps, cost.bytes), _us(faster, cost.steps, cost.bytes)
+    return _us(link, cost.rounds, cost.bytes), _us(faster, cost.rounds, cost.bytes)
 
 
-def _us(link: Link, steps: float, size_bytes: float) -> float:
-    return link.time_s(steps, size_bytes) / MICRO
+def _us(link: Link, rounds: float, size_bytes: float) -> float:
+    return link.time_s(rounds, size_bytes) / MICRO
 
 
 # ---------------------------------------------------------------------- 00b

@@ -21,7 +21,7 @@ class Sum:  # 00.1
 class RingBytes(Misses):  # 00.2
     goal = "How many bytes does each rank send in a ring all-reduce of 64 MiB on {n} ranks?"
     replace = "Replace the … by your number of bytes, such as 10 * 2**20."
-    hints = ("count the messages that one rank sends, and the size of each", "the ring has two halves of n - 1 steps")
+    hints = ("count the messages that one rank sends, and the size of each", "the ring has two halves of n - 1 rounds")
     explain = ("2 (n - 1) / n · B = 2 · {others} / {n} · 64 MiB = {mib} MiB = {bytes:,} bytes\n"
         "{messages} messages of one chunk of {chunk_mib} MiB: {others} to reduce-scatter, {others} to all-gather. With "
         "more ranks it comes close to 2 B and never reaches it.")
@@ -36,22 +36,22 @@ class RingBytes(Misses):  # 00.2
     one_chunk = "that is one chunk, so one message of several"
 
 
-class Steps:  # 00.3
-    goal = "How many steps does an all-reduce take on {n} ranks, by the ring and by the tree?"
+class Rounds:  # 00.3
+    goal = "How many rounds does an all-reduce take on {n} ranks, by the ring and by the tree?"
     replace = "Replace the two … by your numbers: the ring's, then the tree's."
     hints = ("the ring: how many hops until a chunk has passed every rank, and then again?",
         "the tree: how often can you halve 8 until 1 is left? Then the result has to come down")
     explain = ("ring 2 (n - 1) = 2 · {others} = {ring}, tree 2 ⌈log₂ n⌉ = 2 · {levels} = {tree}\n"
-        "So small tensors, where the latency of a step decides, go by the tree; large ones, where bytes decide, by the "
-        "ring.")
-    names = ("steps of the ring", "steps of the tree")
+        "So small tensors, where the latency of a round decides, go by the tree; large ones, where bytes decide, by "
+        "the ring.")
+    names = ("rounds of the ring", "rounds of the tree")
     half_ring = "that is half of the way: after the reduce-scatter no rank has the whole result yet"
-    ranks = "that is the number of ranks; a chunk needs one step fewer to pass all of them, twice"
+    ranks = "that is the number of ranks; a chunk needs one round fewer to pass all of them, twice"
     itself = "a chunk that starts on a rank has only the others to visit"
     of_tree = "that is the tree's number"
     half_tree = "that is half of the way: only rank 0 has the result then"
     of_ring = "that is the ring's number"
-    one_pair = "in one step of the tree many pairs talk at once"
+    one_pair = "in one round of the tree many pairs talk at once"
 
 
 class AllGather:  # 00.4 and 00.5 have one judge
@@ -90,10 +90,10 @@ class MyAllGather(AllGather):  # 00.4
 class RingAllGather(AllGather):  # 00.5
     goal = "This ring all-gather has a bug: shapes and bytes are right, values are not. Which line is it?"
     replace = "Fix that line, run its cell again, then this one."
-    hints = ("follow one chunk: which rank has it after step 0, and which after step 1?",
-        "what a rank sends in step 1 should be what it received in step 0")
-    explain = ("every step passes on what arrived in the step before: out[(rank - step) % n]\n"
-        "In step 0 that is the own chunk, which is why the planted version begins well and then sends it again. "
+    hints = ("follow one chunk: which rank has it after round 0, and which after round 1?",
+        "what a rank sends in round 1 should be what it received in round 0")
+    explain = ("every round passes on what arrived in the round before: out[(rank - k) % n]\n"
+        "In round 0 that is the own chunk, which is why the planted version begins well and then sends it again. "
         "Shapes, counts and bytes were all right: only the values show it.")
 
 
@@ -106,8 +106,8 @@ class LeavingBytes:  # 00.6
     explain = ("flat ring: one of the node's ranks sends across, 2 (n - 1) / n · B = {flat_mib} MiB = {flat:,} bytes\n"
         "two-level: each of {per_node} ranks sends 2 ({nodes} - 1) / {nodes} · B / {per_node} = {share_mib} MiB, "
         "together {two_level_mib} MiB = {two_level:,} bytes\n"
-        "The wire between nodes is the slow one, and it also has fewer steps on it: {across} of 2 ({per_node} - 1) + 2 "
-        "({nodes} - 1), where in the ring every step waits for it.")
+        "The wire between nodes is the slow one, and it also has fewer rounds on it: {across} of 2 ({per_node} - 1) + "
+        "2 ({nodes} - 1), where in the ring every round waits for it.")
     names = ("flat ring", "two-level")
     both_ranks = "of a node's two ranks only one has its right neighbour in the other node"
     half = "that is one half of the ring, the reduce-scatter or the all-gather"
@@ -146,19 +146,19 @@ class ReduceScatter(AllGather):  # 00.9
     goal = ("Write my_reduce_scatter(x) in a ring of send and receive: x has one row per rank, and rank r returns row "
         "r of the sum over all ranks.")
     replace = "Replace the body: return a tensor of shape x[0].shape, and leave x as it is."
-    hints = ("each rank sends one row to its right in each of n - 1 steps",
-        "add your own row to the one that arrived from the left, and send the sum on in the next step",
+    hints = ("each rank sends one row to its right in each of n - 1 rounds",
+        "add your own row to the one that arrived from the left, and send the sum on in the next round",
         "the last row that arrives on rank r is row r: so rank r begins with row (r - 1) % n, and goes down")
     explain = ("every rank holds its row of the sum, and sent (n - 1) / n of the tensor\n"
         "def my_reduce_scatter(x):\n"
         "    rank, n = dist.get_rank(), dist.get_world_size()\n"
         "    partial = x[(rank - 1) % n]\n"
-        "    for step in range(n - 1):\n"
+        "    for k in range(n - 1):\n"
         "        arrived = torch.empty_like(partial)\n"
         "        sending = dist.isend(partial, (rank + 1) % n)\n"
         "        dist.recv(arrived, (rank - 1) % n)\n"
         "        sending.wait()\n"
-        "        partial = arrived + x[(rank - 2 - step) % n]\n"
+        "        partial = arrived + x[(rank - 2 - k) % n]\n"
         "    return partial\n"
         "An all-gather of these rows would complete the all-reduce: each half sends (n - 1) / n of the tensor.")
     strange = "rank {rank} returned {type}, and not a tensor"
@@ -171,6 +171,6 @@ class ReduceScatter(AllGather):  # 00.9
     too_many = ("the values are right, but rank {rank} sent {sent:,} bytes, and (n - 1) / n of the tensor is {right:,}"
         "{why}")
     all_reduced = ": that is an all-reduce, of which each rank then keeps one row"
-    whole_each_step = ": that is the whole tensor in each message, where one row is enough"
+    whole_each_round = ": that is the whole tensor in each message, where one row is enough"
     not_a_ring = ("values and bytes are right, but rank {rank} sends to rank {peer}: in a ring each rank sends to its "
         "right neighbour only, here rank {right}")

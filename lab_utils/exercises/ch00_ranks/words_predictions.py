@@ -29,7 +29,7 @@ class BusiestBytes(Misses):  # 00.b
     names = ("tree", "two-level")
     leaf = "that is what a leaf sends: the tensor once, to its parent"
     of_ring = "that is the ring's number; the tree sends whole tensors"
-    each_step = "in half of the steps the busiest rank receives"
+    each_round = "in half of the rounds the busiest rank receives"
     only_across = "that is only what crosses to the other node"
     only_inside = "that is only what stays inside the node"
     of_tree = "that is the tree's number"
@@ -38,16 +38,16 @@ class BusiestBytes(Misses):  # 00.b
 class AllReduceTime:  # 00.c
     goal = "How many µs does an all-reduce of 4 MB take on {n} A100s joined by NVLink, by ring and by tree?"
     replace = "Replace the two … by your numbers of µs: the ring's, then the tree's."
-    hints = ("steps · latency + bytes / bandwidth", "count the bytes that pass one after the other, not all")
+    hints = ("rounds · latency + bytes / bandwidth", "count the bytes that pass one after the other, not all")
     explain = (
-        "ring: {ring_steps} · {latency_us:.2f} µs + {ring_bytes:,} bytes / {gb_per_s:.1f} GB/s = {ring_us:.1f} µs\n"
-        "tree: {tree_steps} · {latency_us:.2f} µs + {tree_bytes:,} bytes / {gb_per_s:.1f} GB/s = {tree_us:.1f} µs")
+        "ring: {ring_rounds} · {latency_us:.2f} µs + {ring_bytes:,} bytes / {gb_per_s:.1f} GB/s = {ring_us:.1f} µs\n"
+        "tree: {tree_rounds} · {latency_us:.2f} µs + {tree_bytes:,} bytes / {gb_per_s:.1f} GB/s = {tree_us:.1f} µs")
     names = ("ring", "tree")
     half = "that is half of the way: the result has yet to reach all ranks"
-    no_latency = "that is bytes / bandwidth; each step pays the latency too"
+    no_latency = "that is bytes / bandwidth; each round pays the latency too"
     one_message = "that is one message with the whole tensor"
-    whole_each_step = "in each step a rank sends one chunk, not the whole tensor"
-    only_sent = "that is what the root sends; before, it receives whole tensors in as many steps"
+    whole_each_round = "in each round a rank sends one chunk, not the whole tensor"
+    only_sent = "that is what the root sends; before, it receives whole tensors in as many rounds"
 
 
 class TwiceTheBandwidth:  # 00.d

@@ -89,7 +89,7 @@ def messages(gradient_bytes: Sequence[int]) -> Numbers:
 def ring_ms(link: Link, tensor_bytes: int) -> float:
     """Return the time of a ring all-reduce on RANKS ranks."""
     cost = formulas.ring("all_reduce", RANKS, 0, tensor_bytes)
-    return 1e3 * link.time_s(cost.steps, cost.bytes)
+    return 1e3 * link.time_s(cost.rounds, cost.bytes)
 
 
 def exposed(links: Sequence[Link], tensor_bytes: int, last_bytes: int) -> Numbers:
@@ -247,7 +247,7 @@ def more_workers() -> Numbers:
     more, ring = MANY / FEW, ((MANY - 1) / MANY) / ((FEW - 1) / FEW)
     asked = [
         Quantity(more, 0.05, itself=(MANY - 1) / (FEW - 1), parallel=1, as_tree=6),
-        Quantity(ring, 0.05, none=1, steps=(MANY - 1) / (FEW - 1), as_server=more),
+        Quantity(ring, 0.05, none=1, rounds=(MANY - 1) / (FEW - 1), as_server=more),
     ]
     return asked, {"server": more, "ring": ring}
 

@@ -25,7 +25,7 @@ def stages_wire(parameters: int, layers: int) -> Numbers:
 
 
 def exposed_gather(parameters: int, messages: int, bytes_per_s: float, latency_s: float) -> Numbers:
-    """Return the ms of ZeRO-1's all-gather by ring: latency per step, and bytes by bandwidth."""
+    """Return the ms of ZeRO-1's all-gather by ring: latency per round, and bytes by bandwidth."""
     whole_s, others = parameters * FLOAT64_BYTES / bytes_per_s, RANKS - 1
     wire_s, latency_s = others / RANKS * whole_s, messages * others * latency_s
     right = 1e3 * (wire_s + latency_s)

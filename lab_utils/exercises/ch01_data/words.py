@@ -1,6 +1,6 @@
 """The words of the exercises of chapters 01 to 01f."""
 
-from lab_utils.exercises.framework.words import MEND, Misses, Serial
+from lab_utils.exercises.framework.words import FIX, Misses, Serial
 
 # fmt: off
 
@@ -64,7 +64,7 @@ class Factors(Serial):
 
 class Step(Factors):  # 01.3
     goal = "This step trains, and does not equal serial. What is wrong with its gradients?"
-    replace = MEND
+    replace = FIX
     hints = ("what does all_reduce do when it is not told otherwise?",
         "compare one gradient with serial's: what factor?")
     explain = ("loss, every gradient and every parameter equal serial, over two steps in float64\n"
@@ -85,7 +85,7 @@ class Step(Factors):  # 01.3
 
 class Replicate:  # 01.4
     goal = "These replicas are not replicas. Which line makes them differ, and what would make them equal?"
-    replace = MEND
+    replace = FIX
     hints = ("what does the seed depend on?",
         "one rank's weights have to reach all the others: which collective does that?")
     explain = ("all ranks start from the same weights, and one step on every shard equals serial\n"
@@ -100,7 +100,7 @@ class Replicate:  # 01.4
 
 class Shard:  # 01.5
     goal = "Four ranks, and the loss falls no faster than with one. What does my_shard give to each rank?"
-    replace = MEND
+    replace = FIX
     hints = ("print which blocks each rank gets", "where does the rank's own number come in?")
     explain = ("each block of the batch is read by one rank, by no more and by no less, and every shard is as large\n"
         "Ranks that read the same shard compute the same gradients: the mean of n equal ones is one of them, so n "
@@ -139,7 +139,7 @@ class Moved(Misses):  # 01.6
 
 class Accumulate(Factors):  # 01.7
     goal = "Gradients are accumulated over micro-batches before the update. Why are they too large?"
-    replace = MEND
+    replace = FIX
     hints = ("what does the second backward do to the .grad of the first?", "each loss is a mean: over what?")
     explain = ("the batch's gradients from micro-batches, and one aggregation\n"
         "backward adds to .grad. Each micro-batch's loss is a mean over b blocks, the shard's over m · b: m gradients "
@@ -152,7 +152,7 @@ class Accumulate(Factors):  # 01.7
 
 class Order:  # 01.8
     goal = "Every rank shuffles, and takes each n-th block. Which blocks does an epoch leave out?"
-    replace = MEND
+    replace = FIX
     hints = ("print the first blocks of `order` on each rank, before it is cut",
         "what may the seed depend on, if all ranks are to share out one order?")
     explain = ("over an epoch each block is read once, by one rank; the next epoch has another order\n"
@@ -181,7 +181,7 @@ class Gradients(Factors):  # 01.9
         "who knows how many blocks there are in all? dist.all_reduce adds integers, too")
     explain = ("the batch's gradients, from shards of different sizes\n"
         "With b of the batch's B blocks on a rank, its loss weighs n b / B in a mean over n ranks: {weights} on this "
-        "check's ranks. Where all b are equal, that is 1, which is why nobody notices until the last batch of an "
+        "check's ranks. Where all b are equal, that is 1, so it goes unnoticed until the last batch of an "
         "epoch.")
     weight = "{n} · {size}/{batch}"
     of_means = ("gradients are {what} of the shards' means: rank 0 has {first} of {batch} blocks and rank {last_rank} "
@@ -213,7 +213,7 @@ class ZeroBytes:  # 01.10
 
 class Zero:  # 01.11
     goal = "Each rank updates its quarter of the parameters. What is missing before the next forward?"
-    replace = MEND
+    replace = FIX
     hints = ("after the step, which rank has the new values of which piece?",
         "which collective leaves all pieces on all ranks?")
     explain = ("loss and every parameter equal serial, over two steps in float64, and each rank's optimizer has a "
@@ -271,7 +271,7 @@ class Staleness(Misses):  # 01.14
     explain = ("8, 2 and 1/9: in 4 s each of the two fast workers makes 4 updates, the slow one makes 1\n"
         "So 8 updates by others lie between its pull and its push. Between a fast one's pull and its push lies the "
         "other fast one's update, and once in 4 s the slow one's too. What the slow worker has read is seldom used, "
-        "and then it is old: without a bound, nobody waits and its data counts least.")
+        "and then it is old: without a bound no worker waits, and its data counts least.")
     names = ("the slow worker's staleness",
         "a fast worker's largest staleness",
         "the slow worker's part of the updates")
@@ -280,7 +280,7 @@ class Staleness(Misses):  # 01.14
     one_round = "that would be one round of equally fast workers"
     one_step = "it takes 4 s, in which a fast worker makes more than one step"
     usual = "that is so in most steps: what happens in the second in which the slow one pushes?"
-    fresh = "somebody else updates between its pull and its push"
+    fresh = "another worker updates between its pull and its push"
     of_slow = "that is the slow one's"
     waiting = "that is what it has where all wait for each other"
     one_fast = "that is against one fast worker; there are two, and its own updates count as well"
@@ -289,7 +289,7 @@ class Staleness(Misses):  # 01.14
 
 class Compress:  # 01.15
     goal = "This compressor remembers what it did not send, and yet gradients get lost. Which ones?"
-    replace = MEND
+    replace = FIX
     hints = ("of what are the largest entries taken?", "and of what is the rest kept?")
     explain = ("what was sent and what is kept add up to the sum of all gradients, on every rank, after every step\n"
         "So whatever compression leaves out comes later, and nothing is lost; the error is of gradient + kept, which "

@@ -154,13 +154,13 @@ class ExposedGather:  # 01.j
         "parameters in float64, 4 ranks, rings, and a link with the given latency and bandwidth.")
     replace = "Replace the … by your number of ms."
     hints = ("a ring all-gather sends (n - 1) / n of the bytes",
-        "each ring takes n - 1 steps, and each step the link's latency")
+        "each ring takes n - 1 rounds, and each round the link's latency")
     explain = ("{wire:.2f} ms for the bytes and {latency:.2f} ms of latency, {right:.2f} ms together\n"
         "The update needs the last gradient, and the gathers need the update: within the step nothing is left to hide "
         "them. The next forward could, a layer at a time; that is what implementations that overlap them do.")
     names = ("ms of exposed all-gather",)
     hidden = "the backward is over when the update runs: what would hide it?"
-    no_latency = "that is the bytes alone: each ring also has n - 1 steps of latency"
+    no_latency = "that is the bytes alone: each ring also has n - 1 rounds of latency"
     whole = "a rank has its own piece already: (n - 1) / n of the bytes"
     as_reduce = "that is an all-reduce: the other half, the reduce-scatter, ran during the backward"
     in_seconds = "give milliseconds"
@@ -216,7 +216,7 @@ class MoreWorkers:  # 01.m
     parallel = "workers send at the same time, but all through the server's one link"
     as_tree = "that is a tree's: no worker adds up the gradients of others here"
     none = "2(n - 1)/n is 1 for two ranks, and more for others"
-    steps = "that many times as many rounds, but each moves only a piece of 1/n"
+    rounds = "that many times as many rounds, but each moves only a piece of 1/n"
     as_server = "that is the server's: in a ring no link carries everything"
 
 
@@ -367,8 +367,8 @@ class WireMs:  # 01.v
         "is the wire busy for a ring all-reduce in one message, and the server's link with messages to and from 3 "
         "workers?")
     replace = "Replace the two … by milliseconds: the ring's, then the server's."
-    hints = ("the ring: 2 (n - 1) steps of one chunk", "the server: a push and a pull per worker, one after the other")
-    explain = ("ring: {steps} · 50 µs + 1.5 · 8 P / 125 MB/s = {ring:.2f} ms; server: {steps} messages of "
+    hints = ("the ring: 2 (n - 1) rounds of one chunk", "the server: a push and a pull per worker, one after the other")
+    explain = ("ring: {rounds} · 50 µs + 1.5 · 8 P / 125 MB/s = {ring:.2f} ms; server: {messages} messages of "
         "{message:.2f} ms = {server:.1f} ms")
     names = ("ring", "server's link")
     half = "that is one half: reduce-scatter or all-gather, push or pull"

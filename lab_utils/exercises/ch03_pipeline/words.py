@@ -1,6 +1,6 @@
 """The words of chapter 03's exercises."""
 
-from lab_utils.exercises.framework.words import MEND, Misses, Serial
+from lab_utils.exercises.framework.words import FIX, Misses, Serial
 
 # fmt: off
 
@@ -196,7 +196,7 @@ class Gradients:
 
 class Step(Gradients, Serial):  # 03.9
     goal = "A pipeline by send and receive, one stage a rank, GPipe's order. What is wrong with its gradients?"
-    replace = MEND
+    replace = FIX
     hints = ("compare one gradient with serial's: what factor?", "each micro-batch's loss is a mean: over what?")
     explain = ("every stage's gradients equal serial's in float64\n"
         "backward adds to .grad, once for each micro-batch. Each loss is a mean over its own micro-batch, so it weighs "
@@ -217,7 +217,7 @@ class Step(Gradients, Serial):  # 03.9
 
 class Slots(Gradients):  # 03.10
     goal = "1F1B keeps activations in slots that are used again and again. How many slots does each rank need?"
-    replace = MEND
+    replace = FIX
     hints = ("which forwards run before the first backward, on rank 0 and on the last rank?",
         "how many micro-batches are under way behind rank r at most, its own included?")
     explain = ("every backward has its own forward's activations, and no rank keeps more than it needs\n"
@@ -236,7 +236,7 @@ class Slots(Gradients):  # 03.10
 
 class Weights(Gradients):  # 03.11
     goal = "B runs at once, and W is put off until all B are done. Which input and which gradient does each W get?"
-    replace = MEND
+    replace = FIX
     hints = ("when does Python look up the names in the body of a lambda?", "what are they when the loop is over?")
     explain = ("the gradients of inputs and weights equal serial's, on every rank\n"
         "A W that waits needs its own micro-batch's input and its own gradient. A function that is made in a loop "
@@ -265,7 +265,7 @@ class Weights(Gradients):  # 03.11
 
 class Tied:  # 03.12
     goal = "The first stage embeds with the weight that the last one makes logits with. What becomes of its gradient?"
-    replace = MEND
+    replace = FIX
     hints = ("what does each of the two ranks have in .grad, and what has serial training there?",
         "which of the two ranks lacks which part?")
     explain = ("both copies of the weight have the sum of the two parts, so they stay equal\n"
@@ -274,7 +274,7 @@ class Tied:  # 03.12
         "with each update, while the loss still falls.")
     changed = "the gradient of {name} on rank {rank} has changed, and only the tied weight is on two ranks"
     wrong = "{name} on rank {rank} {how}"
-    gone = "has no gradient any more"
+    gone = "has no gradient left"
     uses = ("embedding", "logits")
     own = "has only its own part of the gradient, that of the {here}: the part of the {there} is missing"
     other = "has only the other part of the gradient, that of the {there}: its own is lost"

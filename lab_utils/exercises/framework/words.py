@@ -6,7 +6,7 @@ right answer), `names` of the numbers that are asked for, and each sentence that
 behind its name, which is why ruff does not format the chapters' catalogues.
 """
 
-MEND = "Mend the function, run its cell again, then this one."
+FIX = "Fix the function, rerun its cell, then this one."
 
 
 class Card:
@@ -20,7 +20,7 @@ class Call:
     no_exercise = "there is no exercise {exercise!r}: there are {spans}"
     span = "{first} to {last}"
     arguments = 'call it as check("{id}", {names})'
-    needs = "exercise {id} needs {wanted}, and was given {given}"
+    needs = "exercise {id} needs {wanted}, got {given}"
     only_the_answer = "nothing besides the answer"
     nothing_more = "nothing more"
 
@@ -28,7 +28,7 @@ class Call:
 class Prediction:
     kept = "you predict {said}"
     below = "The cells below show what is right."
-    no_numbers = "exercise {id} asks for no numbers that can be predicted: use check"
+    no_numbers = "exercise {id} asks for no numbers to predict: use check"
     count = "exercise {id} asks for {asked} numbers, and {given} {head} ones were given"
     mine, right, measured, simulated, none = "yours", "right", "measured", "simulated", "-"
     no_prediction = "You made no prediction: `predict` keeps one, before this cell runs."
@@ -40,14 +40,14 @@ class Number:
     counts = "{given} given where {asked} asked for: {names}"
     given = ("1 answer was", "{} answers were")
     asked = ("1 is", "{} are")
-    strange = "{name}: {answer!r} is no number"
+    strange = "{name}: {answer!r} is not a number"
     wrong = "{name}: {size}"
     wrong_because = "{name}: {size}: {why}"
     sizes = ("too small", "too large")
 
 
 class Function:
-    missing = "{function} is no function on {ranks}: run the %%ranks cell that defines it"
+    missing = "{function} is not a function on {ranks}: run the %%ranks cell that defines it"
 
 
 class Misses:

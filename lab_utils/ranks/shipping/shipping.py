@@ -61,7 +61,7 @@ def _named(name: str) -> Callable:
     except NameError:
         raise NameError(f"{name} is not defined here: run the %%ranks cell that defines it") from None
     if not callable(found):
-        raise TypeError(f"{name} is no function here, but of type {type(found).__name__}")
+        raise TypeError(f"{name} is not a function here, but a {type(found).__name__}")
     return found
 
 

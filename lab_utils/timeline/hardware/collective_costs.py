@@ -1,17 +1,17 @@
-"""Steps and bytes of ops on the wire per algorithm: the factors of latency and inverse bandwidth.
+"""Rounds and bytes of ops on the wire per algorithm: the factors of latency and inverse bandwidth.
 
 B: bytes of the whole tensor (the input of a reduce-scatter, the output of an all-gather); n ranks; N nodes of m ranks,
 n = N m. Bytes are those of the busiest rank.
 
-| op                          | ring                       | tree (binomial)              | two_level                  |
-|-----------------------------|----------------------------|------------------------------|----------------------------|
-| all_reduce                  | 2(n-1) steps, 2(n-1)/n B   | 2 ceil(log2 n) steps, each B | rings inside, rings across |
-| reduce_scatter, all_gather  | n-1 steps, (n-1)/n B       |                              | rings inside, rings across |
-| broadcast, reduce           | n-1 + n-1 steps, 2(n-1)/n B| ceil(log2 n) steps, each B   |                            |
-| all_to_all                  | n-1 steps, (n-1)/n B       |                              |                            |
-| gather, scatter             | n-1 steps, (n-1)/n B       |                              |                            |
-| barrier                     |                            | 2 ceil(log2 n) steps         |                            |
-| message                     | 1 step, B                  |                              |                            |
+| op                         | ring                      | tree (binomial)               | two_level                  |
+|----------------------------|---------------------------|-------------------------------|----------------------------|
+| all_reduce                 | 2(n-1) rounds, 2(n-1)/n B | 2 ceil(log2 n) rounds, each B | rings inside, rings across |
+| reduce_scatter, all_gather | n-1 rounds, (n-1)/n B     |                               | rings inside, rings across |
+| broadcast, reduce          | 2(n-1) rounds, 2(n-1)/n B | ceil(log2 n) rounds, each B   |                            |
+| all_to_all                 | n-1 rounds, (n-1)/n B     |                               |                            |
+| gather, scatter            | n-1 rounds, (n-1)/n B     |                               |                            |
+| barrier                    |                           | 2 ceil(log2 n) rounds         |                            |
+| message                    | 1 round, B                |                               |                            |
 
 "ring" is a single ring: all that crosses between two nodes passes one rank's link. "rings" has one ring per rank of a
 node, each with an m-th of the tensor and its own link across, as NCCL does with a NIC per GPU. Each rank has a hop in
@@ -22,7 +22,7 @@ gloo, torch's backend for CPUs, uses rings with two exceptions: reduce_scatter i
 (torch 2.13, ProcessGroupGloo.cpp), and broadcast is a tree.
 
 Ring and two-level: Patarasuk and Yuan 2009; Mikami et al. 2018 (2D-torus). Trees, and broadcast as a scatter and an
-all-gather: Thakur, Rabenseifner and Gropp 2005. An op that spans several nodes crosses nodes in every step, unless it
+all-gather: Thakur, Rabenseifner and Gropp 2005. An op that spans several nodes crosses nodes in every round, unless it
 is two-level.
 """
 
@@ -36,7 +36,7 @@ import numpy as np
 ALGORITHMS = ("ring", "tree", "gloo", "two_level", "rings")
 AT_ONCE = ALGORITHMS.index("rings")  # its bytes inside and across travel at the same time, the others' one by one
 _NONE = (0.0, np.inf, 0.0, 0.0)  # infinite time on any link
-_Shape = tuple[float, float]  # steps, bytes
+_Shape = tuple[float, float]  # rounds, bytes
 
 
 class Wire(NamedTuple):
@@ -51,7 +51,7 @@ class Wire(NamedTuple):
 
 
 def wire_rows(wires: Iterable[Wire], ranks_per_node: int | None) -> np.ndarray:
-    """float64[w, algorithms, 4]: steps and bytes within a node, steps and bytes across nodes.
+    """float64[w, algorithms, 4]: rounds and bytes within a node, rounds and bytes across nodes.
 
     Infinite where the algorithm does not support the op. ValueError for an unknown op.
     """
@@ -73,8 +73,8 @@ def _row(wire: Wire, ranks_per_node: int | None) -> list[tuple[float, float, flo
 def _flat_row(shape: Callable[[int, int], _Shape] | None, n: int, size_bytes: int, spans_nodes: bool):
     if shape is None:
         return _NONE
-    steps, moved = shape(n, size_bytes)
-    return (0.0, 0.0, steps, moved) if spans_nodes else (steps, moved, 0.0, 0.0)
+    rounds, moved = shape(n, size_bytes)
+    return (0.0, 0.0, rounds, moved) if spans_nodes else (rounds, moved, 0.0, 0.0)
 
 
 def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
@@ -88,18 +88,18 @@ def _two_level_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, flo
 
 
 def _rings_row(wire: Wire, nodes: dict[int, int]) -> tuple[float, float, float, float]:
-    """As many rings as the smallest node has members; every step of a ring crosses somewhere.
+    """As many rings as the smallest node has members; every round of a ring crosses somewhere.
 
     Where another node has more members, some of them have no link across: all of their hops stay inside.
     """
     if wire.name not in _TIMES:
         return _NONE
-    steps, moved = _around(_TIMES[wire.name])(len(wire.ranks), wire.bytes)
+    rounds, moved = _around(_TIMES[wire.name])(len(wire.ranks), wire.bytes)
     if len(nodes) == 1:
-        return steps, moved, 0.0, 0.0
+        return rounds, moved, 0.0, 0.0
     rings = min(nodes.values())
     inside = rings - 1 if max(nodes.values()) == rings else rings  # of a rank's hops, one a ring
-    return 0.0, moved * inside / rings, steps, moved / rings
+    return 0.0, moved * inside / rings, rounds, moved / rings
 
 
 def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]:
@@ -112,12 +112,12 @@ def _nodes(ranks: tuple[int, ...], ranks_per_node: int | None) -> dict[int, int]
 
 
 def _around(times: int) -> Callable[[int, int], _Shape]:
-    """`times` passes around a ring, n - 1 steps of one chunk each."""
+    """`times` passes around a ring, n - 1 rounds of one chunk each."""
     return lambda n, size_bytes: (times * (n - 1), times * (n - 1) / n * size_bytes)
 
 
 def _levels(times: int) -> Callable[[int, int], _Shape]:
-    """`times` passes over the levels of a binomial tree, one whole tensor per step."""
+    """`times` passes over the levels of a binomial tree, one whole tensor per round."""
     return lambda n, size_bytes: (times * (n - 1).bit_length(), times * (n - 1).bit_length() * size_bytes)
 
 

@@ -121,19 +121,19 @@ class Hardware:
     def wire_s(self, rows: np.ndarray) -> np.ndarray:
         """Seconds of ops on the wire, float64[w], from rows float64[w, algorithms, 4] of `wire_rows`.
 
-        alpha-beta: latency per step, bandwidth per byte of the busiest rank (Hockney 1994). Bytes inside and across
+        alpha-beta: latency per round, bandwidth per byte of the busiest rank (Hockney 1994). Bytes inside and across
         follow one another, but for "rings", where the slower link decides.
         """
         across = self.across or self.link
-        steps, size_bytes, steps_across, bytes_across = np.moveaxis(rows, 2, 0)
+        rounds, size_bytes, rounds_across, bytes_across = np.moveaxis(rows, 2, 0)
         by_algorithm_s = (
-            steps * self.link.latency_s
+            rounds * self.link.latency_s
             + size_bytes / self.link.bytes_per_s
-            + steps_across * across.latency_s
+            + rounds_across * across.latency_s
             + bytes_across / across.bytes_per_s
         )
         inside_s, across_s = size_bytes / self.link.bytes_per_s, bytes_across / across.bytes_per_s
-        latency_s = steps * self.link.latency_s + steps_across * across.latency_s
+        latency_s = rounds * self.link.latency_s + rounds_across * across.latency_s
         by_algorithm_s[:, AT_ONCE] = (latency_s + np.maximum(inside_s, across_s))[:, AT_ONCE]
         if self.algorithm == "best":
             return by_algorithm_s.min(axis=1)

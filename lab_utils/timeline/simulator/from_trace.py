@@ -41,7 +41,7 @@ class Lowered:
     _rows: dict[int | None, np.ndarray] = field(default_factory=dict)  # cached per ranks_per_node
 
     def rows(self, ranks_per_node: int | None) -> np.ndarray:
-        """float64[w, algorithms, 4]: steps and bytes per wire, the input of `Hardware.wire_s`."""
+        """float64[w, algorithms, 4]: rounds and bytes per wire, the input of `Hardware.wire_s`."""
         if ranks_per_node not in self._rows:
             self._rows[ranks_per_node] = wire_rows(self.wires, ranks_per_node)
         return self._rows[ranks_per_node]
@@ -135,8 +135,8 @@ class _Lowering:
     def _op_of(self, ops: tuple[Op, ...], wait: Op) -> Op:
         if (op := waited_for(ops, wait)) is None:
             raise ValueError(
-                f"rank {wait.rank} waits{_at(wait)} for an op from before the trace began, and when that would be done "
-                "nobody knows: record from before it is issued"
+                f"rank {wait.rank} waits{_at(wait)} for an op that was issued before the trace began, so its time is "
+                "unknown: start recording before it is issued"
             )
         return op
 

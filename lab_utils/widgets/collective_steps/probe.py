@@ -44,7 +44,7 @@ def chunk_flow(part: Tensor) -> Iterator[ChunkFlow]:
     if not 0 < part.numel() <= MOST_ELEMENTS:
         raise ValueError(
             f"the part has {part.numel():,} elements, and 1 to {MOST_ELEMENTS:,} can be followed one by one; "
-            "the steps are the same for fewer"
+            "the rounds are the same for fewer"
         )
     flow = ChunkFlow(part)
     try:
@@ -113,7 +113,7 @@ class ChunkFlow(TorchDispatchMode):
             self._open.append(entry)
         elif any(map(self._memory.knows, tensors)):
             raise ValueError(
-                f"{entry.name} was given numbers that are followed, and how it sends them nobody sees: "
+                f"{entry.name} uses a followed tensor, and its messages are not visible: "
                 "write it with send and receive, or leave it out of the block"
             )
 

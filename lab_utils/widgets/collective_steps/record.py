@@ -1,6 +1,6 @@
 """One rank's log of a collective: where numbers moved in its memory, and which were sent.
 
-Recorded by probe.py on the ranks, joined by steps.py in the notebook.
+Recorded by probe.py on the ranks, joined by rounds.py in the notebook.
 """
 
 from __future__ import annotations

@@ -62,10 +62,10 @@ class Content:
 
 @dataclass(slots=True, eq=False)
 class Carried:
-    """A sent message. `step` is 1, 2, ...: the step at which it could be sent, later that of its receive."""
+    """A sent message. `round` is 1, 2, ...: the round at which it could be sent, later that of its receive."""
 
     key: Key
-    step: int
+    round: int
     content: Content
 
 
@@ -124,9 +124,9 @@ class Walk:
 
     def __init__(self, log: ChunkLog, labels: Labels) -> None:
         self.log, self.memory = log, Memory(log, labels)
-        self.position = self.step = 0
+        self.position = self.round = 0
         self.posted: dict[tuple[str, Key], tuple[int, Places]] = {}
-        self.held = [self.memory.held()]  # before the first step, then after each step
+        self.held = [self.memory.held()]  # before the first round, then after each round
         self.mixed = [0]
 
     @property
@@ -144,9 +144,9 @@ class Walk:
         if isinstance(event, Wrote):
             self.memory.wrote(event)
         elif isinstance(event, Posted):
-            self.posted[event[:2]] = self.step, event.places
+            self.posted[event[:2]] = self.round, event.places
             if event.end == "send":
-                sent[event.key] = Carried(event.key, self.step + 1, self.memory.read(event.places))
+                sent[event.key] = Carried(event.key, self.round + 1, self.memory.read(event.places))
         elif event.key in expected and event.key not in sent:
             return False
         else:
@@ -154,34 +154,34 @@ class Walk:
         return True
 
     def _over(self, event: Over, carried: Carried | None) -> None:
-        """Complete a message, counting steps as messages.message_steps does. Without a log of its send, it is empty."""
+        """Complete a message, counting rounds as message_rounds does. Without a log of its send, it is empty."""
         posted_at, places = self.posted[event[:2]]
         if carried is None:
             if event.end == "recv":
                 self.memory.wrote(Wrote(places, ()))
             return
         if event.end == "send":
-            return self._rise(max(self.step, posted_at + 1))
-        carried.step = max(posted_at + 1, carried.step)
-        self._rise(max(self.step, carried.step))
+            return self._rise(max(self.round, posted_at + 1))
+        carried.round = max(posted_at + 1, carried.round)
+        self._rise(max(self.round, carried.round))
         self.memory.write(places, carried.content)
 
-    def _rise(self, step: int) -> None:
-        """Advance to `step`, recording the current content for all steps before it."""
-        if step > self.step:
-            self.note_until(step - 1)
-            self.step = step
+    def _rise(self, k: int) -> None:
+        """Advance to round k, recording the current content for all rounds before it."""
+        if k > self.round:
+            self.note_until(k - 1)
+            self.round = k
 
-    def note_until(self, step: int) -> None:
-        if len(self.held) <= step:
+    def note_until(self, k: int) -> None:
+        if len(self.held) <= k:
             held, mixed = self.memory.held(), self.memory.mixed()
-            missing = step + 1 - len(self.held)
+            missing = k + 1 - len(self.held)
             self.held += [held] * missing
             self.mixed += [mixed] * missing
 
 
 def replay(logs: Sequence[ChunkLog]) -> tuple[list[Walk], list[Carried], Labels]:
-    """Return every rank's walk with what it held after each step, the messages ordered by step, and the labels.
+    """Return every rank's walk with what it held after each round, the messages ordered by round, and the labels.
 
     ValueError if ranks wait for each other's messages in a cycle.
     """
@@ -190,8 +190,8 @@ def replay(logs: Sequence[ChunkLog]) -> tuple[list[Walk], list[Carried], Labels]
     expected = {event.key for log in logs for event in log.events if isinstance(event, Posted) and event.end == "send"}
     sent: dict[Key, Carried] = {}
     take_turns(walks, lambda walk: walk.advance(sent, expected))
-    carried = sorted(sent.values(), key=lambda message: (message.step, *message.key[:3], message.key[4]))
-    last = max((message.step for message in carried), default=0)
+    carried = sorted(sent.values(), key=lambda message: (message.round, *message.key[:3], message.key[4]))
+    last = max((message.round for message in carried), default=0)
     for walk in walks:
         walk.note_until(last)
     return walks, carried, labels

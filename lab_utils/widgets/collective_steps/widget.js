@@ -1,5 +1,5 @@
-// Plays a collective (widget.py): the picture is the state before the first step, with everything to show.
-const STEP_S = 1.4, MOVING = 0.75, FINE = 100; // a step takes so long to play, and moves for that part of it
+// Plays a collective (widget.py): the picture is the state before the first round, with everything to show.
+const ROUND_S = 1.4, MOVING = 0.75, FINE = 100; // a round takes so long to play, and moves for that part of it
 const MOST_LINES = 8; // messages that are told of before the others are counted
 const ARRIVED = ["#d55e00", 2.4], QUIET = ["#57606a", 0.6]; // edges of a cell, as picture_grid.py and palette.py have them
 
@@ -19,13 +19,13 @@ function paint(cell, label, edge) {
 }
 
 function render({ model, el }) {
-  const root = addCard(el, "steps"), holder = add(root, "div", "lab-card-picture");
+  const root = addCard(el, "rounds"), holder = add(root, "div", "lab-card-picture");
   const data = model.get("data"), { svg } = readPicture(model.get("svg")), last = data.messages.length;
   const cells = [...svg.querySelectorAll("[data-cell]")].map(readCell);
   const arrows = new Map([...svg.querySelectorAll("[data-arrows]")].map((group) => [Number(group.dataset.arrows), group]));
   const cellAt = (rank, chunk) => cells[rank * data.chunks.length + chunk];
-  const moving = addShape(svg, "g", { class: "lab-steps-moving" });
-  const bar = new PlayBar(root, { label: WORDS.slider, last, fine: FINE, unit_s: STEP_S, moved, describe });
+  const moving = addShape(svg, "g", { class: "lab-rounds-moving" });
+  const bar = new PlayBar(root, { label: WORDS.slider, last, fine: FINE, unit_s: ROUND_S, moved, describe });
   const says = addSays(root);
   let hovered = null, painted = null, carried = null, tokens = [];
 
@@ -33,13 +33,13 @@ function render({ model, el }) {
   root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   function lines() {
-    const step = Math.floor(bar.at), under = Math.ceil(bar.at);
+    const round = Math.floor(bar.at), under = Math.ceil(bar.at);
     if (hovered?.cell) {
       const { rank, chunk } = hovered.cell;
-      const holding = data.labels[data.holds[step][rank][chunk]].said;
+      const holding = data.labels[data.holds[round][rank][chunk]].said;
       return [fill(WORDS.cell, { rank, chunk: data.chunks[chunk] }), fill(WORDS.holds, { holding })];
     }
-    if (hovered?.message) return [fill(WORDS.step, { step: under, last }), hovered.message.said];
+    if (hovered?.message) return [fill(WORDS.round, { round: under, last }), hovered.message.said];
     const sent = under ? data.messages[under - 1].map((message) => message.said) : [];
     const more = sent.length > MOST_LINES ? [fill(WORDS.more, { count: sent.length - MOST_LINES + 1 })] : [];
     return [...data.says[under], ...sent.slice(0, more.length ? MOST_LINES - 1 : MOST_LINES), ...more];
@@ -49,21 +49,21 @@ function render({ model, el }) {
     tell(says, lines(), !bar.playing && !hovered);
   }
 
-  // All cells as they are after so many steps; what has just arrived stands out until the next step begins.
-  function paintStep(step, moves) {
-    if (painted === step + moves / 2) return;
-    const came = moves ? [] : (data.messages[step - 1] ?? []);
+  // All cells as they are after so many rounds; what has just arrived stands out until the next round begins.
+  function paintRound(round, moves) {
+    if (painted === round + moves / 2) return;
+    const came = moves ? [] : (data.messages[round - 1] ?? []);
     const arrived = new Set(came.flatMap((message) => message.chunks.map((chunk) => cellAt(message.dst, chunk))));
     for (const cell of cells)
-      paint(cell, data.labels[data.holds[step][cell.rank][cell.chunk]], arrived.has(cell) ? ARRIVED : QUIET);
-    painted = step + moves / 2;
+      paint(cell, data.labels[data.holds[round][cell.rank][cell.chunk]], arrived.has(cell) ? ARRIVED : QUIET);
+    painted = round + moves / 2;
   }
 
-  // What travels in the step that is under way: copies of the senders' cells, holding what was sent.
-  function carry(step) {
-    if (carried === step) return;
-    carried = step;
-    tokens = (data.messages[step - 1] ?? []).flatMap((message) =>
+  // What travels in the round that is under way: copies of the senders' cells, holding what was sent.
+  function carry(round) {
+    if (carried === round) return;
+    carried = round;
+    tokens = (data.messages[round - 1] ?? []).flatMap((message) =>
       message.chunks.map((chunk, i) => {
         const from = cellAt(message.src, chunk), to = cellAt(message.dst, chunk);
         const token = readCell(from.group.cloneNode(true));
@@ -77,21 +77,21 @@ function render({ model, el }) {
   }
 
   function moved(at) {
-    const step = Math.floor(at), part = at - step, under = Math.ceil(at);
-    paintStep(step, part > 0);
+    const round = Math.floor(at), part = at - round, under = Math.ceil(at);
+    paintRound(round, part > 0);
     carry(part ? under : null);
     const way = Math.min(1, part / MOVING), eased = way * way * (3 - 2 * way);
     for (const token of tokens) token.group.setAttribute("transform", `translate(0 ${token.by * eased})`);
     for (const [number, group] of arrows) group.setAttribute("visibility", number === under ? "visible" : "hidden");
-    if (!part && model.get("step") !== step) {
-      model.set("step", step);
+    if (!part && model.get("round") !== round) {
+      model.set("round", round);
       model.save_changes();
     }
-    return under ? fill(WORDS.step, { step: under, last }) : WORDS.before;
+    return under ? fill(WORDS.round, { round: under, last }) : WORDS.before;
   }
 
-  // A button beside the one that plays.
-  function addStep(sign, label, act) {
+  // A button beside the play button.
+  function addBeside(sign, label, act) {
     const button = addButton(bar.row, sign, act);
     button.setAttribute("aria-label", label);
     return button;
@@ -101,22 +101,22 @@ function render({ model, el }) {
     const group = target?.closest("[data-cell], [data-message]");
     if (!group) return null;
     if (group.dataset.cell) return { cell: cells.find((cell) => cell.group === group) };
-    const step = Number(group.closest("[data-arrows]").dataset.arrows);
-    return { message: data.messages[step - 1][Number(group.dataset.message)] };
+    const round = Number(group.closest("[data-arrows]").dataset.arrows);
+    return { message: data.messages[round - 1][Number(group.dataset.message)] };
   }
 
   const back = () => bar.go(Math.ceil(bar.at) - 1), forth = () => bar.go(Math.floor(bar.at) + 1);
-  bar.button.before(addStep("‹", WORDS.back, back));
-  bar.button.after(addStep("›", WORDS.on, forth));
-  bar.slider.addEventListener("change", () => bar.go(Math.round(bar.at))); // let go between two steps: the nearer one
+  bar.button.before(addBeside("‹", WORDS.back, back));
+  bar.button.after(addBeside("›", WORDS.on, forth));
+  bar.slider.addEventListener("change", () => bar.go(Math.round(bar.at))); // let go between two rounds: the nearer one
   onPointed(svg, (node) => ((hovered = markOf(node)), describe()));
   onKeys(root, { ...bar.keys, ArrowLeft: back, ArrowRight: forth });
-  const asked = () => model.get("step") !== Math.floor(bar.at) && bar.go(model.get("step"));
-  model.on("change:step", asked);
-  bar.move(model.get("step"));
+  const asked = () => model.get("round") !== Math.floor(bar.at) && bar.go(model.get("round"));
+  model.on("change:round", asked);
+  bar.move(model.get("round"));
   return () => {
     bar.pause();
-    model.off("change:step", asked);
+    model.off("change:round", asked);
   };
 }
 

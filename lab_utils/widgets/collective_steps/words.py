@@ -1,28 +1,28 @@
-"""What a person reads of a collective's steps; SCRIPT is the part of widget.js.
+"""What a person reads of a collective's rounds; SCRIPT is the part of widget.js.
 
 Another language is another file like this one: sentences with {placeholders}.
 """
 
 from __future__ import annotations
 
-TITLE = "Collective, step by step"
+TITLE = "Collective, round by round"
 BEFORE = "before"
 DONE, WRONG = "✓", "✕"
 LEGEND = "slots and numbers: whose parts are in it · arrow: a recorded message · thick edge: just arrived"
 SCRIPT = {
     "done": DONE,
-    "slider": "steps of the collective",
-    "keys": "Left and right go a step back and on, space plays.",
-    "back": "a step back",
-    "on": "a step on",
+    "slider": "rounds of the collective",
+    "keys": "Left and right: previous and next round. Space plays.",
+    "back": "previous round",
+    "on": "next round",
     "before": BEFORE,
-    "step": "step {step} of {last}",
+    "round": "round {round} of {last}",
     "cell": "rank {rank}, {chunk}",
     "holds": "holds {holding}",
     "more": "… and {count} more messages",
 }
 
-HEADLINE = "{ranks}, {chunks}, {steps}, {messages}, at most {bytes} sent by a rank"
+HEADLINE = "{ranks}, {chunks}, {rounds}, {messages}, at most {bytes} sent per rank"
 
 RANK = "rank {rank}"
 CHUNK_HEADS = ("chunk {chunk} · {bytes}", "chunk {chunk}", "c{chunk}")  # the first that fits
@@ -45,18 +45,18 @@ CHUNK_THEN, ALL_CHUNKS_THEN = "chunk {chunk} (then {holding})", "all chunks (the
 OWN_PARTS = "every rank holds its own part"
 RECEIVERS = {"adds": "receivers add it", "keeps": "receivers keep it", "mixes": "receivers mix ✕"}
 SOME_ADD = "some receivers add, some keep"
-STEP_HEAD = "step {step}: {effect}"
-STEP_SAYS = "step {step} of {last}: {sent}, {effect}"
-STEP_LINE = "step {step}, {sent}, {effect}: {brief}"
-BEFORE_THE_FIRST = "before the first of {last} steps: {sent}"
-AFTER_STEP = "after step {step}: {wrong}"
+ROUND_HEAD = "round {round}: {effect}"
+ROUND_SAYS = "round {round} of {last}: {sent}, {effect}"
+ROUND_LINE = "round {round}, {sent}, {effect}: {brief}"
+BEFORE_THE_FIRST = "before the first of {last} rounds: {sent}"
+AFTER_ROUND = "after round {round}: {wrong}"
 
 OF_NONE, UNLIKE, OUT_OF_ORDER = (
-    "{count:,} elements are of no chunk",
-    "{count:,} elements were made of unlike elements",
+    "{count:,} elements belong to no chunk",
+    "{count:,} elements were computed from different elements",
     "elements are out of order",
 )
-UNLIKE_IN_MEMORY = "{count:,} elements in memory were made of unlike elements"
+UNLIKE_IN_MEMORY = "{count:,} elements in memory were computed from different elements"
 LACKING, WITH_A_PART_TWICE = "{chunks} without all parts", "{chunks} with a part more than once"
 IN_THE_RESULT, WRONG_ON = "in the result {wrong}", "✕ {ranks}: {what}"
 RESULT, EVERY_RANK = "✓ the result of {ranks} is complete and in order", "every rank"

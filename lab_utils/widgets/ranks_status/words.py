@@ -4,9 +4,9 @@ from __future__ import annotations
 
 SCRIPT = {"rank": "rank", "memory": "memory", "doing": "doing", "for": "for", "waits_for": "waits for"}
 
-LOST = "Nobody has these ranks any more, so they were stopped."
+LOST = "Stopped: nothing refers to these ranks any more."
 STOPPED = "These ranks are stopped: ranks.restart() starts them again."
-NO_LOOK = "The ranks cannot be looked at now: {error}."
+NO_LOOK = "Cannot read the status of the ranks now: {error}."
 AT_WORK, IDLE = "At work.", "Idle: no call runs."
 MEMORY = "{size} MB"
 HOURS, MINUTES, SECONDS = "{count} h", "{count} min", "{count} s"

@@ -75,15 +75,15 @@ SCRIPT = {
     "column_idle": COLUMNS["idle"], "column_bubble": COLUMNS["bubble"],
     # the picture
     "time": TIME, "rank": RANK, "wire": WIRE, "memory": MEMORY, "at_most": AT_MOST, "compute": COMPUTE,
-    "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing here takes any time: there is nothing to show.",
+    "bubble": BUBBLE, "legend": "Legend", "empty": "Nothing to show: no op takes any time.",
     # a mark
     "group": GROUP, "world": WORLD, "run_as": RUN_AS, "to_rank": TO_RANK, "from_rank": FROM_RANK,
     "one_kernel": "1 kernel", "kernels": "{count} kernels",
     "phase": PHASE, "activity": ACTIVITY, "when_on_rank": WHEN_ON_RANK,
     "short_stretches": "{count} short stretches: zoom in to tell them apart",
     "no_partner": "waits for a partner whose side is not in the trace", "wire_busy": "waits for its turn on the wire",
-    "waits": "waits for rank {rank}{source}, which came at {time}",
-    "waited": "waited for rank {rank}{source}, which came at {time}",
+    "waits": "waits for rank {rank}{source}, which entered at {time}",
+    "waited": "waited for rank {rank}{source}, which entered at {time}",
     # a moment
     "doing": "at {time}: of {ranks} {parts}",
     "one_computes": "{count} computes", "compute_many": "{count} compute",

@@ -1,4 +1,4 @@
-"""Ring, tree and two-level collectives on real ranks: equal to gloo's, steps and bytes those of the formulas."""
+"""Ring, tree and two-level collectives on real ranks: equal to gloo's, rounds and bytes those of the formulas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from algorithm_checks import (
 from algorithm_messages import COLLECTIVES, formula, sends
 from forked_ranks import ForkedRanks
 
-from lab_utils.timeline import Trace, message_steps
+from lab_utils.timeline import Trace, message_rounds
 
 RANKS = (1, 2, 3, 4, 8)
 
@@ -97,7 +97,7 @@ def test_a_subgroup_has_its_own_numbers(ranks):
 
 
 @pytest.mark.parametrize("collective", COLLECTIVES)
-def test_messages_bytes_and_steps_are_those_of_the_formulas(ranks, collective):
+def test_messages_bytes_and_rounds_are_those_of_the_formulas(ranks, collective):
     n = ranks.n
     cases = [(algorithm, m, numel) for algorithm, m in variants(n) for numel in ((n - 1, 1003) if n < 8 else (1003,))]
     by_rank = ranks.run(check_messages, collective, cases)
@@ -109,7 +109,7 @@ def test_messages_bytes_and_steps_are_those_of_the_formulas(ranks, collective):
             assert sent == [(dst, 4 * elements) for _, dst, elements in laid_out[rank]], (algorithm, m, rank)
             cost = formula(algorithm, m, collective, n, rank, numel, itemsize=4)
             total = sum(nbytes for _, nbytes in sent)
-            assert (message_steps(trace), len(sent), total) == (cost.steps, cost.messages, cost.bytes)
+            assert (message_rounds(trace), len(sent), total) == (cost.rounds, cost.messages, cost.bytes)
 
 
 def test_bad_arguments_end_in_one_sentence_before_anything_is_sent(ranks):

@@ -84,13 +84,13 @@ def ring_all_gather(x):
     rank, n = dist.get_rank(), dist.get_world_size()
     out = torch.empty(n, *x.shape, dtype=x.dtype)
     out[rank] = x
-    for step in range(n - 1):
+    for k in range(n - 1):
         sending = dist.isend(out[rank], (rank + 1) % n)
-        dist.recv(out[(rank - step - 1) % n], (rank - 1) % n)
+        dist.recv(out[(rank - k - 1) % n], (rank - 1) % n)
         sending.wait()
     return out
 """
-RING_MENDED = RING_PLANTED.replace("out[rank], (rank + 1)", "out[(rank - step) % n], (rank + 1)")
+RING_MENDED = RING_PLANTED.replace("out[rank], (rank + 1)", "out[(rank - k) % n], (rank + 1)")
 
 SWAP = {
     "planted": """
@@ -160,12 +160,12 @@ def my_reduce_scatter(x):
 def my_reduce_scatter(x):
     rank, n = dist.get_rank(), dist.get_world_size()
     partial = x[(rank - 1) % n]
-    for step in range(n - 1):
+    for k in range(n - 1):
         arrived = torch.empty_like(partial)
         sending = dist.isend(partial, (rank + 1) % n)
         dist.recv(arrived, (rank - 1) % n)
         sending.wait()
-        partial = arrived + x[(rank - 2 - step) % n]
+        partial = arrived + x[(rank - 2 - k) % n]
     return partial
 """,
     "collective": """
@@ -220,7 +220,7 @@ def my_reduce_scatter(x):
 def my_reduce_scatter(x):
     rank, n = dist.get_rank(), dist.get_world_size()
     total, passed = x.clone(), x
-    for step in range(n - 1):
+    for k in range(n - 1):
         arrived = torch.empty_like(x)
         sending = dist.isend(passed, (rank + 1) % n)
         dist.recv(arrived, (rank - 1) % n)
@@ -232,13 +232,13 @@ def my_reduce_scatter(x):
 def my_reduce_scatter(x):
     rank, n = dist.get_rank(), dist.get_world_size()
     out = x.clone()
-    for step in range(2 * (n - 1)):
-        given, taken = (rank - 1 - step) % n, (rank - 2 - step) % n
+    for k in range(2 * (n - 1)):
+        given, taken = (rank - 1 - k) % n, (rank - 2 - k) % n
         arrived = torch.empty_like(x[0])
         sending = dist.isend(out[given], (rank + 1) % n)
         dist.recv(arrived, (rank - 1) % n)
         sending.wait()
-        out[taken] = out[taken] + arrived if step < n - 1 else arrived
+        out[taken] = out[taken] + arrived if k < n - 1 else arrived
     return out[rank]
 """,
     "blocking": """
@@ -252,9 +252,9 @@ def my_reduce_scatter(x):
 }
 _RIGHT = REDUCE_SCATTER["right"]
 REDUCE_SCATTER |= {
-    "starts_with_its_own": _RIGHT.replace("x[(rank - 1) % n]", "x[rank]").replace("rank - 2 - step", "rank - 1 - step"),
-    "one_step_too_few": _RIGHT.replace("range(n - 1)", "range(n - 2)"),
-    "forgets_to_add": _RIGHT.replace("arrived + x[(rank - 2 - step) % n]", "arrived"),
+    "starts_with_its_own": _RIGHT.replace("x[(rank - 1) % n]", "x[rank]").replace("rank - 2 - k", "rank - 1 - k"),
+    "one_round_too_few": _RIGHT.replace("range(n - 1)", "range(n - 2)"),
+    "forgets_to_add": _RIGHT.replace("arrived + x[(rank - 2 - k) % n]", "arrived"),
     "adds_twice": _RIGHT.replace("arrived + x", "arrived + 2 * x"),
     "changes_x": _RIGHT.replace("    return partial", "    x.zero_()\n    return partial"),
 }

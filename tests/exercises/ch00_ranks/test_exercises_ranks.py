@@ -29,7 +29,7 @@ def test_programs_that_get_stuck(ranks4, name: str, source: str, said: str) -> N
 def test_a_function_that_is_not_there_is_not_answered_yet(ranks4, name: str) -> None:
     card = check(name, ranks4, "not_there")
     assert card.state == "open"
-    assert card.lines[0] == "not_there is no function on ranks 0-3: run the %%ranks cell that defines it"
+    assert card.lines[0] == "not_there is not a function on ranks 0-3: run the %%ranks cell that defines it"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_reference_solution_is_the_version_that_is_right(name: str, versions
         ("one_number", "rank 0 returned shape [], and its row of the sum has shape [3]"),
         ("own_row", "rank 0 returned row 0 without the part of ranks 1-3"),
         ("starts_with_its_own", "rank 0 returned row 1 of the sum: row 0 is its own"),
-        ("one_step_too_few", "rank 0 returned row 1 without the part of rank 1"),
+        ("one_round_too_few", "rank 0 returned row 1 without the part of rank 1"),
         ("forgets_to_add", "rank 0 returned row 0 without the part of ranks 0, 2-3"),
         ("adds_twice", "rank 0 returned row 0 with the part of ranks 0, 2-3 more than once"),
         ("infinite", "rank 0 should return [1111, 2222, 3333], and returned [inf, inf, inf]"),

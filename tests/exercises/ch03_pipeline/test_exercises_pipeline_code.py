@@ -199,7 +199,7 @@ FIRST, LAST = OWN
         ("copied", [other_only(FIRST), own_only(LAST)]),
         ("swapped", [other_only(FIRST), other_only(LAST)]),
         ("mean", [f"{name} has 0.50 × serial's gradient" for name in OWN]),
-        ("dropped", [f"{name} has no gradient any more" for name in OWN]),
+        ("dropped", [f"{name} has no gradient left" for name in OWN]),
         ("strange", [f"{name} has a gradient that is no sum of the two parts" for name in OWN]),
         (
             "weights_too",

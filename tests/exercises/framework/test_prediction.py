@@ -67,8 +67,8 @@ def test_dots_take_a_prediction_back() -> None:
     ("exercise", "answers", "sentence"),
     [
         ("03.1", (0.27,), "1 answer was given where 3 are asked for: GPipe, 1F1B"),
-        ("03.1", (0.27, "many", 0.16), "1F1B: 'many' is no number"),
-        ("03.6", ("F0",), "exercise 03.6 asks for no numbers that can be predicted: use check"),
+        ("03.1", (0.27, "many", 0.16), "1F1B: 'many' is not a number"),
+        ("03.6", ("F0",), "exercise 03.6 asks for no numbers to predict: use check"),
         ("03.99", (1,), "there is no exercise '03.99'"),
     ],
 )

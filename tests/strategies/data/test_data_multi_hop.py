@@ -48,8 +48,8 @@ def crossing_bytes(trace: Trace) -> int:
 
 def test_less_of_it_crosses(traces: dict[str, Trace]) -> None:
     ring, tree, two = (crossing_bytes(traces[how]) for how in MESSAGES)
-    assert ring == 2 * 6 * SIZE_BYTES / 4  # two ranks send to the other node, a quarter in each of six steps
-    assert two == 4 * 2 * SIZE_BYTES / 4  # all four do, but in two steps only
+    assert ring == 2 * 6 * SIZE_BYTES / 4  # two ranks send to the other node, a quarter in each of six rounds
+    assert two == 4 * 2 * SIZE_BYTES / 4  # all four do, but in two rounds only
     assert tree == 2 * SIZE_BYTES
 
 

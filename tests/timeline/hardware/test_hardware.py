@@ -47,7 +47,7 @@ def all_reduces(gpus: tuple[int, ...]) -> tuple[list[Wire], np.ndarray]:
 
 
 def as_rings(wires: list[Wire]) -> np.ndarray:
-    """float64[w, 2]: steps and bytes."""
+    """float64[w, 2]: rounds and bytes."""
     return wire_rows(wires, None)[:, 0, :2]
 
 

@@ -51,8 +51,8 @@ class MadeUp:
 
     def _wire_seconds(self, names, sizes_bytes, rounds: int) -> list[list[float]]:
         wires = [Wire(name, size, tuple(range(self.size))) for name in names for size in sizes_bytes]
-        steps, size_bytes = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2].T
-        seconds = steps * self.link.latency_s + size_bytes / self.link.bytes_per_s
+        wire_rounds, size_bytes = wire_rows(wires, None)[:, ALGORITHMS.index("gloo"), :2].T
+        seconds = wire_rounds * self.link.latency_s + size_bytes / self.link.bytes_per_s
         return [(seconds * next(self.slower)).tolist() for _ in range(rounds)]
 
     def _overlap_seconds(self, size_bytes: int, channels: int, rounds: int) -> list[tuple[float, float, float]]:

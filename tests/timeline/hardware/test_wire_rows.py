@@ -1,4 +1,4 @@
-"""Steps and bytes on the wire are those of the lab's own ring, tree and two-level algorithms, and cost as they must."""
+"""Rounds and bytes on the wire are those of the lab's ring, tree and two-level algorithms, and cost as they must."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def test_rings(name: str, n: int) -> None:
     size_bytes = 24 * n  # chunks are equal
     costs = [formulas.ring(name, n, rank, size_bytes) for rank in range(n)]
     busiest = max(costs, key=lambda cost: cost.bytes)
-    assert tuple(one(name, size_bytes, tuple(range(n)))[RING]) == (busiest.steps, busiest.bytes, 0, 0)
+    assert tuple(one(name, size_bytes, tuple(range(n)))[RING]) == (busiest.rounds, busiest.bytes, 0, 0)
 
 
 @pytest.mark.parametrize("n", range(2, 18))
 def test_trees(n: int) -> None:
-    """Rank 0 is in every step: going up it is sent what it sends going down."""
+    """Rank 0 is in every round: going up it is sent what it sends going down."""
     size_bytes = 1000
     root = formulas.tree("all_reduce", n, 0, size_bytes)
     assert root.bytes == max(formulas.tree("all_reduce", n, rank, size_bytes).bytes for rank in range(n))
-    assert tuple(one("all_reduce", size_bytes, tuple(range(n)))[TREE]) == (root.steps, 2 * root.bytes, 0, 0)
+    assert tuple(one("all_reduce", size_bytes, tuple(range(n)))[TREE]) == (root.rounds, 2 * root.bytes, 0, 0)
     half = one("broadcast", size_bytes, tuple(range(n)))[TREE]
-    assert tuple(half) == (root.steps / 2, root.bytes, 0, 0)
+    assert tuple(half) == (root.rounds / 2, root.bytes, 0, 0)
 
 
 def test_gloo_reduces_and_scatters_by_an_all_reduce() -> None:
@@ -78,13 +78,13 @@ def test_two_levels(name: str, nodes: int, m: int) -> None:
     n = nodes * m
     size_bytes = 24 * n
     costs = [formulas.two_level(name, n, rank, size_bytes, m) for rank in range(n)]
-    assert {(cost.bytes, cost.bytes_across, cost.steps) for cost in costs} == {
-        (costs[0].bytes, costs[0].bytes_across, costs[0].steps)
+    assert {(cost.bytes, cost.bytes_across, cost.rounds) for cost in costs} == {
+        (costs[0].bytes, costs[0].bytes_across, costs[0].rounds)
     }
-    steps, inside, steps_across, across = one(name, size_bytes, tuple(range(n)), m)[TWO_LEVEL]
+    rounds, inside, rounds_across, across = one(name, size_bytes, tuple(range(n)), m)[TWO_LEVEL]
     assert (inside + across, across) == (costs[0].bytes, costs[0].bytes_across)
-    assert steps + steps_across == costs[0].steps
-    assert steps_across == formulas.ring(name, nodes, 0, nodes).steps
+    assert rounds + rounds_across == costs[0].rounds
+    assert rounds_across == formulas.ring(name, nodes, 0, nodes).rounds
 
 
 # ---------------------------------------------------------------------- by hand
@@ -93,7 +93,7 @@ def test_a_barrier_is_a_tree_without_bytes() -> None:
     assert isinf(one("barrier", 0, (0, 1, 2, 3))[RING].sum())
 
 
-def test_a_message_is_one_step() -> None:
+def test_a_message_is_one_round() -> None:
     assert tuple(one("message", 100, (5, 2))[RING]) == (1, 100, 0, 0)
     assert tuple(one("message", 100, (5, 2), 4)[RING]) == (0, 0, 1, 100)
 
@@ -120,8 +120,8 @@ def test_two_levels_need_equal_nodes(ranks, per_node: int, two_level: bool) -> N
 def test_a_ring_per_nic_sends_the_ring_s_bytes_by_one_link_across_and_inside(name: str, nodes: int, m: int) -> None:
     n = nodes * m
     cost = formulas.ring(name, n, 0, 24 * n)
-    steps, inside, steps_across, across = one(name, 24 * n, tuple(range(n)), m)[RINGS]
-    assert (steps, steps_across) == (0, cost.steps)
+    rounds, inside, rounds_across, across = one(name, 24 * n, tuple(range(n)), m)[RINGS]
+    assert (rounds, rounds_across) == (0, cost.rounds)
     assert (inside, across) == pytest.approx((cost.bytes * (m - 1) / m, cost.bytes / m), rel=1e-12)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from lab_utils.timeline import Op
 from lab_utils.timeline.hardware import Hardware
 
-Legs = list[tuple[float, float]]  # steps and bytes, within a node and then across nodes
+Legs = list[tuple[float, float]]  # rounds and bytes, within a node and then across nodes
 
 
 def compute_s(op: Op, hardware: Hardware) -> float:
@@ -33,7 +33,7 @@ def wire_s(sides: list[Op], hardware: Hardware) -> float:
 
 
 def alpha_beta_s(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> float:
-    """Latency for each step and bandwidth for each byte; by the algorithm asked for, where it is one for the op."""
+    """Latency for each round and bandwidth for each byte; by the algorithm asked for, where it is one for the op."""
     if len(members) == 1:
         return 0.0
     choices = {
@@ -46,12 +46,12 @@ def alpha_beta_s(name: str, size_bytes: int, members: set[int], hardware: Hardwa
 def _time_s(legs: Legs, hardware: Hardware, at_once: bool) -> float:
     links = hardware.link, hardware.across or hardware.link
     if at_once:
-        latency_s = sum(steps * link.latency_s for (steps, _), link in zip(legs, links, strict=True))
+        latency_s = sum(rounds * link.latency_s for (rounds, _), link in zip(legs, links, strict=True))
         return latency_s + max(moved / link.bytes_per_s for (_, moved), link in zip(legs, links, strict=True))
     time_s = 0.0
-    for (steps, moved_bytes), link in zip(legs, links, strict=True):
-        if steps:
-            time_s = time_s + steps * link.latency_s + moved_bytes / link.bytes_per_s
+    for (rounds, moved_bytes), link in zip(legs, links, strict=True):
+        if rounds:
+            time_s = time_s + rounds * link.latency_s + moved_bytes / link.bytes_per_s
     return time_s
 
 
@@ -68,22 +68,22 @@ def _legs(name: str, size_bytes: int, members: set[int], hardware: Hardware) -> 
         if shape is not None:
             found.append((algorithm, [(0, 0), shape] if len(on_node) > 1 else [shape, (0, 0)]))
     m, nodes = on_node[min(on_node)], len(on_node)
-    rounds = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}.get(name)
-    if rounds and nodes > 1 and m > 1 and len(set(on_node.values())) == 1:
-        inside = rounds * (m - 1), rounds * (m - 1) / m * size_bytes
-        across = rounds * (nodes - 1), rounds * (nodes - 1) / nodes * size_bytes / m
+    passes = {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1}.get(name)
+    if passes and nodes > 1 and m > 1 and len(set(on_node.values())) == 1:
+        inside = passes * (m - 1), passes * (m - 1) / m * size_bytes
+        across = passes * (nodes - 1), passes * (nodes - 1) / nodes * size_bytes / m
         found.append(("two_level", [inside, across]))
-    if rounds:
-        steps, moved = _ring(name, n, size_bytes)
-        found.append(("rings", [(steps, moved), (0, 0)] if nodes == 1 else _rings(steps, moved, [*on_node.values()])))
+    if passes:
+        rounds, moved = _ring(name, n, size_bytes)
+        found.append(("rings", [(rounds, moved), (0, 0)] if nodes == 1 else _rings(rounds, moved, [*on_node.values()])))
     return found
 
 
-def _rings(steps: float, moved: float, members: list[int]) -> Legs:
+def _rings(rounds: float, moved: float, members: list[int]) -> Legs:
     """The k-th rank of each node has the link across of the k-th ring; of all ranks, the one with most hops inside."""
     rings = min(members)
     hops_inside = max(rings - (k < rings) for of_node in members for k in range(of_node))
-    return [(0, hops_inside * moved / rings), (steps, moved / rings)]
+    return [(0, hops_inside * moved / rings), (rounds, moved / rings)]
 
 
 def _ring(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
@@ -91,8 +91,8 @@ def _ring(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:
         return 1, size_bytes
     if name == "barrier":
         return None
-    rounds = 2 if name in ("all_reduce", "broadcast", "reduce") else 1
-    return rounds * (n - 1), rounds * (n - 1) / n * size_bytes
+    passes = 2 if name in ("all_reduce", "broadcast", "reduce") else 1
+    return passes * (n - 1), passes * (n - 1) / n * size_bytes
 
 
 def _gloo(name: str, n: int, size_bytes: int) -> tuple[float, float] | None:

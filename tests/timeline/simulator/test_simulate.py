@@ -17,7 +17,7 @@ from lab_utils.timeline import Op, Phase, Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.simulator.simulate import simulate
 
-# A kernel of 1 FLOP, a byte in memory, a byte on the wire and a step on the wire take a second each.
+# A kernel of 1 FLOP, a byte in memory, a byte on the wire and a round on the wire take a second each.
 UNIT = Hardware(Device("unit", 1.0, 1.0), Link("unit", 1.0, 1.0), algorithm="ring")
 BOTH = (0, 1)
 
@@ -32,7 +32,7 @@ def test_a_collective_starts_when_the_last_member_has_come() -> None:
     program = TraceWriter(2)
     program.compute(0, flops=1)
     program.compute(1, flops=3)
-    program.collective("all_reduce", "world", BOTH, 4)  # 2 steps, 4 bytes: 6 s
+    program.collective("all_reduce", "world", BOTH, 4)  # 2 rounds, 4 bytes: 6 s
     t = simulate(program.trace(), UNIT)
     assert rows(t, 0) == [("compute", 0, 1), ("waiting", 1, 3), ("communication", 3, 9)]
     assert rows(t, 1) == [("compute", 0, 3), ("communication", 3, 9)]
@@ -216,7 +216,7 @@ def test_a_partner_that_is_not_in_the_trace() -> None:
 
 def test_a_wait_for_an_op_from_before_the_trace() -> None:
     waits = Trace(((Op(0, "wait", "wait", source="train.py:3"),),))
-    with pytest.raises(ValueError, match=r"^rank 0 waits \(train.py:3\) for an op from before the trace began"):
+    with pytest.raises(ValueError, match=r"^rank 0 waits \(train.py:3\) for an op that was issued before the trace"):
         simulate(waits, UNIT)
 
 

@@ -75,14 +75,14 @@ def my_ring_all_reduce(x: torch.Tensor, twice: bool = False, shifted: int = 0) -
     """In place on the chunks. `twice` adds in the second half too; `shifted` adds to the wrong chunk."""
     rank, n, *_ = _neighbours()
     chunks = list(x.tensor_split(n))
-    for step in range(n - 1):
-        chunks[(rank - step - 1 + shifted) % n] += _pass_on(chunks[(rank - step) % n])
-    for step in range(n - 1):
-        arrived = _pass_on(chunks[(rank + 1 - step) % n])
+    for k in range(n - 1):
+        chunks[(rank - k - 1 + shifted) % n] += _pass_on(chunks[(rank - k) % n])
+    for k in range(n - 1):
+        arrived = _pass_on(chunks[(rank + 1 - k) % n])
         if twice:
-            chunks[(rank - step) % n] += arrived
+            chunks[(rank - k) % n] += arrived
         else:
-            chunks[(rank - step) % n][:] = arrived
+            chunks[(rank - k) % n][:] = arrived
     return x
 
 
@@ -98,12 +98,12 @@ def my_all_gather(x: torch.Tensor) -> torch.Tensor:
 
 
 def ring_all_gather_with_a_bug(x: torch.Tensor) -> torch.Tensor:
-    """Exercise 00.5: every step sends the own part again."""
+    """Exercise 00.5: every round sends the own part again."""
     rank, n, *_ = _neighbours()
     out = torch.empty(n, *x.shape)
     out[rank] = x
-    for step in range(n - 1):
-        out[(rank - step - 1) % n] = _pass_on(out[rank])
+    for k in range(n - 1):
+        out[(rank - k - 1) % n] = _pass_on(out[rank])
     return out
 
 

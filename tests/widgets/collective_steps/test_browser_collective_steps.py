@@ -1,4 +1,4 @@
-"""A learner's ring in JupyterLab in a real browser: it steps, plays, scrubs, tells, and says where it is in Python."""
+"""A learner's ring in JupyterLab in a real browser: it goes round by round, plays, scrubs, tells, and sets `round`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MIDDLE = """line => {
     const {x, y} = line.getPointAtLength(line.getTotalLength() / 2).matrixTransform(line.getScreenCTM());
     return [x, y];
 }"""
-STEP = "print('step:', ring.step)"
+ROUND = "print('round:', ring.round)"
 
 
-def test_a_ring_goes_step_by_step(lab: Lab) -> None:
+def test_a_ring_goes_round_by_round(lab: Lab) -> None:
     """One page for both themes: starting ranks takes longer than all that is looked at."""
-    with lab.notebook("steps.ipynb", RECORD, STEP) as page:
+    with lab.notebook("rounds.ipynb", RECORD, ROUND) as page:
         run_cell(page, 0)
-        card = page.locator(".lab-steps-card")
+        card = page.locator(".lab-rounds-card")
         expect(card.locator("svg")).to_be_visible()
-        assert_it_steps(card)
+        assert_it_goes_round_by_round(card)
         assert_keys_stay_in_the_card(page, card)
         assert_it_tells(card)
         assert_it_scrubs(page, card)
@@ -44,7 +44,7 @@ def test_a_ring_goes_step_by_step(lab: Lab) -> None:
         assert card.locator("svg text").first.evaluate(LIGHTNESS) < 60
         assert_it_plays(card)
         run_cell(page, 1)
-        expect(output(page, 1)).to_have_text("step: 6")
+        expect(output(page, 1)).to_have_text("round: 6")
         assert_it_fits(card)
 
 
@@ -52,21 +52,21 @@ def label(card: Locator, rank: int, chunk: int) -> Locator:
     return card.locator(f"[data-cell='{rank} {chunk}'] text")
 
 
-def assert_it_steps(card: Locator) -> None:
+def assert_it_goes_round_by_round(card: Locator) -> None:
     """With keys and with buttons; a cell has what has come together in it, an arrow for each message."""
     says = card.get_by_role("status")
-    expect(says).to_contain_text("before the first of 6 steps")
+    expect(says).to_contain_text("before the first of 6 rounds")
     expect(label(card, 1, 0)).to_have_text("1")
     card.focus()
     card.press("ArrowRight")
-    expect(says).to_contain_text("step 1 of 6: 4 messages, 4.00 kB, receivers add it")
+    expect(says).to_contain_text("round 1 of 6: 4 messages, 4.00 kB, receivers add it")
     expect(says).to_contain_text("0 → 1: chunk 0 (0), 1.00 kB, chunk_programs.py:")
     expect(label(card, 1, 0)).to_have_text("0+1")
     expect(card.locator("[data-arrows='1'] [data-message]").first).to_be_visible()
-    card.get_by_role("button", name="a step on").click()
+    card.get_by_role("button", name="next round").click()
     expect(label(card, 2, 0)).to_have_text("0+1+2")
     expect(card.locator("[data-arrows='1'] [data-message]").first).to_be_hidden()
-    card.get_by_role("button", name="a step back").click()
+    card.get_by_role("button", name="previous round").click()
     expect(label(card, 2, 0)).to_have_text("2")
     card.press("End")
     expect(label(card, 3, 3)).to_have_text("✓ all")
@@ -102,20 +102,20 @@ def assert_it_tells(card: Locator) -> None:
 
 
 def assert_it_scrubs(page: Page, card: Locator) -> None:
-    """Between two steps chunks are on their way; let go, the slider takes the nearer step."""
-    box = card.get_by_role("slider", name="steps of the collective").bounding_box()
+    """Between two rounds chunks are on their way; let go, the slider takes the nearer round."""
+    box = card.get_by_role("slider", name="rounds of the collective").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.56, box["y"] + box["height"] / 2, steps=6)
-    expect(card.locator(".lab-steps-moving > g")).to_have_count(4)
-    way = card.locator(".lab-steps-moving > g").first.get_attribute("transform")
+    expect(card.locator(".lab-rounds-moving > g")).to_have_count(4)
+    way = card.locator(".lab-rounds-moving > g").first.get_attribute("transform")
     page.mouse.move(box["x"] + box["width"] * 0.59, box["y"] + box["height"] / 2, steps=3)
-    expect(card.locator(".lab-steps-moving > g").first).not_to_have_attribute("transform", way)
+    expect(card.locator(".lab-rounds-moving > g").first).not_to_have_attribute("transform", way)
     assert 3 < float(card.get_attribute("data-at")) < 4
-    expect(card.get_by_role("status")).to_contain_text("step 4 of 6: 4 messages, 4.00 kB, receivers keep it")
+    expect(card.get_by_role("status")).to_contain_text("round 4 of 6: 4 messages, 4.00 kB, receivers keep it")
     page.mouse.up()
     expect(card).to_have_attribute("data-at", "4")
-    expect(card.locator(".lab-steps-moving > g")).to_have_count(0)
+    expect(card.locator(".lab-rounds-moving > g")).to_have_count(0)
 
 
 def assert_it_plays(card: Locator) -> None:

@@ -37,7 +37,7 @@ def test_a_failed_look_is_said_and_the_next_one_is_taken(show) -> None:
     table = show(ranks)
     assert table.state == {
         "rows": [],
-        "says": "The ranks cannot be looked at now: rank 1 was stopped while writing its row of the board; "
+        "says": "Cannot read the status of the ranks now: rank 1 was stopped while writing its row of the board; "
         "restart the ranks.",
         "alarm": True,
     }
@@ -45,7 +45,7 @@ def test_a_failed_look_is_said_and_the_next_one_is_taken(show) -> None:
     ranks.now = status("idle", "idle")
     sent.until(lambda state: state["says"] == "Idle: no call runs.")
     ranks.now = KeyError()  # an error without words
-    sent.until(lambda state: state["says"] == "The ranks cannot be looked at now: KeyError.")
+    sent.until(lambda state: state["says"] == "Cannot read the status of the ranks now: KeyError.")
 
 
 def test_ranks_that_are_stopped_and_start_again_come_back(show) -> None:
@@ -85,7 +85,7 @@ def test_it_keeps_no_ranks_alive(show) -> None:
     del ranks
     gc.collect()
     assert ended(table)
-    assert table.state["says"] == "Nobody has these ranks any more, so they were stopped."
+    assert table.state["says"] == "Stopped: nothing refers to these ranks any more."
     gc.collect()
     assert not any(isinstance(key, Scripted) for key in widget._all_looks)
 

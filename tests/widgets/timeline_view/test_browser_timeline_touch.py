@@ -130,7 +130,7 @@ def test_hovering_tells_of_the_op_and_whom_it_waited_for(page: Page) -> None:
     page.mouse.move(*at(area, x, lane))
     tip = page.locator(".lab-tl-tip")
     expect(tip).to_contain_text("all_reduce · group world, number 0")
-    came = f"waits for rank 3 (train.py:41), which came at {time_text(waiting.end_s)}"
+    came = f"waits for rank 3 (train.py:41), which entered at {time_text(waiting.end_s)}"
     for words in ("26.2 MB", "train.py:41 · phase backward", came):
         expect(tip).to_contain_text(words)
     page.mouse.move(*at(area, 20, 300))
@@ -228,7 +228,7 @@ def test_a_schedules_sliders_place_it_anew(page: Page) -> None:
 def test_nothing_is_said_to_be_nothing(page: Page) -> None:
     empty = Trace(((), ()))
     show_timeline(page, TimelineView(empty.timeline(WIRE), empty.timeline()))
-    expect(page.get_by_text("Nothing here takes any time")).to_be_visible()
+    expect(page.get_by_text("Nothing to show")).to_be_visible()
     expect(page.get_by_role("button", name="Play")).to_be_disabled()
     expect(page.get_by_role("slider", name="Time shown")).to_be_disabled()
 

@@ -94,16 +94,15 @@ def sent_most(parameters: int) -> Numbers:
 
 def wire_ms(parameters: int) -> Numbers:
     """01.v: per step, how long a ring all-reduce and a server's messages take on the slow link."""
-    whole, steps = parameters * FLOAT64_BYTES, 2 * (RANKS - 1)
-    message, ring = SLOW.time_s(1, whole) * 1e3, SLOW.time_s(steps, all_reduce_bytes(parameters)) * 1e3
+    whole = parameters * FLOAT64_BYTES
+    rounds = messages = 2 * (RANKS - 1)  # of the ring; of the server, two per worker
+    message, ring = SLOW.time_s(1, whole) * 1e3, SLOW.time_s(rounds, all_reduce_bytes(parameters)) * 1e3
+    server = messages * message
     asked = [
-        Quantity(ring, 0.05, half=ring / 2, of_server=steps * message, one_message=message, in_seconds=ring / 1e3),
-        Quantity(
-            steps * message, 0.05, half=steps * message / 2, worker=2 * message, of_ring=ring,
-            in_seconds=steps * message / 1e3,
-        ),
-    ]  # fmt: skip
-    return asked, {"ring": ring, "server": steps * message, "message": message, "steps": steps}
+        Quantity(ring, 0.05, half=ring / 2, of_server=server, one_message=message, in_seconds=ring / 1e3),
+        Quantity(server, 0.05, half=server / 2, worker=2 * message, of_ring=ring, in_seconds=server / 1e3),
+    ]
+    return asked, {"ring": ring, "server": server, "message": message, "rounds": rounds, "messages": messages}
 
 
 def half_step_ms(step_ms: float, exposed: float) -> Numbers:

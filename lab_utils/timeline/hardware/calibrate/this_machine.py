@@ -181,7 +181,7 @@ def _link(ranks: Ranks, ops: Sequence[str], rounds: int) -> tuple[Figure, Figure
     latency_s, per_byte_s = np.array([fitted(amounts, each) for each in seconds]).T
     bandwidths = 1 / np.maximum(per_byte_s, TINY_S)  # a round in which bytes took no time has no bandwidth
     return (
-        _about("latency of a step", latency_s, found[0], time_text),
+        _about("latency of a round", latency_s, found[0], time_text),
         _about("bandwidth of the link", bandwidths, 1 / found[1], _bandwidth_text),
         Figure.of("an op is off the fit by", errors(amounts, mean_s, found), percent_text),
     )

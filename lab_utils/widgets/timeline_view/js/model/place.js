@@ -45,13 +45,13 @@ function wireSeconds(rows, h) {
   return Number.isFinite(chosen) ? chosen : Math.min(...seconds);
 }
 
-function alphaBeta([steps, bytes, stepsAcross, bytesAcross], h, atOnce) {
+function alphaBeta([rounds, bytes, roundsAcross, bytesAcross], h, atOnce) {
   const latencyAcross = h.across_latency_s ?? h.latency_s, bandwidthAcross = h.across_bytes_per_s ?? h.bytes_per_s;
   if (atOnce) {
-    const latency_s = steps * h.latency_s + stepsAcross * latencyAcross;
+    const latency_s = rounds * h.latency_s + roundsAcross * latencyAcross;
     return latency_s + Math.max(bytes / h.bytes_per_s, bytesAcross / bandwidthAcross);
   }
-  return steps * h.latency_s + bytes / h.bytes_per_s + stepsAcross * latencyAcross + bytesAcross / bandwidthAcross;
+  return rounds * h.latency_s + bytes / h.bytes_per_s + roundsAcross * latencyAcross + bytesAcross / bandwidthAcross;
 }
 
 // When each node of a program runs: {start, end}. A circle is an error: Python never sends a program that has one.

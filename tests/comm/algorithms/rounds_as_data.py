@@ -1,4 +1,4 @@
-"""The steps of ring, tree and two-level collectives as data: what the algorithms and pictures of them are held to."""
+"""The rounds of ring, tree and two-level collectives as data: what the algorithms and pictures of them are held to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lab_utils.comm.algorithms.steps import (
+from lab_utils.comm.algorithms.rounds import (
     Collective,
     Edge,
     by_local_rank,
@@ -29,7 +29,7 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Round:
     """Messages sent at the same time, and what every rank holds once they have arrived.
 
     number    0, 1, ... over the whole collective
@@ -46,7 +46,9 @@ class Step:
     holds: Holding
 
 
-class _Round(NamedTuple):
+class _Sends(NamedTuple):
+    """What one round sends, before it is known what the ranks hold."""
+
     phase: str
     adds: bool
     messages: tuple[Message, ...]
@@ -59,41 +61,41 @@ class _Ring(NamedTuple):
     parts: tuple[tuple[int, ...], ...]
 
 
-def ring_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of the ring.
+def ring_rounds(n: int, collective: Collective = "all_reduce") -> list[Round]:
+    """Return the rounds of the ring.
 
-    >>> [tuple(m) for m in ring_steps(3)[0].messages]
+    >>> [tuple(m) for m in ring_rounds(3)[0].messages]
     [(0, 1, (2,)), (1, 2, (0,)), (2, 0, (1,))]
-    >>> [sorted(chunk) for chunk in ring_steps(3)[1].holds[0]]    # halfway: rank 0 has all of chunk 0
+    >>> [sorted(chunk) for chunk in ring_rounds(3)[1].holds[0]]    # halfway: rank 0 has all of chunk 0
     [[0, 1, 2], [0, 2], [0]]
     """
     ring = _Ring(tuple(range(n)), tuple((c,) for c in range(n)))
-    return _play(n, collective, _ring_rounds([ring], collective))
+    return _play(n, collective, _ring_sends([ring], collective))
 
 
-def tree_steps(n: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of the binomial tree: up to rank 0, then down again.
+def tree_rounds(n: int, collective: Collective = "all_reduce") -> list[Round]:
+    """Return the rounds of the binomial tree: up to rank 0, then down again.
 
-    >>> [[(m.src, m.dst) for m in step.messages] for step in tree_steps(4)]
+    >>> [[(m.src, m.dst) for m in each.messages] for each in tree_rounds(4)]
     [[(1, 0), (3, 2)], [(2, 0)], [(0, 2)], [(0, 1), (2, 3)]]
     """
     check(n, collective)
     up, down = tree_levels(n), tree_levels(n)[::-1]
     gathers, scatters = collective == "all_gather", collective == "reduce_scatter"
-    rounds = [
-        *(_tree_round("gather" if gathers else "reduce", level, gathers, n) for level in up),
-        *(_tree_round("scatter" if scatters else "broadcast", level, scatters, n) for level in down),
+    sends = [
+        *(_tree_sends("gather" if gathers else "reduce", level, gathers, n) for level in up),
+        *(_tree_sends("scatter" if scatters else "broadcast", level, scatters, n) for level in down),
     ]
-    return _play(n, collective, rounds)
+    return _play(n, collective, sends)
 
 
-def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_reduce") -> list[Step]:
-    """Return the steps of rings inside the nodes, which all run at the same time, and of rings across them.
+def two_level_rounds(n: int, ranks_per_node: int, collective: Collective = "all_reduce") -> list[Round]:
+    """Return the rounds of rings inside the nodes, which all run at the same time, and of rings across them.
 
     In the all-reduce the shard of local rank l is `nodes` consecutive chunks; in the other two it is the chunks
     that the l-th ranks of all nodes own.
 
-    >>> [step.phase for step in two_level_steps(4, 2)]    # doctest: +NORMALIZE_WHITESPACE
+    >>> [each.phase for each in two_level_rounds(4, 2)]    # doctest: +NORMALIZE_WHITESPACE
     ['reduce_scatter in node', 'reduce_scatter across nodes', 'all_gather across nodes', 'all_gather in node']
     """
     check(n, collective)
@@ -104,29 +106,29 @@ def two_level_steps(n: int, ranks_per_node: int, collective: Collective = "all_r
     across = [
         _Ring(tuple(range(local, n, ranks_per_node)), tuple((c,) for c in shard)) for local, shard in enumerate(shards)
     ]
-    rounds: list[_Round] = []
+    sends: list[_Sends] = []
     if collective != "all_gather":
-        rounds += _ring_rounds(inside, "reduce_scatter", " in node")
-    rounds += _ring_rounds(across, collective, " across nodes")
+        sends += _ring_sends(inside, "reduce_scatter", " in node")
+    sends += _ring_sends(across, collective, " across nodes")
     if collective != "reduce_scatter":
-        rounds += _ring_rounds(inside, "all_gather", " in node")
-    return _play(n, collective, rounds)
+        sends += _ring_sends(inside, "all_gather", " in node")
+    return _play(n, collective, sends)
 
 
-def _ring_rounds(rings: Sequence[_Ring], collective: Collective, where: str = "") -> Iterator[_Round]:
-    """Yield the rounds of rings of equal length that run in parallel."""
+def _ring_sends(rings: Sequence[_Ring], collective: Collective, where: str = "") -> Iterator[_Sends]:
+    """Yield the sends of rings of equal length that run in parallel."""
     n = len(rings[0].ranks)
-    for step in ring_range(n, collective):
-        adds = step < n - 1
+    for k in ring_range(n, collective):
+        adds = k < n - 1
         messages = tuple(
-            Message(rank, ring.ranks[(place + 1) % n], ring.parts[ring_chunk(place, step, n)])
+            Message(rank, ring.ranks[(place + 1) % n], ring.parts[ring_chunk(place, k, n)])
             for ring in rings
             for place, rank in enumerate(ring.ranks)
         )
-        yield _Round(("reduce_scatter" if adds else "all_gather") + where, adds, messages)
+        yield _Sends(("reduce_scatter" if adds else "all_gather") + where, adds, messages)
 
 
-def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _Round:
+def _tree_sends(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _Sends:
     """Return one level: each edge carries the whole tensor, or only the chunks of the ranks below it."""
     upwards = phase in ("reduce", "gather")
     messages = tuple(
@@ -136,20 +138,20 @@ def _tree_round(phase: str, level: list[Edge], only_subtree: bool, n: int) -> _R
         )
         for edge in level
     )
-    return _Round(phase, phase == "reduce", messages)
+    return _Sends(phase, phase == "reduce", messages)
 
 
-def _play(n: int, collective: Collective, rounds: Iterator[_Round] | list[_Round]) -> list[Step]:
+def _play(n: int, collective: Collective, sends: Iterator[_Sends] | list[_Sends]) -> list[Round]:
     """Track what every rank holds: at first its own part of each chunk, in an all-gather of one chunk."""
     holds: Holding = tuple(
         tuple(frozenset({r}) if collective != "all_gather" or r == c else frozenset() for c in range(n))
         for r in range(n)
     )
-    steps = []
-    for number, (phase, adds, messages) in enumerate(rounds):
+    rounds = []
+    for number, (phase, adds, messages) in enumerate(sends):
         holds = _delivered(holds, messages, adds)
-        steps.append(Step(number, phase, adds, messages, holds))
-    return steps
+        rounds.append(Round(number, phase, adds, messages, holds))
+    return rounds
 
 
 def _delivered(before: Holding, messages: tuple[Message, ...], adds: bool) -> Holding:

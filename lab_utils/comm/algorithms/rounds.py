@@ -1,9 +1,9 @@
-"""Which rank sends which chunk to which, step by step: index arithmetic of ring, tree and two-level collectives.
+"""Which rank sends which chunk to which, round by round: index arithmetic of ring, tree and two-level collectives.
 
 Pure: no torch. ring.py and tree.py take their order from `ring_chunk` and `tree_levels`.
 
 A tensor of `numel` elements is split into n chunks; rank c ends a reduce-scatter with chunk c. An empty chunk
-(numel < n) is still sent: every rank takes the same steps.
+(numel < n) is still sent: every rank takes part in every round.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def chunk_offsets(numel: int, n: int) -> list[int]:
     return [0, *accumulate(chunk_sizes(numel, n))]
 
 
-def ring_chunk(rank: int, step: int, n: int) -> int:
-    """Return the chunk that `rank` sends to its right in `step` of a ring all-reduce of 2(n - 1) steps.
+def ring_chunk(rank: int, k: int, n: int) -> int:
+    """Return the chunk that `rank` sends to its right in round k of a ring all-reduce of 2(n - 1) rounds.
 
-    A rank sends what arrived from its left one step before, so the index falls by one per step.
-    The first n - 1 steps are the reduce-scatter: the last chunk to arrive is the rank's own, complete. The
+    A rank sends what arrived from its left one round before, so the index falls by one per round.
+    The first n - 1 rounds are the reduce-scatter: the last chunk to arrive is the rank's own, complete. The
     next n - 1 are the all-gather, which begins with that chunk: one formula serves both.
     """
-    return (rank - 1 - step) % n
+    return (rank - 1 - k) % n
 
 
 def ring_range(n: int, collective: Collective) -> range:
-    """Return the steps of the ring all-reduce that make up `collective`."""
+    """Return the rounds of the ring all-reduce that make up `collective`."""
     check(n, collective)
     first = n - 1 if collective == "all_gather" else 0
     last = n - 1 if collective == "reduce_scatter" else 2 * (n - 1)
@@ -55,7 +55,7 @@ def tree_levels(n: int) -> list[list[Edge]]:
     """Return the binomial tree of ranks 0..n-1 with root 0, leaves first: ceil(log2 n) lists of edges.
 
     At distance 1, 2, 4, ... the remaining ranks pair up and the upper of each pair sends to the
-    lower. No rank is on two edges of one level, so a level is one step.
+    lower. No rank is on two edges of one level, so a level is one round.
     """
     distances = [2**level for level in range((n - 1).bit_length())]
     return [[Edge(child, child - d, min(child + d, n)) for child in range(d, n, 2 * d)] for d in distances]

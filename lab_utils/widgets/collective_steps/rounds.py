@@ -1,4 +1,4 @@
-"""A collective by chunks and steps, reconstructed from the ranks' recorded messages and logs."""
+"""A collective by chunks and rounds, reconstructed from the ranks' recorded messages and logs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One recorded message of a step.
+    """One recorded message of a round.
 
     chunks    the chunks in it; parts[i] are the ranks whose parts were in chunks[i] when it was sent
     effect    the receiver "adds" it to what it has, "keeps" what arrives, or "mixes" different elements
@@ -38,7 +38,7 @@ class Sent:
     source    the sender's source line
     """
 
-    step: int
+    round: int
     src: int
     dst: int
     tag: int
@@ -59,12 +59,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkSteps:
-    """What every rank held of every chunk before the first step and after each step.
+class ChunkRounds:
+    """What every rank held of every chunk before the first round and after each round.
 
     chunks    inferred: runs of elements that were sent and reduced alike
-    sent      sent[k] = the messages of step k + 1
-    holds     holds[k][rank][chunk] = ranks whose parts were reduced on that rank after k steps, a rank twice if its
+    sent      sent[k] = the messages of round k + 1
+    holds     holds[k][rank][chunk] = ranks whose parts were reduced on that rank after k rounds, a rank twice if its
               part was added twice; subsets of a fuller set are left out
     mixed     mixed[k][rank] = number of elements computed from different elements
     results   per rank, from `flow.result`; None if it was not called
@@ -77,7 +77,7 @@ class ChunkSteps:
     results: tuple[Result | None, ...]
 
     @classmethod
-    def of(cls, trace: Trace, logs: Sequence[ChunkLog]) -> ChunkSteps:
+    def of(cls, trace: Trace, logs: Sequence[ChunkLog]) -> ChunkRounds:
         """Build it. ValueError unless there is one log per rank, recorded in that trace; if no part was sent, or there
         are more chunks than can be drawn."""
         ranks = [getattr(log, "rank", None) for log in logs]
@@ -86,7 +86,7 @@ class ChunkSteps:
                 f"the trace has ranks 0 to {trace.world_size - 1}, and the logs are of {ranks}: every rank's function "
                 "returns flow.record(), and trace.results goes here as it is"
             )
-        return Joined(trace, logs).steps()
+        return Joined(trace, logs).rounds()
 
     @property
     def world_size(self) -> int:
@@ -94,9 +94,9 @@ class ChunkSteps:
 
     @property
     def bytes_sent(self) -> list[int]:
-        """Bytes sent per rank, over all steps."""
+        """Bytes sent per rank, over all rounds."""
         totals = [0] * self.world_size
-        for sent in (sent for step in self.sent for sent in step):
+        for sent in (sent for messages in self.sent for sent in messages):
             totals[sent.src] += sent.bytes
         return totals
 
@@ -105,7 +105,7 @@ MOST_CHUNKS = 64
 
 
 class Joined:
-    """Builds ChunkSteps from the replayed logs: groups elements that were sent and reduced alike into chunks.
+    """Builds ChunkRounds from the replayed logs: groups elements that were sent and reduced alike into chunks.
 
     A column is an element that ranks combine, numbered family * span + index: `family` is the first of those ranks,
     index the element of their parts.
@@ -120,8 +120,8 @@ class Joined:
         self.columns = self._columns()
         if not len(self.columns):
             raise ValueError(
-                "no message carried numbers that came from a followed tensor: follow what the collective is given, "
-                "around its sends and receives"
+                "no message carried numbers that came from a followed tensor: follow the collective's input, around "
+                "its sends and receives"
             )
         self.starts = self._starts()
 
@@ -171,7 +171,7 @@ class Joined:
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         if len(starts) > MOST_CHUNKS:
             raise ValueError(
-                f"the parts fall into {len(starts)} chunks that go their own ways, and {MOST_CHUNKS} can be drawn: "
+                f"the parts fall into {len(starts)} chunks with different paths, and {MOST_CHUNKS} can be drawn: "
                 "follow a smaller tensor or fewer ranks"
             )
         return starts
@@ -181,15 +181,15 @@ class Joined:
         known = list(self.holdings)
         return tuple(known[held] for held in row)
 
-    def steps(self) -> ChunkSteps:
+    def rounds(self) -> ChunkRounds:
         last = len(self.walks[0].held)
         holds = tuple(tuple(self._parts(walk.held[k]) for walk in self.walks) for k in range(last))
         messages = self.trace.messages()
         mixed = tuple(tuple(walk.mixed[k] for walk in self.walks) for k in range(last))
         sent = [self._sent(message, holds, mixed, messages) for message in self.carried]
-        return ChunkSteps(
+        return ChunkRounds(
             self._chunks(),
-            tuple(tuple(s for s in sent if s.step == k) for k in range(1, last)),
+            tuple(tuple(s for s in sent if s.round == k) for k in range(1, last)),
             holds,
             mixed,
             tuple(self._result(walk) for walk in self.walks),
@@ -212,12 +212,12 @@ class Joined:
         op = messages[carried.key]["send"]
         parts = self._parts(carried.content)
         chunks = tuple(c for c, whose in enumerate(parts) if whose)
-        mixes = mixed[carried.step][dst] > mixed[carried.step - 1][dst]
-        adds = any(_grew(parts[c], holds[carried.step][dst][c]) for c in chunks)
+        mixes = mixed[carried.round][dst] > mixed[carried.round - 1][dst]
+        adds = any(_grew(parts[c], holds[carried.round][dst][c]) for c in chunks)
         effect = "mixes" if mixes else "adds" if adds else "keeps"
         other = int((~np.isin(self._column(carried.content), self.columns)).sum())
         return Sent(
-            carried.step, src, dst, tag, chunks, tuple(parts[c] for c in chunks), effect, other, op.bytes, op.source,
+            carried.round, src, dst, tag, chunks, tuple(parts[c] for c in chunks), effect, other, op.bytes, op.source,
         )  # fmt: skip
 
     def _result(self, walk: Walk) -> Result | None:
