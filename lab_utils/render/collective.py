@@ -147,7 +147,7 @@ class _Drawing:
 
 def _origin(source: int | None) -> str:
     if source is None:
-        return "reduced, nobody held it before"
+        return "reduced, held by no rank before"
     return "held by several ranks before" if source < 0 else f"from rank {source}"
 
 

@@ -110,7 +110,7 @@ def test_a_reduction_is_striped_and_what_many_had_is_plain() -> None:
     picture = before_after("reduce", [(np.array([1.5, 0]), np.array([12.0, 0])), (np.array([10.5, 0]), None)])
     (own, _), (zero, tip0), (reduced, tip), (after0, _) = cells(picture, 0)
     assert own == rank_fill(0) and zero == after0 == "#ffffff" and tip0.endswith("held by several ranks before")
-    assert reduced.startswith("url(#") and tip == "12: reduced, nobody held it before"
+    assert reduced.startswith("url(#") and tip == "12: reduced, held by no rank before"
     assert reduced[5:-1] in {element.get("id") for element in parsed(picture).iter(f"{SVG}pattern")}
     assert repr(picture).splitlines()[1:] == [
         "rank 0: [1.5, 0] → [12, 0] (reduced; several ranks had it)",

@@ -128,7 +128,7 @@ def test_costs_below_zero_are_refused() -> None:
 
 def test_the_picture_names_what_it_paints() -> None:
     picture = simulate(schedules.one_f_one_b(2, 3), Costs()).to_svg()
-    assert "F: forward" in picture and "BW: both backwards" in picture and "a partner has not come" not in picture
+    assert "F: forward" in picture and "BW: both backwards" in picture and "a partner has not entered" not in picture
     assert picture.count('data-activity="BW"') == picture.count('data-activity="F"') == 6
 
 

@@ -173,7 +173,7 @@ def test_a_timeline_says_itself_in_words() -> None:
     head, names, first, second = repr(late_partner()).splitlines()
     assert head == (
         "Timeline of 2 ranks (measured): makespan 4.00 s, bubble fraction 50.0 %, "
-        "exposed communication 1.00 s a rank on average."
+        "exposed communication 1.00 s per rank on average."
     )
     assert names.split() == ["rank", "compute", "communication", "waiting", "idle", "bubble"]
     assert first.split() == "0 1.00 s 1.00 s 2.00 s 0 s 75.0 %".split()

@@ -108,7 +108,7 @@ class Shard:  # 01.5
     strange = "{type} came back on rank {rank}: return Blocks, such as blocks[numbers]"
     no_block = "rank {rank} reads rows that are no block in step {step}"
     nothing = "rank {rank} reads nothing in step {step}"
-    unread = "{missing} of the batch's {blocks} blocks are read by nobody"
+    unread = "no rank reads {missing} of the batch's {blocks} blocks"
     whole = "all {n} ranks read the whole batch in step {step}: right gradients, but nothing is shared out"
     same = "all {n} ranks read the same blocks {numbers} in step {step}, and {unread}"
     several = "block {block} is read {times} times in step {step}, by rank {ranks}; {unread}"
@@ -263,7 +263,7 @@ class LinkBytes(Misses):  # 01.13
 
 
 class Staleness(Misses):  # 01.14
-    goal = ("Three workers, nobody waits; two take 1 s a step, the third takes 4 s. How stale are the third's "
+    goal = ("Three workers, none waits; two take 1 s per step, the third takes 4 s. How stale are the third's "
         "gradients, how stale at most a fast one's, and which part of all updates is the third's?")
     replace = "Replace the three … by two numbers of updates and a fraction."
     hints = ("write down who pushes in seconds 1 to 4",

@@ -11,13 +11,13 @@ class Bubbles(Misses):  # 03.1
     replace = "Replace the three … by fractions between 0 and 1, two digits will do; formulas will, too."
     hints = ("how long does the last rank wait for its first op?",
         "draw 1F1B's first rank: when can its last BW begin?")
-    explain = ("(p - 1) / (m + p - 1) = {idle}/{whole} = {plain:.3f}, for both; with v virtual stages a rank (p - 1) / "
-        "(v m + p - 1) = {idle}/{looped_whole} = {looped:.3f}\n"
+    explain = ("(p - 1) / (m + p - 1) = {idle}/{whole} = {plain:.3f}, for both; with v virtual stages per rank "
+        "(p - 1) / (v m + p - 1) = {idle}/{looped_whole} = {looped:.3f}\n"
         "The last rank waits until the first micro-batch has come through p - 1 stages, and the first rank until the "
         "last gradient has come back. When F and B take turns in between does not change that: 1F1B has GPipe's "
         "bubble. What it saves is memory. With virtual stages each stage on the way is v times shorter, for more "
         "messages.")
-    names = ("GPipe", "1F1B", "interleaved 1F1B, {v} virtual stages a rank")
+    names = ("GPipe", "1F1B", "interleaved 1F1B, {v} virtual stages per rank")
     of_work = "that is idle time in parts of the work; the fraction is of the whole time, the idle included"
     all_ranks = "the first of p ranks waits for p - 1 others, not for p"
     working = "that is the part of the time in which ranks work"
@@ -33,20 +33,20 @@ class Bubbles(Misses):  # 03.1
 
 class Enough:  # 03.2
     goal = ("{p} ranks: from how many micro-batches on is the bubble fraction below {percent} %, under 1F1B, and with "
-        "{v} virtual stages a rank?")
+        "{v} virtual stages per rank?")
     replace = "Replace the two … by whole numbers."
-    hints = ("solve (p - 1) / (m + p - 1) < 1/10 for m", "with v virtual stages a rank there are v m in place of m")
-    explain = ("m > (p - 1) (1 - {part:g}) / ({part:g} v): {plain} with one stage a rank ({plain_bubble:.4f}), "
+    hints = ("solve (p - 1) / (m + p - 1) < 1/10 for m", "with v virtual stages per rank there are v m in place of m")
+    explain = ("m > (p - 1) (1 - {part:g}) / ({part:g} v): {plain} with one stage per rank ({plain_bubble:.4f}), "
         "{looped} with {v} ({looped_bubble:.4f})\n"
         "Under GPipe each of them is a micro-batch's activations in memory; under 1F1B no more than p are held. And a "
         "batch of so many micro-batches must still train well: the number is not free to choose.")
-    names = ("micro-batches, 1F1B", "micro-batches, {v} virtual stages a rank")
+    names = ("micro-batches, 1F1B", "micro-batches, {v} virtual stages per rank")
     equal = "with that many the bubble is {percent} % to the digit; below it is asked"
     below_of_work = "that has idle time below a tenth of the work, not of the whole time"
     of_work = "that has idle time of a tenth of the work, not of the whole time"
     all_ranks = "p ranks, and p - 1 of them to wait for"
     rule_of_thumb = "that is the rule of thumb of 4 p, and its bubble is above 17 %"
-    plain = "that is with one stage a rank"
+    plain = "that is with one stage per rank"
     rounded_down = "rounded down: with that many the bubble is still a little too large"
     not_whole = "a micro-batch cannot be cut: what is the next whole number that is enough?"
     more = "virtual stages make the pauses shorter: fewer micro-batches are enough, not more"
@@ -82,14 +82,14 @@ class Held:  # 03.3
 
 class Boundaries(Misses):  # 03.4
     goal = ("m micro-batches [b, T, C] in float32 through {p} ranks: how many bytes cross one boundary in a step, how "
-        "many all of them, and how many with {v} virtual stages a rank?")
+        "many all of them, and how many with {v} virtual stages per rank?")
     replace = "Replace the three … by numbers of bytes, both ways together; formulas with m, b, T and C will do."
     hints = ("what goes forward, and what comes back?", "how many boundaries are there between so many stages?")
     explain = ("2 m b T C · 4 = {one:,} at each boundary; (p - 1) times that = {line:,}; (v p - 1) times that = "
         "{loop:,}\n"
         "What crosses grows with the tokens of the batch, and not with the layers: a deeper model pipelines better. "
         "Data parallelism is the other way round: its bytes grow with the parameters, and not with the batch.")
-    names = ("one boundary", "all boundaries", "all boundaries, {v} virtual stages a rank")
+    names = ("one boundary", "all boundaries", "all boundaries, {v} virtual stages per rank")
     one_way = "that is one way: activations go forward, and their gradients come back"
     half = one_way + " (or a float32 with 2 bytes)"
     one_microbatch = "that is one micro-batch"
@@ -98,7 +98,7 @@ class Boundaries(Misses):  # 03.4
     one_boundary = "that is one boundary"
     stages = "p stages: how many places between two of them are there?"
     one_short = "one boundary more"
-    plain = "that is with one stage a rank: how many stages are there now?"
+    plain = "that is with one stage per rank: how many stages are there now?"
     near = "near: but between the last stage of a round and the first of the next there is one, too"
     virtual_stages = "v p stages: how many places between two of them are there?"
     divided = "a virtual stage has fewer layers, and what goes from one to the next is as large as before"
@@ -160,7 +160,7 @@ class Circle(Orders):  # 03.7
         "Each of the three ranks waits for an op that another would run only after its own: 3F1 needs 2F1, which comes "
         "behind 5F0; that needs 4F0, behind 1F2; that needs 0F2, behind 3F1. Whichever of the three is freed, the "
         "circle is open. No buffer and no faster wire helps: the orders themselves contradict each other. With one "
-        "stage a rank only neighbours can do that; with virtual stages the last rank hands on to the first.")
+        "stage per rank only neighbours can do that; with virtual stages the last rank hands on to the first.")
     moves = "it runs to its end, and {moves} ops are moved: one is enough"
 
 
@@ -195,7 +195,7 @@ class Gradients:
 
 
 class Step(Gradients, Serial):  # 03.9
-    goal = "A pipeline by send and receive, one stage a rank, GPipe's order. What is wrong with its gradients?"
+    goal = "A pipeline by send and receive, one stage per rank, GPipe's order. What is wrong with its gradients?"
     replace = FIX
     hints = ("compare one gradient with serial's: what factor?", "each micro-batch's loss is a mean: over what?")
     explain = ("every stage's gradients equal serial's in float64\n"

@@ -10,10 +10,10 @@ ONE_RANK, RANKS = "1 rank", "{count} ranks"  # for scripts
 MORE_RANKS = "and {count} more ranks"
 HEADLINE = (
     "Timeline of {ranks} ({kind}): makespan {makespan}, bubble fraction {bubble}, "
-    "exposed communication {exposed} a rank on average."
+    "exposed communication {exposed} per rank on average."
 )
 LEFT_OUT = "Left out: {count} kernels that could not be counted"
 
 TRACE, NOTHING_SENT = "Trace of {ranks}", "Trace of {ranks}: nothing went over the wire"
-TRACE_COLUMNS = ("op", "times a rank", "tensor bytes a rank")
+TRACE_COLUMNS = ("op", "count per rank", "tensor bytes per rank")
 RUN_AS, NOT_COUNTED = "{name} was run as {run_as}", "Not counted: {count} kernels"

@@ -18,7 +18,7 @@ LAYERS, TIMES, TIME = "layer, output first", "gradient ready, then its bucket on
 RANK, RANK_AND_SO_ON = "rank {rank}", "rank {rank} and so on, downwards"
 BUCKET, BUCKET_HEAD = "bucket {bucket}", "bucket {bucket} · {bytes}"
 IN_BUCKET, BACK = "ready, waits in its bucket", "back from the wire"
-WAITING, ON_THE_WIRE, NOT_ON_THE_WIRE = "issued, a partner has not come yet", "on the wire", "not seen on the wire"
+WAITING, ON_THE_WIRE, NOT_ON_THE_WIRE = "issued, a partner has not entered", "on the wire", "not seen on the wire"
 EARLIER = "small: an earlier backward"
 GRADIENTS, MESSAGES = "gradients, rank {source} → {to}", "messages, rank {source} → {to}"
 

@@ -11,20 +11,20 @@ TITLES = {
     "gpipe": "GPipe", "one_f_one_b": "1F1B", "interleaved": "Interleaved 1F1B", "looped_bfs": "LoopedBFS",
     "zb_h1": "ZB-H1", "zb_h2": "ZB-H2", "zb_v": "ZB-V", "v_half": "V-Half", "v_min": "V-Min",
     "dualpipe": "DualPipe", "dualpipe_v": "DualPipeV",
-    "found": "found: one stage a rank", "found_v": "found: two stages a rank, a V",
-    "found_loop": "found: v stages a rank, in turn", "own": "your own order", "hand": "placed by hand",
+    "found": "found: one stage per rank", "found_v": "found: two stages per rank, a V",
+    "found_loop": "found: v stages per rank, in turn", "own": "your own order", "hand": "placed by hand",
 }  # fmt: skip
-STAGE_LAYOUTS = {"line": "one stage a rank", "v": "two stages a rank, a V", "loop": "v stages a rank, in turn"}
+STAGE_LAYOUTS = {"line": "one stage per rank", "v": "two stages per rank, a V", "loop": "v stages per rank, in turn"}
 
 # an order: its numbers, its bound
 HEADLINE, STAGES = "{name}: {sizes}", "{stages} stages"
 MAKESPAN = ("makespan", "until the last op ends, in the unit of the costs")
 BUBBLE_FRACTION = ("bubble fraction", "idle / (ranks × makespan)")
 BUBBLE_RATE = ("bubble rate", "the zero-bubble papers': idle in the longest span of one rank")
-ACTIVATIONS, OF_FULL_STAGE = "activations a rank", "micro-batches of a full stage; {allowed}"
+ACTIVATIONS, OF_FULL_STAGE = "activations per rank", "micro-batches of a full stage; {allowed}"
 NO_LIMIT, LIMIT = "no limit", "limit {limit}"
 AT_MOST, NOT_YET = "{peak} at most", "not yet"
-ALL_PEAKS = "activations a rank, in micro-batches of a full stage: {peaks}"
+ALL_PEAKS = "activations per rank, in micro-batches of a full stage: {peaks}"
 HOLDS, HOLDS_OF, TOO_MUCH = "holds {peak}", "holds {peak} of {limit}", "! {holds}"
 FITS = "It fits: no rank holds more than {limit}."
 FITS_NOT = "It does not fit: {ranks} would hold more than {limit}."
@@ -94,7 +94,7 @@ ENDS_WITH_LEVEL = "a line ends with the level's name, and the ranks' ops come be
 NO_FIELD = "neither 'level' nor a setting: {meant}"
 FIELD_TWICE = "{field} is set twice"
 FIELD_MISSING = "line {line}: the word '{field}=' and its value are missing"
-ONLY_WITH_LOOP = "a line has one stage a rank and a V two: only stages=loop leaves it open"
+ONLY_WITH_LOOP = "a line has one stage per rank and a V two: only stages=loop leaves it open"
 A_NUMBER, WHOLE_NUMBER = "a number is needed", "a whole number is needed"
 WANTED = {
     "p": WHOLE_NUMBER, "m": WHOLE_NUMBER, "v": WHOLE_NUMBER, "limit": "a number or none is needed",
@@ -108,15 +108,15 @@ NO_COMMA = "a blank is needed between two ops"
 # a run on the ranks
 RAN = "{name} ran: {ranks} ranks, {microbatches} micro-batches, {steps} steps of a small GPT; {order}."
 SAME_ORDER, OTHER_ORDER = "the order executed is the schedule's", "the ranks executed another order"
-PEAKS = "activations a rank, measured {measured}; predicted {predicted}"
+PEAKS = "activations per rank, measured {measured}; predicted {predicted}"
 LAST_STEP = "last step: measured {measured}, predicted from the costs that were measured {predicted}"
-NOTE = "Ranks share this computer's cores: read the order and the waits in the measured times, and not who is faster."
+NOTE = "Ranks share this computer's cores: read the order and the waits from the measured times, not which is faster."
 RUNNING = "The ranks run it: {step} of {steps} steps are done."
 STOPPING, RUN_STOPPED = "The ranks stop after this step.", "The run was stopped."
 CANNOT_RUN = "it cannot run yet: {why}"
 TOO_FEW_RANKS = "{name} is for {wanted} ranks, and there are {ranks}: choose a smaller p"
 NO_RANKS = "no ranks were given: ScheduleExplorer(ranks) has a button that runs it"
-LOST_RANKS = "nobody has these ranks any more, so they were stopped: start others"
+LOST_RANKS = "these ranks were stopped, because nothing refers to them any more: start new ones"
 
 SCRIPT = {
     "explorer": "Schedule explorer. {title}", "board": "The schedule in time", "described": "{label}. {text}",
@@ -129,12 +129,12 @@ SCRIPT = {
     "zoom_in": "Zoom in", "zoom_out": "Zoom out",
     # the setting
     "schedule": "schedule", "depends_on": "What the schedule depends on",
-    "p": "p, ranks", "m": "m, micro-batches", "v": "v, virtual stages a rank",
+    "p": "p, ranks", "m": "m, micro-batches", "v": "v, virtual stages per rank",
     "forward": "F, forward", "backward_input": "B, for the input", "backward_weight": "W, for the weights",
-    "communication": "communication", "limit": "memory limit a rank", "no_limit": "none",
+    "communication": "communication", "limit": "memory limit per rank", "no_limit": "none",
     "microbatches": "{count} micro-batches",
-    "own": "A line a rank: F, B, W or BW and a micro-batch, a stage before it.",
-    "own_order": "your own order, a line a rank",
+    "own": "A line per rank: F, B, W or BW and a micro-batch, a stage before it.",
+    "own_order": "your own order, a line per rank",
     "search": "search", "stop": "Stop",
     # by hand
     "by_hand": "Place ops by hand", "go_on": "Go on by hand", "go_on_tip": "Take this order apart: undo goes back",

@@ -10,7 +10,7 @@ from lab_utils.timeline.export.words import COLUMNS, HEADLINE, MORE_RANKS, ONE_R
 
 TITLE = "Timeline"
 SUBTITLE = "{ranks}, {kind}"
-MAKESPAN, BUBBLE_FRACTION, EXPOSED = "makespan", "bubble fraction", "exposed communication a rank"
+MAKESPAN, BUBBLE_FRACTION, EXPOSED = "makespan", "bubble fraction", "exposed communication per rank"
 OF_MAKESPAN = "{share} of makespan"
 
 # beside the rows and below them
@@ -22,7 +22,7 @@ COMPUTE, BUBBLE = "compute", "bubble"  # the columns at the right
 MEANING = {
     "compute": "compute",
     "communication": "communication: the wire is busy",
-    "waiting": "waiting: a partner has not come yet",
+    "waiting": "waiting: a partner has not entered",
     "F": "F: forward",
     "B": "B: backward, for the input",
     "W": "W: backward, for the weights",

@@ -88,7 +88,7 @@ def test_wrong_replicas(ranks4, version: str, start: str, tensors: int) -> None:
         ("whole", "all 4 ranks read the whole batch in step 0: right gradients, but nothing is shared out"),
         ("overlap", "block "),
         ("other_batch", "the ranks read blocks that are not in the batch in step 0, such as "),
-        ("half", "8 of the batch's 16 blocks are read by nobody in step 0"),
+        ("half", "no rank reads 8 of the batch's 16 blocks in step 0"),
         ("uneven", "the shards have 1, 3, 4, 8 blocks in step 0: the mean of their means is not the batch's mean"),
         ("empty", "rank 0 reads nothing in step 0"),
         ("numbers", "ndarray came back on rank 0: return Blocks, such as blocks[numbers]"),
@@ -102,7 +102,7 @@ def test_wrong_shards(ranks4, version: str, said: str) -> None:
         assert card.lines[0].startswith("after one right step: ✗ no parity"), card
     if version in ("planted", "overlap"):
         missing = {"planted": 12, "overlap": 8}[version]
-        assert f"{missing} of the batch's 16 blocks are read by nobody" in card.sentence
+        assert f"no rank reads {missing} of the batch's 16 blocks" in card.sentence
 
 
 def test_checks_leave_the_reader_s_random_numbers_alone(ranks4) -> None:

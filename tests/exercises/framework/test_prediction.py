@@ -27,7 +27,7 @@ def test_it_stands_beside_the_right_and_the_measured_numbers() -> None:
         ("", "yours", "right", "measured"),
         ("GPipe", "0.27", "0.27", "0.30"),
         ("1F1B", "0.38", "0.27", "0.31"),
-        ("interleaved 1F1B, 2 virtual stages a rank", "0.16", "0.16", "0.20"),
+        ("interleaved 1F1B, 2 virtual stages per rank", "0.16", "0.16", "0.20"),
     )
     (miss,) = shown.lines
     assert miss.startswith("1F1B: too large: that is idle time in parts of the work")

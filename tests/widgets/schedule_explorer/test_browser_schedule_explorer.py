@@ -89,13 +89,13 @@ def test_sliders_send_what_they_say(page: Page) -> None:
         page.keyboard.press("ArrowRight")
     assert [one["communication"] for one in sent(page)] == pytest.approx([0.05, 0.1, 0.15])
     assert slider.get_attribute("aria-valuetext") == "0.15"
-    limit = card.get_by_role("slider", name="memory limit a rank")
+    limit = card.get_by_role("slider", name="memory limit per rank")
     limit.focus()
     page.keyboard.press("ArrowRight")
     assert (sent(page)[-1], limit.get_attribute("aria-valuetext")) == ({"limit": 0.5}, "0.5 micro-batches")
     page.keyboard.press("ArrowLeft")
     assert sent(page)[-1] == {"limit": None}
-    expect(card.get_by_role("slider", name="v, virtual stages a rank")).to_be_disabled()
+    expect(card.get_by_role("slider", name="v, virtual stages per rank")).to_be_disabled()
 
 
 @pytest.mark.parametrize("name", ["one_f_one_b", "v_half"])
@@ -139,7 +139,7 @@ def choose_and_slide(page: Page, card: Locator) -> None:
 
 def write_an_order(page: Page, card: Locator) -> None:
     card.get_by_label("schedule", exact=True).select_option("own")
-    text = card.get_by_label("your own order, a line a rank")
+    text = card.get_by_label("your own order, a line per rank")
     expect(text).to_have_value("F0 F1 B0 W0 B1 W1\nF0 B0 F1 B1 W0 W1")
     text.fill("F0 F1 BW0 BW1\nF1 F0 BW0 BW1\n")
     expect(card.locator(".lab-sx-wrong[role=status]").first).to_be_empty()

@@ -78,7 +78,7 @@ def test_a_level_is_solved_by_keys_and_the_next_one_is_offered(page: Page) -> No
     lab.click("Next: 3 1F1B")
     expect(lab.goal).to_contain_text("Level 3 of 8, 1F1B.")
     expect(lab.card.get_by_label("level", exact=True)).to_be_focused()  # the button that was pressed is gone
-    for name in ("p, ranks", "m, micro-batches", "F, forward", "communication", "memory limit a rank"):
+    for name in ("p, ranks", "m, micro-batches", "F, forward", "communication", "memory limit per rank"):
         expect(lab.card.get_by_role("slider", name=name)).to_be_disabled()
     expect(lab.card.get_by_label("stages", exact=True)).to_be_disabled()
 

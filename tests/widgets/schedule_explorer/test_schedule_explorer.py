@@ -135,7 +135,7 @@ def test_words_and_picture_stay_the_same() -> None:
     assert explorer.to_svg() == again.to_svg() and explorer.to_svg().startswith("<svg")
     assert repr(explorer) == (
         "ZB-H1: 4 ranks, 8 micro-batches\nmakespan 27; bubble fraction 11.1 %; bubble rate 11.1 %\n"
-        "activations a rank, in micro-batches of a full stage: 4, 4, 4, 4"
+        "activations per rank, in micro-batches of a full stage: 4, 4, 4, 4"
     )
     assert explorer.words().count("\n- ") == len(explorer.shown.gaps)
     bundle, _ = explorer._repr_mimebundle_()
@@ -160,7 +160,7 @@ def test_an_order_of_the_readers_runs_on_ranks_and_equals_serial(ranks2: Ranks) 
     assert ran.parity.equal and ran.same_order and ran.peaks == explorer.schedule.peak_activations == (3.0, 2.0)
     said = explorer._ran["says"]
     assert "✓ parity: 2 ranks equal serial" in said[1] and "the order executed is the schedule's" in said[0]
-    assert "activations a rank, measured 3, 2; predicted 3, 2" in said
+    assert "activations per rank, measured 3, 2; predicted 3, 2" in said
     ops = len(explorer.schedule)
     measured, predicted = np.frombuffer(explorer._ran_boxes, "<f4").reshape(2, ops, 6)
     assert explorer._ran["ops"] == ops and (measured[:, :4] == predicted[:, :4]).all()
@@ -188,4 +188,4 @@ def test_it_does_not_keep_ranks_alive() -> None:
     explorer, seen = ScheduleExplorer(ranks), weakref.ref(ranks)
     del ranks
     gc.collect()
-    assert seen() is None and "nobody has these ranks any more" in explorer.run()
+    assert seen() is None and "nothing refers to them any more" in explorer.run()

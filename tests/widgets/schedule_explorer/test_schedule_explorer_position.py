@@ -76,7 +76,7 @@ def test_a_position_is_read_by_people() -> None:
     explorer.level = "interleaved"
     explorer.place(0, "0F0"), explorer.place(1, "1F0"), explorer.place(0, "2F0")
     assert explorer.position == "level interleaved\nrank 0: 0F0 2F0\nrank 1: 1F0"
-    with pytest.raises(ValueError, match="DualPipe has its stages elsewhere: by hand there is one stage a rank"):
+    with pytest.raises(ValueError, match="DualPipe has its stages elsewhere: by hand there is one stage per rank"):
         _ = ScheduleExplorer(choice="dualpipe", p=4).position
 
 
@@ -97,9 +97,9 @@ WRONG = {
     "ranks=2 limit=much": "line 1, word 2, 'limit=much': a number or none is needed",
     "ranks=2": "line 1: the word 'micro-batches=' and its value are missing",
     FREE.replace("line", "loop"): "line 1: the word 'stages-per-rank=' and its value are missing",
-    FREE.replace("line", "line stages-per-rank=5"): "line 1, word 4, 'stages-per-rank=5': a line has one stage a rank "
-    "and a V two: only stages=loop leaves it open",
-    f"stages-per-rank=2 {FREE.replace('line', 'v')}": "line 1, word 1, 'stages-per-rank=2': a line has one stage a "
+    FREE.replace("line", "line stages-per-rank=5"): "line 1, word 4, 'stages-per-rank=5': a line has one stage per "
+    "rank and a V two: only stages=loop leaves it open",
+    f"stages-per-rank=2 {FREE.replace('line', 'v')}": "line 1, word 1, 'stages-per-rank=2': a line has one stage per "
     "rank and a V two: only stages=loop leaves it open",
     f"{FREE}\nrank 1: F0": "line 2, word 2, '1:': the line of rank 0 begins with 'rank 0:'",
     f"{FREE}\nF0": "line 2, word 1, 'F0': the line of rank 0 begins with 'rank 0:'",
