@@ -6,7 +6,7 @@ from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS
 from lab_utils.exercises.framework.numeric import Numbers, Quantity
 
 MICROBATCHES, FLOAT32_BYTES = 4, 4
-FORWARD, BACKWARD = 1, 2  # of 01.l: FLOPs, in forwards
+FORWARD, BACKWARD = 1, 2  # of 01.x: FLOPs, in forwards
 
 
 def stages_wire(parameters: int, layers: int) -> Numbers:

@@ -26,7 +26,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("01.i", words.StagesWire, memory.stages_wire, ("parameters", "layers"), parts=memory.MICROBATCHES),
     numeric("01.j", words.ExposedGather, memory.exposed_gather, ("parameters", "messages", "bytes_per_s", "latency_s")),
     numeric("01.k", words.RedundancyWire, memory.redundancy_wire),
-    numeric("01.l", words.Recomputed, memory.recomputed, ("blocks", "length", "channels")),
+    numeric("01.x", words.Recomputed, memory.recomputed, ("blocks", "length", "channels")),
     # 01d
     numeric("01.m", words.MoreWorkers, numbers.more_workers),
     numeric("01.n", words.Paused, numbers.paused),

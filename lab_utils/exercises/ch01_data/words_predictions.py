@@ -183,7 +183,7 @@ class RedundancyWire:  # 01.k
     all_gathers = "each parameter is broadcast by one rank, and not by all"
 
 
-class Recomputed:  # 01.l
+class Recomputed:  # 01.x
     goal = ("Recomputation keeps only a layer's input [b, T, C]. How many bytes is that per layer and rank in float32, "
         "and by what factor do the FLOPs of a step grow?")
     replace = "Replace the two … by your number of bytes and your factor."

@@ -6,8 +6,8 @@
 class Hook:  # 01.16
     goal = ("Write my_buckets(model, least_bytes): hooks that send gradients in buckets while the backward runs, and "
         "finish() for what comes after it.")
-    replace = ("Replace the body: register the hooks and return finish. Buckets have at least least_bytes; after "
-        "finish() every .grad is serial's.")
+    replace = ("Replace the body: register the hooks and return finish. Buckets have at least least_bytes, but for the "
+        "last; after finish() every .grad is serial's.")
     hints = ("parameter.register_post_accumulate_grad_hook(ready) calls ready(parameter) once its .grad is complete",
         "dist.all_reduce(flat, async_op=True) returns at once; keep what it returns, and call its wait() in finish()",
         "which gradients are in no bucket that became full?")
