@@ -85,7 +85,8 @@ class AccumulatedBytes(Misses):  # 01.e
 
 
 class LossWeights(Misses):  # 01.f
-    goal = "By what must each rank's mean loss be multiplied, so that the mean over the ranks is the batch's mean?"
+    goal = ("What does accumulate's factor come to on each rank, with its whole shard as one micro-batch, and why is "
+        "the mean over the ranks then the batch's?")
     replace = "Replace the … by one weight per rank, rank 0 first."
     hints = ("how much does one block weigh in its rank's mean?", "and the rank's mean in the mean over ranks?")
     explain = ("n b / B, with b of the batch's B blocks on one of n ranks: {weights}\n"
