@@ -186,14 +186,14 @@ class _Search:
 
     def _try_moves(self) -> None:
         q, state = self.problem, np.array([self.seed], np.uint64)
-        most = MOVES * self.most
+        most, orders = MOVES * self.most, self.orders.copy()  # moves may lengthen it, while they lower the score
         for at in range(0, most, MOVES * self.piece):
             if self.length <= self.goal:
                 return
             self._report(0.5 + 0.5 * at / most, 0)
             steps = min(MOVES * self.piece, most - at)
-            self.climb(self.orders, *q.model, *q.room, q.microbatches, q.offset, steps, self.goal, state)
-            self._offer(self.orders, self._ends(self.orders))
+            self.climb(orders, *q.model, *q.room, q.microbatches, q.offset, steps, self.goal, state)
+            self._offer(orders, self._ends(orders))
             self.tries += steps - 1
 
     def _offer(self, orders: np.ndarray, ends: np.ndarray) -> float:
