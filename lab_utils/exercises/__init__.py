@@ -45,7 +45,7 @@ def check(exercise: str, *answers: Any, **given: Any) -> Card:
 def predict(exercise: str, *answers: Any) -> Card:
     """Keep the reader's numbers until `reveal` shows them beside the right ones; `...` counts as no prediction.
 
-    WrongCall, a TypeError, for an exercise without numbers, a wrong number of answers, or what is no number.
+    WrongCall, a TypeError, for an exercise without numbers, a wrong number of answers, or what is not a number.
     """
     return prediction.predict(_find(exercise), *answers)
 

@@ -11,11 +11,12 @@ import torch
 from lab_utils.comm.recorder.clock import host_now
 from lab_utils.comm.recorder.fingerprints import Fingerprints, Mismatch, comparable
 from lab_utils.comm.recorder.pending_op import PendingOp
-from lab_utils.comm.recorder.source_line import caller, main_line
+from lab_utils.comm.recorder.source_line import caller, main_line, main_thread_is_inside
 from lab_utils.comm.status.rank_state import Channel, Dropped, IssuedOp, RankState, Stream
 from lab_utils.comm.status.shared_status import Board, Row
 
 _KEPT = 128
+_BACKWARD = torch.autograd.graph.__file__  # its function that runs a backward pass in C++
 Awaited = tuple[tuple[PendingOp, torch.futures.Future], ...]  # ops, each with the future that is waited for
 
 
@@ -117,8 +118,8 @@ class Presence:
     def show(self, state: str, entry: PendingOp | None = None) -> None:
         """Show what this rank is doing now. An op that fails leaves its row, which then names the failed op."""
         self._shown = state, host_now(), entry
-        self._moves += 1 + len(self._awaited)  # more than were counted while it waited
-        self._awaited = ()
+        awaited, self._awaited = self._awaited, ()
+        self._moves += 1 + len(awaited)  # more than were counted while it waited
         if self._board is None:
             return
         if entry is None:
@@ -141,6 +142,8 @@ class Presence:
         """Return the state of this rank; also called from the guard's thread."""
         moves, awaited, (state, since_s, _) = self._moves, self._awaited, self._shown
         entry, moves = self._entry, moves + sum(future.done() for _, future in awaited)
+        if awaited and not main_thread_is_inside(_BACKWARD):  # in Python: another callback, before DDP waits
+            state, entry = "computing", None
         op = issued_op(entry) if state == "in" and entry is not None else None
         ledger = self.ledger
         return RankState(

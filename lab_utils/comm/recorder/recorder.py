@@ -7,6 +7,8 @@ One Recorder per process (a process is a rank). The recorded process group repor
 from __future__ import annotations
 
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,7 +19,7 @@ from torch._C._distributed_c10d import Work
 from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
 from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp, to_ops
-from lab_utils.comm.recorder.presence import Presence
+from lab_utils.comm.recorder.presence import Awaited, Presence
 from lab_utils.comm.recorder.source_line import caller
 from lab_utils.comm.recorder.source_line import cell_name as cell_name
 from lab_utils.comm.recorder.source_line import is_own as is_own
@@ -102,14 +104,18 @@ class Recorder(Presence):
         self._stream: StreamClock | None = None
         self._now: Callable[[], Moment] = host_now
         self._cursor: Moment = 0.0  # the rank's time is accounted for up to here
-        self._for_autograd: dict[int, list[tuple[PendingOp, torch.futures.Future]]] = {}  # taken during a backward
+        self._for_autograd: list[PendingOp] = []  # recorded ops whose future was taken during a backward
+        self._pending: deque[tuple[PendingOp, torch.futures.Future]] = deque()  # of any such op, unless done
+        self._backwards: set[int] = set()  # whose end calls back
 
     def __reduce__(self) -> str:
         return "recorder"  # pickled by name: a user's function sent to the ranks uses the rank's own recorder
 
-    def begin_call(self) -> None:
-        super().begin_call()
-        self._for_autograd.clear()  # of a backward that failed
+    def show(self, state: str, entry: PendingOp | None = None) -> None:
+        super().show(state, entry)
+        if state == "idle":  # what a backward that failed has left holds tensors
+            self._pending.clear()
+            self._for_autograd.clear()
 
     # ------------------------------------------------------------------ ops
     def issue(self, entry: PendingOp) -> None:
@@ -147,7 +153,7 @@ class Recorder(Presence):
 
     def wait_begins(self, entry: PendingOp) -> PendingOp | None:
         """Record that the rank blocks on the op. Return the wait's own entry if the op is asynchronous."""
-        if self._shown[0] != "in":
+        if self._shown[0] != "in" or self._awaited:
             self.show("in", entry)
         if self.recording is None:
             return None
@@ -180,31 +186,49 @@ class Recorder(Presence):
         if not in_backward():
             return
         backward = torch._C._current_graph_task_id()
-        if backward not in self._for_autograd:
-            self._for_autograd[backward] = []
-            after_backward(lambda: self._backward_ended(self._for_autograd.pop(backward)))
-        self._for_autograd[backward].append((entry, future))
+        if backward not in self._backwards:
+            self._backwards.add(backward)
+            after_backward(lambda: self._backward_ended(backward))
+        if self.recording is not None:
+            self._for_autograd.append(entry)
+        self._pending.append((entry, future))
+        while self._pending and self._pending[0][1].done():  # a future holds the op's tensors
+            self._pending.popleft()
 
-    def _backward_ended(self, taken: Sequence[tuple[PendingOp, torch.futures.Future]]) -> None:
+    def _backward_ended(self, backward: int) -> None:
         # Queued before DDP's own last callback, which then blocks on these futures one after the other.
+        self._backwards.discard(backward)
+        taken, self._for_autograd = self._for_autograd, []
+        pending = tuple((entry, future) for entry, future in self._pending if not future.done())
+        self._pending.clear()
+        waits = []
         if self.recording is not None:
             at = self._now()
             self._compute_until(at)
-            for entry, _ in taken:
+            for entry in taken:
                 wait = PendingOp("wait", entry.name, of=entry, source=entry.source, phase=entry.phase, issue_s=at)
                 wait.inferred = True
-                self.recording.entries.append(wait)
-        if unfinished := tuple((entry, future) for entry, future in taken if not future.done()):
-            self.show_awaited(unfinished)
-        after_backward(lambda: self._backward_waited(taken))
+                waits.append(wait)
+            self.recording.entries += waits
+        if pending and threading.current_thread() is threading.main_thread():
+            self.show_awaited(pending)
+        after_backward(lambda: self._backward_waited(waits, pending))
 
-    def _backward_waited(self, taken: Sequence[tuple[PendingOp, torch.futures.Future]]) -> None:
-        # Queued during DDP's last callback, so it runs after it.
-        self.show("computing")
+    def _backward_waited(self, waits: Sequence[PendingOp], pending: Awaited) -> None:
+        # Queued during DDP's last callback, so it runs after it. Of a backward inside another one (checkpoints), DDP
+        # may wait only at the end of the outer one.
+        later = {entry: future for entry, future in pending if not future.done()}
+        self._pending.extend(later.items())
+        if self._awaited:
+            self.show("computing")
         if self.recording is not None:
             at = self._now()
-            for entry, _ in taken:
-                entry.set_done(at)
+            for wait in waits:
+                if wait.of in later:
+                    self.recording.entries.remove(wait)
+                    self._for_autograd.append(wait.of)
+                else:
+                    wait.of.set_done(at)
             self._compute_until(at)  # the time between the waits: DDP copies the sums back into the gradients
 
     # ------------------------------------------------------------------ the time between ops
@@ -259,7 +283,7 @@ class Recorder(Presence):
             finally:
                 self._compute_until(self._now())
                 sys.setswitchinterval(interval_s)
-                self.recording = None
+                self.recording, self._for_autograd = None, []
                 self._close(recorded, begin)
 
     def _close(self, recorded: Recording, begin: Moment) -> None:

@@ -32,6 +32,12 @@ def main_line() -> str:
     return _nearest(sys._current_frames().get(threading.main_thread().ident))
 
 
+def main_thread_is_inside(file: str) -> bool:
+    """Return whether a function of this file is the main thread's innermost one of Python, so that it runs C++."""
+    frame = sys._current_frames().get(threading.main_thread().ident)
+    return frame is not None and frame.f_code.co_filename == file
+
+
 def _nearest(frame: FrameType | None) -> str:
     while frame is not None:
         if name := _own_name(frame.f_code.co_filename):

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.exercises.ch01_data.within_memory.numbers import CHANNELS, LAYERS, LIMIT, SAMPLES
+from lab_utils.exercises.ch01_data.within_memory.numbers import CHANNELS, LAYERS, SAMPLES, limit_of
 from lab_utils.exercises.ch01_data.within_memory.on_ranks_limit import MemoryLimit, raised_at_the_reader_s_line
 from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import number_of
@@ -35,7 +35,7 @@ def within_limit(function: Function) -> dict[str, Any]:
     pieces = [nn.Parameter(weight.chunk(ranks)[rank].clone()) for weight in weights]
     for piece in pieces:
         piece.grad = torch.zeros_like(piece)
-    limit = MemoryLimit(weights, pieces, LIMIT)
+    limit = MemoryLimit(weights, pieces, limit_of(ranks))
     with raised_at_the_reader_s_line(), limit:
         returned = number_of(find(function)(pieces, *(each.clone() for each in mine)))
     return {

@@ -85,7 +85,8 @@ class MemoryLimit(TorchDispatchMode):
     def _counted(self) -> list[torch.UntypedStorage]:
         gradients = {id(piece.grad.untyped_storage()) for piece in self._pieces if piece.grad is not None}
         alive = [storage for seen in self._here.values() if (storage := seen()) is not None]
-        return [each for each in alive if each.nbytes() >= self._least_bytes and id(each) not in gradients]
+        large = [each for each in alive if each.nbytes() >= self._least_bytes]
+        return [each for each in large if id(each) not in gradients or each.nbytes() > self._least_bytes]
 
     def _check(self) -> None:
         layers = self._layers_here(self._layers)

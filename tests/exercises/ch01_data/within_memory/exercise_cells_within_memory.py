@@ -104,6 +104,13 @@ WRONG = {
         ("torch.autograd.grad(layer(weight, x), (", "torch.autograd.grad(torch.nn.functional.linear(x, weight), ("),
     ),
     "updates": changed((SCATTER, SCATTER + "        piece.data.sub_(piece.grad)\n")),
+    "keeps_whole_gradients": changed(
+        (
+            SCATTER,
+            "        dist.all_reduce(gradient, dist.ReduceOp.AVG)\n"
+            "        piece.grad = gradient.chunk(dist.get_world_size())[dist.get_rank()]\n",
+        )
+    ),
     "left_whole": changed((FREE, "        my_zero3.kept = weight if piece is pieces[0] else None\n" + FREE)),
     "no_loss": changed(("    return loss.detach()", "")),
 }

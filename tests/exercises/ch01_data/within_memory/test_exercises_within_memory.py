@@ -32,6 +32,7 @@ SAID = {
     "next_rows": "layer 4's gradient on rank 0 is that of rank 1's rows",
     "no_tanh_back": "layer 4's gradient on rank 0 differs from serial's by ",
     "updates": "layer 0's piece has changed on rank 0: forward and backward only read it",
+    "keeps_whole_gradients": f"{OVER}layer 3's weight and {TWO_OTHERS}",
     "left_whole": "after the step rank 0 still has layer 0's weight: free everything, the next step gathers again",
     "no_loss": "NoneType came back on rank 0: return the loss",
 }
