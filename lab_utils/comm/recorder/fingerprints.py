@@ -48,12 +48,9 @@ class Fingerprints:
 
     def compare(self, entry: PendingOp) -> None:
         """Post this rank's signature; raise Mismatch when a rank that reached the op before posted a different one."""
-        channel = entry.channel
-        stream = channel.number if channel.number is not None else self._number(channel)
+        channel, (stream, slot, mine) = entry.channel, self._place(entry)
         said = f"{entry.name} {entry.signature}"
         record = _record(stream << 32 | entry.seq & 0xFFFFFFFF, said if channel.side == "" else entry.signature)
-        slot = (stream + entry.seq) % _SLOTS * self._ranks * RECORD_BYTES
-        mine = slot + self._rank * RECORD_BYTES
         memory = self._memory
         memory[mine : mine + RECORD_BYTES] = record
         key = record[:_KEY_BYTES]
@@ -61,6 +58,18 @@ class Fingerprints:
             start = slot + rank * RECORD_BYTES
             if rank != self._rank and memory[start : start + _KEY_BYTES] == key and self._differs(start, record):
                 raise Mismatch(self._sentence(entry, rank, self._said(mine), self._said(start)))
+
+    def take_back(self, entry: PendingOp) -> None:
+        """Remove the post of an op that the backend refused: the next one has its number."""
+        _, _, mine = self._place(entry)
+        self._memory[mine : mine + RECORD_BYTES] = bytes(RECORD_BYTES)
+
+    def _place(self, entry: PendingOp) -> tuple[int, int, int]:
+        """Return the number of the op's stream, where all ranks post such an op, and where this one does."""
+        channel = entry.channel
+        stream = channel.number if channel.number is not None else self._number(channel)
+        slot = (stream + entry.seq) % _SLOTS * self._ranks * RECORD_BYTES
+        return stream, slot, slot + self._rank * RECORD_BYTES
 
     def _number(self, channel: Channel) -> int:
         channel.number = crc32(f"{self._epoch} {channel.stream}".encode())

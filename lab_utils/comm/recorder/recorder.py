@@ -17,6 +17,7 @@ import torch
 from torch._C._distributed_c10d import Work
 
 from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
+from lab_utils.comm.recorder.fingerprints import comparable
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
 from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp, to_ops
 from lab_utils.comm.recorder.presence import Awaited, Presence
@@ -138,7 +139,11 @@ class Recorder(Presence):
 
     def take_back(self, entry: PendingOp) -> None:
         """Forget a message that the backend refused: nothing of it was sent, so the next one has its number."""
-        if self.ledger.take_back(entry) and self.recording is not None and entry in self.recording.entries:
+        if not self.ledger.take_back(entry):
+            return
+        if self._fingerprints is not None and comparable(entry):
+            self._fingerprints.take_back(entry)
+        if self.recording is not None and entry in self.recording.entries:
             self.recording.entries.remove(entry)
 
     def issued(self, entry: PendingOp, work: torch.distributed.Work) -> None:

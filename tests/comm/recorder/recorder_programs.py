@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import torch
@@ -205,6 +206,22 @@ def rows() -> list:
 
 def _messages_counted() -> int:
     return sum(count for (stream, _), count in recorder.ledger.issued().items() if stream.kind == "message")
+
+
+def refused_and_received() -> float:
+    """Rank 1's message is refused; then rank 0 receives another one before that is sent."""
+    if dist.get_rank() == 1:
+        with contextlib.suppress(RuntimeError):
+            dist.isend(torch.ones(2, 4).T, 0)
+    dist.barrier()
+    received = torch.zeros(3)
+    work = dist.irecv(received, 1) if dist.get_rank() == 0 else None
+    dist.barrier()
+    if work is None:
+        dist.send(torch.ones(3), 0)
+    else:
+        work.wait()
+    return received.sum().item()
 
 
 def refused_and_sent() -> tuple[list[str], float, int]:

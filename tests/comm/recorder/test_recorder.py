@@ -197,6 +197,10 @@ def test_the_row_says_what_was_refused(ranks2: Ranks) -> None:
     assert ranks2.run(programs.rows) == [["computing", "in", "all_reduce", "[4]"]] * 2
 
 
+def test_a_message_that_is_refused_is_not_compared(ranks2: Ranks) -> None:
+    assert ranks2.run(programs.refused_and_received) == [3.0, 0.0]
+
+
 def test_a_message_that_is_refused_is_not_counted(ranks2: Ranks) -> None:
     trace = ranks2.record(programs.refused_and_sent)
     assert all(len(refusals) == 2 for refusals, *_ in trace.results)
