@@ -17,6 +17,7 @@ from lab_utils.comm.process_group.backends import BACKEND
 from lab_utils.comm.process_group.from_cpp import never_compiled
 from lab_utils.comm.process_group.group import RecordedGroup
 from lab_utils.comm.process_group.membership import labels
+from lab_utils.comm.recorder.live_memory import tensors
 from lab_utils.comm.recorder.recorder import recorder
 from lab_utils.record import session
 from lab_utils.record.files import COUNT, FOLDER, note
@@ -70,6 +71,15 @@ def forming(c10d: ModuleType, form: Callable) -> Callable:
         return wrapped.get(made, made), store
 
     return form_recorded
+
+
+def before_fork() -> None:
+    """Find the process's tensors for those that it forks, each of which would go through all objects for itself.
+
+    A rank's own processes are workers as a rule, and do not record.
+    """
+    if os.environ.get(COUNT) == "1" and not session.is_on():
+        tensors.find()
 
 
 def _attach(rank: int, ranks: int) -> None:

@@ -133,6 +133,11 @@ def _name_program() -> None:
         name_files({"<string>": ""})  # multiprocessing, not the user, started this by python -c
 
 
+def is_on() -> bool:
+    """Return whether this process records."""
+    return _is_ours(_session)
+
+
 def end() -> None:
     """Write the record; does nothing the second time, or in a process forked from the rank."""
     global _session

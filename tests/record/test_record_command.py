@@ -120,6 +120,30 @@ def test_the_lab_is_loaded_once_for_all_processes_that_are_forked(recorder: Reco
     assert recorder.run(sys.executable, "-c", program)[1] == "False\nTrue\n"
 
 
+def test_a_forked_rank_holds_the_tensors_that_it_inherited(recorder: Recorder) -> None:
+    """Its parent has looked for them, before the fork and again for what it made between two forks."""
+    program = """if True:
+        import multiprocessing, tempfile
+        import torch, torch.distributed as dist
+        def rank(rank):
+            dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+            (here[0] + 1).sum()
+            dist.all_reduce(torch.ones(1))
+            dist.destroy_process_group()
+        store, here, ranks = tempfile.mktemp(), [torch.ones(250_000)], []
+        for number in range(2):
+            ranks.append(multiprocessing.get_context("fork").Process(target=rank, args=(number,)))
+            ranks[-1].start()
+            here.append(torch.ones(500_000))
+        for each in ranks:
+            each.join()
+    """
+    status, _, said = recorder.run(sys.executable, "-c", program)
+    assert status == 0, said
+    held = [next(op.live_bytes for op in ops if op.live_bytes is not None) for ops in recorder.trace().ops]
+    assert [round(each / 1e6) for each in held] == [1, 3], "rank 1 was forked when there were two more million bytes"
+
+
 def test_the_program_needs_no_lab_among_its_packages(recorder: Recorder) -> None:
     without = "import sys; sys.meta_path[:] = [each for each in sys.meta_path if '__editable__' not in each.__module__]"
     program = f"{without}; sys.path.remove(''); {started('exit', recorder.folder)}"

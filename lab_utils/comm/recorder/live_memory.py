@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,14 +29,43 @@ def is_wrapper(kind: type) -> bool:
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
-def _existing() -> list[Tensor]:
-    """Return all tensors of Python.
+class TensorSearch:
+    """All tensors of Python: found among the objects of the garbage collector, of which there are many.
 
-    An object refers to its class, so they are asked for by theirs: `gc.get_objects()` would write into every object,
-    and a forked process copies each page that it writes.
+    So those of the last search are remembered, and as long as no collection has made objects old since, only the young
+    ones are gone through. A process that is forked inherits what its parent has found.
     """
-    classes = list(_with_subclasses(Tensor))
-    return [each for each in gc.get_referrers(*classes) if issubclass(type(each), Tensor)]
+
+    def __init__(self) -> None:
+        self._found: list[weakref.ref[Tensor]] = []
+        self._collections: list[int] | None = None  # at the last search
+
+    def find(self) -> list[Tensor]:
+        """Return them, each once."""
+        collections = _collections_that_age()
+        found = self._with_young() if collections == self._collections else None
+        if found is None:
+            # An object refers to its class, so they are asked for by theirs: `gc.get_objects()` would write into every
+            # object, and a forked process copies each page that it writes.
+            found = [each for each in gc.get_referrers(*_with_subclasses(Tensor)) if issubclass(type(each), Tensor)]
+        self._found, self._collections = [weakref.ref(each) for each in found], collections
+        return found
+
+    def _with_young(self) -> list[Tensor] | None:
+        """Return those found before and still there, and the young; None if one may have become old meanwhile."""
+        young = [each for age in (0, 1) for each in gc.get_objects(age) if issubclass(type(each), Tensor)]
+        if _collections_that_age() != self._collections:
+            return None
+        return list({id(each): each for each in (*(ref() for ref in self._found), *young) if each is not None}.values())
+
+
+def _collections_that_age() -> list[int]:
+    """Return how many collections there were after which survivors are in the oldest generation."""
+    every = [each["collections"] for each in gc.get_stats()]
+    return every[1:] if sys.version_info < (3, 14) else every  # from 3.14 on any may move them there
+
+
+tensors = TensorSearch()
 
 
 def _with_subclasses(kind: type) -> Iterator[type]:
@@ -92,7 +122,7 @@ class LiveBytes:
     def _see_existing(self) -> None:
         self.bytes = 0
         with torch._C.DisableTorchFunctionSubclass():  # must not call into the user's classes
-            for tensor in _existing():
+            for tensor in tensors.find():
                 with suppress(Exception):  # some have no storage, and user classes may raise anything
                     self._see_existing_one(tensor)
         self.peak()

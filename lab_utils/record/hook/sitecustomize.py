@@ -47,14 +47,14 @@ def _attach(c10d):
             c10d._new_process_group_helper = recorded
         return recorded(*args, **kwargs)
 
-    def load_once():
+    def before_fork():
         try:
-            _lab()
+            _lab().before_fork()  # loads the lab, which each process that is forked as a rank would do for itself
         except Exception:
             _note(traceback.format_exc(limit=0), c10d)
 
     c10d._new_process_group_helper = form_recorded
-    os.register_at_fork(before=load_once)  # else each process that is forked as a rank loads the lab for itself
+    os.register_at_fork(before=before_fork)
 
 
 def _lab():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 
 import counted_programs as programs
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
+from lab_utils.comm.recorder.live_memory import TensorSearch
 from lab_utils.gpt import GPT
 from lab_utils.ranks import Ranks
 
@@ -97,6 +99,28 @@ def test_what_was_there_counts_and_can_go() -> None:
         assert held()[0] == -KB
         model.zero_grad()  # a gradient that Python had never asked for
         assert held()[0] == -2 * KB
+
+
+def test_a_second_search_goes_through_young_objects_only_and_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, search = [], TensorSearch()
+    referrers = gc.get_referrers
+    monkeypatch.setattr(gc, "get_referrers", lambda *kinds: whole.append(kinds) or referrers(*kinds))
+    old, kept = torch.ones(250), torch.ones(250)
+    gone = weakref.ref(kept)
+    gc.collect()
+    gc.disable()  # one of its own in between would make the second search a whole one
+    try:
+        assert {id(old), id(kept)} <= {id(each) for each in search.find()}
+        del kept
+        young = [torch.ones(250) for _ in range(3)]
+        found = [id(each) for each in search.find()]
+        assert {id(each) for each in (old, *young)} <= set(found) and len(set(found)) == len(found)
+        assert gone() is None and len(whole) == 1
+        gc.collect(1)  # the young are old now
+        assert {id(each) for each in (old, *young)} <= {id(each) for each in search.find()}
+        assert len(whole) == 2
+    finally:
+        gc.enable()
 
 
 def test_shapes_hold_nothing(held: Held) -> None:
