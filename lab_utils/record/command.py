@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from lab_utils.record import files, hook
+from lab_utils.record import files, hook, sentences
 from lab_utils.record.files import COUNT, FOLDER, World, worlds
-from lab_utils.text import bytes_text
 
 # Signals passed on to the program, as if it ran by itself.
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -100,7 +98,7 @@ def main(argv: Sequence[str] = ()) -> int:
     options, program = _split(argv)
     given = parser.parse_args(options)
     if not program:
-        parser.error("no program is given: write it after --, as in record -- torchrun --nproc-per-node 4 train.py")
+        parser.error(sentences.NO_PROGRAM)
     if wrong := _cannot_write(given.out):
         parser.error(wrong)
     with tempfile.TemporaryDirectory(prefix="lab_record_") as folder:
@@ -146,30 +144,30 @@ def _record(program: Sequence[str], folder: Path, out: Path, count: bool) -> int
     try:
         status = run(program, environment(os.environ, folder, count))
     except OSError as error:
-        _say(f"{program[0]} cannot be started: {error.strerror}.")
+        _say(sentences.not_started(program[0], error.strerror))
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     finally:
         if ended := end_the_rest(folder):
-            _say(f"Processes that outlived the program were ended: {', '.join(map(str, ended))}.")
+            _say(sentences.outlived(ended))
     for trouble in files.troubles(folder):
-        _say(f"A process could not be recorded: {trouble}.")
+        _say(sentences.not_recorded(trouble))
     written = _write(worlds(files.read(folder)), out)
-    _say(f"{shlex.join(program)} ended with status {status}.")
+    _say(sentences.ended(program, status))
     return status or (0 if written else NOTHING_RECORDED)
 
 
 def _write(found: Sequence[World], out: Path) -> int:
     """Write one file per world that recorded something; return how many."""
     if not found:
-        _say("Nothing is recorded: no process of the program formed a torch.distributed group that can be recorded.")
-    for complaint in (complaint for world in found for complaint in world.complaints()):
-        _say(complaint)
+        _say(sentences.NOTHING)
+    for sentence in (sentence for world in found for sentence in sentences.missing(world)):
+        _say(sentence)
     full = [world for world in found if not world.is_empty]
     for number, world in enumerate(full, start=1):
         path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
         trace = world.trace
         trace.save(path)
-        _say(f'{trace}\nwritten to {path} ({bytes_text(path.stat().st_size)}): Trace.load("{path}") opens it.')
+        _say(sentences.written(trace, path))
     return len(full)
 
 

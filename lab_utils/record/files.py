@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,9 +72,6 @@ def troubles(folder: Path) -> list[str]:
 
 
 # ---------------------------------------------------------------------- worlds
-_ELSEWHERE = ", or ran on another machine: only the ranks of this one are recorded, since others have other clocks"
-
-
 @dataclass(slots=True)
 class World:
     """A default group that the program formed, and what its ranks recorded: {rank: Left}."""
@@ -95,28 +92,6 @@ class World:
     @property
     def is_empty(self) -> bool:
         return not any(side.ended for side in self.left.values())
-
-    def complaints(self) -> list[str]:
-        """Return one sentence per missing thing, with the fix."""
-        gone = [side for side in self.left.values() if not side.ended]
-        said = [
-            f"Rank {side.rank} of {self.ranks} (process {side.process}) left nothing: it was killed, or ended by "
-            "os._exit; call torch.distributed.destroy_process_group() before that."
-            for side in sorted(gone, key=lambda side: side.rank)
-        ]
-        if away := [str(rank) for rank in range(self.ranks) if rank not in self.left]:
-            elsewhere = "" if any(side.together for side in self.left.values()) else _ELSEWHERE
-            said.append(f"{_ranks(away)} of {self.ranks} left nothing: ended before the group was formed{elsewhere}.")
-        if compiled := [str(side.rank) for side in self.left.values() if side.compiled]:
-            said.append(
-                f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
-                "(flex_attention and torch.cond compile by themselves): record again with --no-count."
-            )
-        return said
-
-
-def _ranks(numbers: Sequence[str]) -> str:
-    return ("Rank " if len(numbers) == 1 else "Ranks ") + ", ".join(numbers)
 
 
 def worlds(left: Iterable[Left]) -> list[World]:

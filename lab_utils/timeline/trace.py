@@ -17,7 +17,7 @@ from lab_utils.timeline.ops import Op, Phase, RankOps
 
 if TYPE_CHECKING:
     from lab_utils.timeline.hardware import Hardware
-    from lab_utils.timeline.simulator.from_trace import Lowered
+    from lab_utils.timeline.simulator.trace_to_streams import Lowered
     from lab_utils.timeline.timeline import Timeline
 
 FORMAT = "lab_utils trace 1"
@@ -45,7 +45,7 @@ class Trace(RankOps):
     @cached_property
     def lowered(self) -> Lowered:
         """This trace as the simulator's program, cached."""
-        from lab_utils.timeline.simulator.from_trace import lower
+        from lab_utils.timeline.simulator.trace_to_streams import lower
 
         return lower(self)
 

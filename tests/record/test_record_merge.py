@@ -8,6 +8,7 @@ import pytest
 from timeline_samples import all_reduce
 
 from lab_utils.record.files import Left, World, read, troubles, worlds
+from lab_utils.record.sentences import missing
 
 FIRST = {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_RESTART_COUNT": "0"}
 AGAIN = {"TORCHELASTIC_RUN_ID": "a", "TORCHELASTIC_RESTART_COUNT": "1"}
@@ -26,7 +27,7 @@ def test_the_ranks_of_one_world_are_one_trace_that_begins_at_0() -> None:
     (world,) = worlds([part(1, at_s=8.0), part(0, at_s=7.0)])
     assert [[op.rank for op in ops] for ops in world.trace.ops] == [[0], [1]]
     assert [op.issue_s for op in world.trace] == [0.0, 1.0]
-    assert world.complaints() == []
+    assert list(missing(world)) == []
 
 
 @pytest.mark.parametrize(
@@ -54,12 +55,12 @@ def test_worlds_of_other_sizes_are_others() -> None:
 
 def test_what_is_missing_is_said() -> None:
     (world,) = worlds([part(0, 4), Left.begun(1, 4, 0, FIRST)])
-    gone, away = world.complaints()
+    gone, away = missing(world)
     assert gone.startswith("Rank 1 of 4 (process ")
     assert gone.endswith("before that.")
     before = "Ranks 2, 3 of 4 left nothing: ended before the group was formed"
     assert away.startswith(f"{before}, or ran on another machine")
-    assert World(4, {0: part(0, 4, environ={**FIRST, "LOCAL_WORLD_SIZE": "4"})}).complaints() == [
+    assert list(missing(World(4, {0: part(0, 4, environ={**FIRST, "LOCAL_WORLD_SIZE": "4"})}))) == [
         "Ranks 1, 2, 3 of 4 left nothing: ended before the group was formed."
     ]
     assert [len(ops) for ops in world.trace.ops] == [1, 0, 0, 0]
@@ -70,7 +71,7 @@ def test_what_is_missing_is_said() -> None:
 
 def test_ranks_stopped_by_the_counting_are_told_how_to_go_on() -> None:
     (world,) = worlds([part(0, compiled=True), part(1)])
-    assert world.complaints() == [
+    assert list(missing(world)) == [
         "Rank 0 stopped at code that torch.compile made, whose kernels cannot be counted (flex_attention and "
         "torch.cond compile by themselves): record again with --no-count."
     ]

@@ -15,7 +15,7 @@ _HOME = {
     "Feed": "input_pipeline.feed",
     "executed": "executed_order",
     "staged": "executed_order",
-    "measured_costs": "executed_order",
+    "measured_costs": "measured",
     "bubble": "executed_order",
     "ops_of": "executed_order",
 }

@@ -6,10 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from statistics import median
 from typing import NamedTuple
 
-from lab_utils.schedule import Costs, Schedule
+from lab_utils.schedule import Schedule
 from lab_utils.schedule.schedule import KINDS
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.timeline import Timeline
@@ -58,7 +57,7 @@ def executed(trace: Trace, step: int = 0) -> Schedule:
 
     ValueError when the trace has no such step, or the ranks' ops form no schedule.
     """
-    steps = [[(KINDS.index(op.kind), op.stage, op.microbatch) for op in rank] for rank in _steps(trace)[step]]
+    steps = [[(KINDS.index(op.kind), op.stage, op.microbatch) for op in rank] for rank in steps_of(trace)[step]]
     holders = Counter(stage for rank in steps for stage in {stage for _, stage, _ in rank})
     return Schedule.of_steps("executed", steps, copies=max(holders.values()))
 
@@ -77,32 +76,12 @@ def _staged(op: Op) -> Op:
     return replace(op, name=f"{kind}{microbatch}", phase=kind, stage=stage, microbatch=microbatch)
 
 
-def measured_costs(trace: Trace) -> Costs:
-    """Return the durations of each stage's ops and of a message in a trace: medians over micro-batches and steps.
-
-    comm is the time from the end of an op to the start of the op on another rank that waited for it. For a stage that
-    only ran BW, all of it counts as backward_input: enough for predicting the same schedule.
-    """
-    steps = _steps(trace)
-    took: dict[tuple[str, int], list[float]] = {}
-    for op in (op for by_rank in steps for rank in by_rank for op in rank):
-        took.setdefault((op.kind, op.stage), []).append(op.end_s - op.start_s)
-    stages = range(1 + max(stage for _, stage in took))
-
-    def cost(kind: str, stage: int) -> float:
-        return median(took.get((kind, stage), [0.0]))
-
-    backward = [cost("B", s) if ("B", s) in took else cost("BW", s) for s in stages]
-    comm = [lag for number in range(len(steps)) for lag in _lags(executed(trace, number), steps[number])]
-    return Costs([cost("F", s) for s in stages], backward, [cost("W", s) for s in stages], median(comm or [0.0]))
-
-
 def bubble(placed: Trace | Timeline, step: int = 0) -> Bubble:
     """Return the bubble of the n-th step, by the clock of a recorded trace or in its predicted timeline.
 
     Only the schedule's ops count as work: the update, and the time in which messages are posted, do not.
     """
-    by_rank = _steps(placed)[step]
+    by_rank = steps_of(placed)[step]
     work_s = [sum(op.end_s - op.start_s for op in ops) for ops in by_rank]
     starts_s, ends_s = [ops[0].start_s for ops in by_rank], [max(op.end_s for op in ops) for ops in by_rank]
     span_s = max(end_s - start_s for start_s, end_s in zip(starts_s, ends_s, strict=True))
@@ -110,18 +89,7 @@ def bubble(placed: Trace | Timeline, step: int = 0) -> Bubble:
     return Bubble(1 - sum(work_s) / (len(by_rank) * makespan_s), 1 - max(work_s) / span_s)
 
 
-def _lags(schedule: Schedule, by_rank: list[list[Executed]]) -> Iterator[float]:
-    """Yield the seconds from an op's end to the start of the op on another rank that waited for it."""
-    ops = [op for rank in by_rank for op in rank]
-    for at, needed in enumerate(schedule.needs.tolist()):
-        if needed < 0 or schedule.rank[at] == schedule.rank[needed]:
-            continue
-        free_s = ops[at - 1].end_s if at > schedule.first[schedule.rank[at]] else float("-inf")
-        if free_s < ops[needed].end_s:
-            yield max(0.0, ops[at].start_s - ops[needed].end_s)
-
-
-def _steps(trace: Trace | Timeline) -> list[list[list[Executed]]]:
+def steps_of(trace: Trace | Timeline) -> list[list[list[Executed]]]:
     """Split ops into steps, [step][rank]: a rank's step ends before an op that it already contains."""
     by_rank = [_split(list(ops_of(phases))) for phases in trace.phases]
     if not by_rank or not all(by_rank):

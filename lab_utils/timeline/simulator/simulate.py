@@ -11,8 +11,8 @@ import numpy as np
 from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.ops import Phase, RankOps
-from lab_utils.timeline.simulator.from_trace import FIRST_COMPUTE, Lowered, WithProgram
 from lab_utils.timeline.simulator.program import Times
+from lab_utils.timeline.simulator.trace_to_streams import FIRST_COMPUTE, Lowered, WithProgram
 from lab_utils.timeline.span import ACTIVITIES, LANES, Columns, Spans
 from lab_utils.timeline.timeline import Timeline
 

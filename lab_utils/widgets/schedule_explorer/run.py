@@ -11,7 +11,8 @@ import numpy as np
 
 from lab_utils.schedule import Draft, Schedule, simulate, why_not
 from lab_utils.strategies.parity import Parity, parity
-from lab_utils.strategies.pipeline.executed_order import executed, measured_costs, ops_of
+from lab_utils.strategies.pipeline.executed_order import executed, ops_of
+from lab_utils.strategies.pipeline.measured import measured_costs
 from lab_utils.text import time_text
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.timeline.trace import Trace

@@ -12,8 +12,8 @@ from lab_utils.schedule.costs import SchedulePrediction
 from lab_utils.timeline.memory import Memory
 from lab_utils.timeline.ops import Op, message_key
 from lab_utils.timeline.simulator import simulate
-from lab_utils.timeline.simulator.from_trace import FIRST_COMPUTE, Lowered
 from lab_utils.timeline.simulator.program import Program
+from lab_utils.timeline.simulator.trace_to_streams import FIRST_COMPUTE, Lowered
 from lab_utils.timeline.span import ACTIVITIES
 from lab_utils.timeline.timeline import Timeline
 from lab_utils.widgets.timeline_view.layout import nested
