@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab_utils.text import numbered
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.trace import Trace
 
@@ -104,19 +105,17 @@ class World:
             "os._exit; call torch.distributed.destroy_process_group() before that."
             for side in sorted(gone, key=lambda side: side.rank)
         ]
-        if away := [str(rank) for rank in range(self.ranks) if rank not in self.left]:
+        if away := [rank for rank in range(self.ranks) if rank not in self.left]:
             elsewhere = "" if any(side.together for side in self.left.values()) else _ELSEWHERE
-            said.append(f"{_ranks(away)} of {self.ranks} left nothing: ended before the group was formed{elsewhere}.")
-        if compiled := [str(side.rank) for side in self.left.values() if side.compiled]:
             said.append(
-                f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
-                "(flex_attention and torch.cond compile by themselves): record again with --no-count."
+                f"{numbered('Rank', away)} of {self.ranks} left nothing: ended before the group was formed{elsewhere}."
+            )
+        if compiled := [side.rank for side in self.left.values() if side.compiled]:
+            said.append(
+                f"{numbered('Rank', compiled)} stopped at code that torch.compile made, whose kernels cannot be "
+                "counted (flex_attention and torch.cond compile by themselves): record again with --no-count."
             )
         return said
-
-
-def _ranks(numbers: Sequence[str]) -> str:
-    return ("Rank " if len(numbers) == 1 else "Ranks ") + ", ".join(numbers)
 
 
 def worlds(left: Iterable[Left]) -> list[World]:
