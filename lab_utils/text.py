@@ -55,6 +55,14 @@ def _several(what: str) -> str:
     return f"{what}es" if what.endswith("ch") else f"{what}s"
 
 
+_OF_ONE = {"are": "is", "were": "was"}
+
+
+def verb(count: int, of_several: str) -> str:
+    """1, "need" → "needs"; 2, "need" → "need"; 1, "are" → "is"."""
+    return of_several if count != 1 else _OF_ONE.get(of_several, f"{of_several}s")
+
+
 def numbered(what: str, numbers: Collection[int]) -> str:
     """ "chunk", [0, 2, 3] → "chunks 0, 2, 3"; `name_ranks` is shorter."""
     return f"{_several(what) if len(numbers) > 1 else what} {', '.join(map(str, numbers))}"

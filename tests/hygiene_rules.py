@@ -149,6 +149,15 @@ def _no_word(node: ast.stmt | ast.expr) -> str:
     return f"line {node.lineno} is logic ({type(node).__name__}): a catalogue holds words, sentences.py chooses"
 
 
+def sentence_complaints(text: str) -> Iterator[str]:
+    """Sentences of errors that a widget's file writes itself, instead of taking them from its catalogue."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            for said in node.exc.args:
+                if isinstance(said, ast.JoinedStr) or isinstance(getattr(said, "value", None), str):
+                    yield f"line {node.lineno} says itself what it refuses: an error's sentence stands in words.py"
+
+
 def encoding_complaints(text: str) -> Iterator[str]:
     """Text that is read or written in whatever encoding the machine's locale has."""
     for node in ast.walk(ast.parse(text)):

@@ -73,6 +73,11 @@ def test_catalogue(path: Path) -> None:
     assert list(rules.catalogue_complaints(path.read_text(encoding="utf-8"))) == []
 
 
+@pytest.mark.parametrize("path", [path for path in LIBRARY if "widgets" in path.parts], ids=relative)
+def test_widgets_take_the_sentences_of_errors_from_catalogues(path: Path) -> None:
+    assert list(rules.sentence_complaints(path.read_text(encoding="utf-8"))) == []
+
+
 def dotted(path: Path) -> str:
     return ".".join((path.parent if path.name == "__init__.py" else path.with_suffix("")).relative_to(ROOT).parts)
 
@@ -232,6 +237,20 @@ def test_bad_code_is_caught(text: str, complaint: str) -> None:
 )
 def test_logic_in_a_catalogue_is_caught(text: str, caught: list[str]) -> None:
     assert [said.partition(":")[0] for said in rules.catalogue_complaints(text)] == caught
+
+
+@pytest.mark.parametrize(
+    ("line", "caught"),
+    [
+        ("raise ValueError('no rank')", True),
+        ("raise TraitError(f'no rank {rank}')", True),
+        ("raise ValueError(words.NO_RANK)", False),
+        ("raise ValueError(words.NO_RANK.format(rank=rank, known=', '.join(known)))", False),
+        ("raise", False),
+    ],
+)
+def test_an_error_sentence_outside_of_a_catalogue_is_caught(line: str, caught: bool) -> None:
+    assert bool(list(rules.sentence_complaints(line))) is caught
 
 
 @pytest.mark.parametrize(

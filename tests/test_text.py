@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab_utils.render.kit import short, text_width
-from lab_utils.text import columns, counted, listed, numbered
+from lab_utils.text import columns, counted, listed, numbered, verb
 
 
 def test_one_or_several_are_counted_and_named() -> None:
@@ -11,6 +11,8 @@ def test_one_or_several_are_counted_and_named() -> None:
     assert [listed(list(names)) for names in ("a", "abc", "abcde")] == ["a", "a, b, c", "a, b, c and 2 more"]
     assert [counted(count, "rank") for count in range(3)] == ["0 ranks", "1 rank", "2 ranks"]
     assert [counted(count, "batch") for count in (1, 2)] == ["1 batch", "2 batches"]
+    assert [verb(count, "need") for count in range(3)] == ["need", "needs", "need"]
+    assert [verb(1, "are"), verb(2, "are"), verb(1, "were"), verb(2, "were")] == ["is", "are", "was", "were"]
 
 
 def test_cells_stand_below_each_other() -> None:

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab_utils.text import counted, verb
+
 LOOPBACK = "127.0.0.1"
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # the longest address of a unix socket
 _ANSWER_S = 5.0
@@ -50,7 +52,7 @@ def files_trouble(ranks: int) -> str:
     need = _FILES + ranks * _FILES_A_RANK
     if may == resource.RLIM_INFINITY or need <= may:
         return ""
-    many = "1 rank needs" if ranks == 1 else f"{ranks} ranks need"
+    many = f"{counted(ranks, 'rank')} {verb(ranks, 'need')}"
     return f"{many} {need} open files in a process and {may} are allowed: run `ulimit -n 1024` before Python starts"
 
 

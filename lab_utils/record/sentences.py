@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab_utils.record.files import World
-from lab_utils.text import bytes_text
+from lab_utils.text import bytes_text, numbered
 from lab_utils.timeline.trace import Trace
 
 NO_PROGRAM = "no program is given: write it after --, as in record -- torchrun --nproc-per-node 4 train.py"
@@ -48,15 +48,11 @@ def missing(world: World) -> Iterator[str]:
                 f"Rank {side.rank} of {world.ranks} (process {side.process}) left nothing: it was killed, or ended by "
                 "os._exit; call torch.distributed.destroy_process_group() before that."
             )
-    if away := [str(rank) for rank in range(world.ranks) if rank not in world.left]:
+    if away := [rank for rank in range(world.ranks) if rank not in world.left]:
         elsewhere = "" if any(side.together for side in world.left.values()) else _ELSEWHERE
-        yield f"{_ranks(away)} of {world.ranks} left nothing: ended before the group was formed{elsewhere}."
-    if compiled := [str(side.rank) for side in world.left.values() if side.compiled]:
+        yield f"{numbered('Rank', away)} of {world.ranks} left nothing: ended before the group was formed{elsewhere}."
+    if compiled := [side.rank for side in world.left.values() if side.compiled]:
         yield (
-            f"{_ranks(compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
+            f"{numbered('Rank', compiled)} stopped at code that torch.compile made, whose kernels cannot be counted "
             "(flex_attention and torch.cond compile by themselves): record again with --no-count."
         )
-
-
-def _ranks(numbers: Sequence[str]) -> str:
-    return ("Rank " if len(numbers) == 1 else "Ranks ") + ", ".join(numbers)

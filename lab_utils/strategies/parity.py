@@ -14,6 +14,7 @@ from html import escape
 import numpy as np
 
 from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.text import counted, verb
 
 Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
 ROUNDING = 1e-12
@@ -58,7 +59,7 @@ class Parity:
     def verdict(self) -> str:
         """One sentence: equal, or the largest difference and where it is."""
         if self.equal:
-            ranks = "1 rank equals" if self.ranks == 1 else f"{self.ranks} ranks equal"
+            ranks = f"{counted(self.ranks, 'rank')} {verb(self.ranks, 'equal')}"
             return f"✓ parity: {ranks} serial (relative difference at most {self.tolerance:g})"
         worst = max(self.differences, key=lambda difference: difference.max_rel)
         differ = "differs" if worst.part == "loss" else "differ"

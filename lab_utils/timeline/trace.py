@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_utils.timeline.export.sentences import trace_summary
+from lab_utils.text import bytes_text, columns, counted
+from lab_utils.timeline.export import words
 from lab_utils.timeline.ops import Op, Phase, RankOps
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Trace(RankOps):
     """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order."""
 
     def __repr__(self) -> str:
-        return trace_summary(self)
+        return _summary(self)
 
     def timeline(self, hardware: Hardware | None = None) -> Timeline:
         """Place this trace in time: by the wall clock of its ranks, or predicted for `hardware`.
@@ -106,3 +107,26 @@ def _shifted_op(op: Op, zero: float) -> Op:
         return None if t is None else t - zero
 
     return replace(op, issue_s=moved(op.issue_s), wait_s=moved(op.wait_s), done_s=moved(op.done_s))
+
+
+def _summary(trace: Trace) -> str:
+    """Table of the ops, with count and tensor bytes per rank. Deterministic."""
+    names = dict.fromkeys(op.name for op in trace if op.kind not in ("compute", "wait"))
+    rows = [(name, *_per_rank(trace, name)) for name in names]
+    title = (words.TRACE if rows else words.NOTHING_SENT).format(ranks=counted(trace.world_size, "rank"))
+    others = dict.fromkeys((op.name, op.run_as) for op in trace if op.run_as)
+    said = [words.RUN_AS.format(name=name, run_as=run_as) for name, run_as in others]
+    uncounted = sum(op.uncounted for op in trace)
+    said += [words.NOT_COUNTED.format(count=uncounted)] if uncounted else []
+    table = columns([words.TRACE_COLUMNS, *rows], str.rjust, str.rjust) if rows else []
+    return "\n".join([title, *table, *said])
+
+
+def _per_rank(trace: Trace, name: str) -> tuple[str, str]:
+    found = [[op.bytes for op in ops if op.name == name and op.kind != "wait"] for ops in trace.ops]
+    return _spread([str(len(sizes)) for sizes in found]), _spread([bytes_text(sum(sizes)) for sizes in found])
+
+
+def _spread(values: list[str]) -> str:
+    """One value if all ranks have the same, otherwise all of them in rank order."""
+    return values[0] if len(set(values)) == 1 else ", ".join(values)

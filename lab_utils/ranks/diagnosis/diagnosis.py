@@ -10,7 +10,7 @@ from lab_utils.comm.status.rank_state import IssuedOp, RankState, Stream
 from lab_utils.ranks.calls.cell_names import line_of
 from lab_utils.ranks.diagnosis.dropped import Blocked, find_blocked
 from lab_utils.ranks.diagnosis.wait_graph import NEVER, Mismatched, awaited, find_mismatch, has_ended, hopeless
-from lab_utils.text import name_ranks
+from lab_utils.text import name_ranks, verb
 
 _SAME_ORDER = "all ranks of a group make the same collectives in the same order"
 _SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a collective"
@@ -77,12 +77,12 @@ def _mismatch(found: Mismatched) -> str:
     groups = [ranks for ranks, _ in _grouped(found.ops, lambda op: f"{_called(op)} {op.signature}")]
     firsts = [found.ops[ranks[0]] for ranks in groups]
     if found.names_differ:
-        parts = [f"{name_ranks(r)} {_verb(r)} in {_called(op)}" for r, op in zip(groups, firsts, strict=True)]
+        parts = [f"{_are(r)} in {_called(op)}" for r, op in zip(groups, firsts, strict=True)]
         return f"{'; '.join(parts)}: {_SAME_ORDER}"
     rule = _SAME_MESSAGE if firsts[0].side else _SAME_ELEMENTS
     alike = len({_called(op) for op in firsts}) == 1
     parts = [
-        f"{name_ranks(r)} bring{'' if len(r) > 1 else 's'} {op.signature}" + ("" if alike else f" to {_called(op)}")
+        f"{name_ranks(r)} {verb(len(r), 'bring')} {op.signature}" + ("" if alike else f" to {_called(op)}")
         for r, op in zip(groups, firsts, strict=True)
     ]
     return (f"in {_called(firsts[0])} " if alike else "") + f"{', '.join(parts)}: {rule}"
@@ -145,10 +145,10 @@ def _why(ranks: list[int], op: IssuedOp, waiting: Mapping[int, RankState], fates
     if fate == "returned":
         return f"{name_ranks(ranks)} returned without {without}"
     if fate == "absent":
-        return f"{name_ranks(ranks)} {'was' if len(ranks) == 1 else 'were'} not asked to run this"
+        return f"{name_ranks(ranks)} {verb(len(ranks), 'were')} not asked to run this"
     if fate in ("dead", "raised"):
         return f"{name_ranks(ranks)} {'died' if fate == 'dead' else 'raised'} before {without}"
-    return f"{name_ranks(ranks)} {_verb(ranks)} in {_called(waiting[ranks[0]].op)}, and that cannot end either"
+    return f"{_are(ranks)} in {_called(waiting[ranks[0]].op)}, and that cannot end either"
 
 
 def _not_yet(
@@ -163,9 +163,9 @@ def _not_yet(
     who = _who(waiters, waiting)
     stopped = [rank for rank in late if fates.get(rank) == "stopped"]
     if stopped:
-        said = f"{name_ranks(stopped)} {_verb(stopped)} stopped by a signal, and SIGCONT lets {_it(stopped)} go on"
+        said = f"{_are(stopped)} stopped by a signal, and SIGCONT lets {_it(stopped)} go on"
         return Diagnosis("stopped", tuple(stopped), f"{who}; {said}", details, False)
-    doing = "; ".join(f"{name_ranks(r)} {_verb(r)} {what}" for r, what in _computing(late, rank_states, fates))
+    doing = "; ".join(f"{_are(r)} {what}" for r, what in _computing(late, rank_states, fates))
     return Diagnosis("computing", tuple(late), f"{who}; {doing}", details, False)
 
 
@@ -192,11 +192,11 @@ def _grouped(values: Mapping[int, object], words: Callable) -> list[tuple[list[i
 
 def _who(ranks: Iterable[int], waiting: Mapping[int, RankState]) -> str:
     in_ops = _grouped({rank: waiting[rank].op for rank in ranks}, _called)
-    return "; ".join(f"{name_ranks(r)} {_verb(r)} in {where}" for r, where in in_ops)
+    return "; ".join(f"{_are(r)} in {where}" for r, where in in_ops)
 
 
-def _verb(ranks: list[int]) -> str:
-    return "is" if len(ranks) == 1 else "are"
+def _are(ranks: list[int]) -> str:
+    return f"{name_ranks(ranks)} {verb(len(ranks), 'are')}"
 
 
 def _it(ranks: list[int]) -> str:
@@ -226,9 +226,9 @@ def _details(rank_states: Mapping[int, RankState], waiting: Mapping[int, RankSta
     lines = []
     for ranks, said in _grouped({rank: s.op for rank, s in waiting.items()}, lambda op: f"{_title(op)} {op.shape}"):
         op = waiting[ranks[0]].op
-        lines += [f"{name_ranks(ranks)} {_verb(ranks)} in {said.rstrip()}: {op.source}", *_quoted(op.source)]
+        lines += [f"{_are(ranks)} in {said.rstrip()}: {op.source}", *_quoted(op.source)]
     for ranks, line in _grouped({r: s.line for r, s in rank_states.items() if r not in waiting and s.line}, str):
-        lines += [f"{name_ranks(ranks)} {_verb(ranks)} at {line}", *_quoted(line)]
+        lines += [f"{_are(ranks)} at {line}", *_quoted(line)]
     return "\n".join([*lines, *_first_difference(rank_states, waiting)])
 
 

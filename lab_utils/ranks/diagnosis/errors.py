@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab_utils.comm.status.rank_state import RankState
-from lab_utils.text import name_ranks
+from lab_utils.text import name_ranks, verb
 
 if TYPE_CHECKING:
     from lab_utils.ranks.diagnosis.diagnosis import Diagnosis
@@ -128,7 +128,7 @@ class RankDied(RanksError):
         self.deaths, self.failures = deaths, list(failures)
         what = "; ".join(_died(deaths, how or {}))
         new = f"a new {name_ranks(deaths)}" if len(deaths) == 1 else f"new {name_ranks(deaths)}"
-        place = f"{new} {'starts' if len(deaths) == 1 else 'start'} at the next call, without what the old held"
+        place = f"{new} {verb(len(deaths), 'start')} at the next call, without what the old held"
         if between:
             what, place = f"{what} between two calls", f"{new} started, without what the old held; run the cell again"
         super().__init__(f"{what}: {place}", told(grouped(self.failures)))
@@ -140,7 +140,7 @@ def _died(deaths: dict[int, int], how: Mapping[int, str]) -> Iterator[str]:
     for rank, code in sorted(deaths.items()):
         groups.setdefault(how.get(rank) or ended(code), []).append(rank)
     for what, ranks in groups.items():
-        yield f"{name_ranks(ranks)} {what.replace('was ', 'were ', 1) if len(ranks) > 1 else what}"
+        yield f"{name_ranks(ranks)} {what.replace('was', verb(len(ranks), 'were'), 1)}"
 
 
 class RanksStuck(RanksError):
@@ -167,8 +167,8 @@ def told(groups: list[list[Failure]]) -> list[str]:
 
 def _sentence(group: list[Failure]) -> str:
     how = group[0].how()
-    verb = "" if how.startswith("raised") else "was " if len(group) == 1 else "were "
-    return f"{name_ranks(failure.rank for failure in group)} {verb}{how}"
+    passive = "" if how.startswith("raised") else f"{verb(len(group), 'were')} "
+    return f"{name_ranks(failure.rank for failure in group)} {passive}{how}"
 
 
 def _plain(message: str) -> str:

@@ -8,6 +8,7 @@ import sys
 
 from lab_utils.host import machine, memory_limits
 from lab_utils.ranks.diagnosis.errors import StartError
+from lab_utils.text import counted, verb
 
 
 def check_request(ranks: object, timeout_s: object = 30.0) -> int:
@@ -27,7 +28,7 @@ def check_request(ranks: object, timeout_s: object = 30.0) -> int:
     free = memory_limits.free_bytes()
     if ranks > memory_limits.most_ranks(free):
         needed = memory_limits.SHARED_BYTES + ranks * memory_limits.RANK_BYTES
-        need = "1 rank needs" if ranks == 1 else f"{ranks} ranks need"
+        need = f"{counted(ranks, 'rank')} {verb(ranks, 'need')}"
         mend = f"start at most {most}" if (most := memory_limits.most_ranks(free)) else "end other programs first"
         raise StartError(f"{need} about {needed / 2**20:.0f} MB and {free / 2**20:.0f} MB are free: {mend}")
     if trouble := machine.files_trouble(ranks):

@@ -1,1 +1,1 @@
-"""Export of timelines as Perfetto traces, CSV tables and text."""
+"""The files that a timeline exports, and its words."""

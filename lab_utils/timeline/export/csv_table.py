@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
-from lab_utils.timeline.placed import Placed
-from lab_utils.timeline.span import ACTIVITIES, LANES
+from lab_utils.timeline.span import ACTIVITIES, LANES, Spans
 
 OP_COLUMNS = {
     "op": "name", "kind": "kind", "group": "group", "seq": "seq", "size_bytes": "bytes", "flops": "flops",
@@ -19,21 +18,21 @@ OP_COLUMNS = {
 COLUMNS = ("rank", "lane", "track", "activity", "start_s", "end_s", "duration_s", "op_number", *OP_COLUMNS)
 
 
-def to_csv(timeline: Placed, path: str | Path) -> None:
-    """Write COLUMNS, then one line per span in the timeline's order; units are in the column names.
+def to_csv(spans: Spans, zero_s: float, path: str | Path) -> None:
+    """Write COLUMNS, then one line per span, in order; units are in the column names.
 
-    Times are seconds since the timeline's start. Spans of one op share an op_number, counted over all ranks. A cell is
+    Times are seconds since `zero_s`. Spans of one op share an op_number, counted over all ranks. A cell is
     empty where the op has no such value (the peer of a collective).
     """
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows(_lines(timeline))
+        writer.writerows(_lines(spans, zero_s))
 
 
-def _lines(timeline: Placed) -> Iterator[tuple]:
-    c, ops, about = timeline.columns, timeline.ops, attrgetter(*OP_COLUMNS.values())
-    start_s, end_s = c.start_s - timeline.start_s, c.end_s - timeline.start_s
+def _lines(spans: Spans, zero_s: float) -> Iterator[tuple]:
+    c, ops, about = spans.columns, spans.ops, attrgetter(*OP_COLUMNS.values())
+    start_s, end_s = c.start_s - zero_s, c.end_s - zero_s
     listed = (c.rank, c.lane, c.track, c.activity, start_s, end_s, end_s - start_s, c.op)
     for rank, lane, track, activity, *times_s, op in zip(*(column.tolist() for column in listed), strict=True):
         yield (rank, LANES[lane], track, ACTIVITIES[activity], *times_s, op, *about(ops[op]))

@@ -19,8 +19,7 @@ import numpy as np
 
 from lab_utils.timeline.memory import Memory
 from lab_utils.timeline.ops import Op, Phase, message_key
-from lab_utils.timeline.placed import Placed
-from lab_utils.timeline.span import ACTIVITIES, LANES
+from lab_utils.timeline.span import ACTIVITIES, LANES, Spans
 
 PHASES, OWN, WIRE = range(3)  # threads of a process, top to bottom; wire tracks are numbered from WIRE
 COUNTERS = {"bytes": "memory", "micro-batches": "activations"}  # the viewer adds the unit
@@ -30,17 +29,26 @@ _AT_ONCE = 10_000  # events per write
 _text = lru_cache(maxsize=1 << 16)(json.dumps)
 
 
-def to_perfetto(timeline: Placed, path: str | Path) -> None:
-    """Write the timeline as trace events; a path that ends in .gz is compressed, which Perfetto opens too.
+def to_perfetto(
+    path: str | Path,
+    kind: str,
+    world_size: int,
+    spans: Spans,
+    phases: Sequence[Sequence[Phase]],
+    memory: Sequence[Memory],
+    zero_s: float,
+) -> None:
+    """Write a timeline as trace events in time since `zero_s`; a path that ends in .gz is compressed.
 
     A rank is a process (id rank + 1, as 0 is Perfetto's idle process) whose threads are its phases, its own stream and
     each wire track. Arrows lead from a send to its recv, and from member to member of a collective in order of issue.
-    If the timeline has memory, each rank has a counter of it. Deterministic: same timeline, same events.
+    With `memory` each rank has a counter of it. Deterministic: same timeline, same events.
     """
-    about = {"kind": timeline.kind, "ranks": timeline.world_size, "made_by": "lab_utils"}
+    about = {"kind": kind, "ranks": world_size, "made_by": "lab_utils"}
+    rows = _Spans(spans, world_size, zero_s)
     with _opened(Path(path)) as file:
         file.write(f'{{"displayTimeUnit":"ms","otherData":{json.dumps(about)},"traceEvents":[\n')
-        events, separator = iter(_events(timeline)), ""
+        events, separator = iter(_events(rows, phases, memory)), ""
         while some := list(islice(events, _AT_ONCE)):
             file.write(separator + ",\n".join(some))
             separator = ",\n"
@@ -53,26 +61,25 @@ def _opened(path: Path) -> AbstractContextManager[TextIO]:
     return path.open("w", encoding="utf-8")
 
 
-def _events(timeline: Placed) -> Iterator[str]:
-    spans = _Spans(timeline)
-    yield from _names(timeline, spans)
-    for rank, phases in enumerate(timeline.phases):
-        yield from _phases(spans, rank, phases)
+def _events(spans: _Spans, phases: Sequence[Sequence[Phase]], memory: Sequence[Memory]) -> Iterator[str]:
+    yield from _names(spans, phases)
+    for rank, of_rank in enumerate(phases):
+        yield from _phases(spans, rank, of_rank)
     yield from _complete(spans)
     yield from _arrows(spans)
-    for rank, memory in enumerate(timeline.memory or ()):
-        yield from _counter(spans, rank, memory)
+    for rank, held in enumerate(memory):
+        yield from _counter(spans, rank, held)
 
 
 class _Spans:
-    """The columns of a timeline as rows; times in whole ns since the timeline's start, threads as ids."""
+    """The columns of spans as rows; times in whole ns since `zero_s`, threads as ids."""
 
-    def __init__(self, timeline: Placed) -> None:
-        c = timeline.columns
-        self.zero_s, self.ops = timeline.start_s, timeline.ops
+    def __init__(self, spans: Spans, world_size: int, zero_s: float) -> None:
+        c = spans.columns
+        self.ops, self.world_size, self.zero_s = spans.ops, world_size, zero_s
         tracks = int(c.track[c.lane == _WIRE_LANE].max(initial=-1)) + 1
         # Thread ids are unique in the file and differ from all process ids: Perfetto merges equal ids.
-        self.base, self.stride = timeline.world_size + 1, WIRE + max(tracks, 1)
+        self.base, self.stride = world_size + 1, WIRE + max(tracks, 1)
         thread = np.where(c.lane == _WIRE_LANE, WIRE + c.track, OWN)
         columns = (
             c.rank + 1, self.thread(c.rank, thread), c.lane, c.activity, self.ns(c.start_s), self.ns(c.end_s), c.op,
@@ -102,11 +109,11 @@ class _Point(NamedTuple):
 
 
 # ---------------------------------------------------------------------- names
-def _names(timeline: Placed, spans: _Spans) -> Iterator[str]:
+def _names(spans: _Spans, phases: Sequence[Sequence[Phase]]) -> Iterator[str]:
     used = {(pid, tid) for pid, tid, *_ in spans.rows}
-    used |= {(rank + 1, spans.thread(rank, PHASES)) for rank, phases in enumerate(timeline.phases) if phases}
-    digits = len(str(timeline.world_size - 1))  # Perfetto sorts processes by their names
-    for rank in range(timeline.world_size):
+    used |= {(rank + 1, spans.thread(rank, PHASES)) for rank, of_rank in enumerate(phases) if of_rank}
+    digits = len(str(spans.world_size - 1))  # Perfetto sorts processes by their names
+    for rank in range(spans.world_size):
         yield _metadata("process_name", rank + 1, 0, "name", f"rank {rank:0{digits}}")
         yield _metadata("process_sort_index", rank + 1, 0, "sort_index", rank)
     for pid, tid in sorted(used):

@@ -20,6 +20,7 @@ from lab_utils.comm.recorder.live_memory import is_wrapper
 from lab_utils.comm.recorder.pending_op import Computing, PendingOp
 from lab_utils.comm.recorder.recorder import recorder
 from lab_utils.comm.recorder.sizes import tensors_in
+from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.probe_kernels import Move, moves
 from lab_utils.widgets.collective_steps.record import NOTHING, ChunkLog, Key, Over, Places, Posted, Wrote, as_places
 
@@ -40,12 +41,9 @@ def chunk_flow(part: Tensor) -> Iterator[ChunkFlow]:
     backend collective uses the part, whose messages are not visible.
     """
     if recorder.recording is None:
-        raise RuntimeError("nothing is recorded here: call ranks.record(...) with the function that has this block")
+        raise RuntimeError(words.NOT_RECORDED)
     if not 0 < part.numel() <= MOST_ELEMENTS:
-        raise ValueError(
-            f"the part has {part.numel():,} elements, and 1 to {MOST_ELEMENTS:,} can be followed one by one; "
-            "the rounds are the same for fewer"
-        )
+        raise ValueError(words.TOO_MANY_ELEMENTS.format(elements=part.numel(), most=MOST_ELEMENTS))
     flow = ChunkFlow(part)
     try:
         with flow:
@@ -112,10 +110,7 @@ class ChunkFlow(TorchDispatchMode):
             self._events.append(_Posted(entry, as_places(places.numpy())))
             self._open.append(entry)
         elif any(map(self._memory.knows, tensors)):
-            raise ValueError(
-                f"{entry.name} uses a followed tensor, and its messages are not visible: "
-                "write it with send and receive, or leave it out of the block"
-            )
+            raise ValueError(words.NOT_VISIBLE.format(op=entry.name))
 
     def _catch_up(self, at_end: bool = False) -> None:
         """Record messages waited for since the last call; those never waited for complete at the end."""

@@ -82,10 +82,7 @@ class ChunkRounds:
         are more chunks than can be drawn."""
         ranks = [getattr(log, "rank", None) for log in logs]
         if ranks != list(range(trace.world_size)):
-            raise ValueError(
-                f"the trace has ranks 0 to {trace.world_size - 1}, and the logs are of {ranks}: every rank's function "
-                "returns flow.record(), and trace.results goes here as it is"
-            )
+            raise ValueError(words.NOT_EACH_ONCE.format(last=trace.world_size - 1, ranks=ranks))
         return Joined(trace, logs).rounds()
 
     @property
@@ -119,10 +116,7 @@ class Joined:
         self.holdings: dict[Holding, int] = {(): 0}
         self.columns = self._columns()
         if not len(self.columns):
-            raise ValueError(
-                "no message carried numbers that came from a followed tensor: follow the collective's input, around "
-                "its sends and receives"
-            )
+            raise ValueError(words.NOTHING_CARRIED)
         self.starts = self._starts()
 
     def _columns(self) -> np.ndarray:
@@ -170,10 +164,7 @@ class Joined:
             breaks |= np.diff(self._row(content)) != 0
         starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
         if len(starts) > MOST_CHUNKS:
-            raise ValueError(
-                f"the parts fall into {len(starts)} chunks with different paths, and {MOST_CHUNKS} can be drawn: "
-                "follow a smaller tensor or fewer ranks"
-            )
+            raise ValueError(words.TOO_MANY_CHUNKS.format(count=len(starts), most=MOST_CHUNKS))
         return starts
 
     def _parts(self, content: Content) -> tuple[Holding, ...]:
@@ -208,7 +199,7 @@ class Joined:
     def _sent(self, carried: Carried, holds: tuple, mixed: tuple, messages: dict) -> Sent:
         src, dst, tag, *_ = carried.key
         if "send" not in messages.get(carried.key, {}):
-            raise ValueError(f"the logs tell of a message from rank {src} to rank {dst} that is not in this trace")
+            raise ValueError(words.NOT_IN_TRACE.format(src=src, dst=dst))
         op = messages[carried.key]["send"]
         parts = self._parts(carried.content)
         chunks = tuple(c for c, whose in enumerate(parts) if whose)

@@ -15,7 +15,7 @@ from lab_utils.widgets.collective_steps.picture import LargePanel, collective_pa
 from lab_utils.widgets.collective_steps.record import ChunkLog
 from lab_utils.widgets.collective_steps.rounds import ChunkRounds, Holding, Sent
 from lab_utils.widgets.collective_steps.sentences import chunk_said, headline, message_said, round_says, said, shown
-from lab_utils.widgets.collective_steps.words import SCRIPT, TITLE
+from lab_utils.widgets.collective_steps.words import NO_ROUND, SCRIPT, TITLE
 from lab_utils.widgets.kit.assets import script_and_styles
 
 FOLDER = Path(__file__).parent
@@ -58,7 +58,7 @@ class CollectiveSteps(anywidget.AnyWidget):
     def _known(self, proposal: dict[str, Any]) -> int:
         last = len(self.data["messages"]) if self.data else 0
         if not 0 <= proposal["value"] <= last:
-            raise traitlets.TraitError(f"no round {proposal['value']}: rounds are 0 (before the first) to {last}")
+            raise traitlets.TraitError(NO_ROUND.format(round=proposal["value"], last=last))
         return proposal["value"]
 
     def __repr__(self) -> str:

@@ -60,3 +60,28 @@ UNLIKE_IN_MEMORY = "{count:,} elements in memory were computed from different el
 LACKING, WITH_A_PART_TWICE = "{chunks} without all parts", "{chunks} with a part more than once"
 IN_THE_RESULT, WRONG_ON = "in the result {wrong}", "✕ {ranks}: {what}"
 RESULT, EVERY_RANK = "✓ the result of {ranks} is complete and in order", "every rank"
+
+# what it refuses
+NOT_RECORDED = "nothing is recorded here: call ranks.record(...) with the function that has this block"
+TOO_MANY_ELEMENTS = (
+    "the part has {elements:,} elements, and 1 to {most:,} can be followed one by one; the rounds are the same for "
+    "fewer"
+)
+NOT_VISIBLE = (
+    "{op} uses a followed tensor, and its messages are not visible: write it with send and receive, or leave it out of "
+    "the block"
+)
+NOT_EACH_ONCE = (
+    "the trace has ranks 0 to {last}, and the logs are of {ranks}: every rank's function returns flow.record(), and "
+    "trace.results goes here as it is"
+)
+NOTHING_CARRIED = (
+    "no message carried numbers that came from a followed tensor: follow the collective's input, around its sends and "
+    "receives"
+)
+TOO_MANY_CHUNKS = (
+    "the parts fall into {count} chunks with different paths, and {most} can be drawn: follow a smaller tensor or "
+    "fewer ranks"
+)
+NOT_IN_TRACE = "the logs tell of a message from rank {src} to rank {dst} that is not in this trace"
+NO_ROUND = "no round {round}: rounds are 0 (before the first) to {last}"

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
 from lab_utils.comm.recorder.pending_op import PendingOp
 from lab_utils.comm.recorder.recorder import recorder
+from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.probe_buckets import (
     by_identity,
     fitting,
@@ -137,7 +138,7 @@ class Flow:
     def record(self) -> FlowRecord:
         """Return the record, without tensors, to send to the notebook. RuntimeError inside the block."""
         if self._record is None:
-            raise RuntimeError("the gradients are compared when the `with gradient_flow(...)` block ends: ask after it")
+            raise RuntimeError(words.STILL_INSIDE)
         return self._record
 
     @contextmanager

@@ -16,7 +16,7 @@ from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.gradient_flow.flow import MOST_LAYERS, FlowPicture
 from lab_utils.widgets.gradient_flow.picture import LEFT, Drawing
 from lab_utils.widgets.gradient_flow.record import FlowRecord
-from lab_utils.widgets.gradient_flow.words import SCRIPT
+from lab_utils.widgets.gradient_flow.words import NO_LAYER, SCRIPT
 from lab_utils.widgets.kit.assets import script_and_styles
 
 FOLDER = Path(__file__).parent
@@ -59,9 +59,8 @@ class GradientFlow(anywidget.AnyWidget):
     @traitlets.validate("selected")
     def _known(self, proposal: dict[str, Any]) -> str:
         if proposal["value"] not in ("", *self.data.get("layers", ())):
-            raise traitlets.TraitError(
-                f"{proposal['value']!r} is no layer of this picture; those are {', '.join(self.data['layers'])}"
-            )
+            layers = ", ".join(self.data["layers"])
+            raise traitlets.TraitError(NO_LAYER.format(layer=proposal["value"], layers=layers))
         return proposal["value"]
 
     def __repr__(self) -> str:

@@ -32,6 +32,11 @@ TWICE = "Each stage is on two ranks, so a rank holds twice the weights of the ot
 BOUND = "No order with these stages is shorter than {length}: {because}."
 BOUND_WITHIN = "No order with these stages within the limit of {limit} is shorter than {length}: {because}."
 
+# a setting
+NOT_SHOWN = "{name}={value}: between 1 and {most} can be shown"
+NO_MOVE = '{move!r} is no move: write [rank, "F0"]'
+ABOVE_0, FROM_0 = "{name}={value}: it must be a number above 0", "{name}={value}: it must be a number of 0 or more"
+
 # a search
 STOPPED = "The search was stopped: the picture is still that of before."
 FOUND, FOUND_BOUND = "Found {length} ({named}). {bound}", "Bound {length}, so {gap}: {because}."

@@ -21,6 +21,7 @@ from lab_utils.strategies.data.zero.flat_parameters import FlatParameters
 from lab_utils.widgets.gradient_flow.probe_buckets import fsdp_parameters
 from lab_utils.widgets.gradient_flow.probe_compare import key_of, local
 from lab_utils.widgets.gradient_flow.record import Piece
+from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.probe_activations import SavedForBackward, modules_by_name, saved_for_backward
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind, RankHoldings, Saved
 
@@ -43,9 +44,7 @@ class FlatPieces:
         self.pieces = {flat.piece for flat in self.flats}
         strange = [name for flat in self.flats for name, p in _members(flat) if p not in names]
         if strange:
-            raise ValueError(
-                f"sharded= has {strange[0]}, which is no parameter of this model: give the model it shards"
-            )
+            raise ValueError(words.STRANGE_SHARDED.format(name=strange[0]))
         self.names = {flat: {name: names[p] for name, p in _members(flat)} for flat in self.flats}
 
     def parameters(self) -> Iterator[Held]:
@@ -187,15 +186,13 @@ class _Look:
         known = {name: local(parameter) for parameter, name in self.named.items()}
         for name, (whole, offset) in self.places.items():
             if name not in known:
-                raise ValueError(f"places name {name!r}, which is no parameter; those are {', '.join(known)}")
+                raise ValueError(words.STRANGE_PLACE.format(name=name, known=", ".join(known)))
             shape = tuple(known[name].shape)
             ends = [start + size for start, size in zip(offset, shape, strict=False)]
             fits = len(whole) == len(offset) == len(shape) and min(offset, default=0) >= 0
             if not fits or any(end > size for end, size in zip(ends, whole, strict=True)):
-                raise ValueError(
-                    f"{name} has shape {list(shape)} here, which at offset {list(offset)} does not fit into a whole of "
-                    f"{list(whole)}"
-                )
+                here = {"shape": list(shape), "offset": list(offset), "whole": list(whole)}
+                raise ValueError(words.NO_FIT.format(name=name, **here))
 
     def parameters(self) -> Iterator[Held]:
         found = [self._held("parameter", name, parameter) for parameter, name in self.others.items()]

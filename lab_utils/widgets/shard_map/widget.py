@@ -15,7 +15,7 @@ from lab_utils.widgets.shard_map.picture import shard_map
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
 from lab_utils.widgets.shard_map.sentences import summary
 from lab_utils.widgets.shard_map.totals import Shards
-from lab_utils.widgets.shard_map.words import NAMES, SCRIPT
+from lab_utils.widgets.shard_map.words import NAMES, NO_KIND, NO_ROW, SCRIPT
 
 FOLDER = Path(__file__).parent
 
@@ -66,17 +66,13 @@ class ShardMap(anywidget.AnyWidget):
     @traitlets.validate("kind")
     def _known_kind(self, proposal: dict[str, Any]) -> str:
         if proposal["value"] not in (kinds := [page[0] for page in self.pages]):
-            raise traitlets.TraitError(
-                f"no rank holds any {proposal['value']!r}; kinds that are held: {', '.join(kinds)}"
-            )
+            raise traitlets.TraitError(NO_KIND.format(kind=proposal["value"], kinds=", ".join(kinds)))
         return proposal["value"]
 
     @traitlets.validate("selected")
     def _known_row(self, proposal: dict[str, Any]) -> str:
         if proposal["value"] not in ("", *self._names()):
-            raise traitlets.TraitError(
-                f"{proposal['value']!r} is no row of this picture; those are {', '.join(self._names())}"
-            )
+            raise traitlets.TraitError(NO_ROW.format(row=proposal["value"], rows=", ".join(self._names())))
         return proposal["value"]
 
     @traitlets.observe("kind")

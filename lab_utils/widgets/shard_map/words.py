@@ -62,3 +62,10 @@ UNLIKE_WHOLES = (
     "{name} is {first} as a whole on rank {first_rank} and {other} on rank {other_rank}: give holdings(…, prefix=…) "
     "where ranks hold unlike models, places=… where plain tensors are pieces"
 )
+STRANGE_SHARDED = "sharded= has {name}, which is no parameter of this model: give the model it shards"
+STRANGE_PLACE = "places name {name!r}, which is no parameter; those are {known}"
+NO_FIT = "{name} has shape {shape} here, which at offset {offset} does not fit into a whole of {whole}"
+NO_KIND, NO_ROW = (
+    "no rank holds any {kind!r}; kinds that are held: {kinds}",
+    "{row!r} is no row of this picture; those are {rows}",
+)

@@ -9,8 +9,7 @@ import numpy as np
 from lab_utils.render import palette
 from lab_utils.render.kit import NAME, element, frame, pattern, text, text_width, time_axis, tip
 from lab_utils.text import counted, percent_text, time_text
-from lab_utils.timeline.export.sentences import headline, summary
-from lab_utils.timeline.timeline import Timeline
+from lab_utils.timeline.timeline import Timeline, headline, summary
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
 from lab_utils.widgets.timeline_view.legend import legend, rows_note

@@ -14,10 +14,9 @@ from IPython import get_ipython
 
 from lab_utils.render import palette
 from lab_utils.schedule import Costs
-from lab_utils.timeline.export.sentences import headline, summary
 from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.span import Span
-from lab_utils.timeline.timeline import LIVE, SVG, Timeline
+from lab_utils.timeline.timeline import LIVE, SVG, Timeline, headline, summary
 from lab_utils.widgets.kit import assets
 from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.kit.cells import close_with_output

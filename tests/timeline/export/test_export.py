@@ -14,13 +14,12 @@ from trace_events import complaints, of_phase
 from lab_utils.schedule import Costs, schedules, simulate
 from lab_utils.timeline import Op, Phase, Timeline, Trace
 from lab_utils.timeline.export import perfetto
-from lab_utils.timeline.export.csv_table import COLUMNS, to_csv
-from lab_utils.timeline.export.perfetto import to_perfetto
+from lab_utils.timeline.export.csv_table import COLUMNS
 from lab_utils.timeline.hardware import Hardware, Link
 
 
 def events_of(timeline: Timeline, path: Path) -> list[dict]:
-    to_perfetto(timeline, path)
+    timeline.to_perfetto(path)
     content = json.loads(path.read_text(encoding="utf-8"))
     assert list(complaints(content)) == []
     return content["traceEvents"]
@@ -138,7 +137,7 @@ def test_the_same_timeline_gives_the_same_bytes_also_compressed_and_in_small_par
     paths = [tmp_path / name for name in ("a.json", "b.json.gz", "c.json")]
     for path, at_once in zip(paths, (perfetto._AT_ONCE, perfetto._AT_ONCE, 3), strict=True):
         monkeypatch.setattr(perfetto, "_AT_ONCE", at_once)
-        to_perfetto(ddp().timeline(), path)
+        ddp().timeline().to_perfetto(path)
     assert paths[0].read_bytes() == gzip.decompress(paths[1].read_bytes()) == paths[2].read_bytes()
 
 
@@ -157,7 +156,7 @@ def test_the_same_timeline_gives_the_same_bytes_also_compressed_and_in_small_par
     ],
 )
 def test_the_rules_catch_a_broken_file(change, complaint: str, tmp_path: Path) -> None:
-    to_perfetto(trace(*[[all_reduce(r, 0, r, r, 9.0)] for r in range(2)]).timeline(), tmp_path / "trace.json")
+    trace(*[[all_reduce(r, 0, r, r, 9.0)] for r in range(2)]).timeline().to_perfetto(tmp_path / "trace.json")
     content = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))
     assert list(complaints(content)) == []
     change(content["traceEvents"])
@@ -167,7 +166,7 @@ def test_the_rules_catch_a_broken_file(change, complaint: str, tmp_path: Path) -
 @pytest.mark.parametrize("sample", ["ddp", "schedule"])
 def test_csv_has_a_line_a_span_and_units_in_its_names(sample: str, tmp_path: Path) -> None:
     timeline = SAMPLES[sample]()
-    to_csv(timeline, tmp_path / "spans.csv")
+    timeline.to_csv(tmp_path / "spans.csv")
     with (tmp_path / "spans.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == COLUMNS
@@ -180,6 +179,6 @@ def test_csv_has_a_line_a_span_and_units_in_its_names(sample: str, tmp_path: Pat
 
 
 def test_ops_that_know_nothing_leave_their_cells_empty(tmp_path: Path) -> None:
-    to_csv(trace([Op(0, "compute", "compute", issue_s=0.0, done_s=1.0)]).timeline(), tmp_path / "spans.csv")
+    trace([Op(0, "compute", "compute", issue_s=0.0, done_s=1.0)]).timeline().to_csv(tmp_path / "spans.csv")
     line = (tmp_path / "spans.csv").read_text(encoding="utf-8").splitlines()[1]
     assert line == "0,own,0,compute,0.0,1.0,1.0,0,compute,compute,,0,0,0,0,0,,,,0,,,,,"

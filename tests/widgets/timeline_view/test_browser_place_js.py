@@ -14,9 +14,9 @@ from widget_page import show
 from lab_utils.schedule import Costs, schedules
 from lab_utils.schedule import simulate as simulate_schedule
 from lab_utils.timeline import Timeline, Trace
-from lab_utils.timeline.export.sentences import headline
 from lab_utils.timeline.hardware import Device, Hardware, Link
 from lab_utils.timeline.simulator.simulate import costs
+from lab_utils.timeline.timeline import headline
 from lab_utils.widgets import TimelineView
 from lab_utils.widgets.timeline_view.sliders import numbers
 

@@ -13,8 +13,8 @@ from lab_utils.render import palette
 from lab_utils.schedule import Costs, schedules, simulate
 from lab_utils.text import time_text
 from lab_utils.timeline import Trace
-from lab_utils.timeline.export.sentences import headline
 from lab_utils.timeline.hardware import Hardware, Link
+from lab_utils.timeline.timeline import headline
 from lab_utils.widgets import TimelineView
 
 pytest_plugins = ["browser_fixtures"]

@@ -15,9 +15,8 @@ from timeline_samples import ddp, ring_all_reduce
 
 from lab_utils.schedule import Costs, schedules
 from lab_utils.schedule import simulate as simulate_schedule
-from lab_utils.timeline.export.sentences import summary
 from lab_utils.timeline.hardware import Device, Hardware, Link
-from lab_utils.timeline.timeline import LIVE, SVG, Timeline
+from lab_utils.timeline.timeline import LIVE, SVG, Timeline, summary
 from lab_utils.widgets import TimelineView
 from lab_utils.widgets.kit import cells
 from lab_utils.widgets.timeline_view import widget

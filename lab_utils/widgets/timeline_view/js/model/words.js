@@ -1,4 +1,4 @@
-// Numbers and marks in words, as text.py, timeline/export/sentences.py, layout.py and marks.py say them.
+// Numbers and marks in words, as text.py, timeline/timeline.py, layout.py and marks.py say them.
 const TIME_UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]];
 const BYTE_UNITS = [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]];
 const FLOP_UNITS = [[1e15, "PFLOP"], [1e12, "TFLOP"], [1e9, "GFLOP"], [1e6, "MFLOP"]];
