@@ -65,10 +65,10 @@ def _waits(draft: Draft, rank: int, at: int, end: np.ndarray, start: np.ndarray,
         comes += f" and which is {amount(way)} on its way"
     if first:
         return f"start ramp: nothing has come to rank {rank} yet; {draft.told(at)} waits for {comes}"
-    return f"rank {rank} waits: {draft.told(at)} needs {comes}{_meanwhile(draft, at, end)}"
+    return f"rank {rank} waits: {draft.told(at)} needs {comes}{_meanwhile(draft, at)}"
 
 
-def _meanwhile(draft: Draft, at: int, end: np.ndarray) -> str:
+def _meanwhile(draft: Draft, at: int) -> str:
     """Name the first weight gradient that was ready in the pause before an op but runs later; or ""."""
     later = np.arange(at + 1, draft.first[draft.rank[at] + 1])
     later = later[draft.kind[later] == W]

@@ -54,9 +54,9 @@ def assert_right(ranks: Ranks, exercise: str, source: str) -> None:
 
 
 def changed(source: str, *pairs: tuple[str, str]) -> str:
-    """Return the source with some of its lines replaced, all of which stand in it."""
+    """Return the source with some of its lines replaced, each of which stands in it exactly once."""
     for old, new in pairs:
-        assert old in source, old
+        assert source.count(old) == 1, old
         source = source.replace(old, new)
     return source
 

@@ -69,7 +69,7 @@ def try_again(module: types.ModuleType) -> None:
         del _failed[module.__name__]
 
 
-def module_of(name: str, file: str | None = None) -> types.ModuleType:
+def module_of(name: str, file: str | None) -> types.ModuleType:
     """Import the module that the sender has from this file. ImportError: another one has the name here."""
     module = import_module(name)
     there = getattr(module, "__file__", None)

@@ -106,7 +106,7 @@ def _is_full(q: Problem, rank: int) -> bool:
     return q.microbatches * q.weight[q.stages_of[rank]].sum() > q.limit[rank] * (1 + 1e-6)
 
 
-def _behind(q: Problem, rank: int, f_from: int, b_to: int) -> float:
+def _behind(q: Problem, f_from: int, b_to: int) -> float:
     """Duration of F from stage f_from to the last and B back to b_to, with messages between, into and out of them."""
     enters = q.hop[f_from - 1] if f_from else 0.0
     leaves = q.hop[b_to - 1] if b_to and b_to < q.stages else 0.0
@@ -120,13 +120,13 @@ def _pauses(q: Problem, rank: int) -> _Idle:
     low, high, weight, cost = own[0], own[-1], q.weight[own], q.cost[:, own]
     forwards = min(m * cost[F].sum(), _most(limit, weight, cost[F]))
     enters = q.hop[low - 1] if low else 0.0  # the message into the low stage does not count
-    before = _behind(q, rank, low, high + 1) - enters
+    before = _behind(q, low, high + 1) - enters
     back = cost[B] + cost[W]
     others = (m - 1) * back.sum()
     rates = [back / weight] + ([cost[W] / (q.kept * weight)] if q.kept > 0 else [])
     if q.kept > 0:
         others = min(others, (limit - weight.sum()) * (1 + 1e-6) * max(rate.max() for rate in rates))
-    after = _behind(q, rank, high + 1, low + 1)
+    after = _behind(q, high + 1, low + 1)
     return _Idle(max(0.0, before - forwards), max(0.0, after - others - back[1:].sum()), limit / weight.min())
 
 
@@ -166,7 +166,7 @@ def forwards_first(q: Problem, length: float) -> list[int]:
 def _memory(q: Problem, rank: int) -> Bound:
     own, limit = q.stages_of[rank], q.limit[rank]
     weight, (f, b, w) = q.weight[own], q.cost[:, own]
-    whole = np.array([_behind(q, rank, s + 1, s + 1) for s in own]) + f + b
+    whole = np.array([_behind(q, s + 1, s + 1) for s in own]) + f + b
     taken = q.microbatches * float((weight * (whole + q.kept * w)).sum())
     none = np.finfo(np.float64).tiny
     up = _ramp(limit - weight.max(), weight / np.maximum(f, none))

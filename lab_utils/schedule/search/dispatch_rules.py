@@ -64,7 +64,7 @@ class Draws:
         return np.abs(numbers + changes * by), np.where(self._random(len(RULES)) < 0.05, other, rule)
 
 
-def textbook(problem: Problem) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def textbook() -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Initial parameters: forwards ahead as in ZB-H1, ZB-H2 and between, weight gradients late or at once."""
     rule = np.array([0, 0, 1, 1])
     for slope in (1.0, 1.5, 2.0):

@@ -167,7 +167,7 @@ class _Search:
 
     def _try_rules(self) -> None:
         q, draws, ends = self.problem, Draws(self.seed), np.empty(self.problem.ranks)
-        orders, starts = np.empty(self.shape, np.int64), textbook(q)
+        orders, starts = np.empty(self.shape, np.int64), textbook()
         best, worth = draws.anywhere(), np.inf
         counts = forwards_first(q, self.goal) if q.virtual_stages == 1 else []
         warm_up = np.array(counts) if counts else None

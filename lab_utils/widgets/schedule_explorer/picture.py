@@ -19,6 +19,7 @@ from lab_utils.widgets.timeline_view.words import IDLE, MEANING, RANK
 
 WIDTH, LEFT, RIGHT, TOP, SIZE = 900, 84, 792, 86, 11
 LINE, NOTE_WIDTH = 18, 140  # of a note: pixels to the next line, characters in a line
+MOST_TICKS = 9
 Facts = Sequence[tuple[str, str]]  # (name, value)
 
 
@@ -115,9 +116,9 @@ def _peaks(peaks: Sequence[float], limit: float | None, row: float) -> Iterator[
         yield text(said, RIGHT + 8, TOP + (rank + 0.5) * row + 3, fill=ink)
 
 
-def _ticks(makespan: float, most: int = 9) -> list[float]:
+def _ticks(makespan: float) -> list[float]:
     """Return 0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     if not makespan > 0:
         return [0.0]
-    step, decimals = round_step(makespan, most * (1 + 1e-9))
+    step, decimals = round_step(makespan, MOST_TICKS * (1 + 1e-9))
     return [round(k * step, decimals) for k in range(floor(makespan / step + 1e-9) + 1)]

@@ -18,8 +18,8 @@ OFTEN = 8  # local steps in 01f
 SLOW = Link("Ethernet 1 Gb/s", 50e-6, 125e6)  # of 01f
 
 
-def all_reduce_bytes(parameters: int, ranks: int = RANKS) -> int:
-    return formulas.ring("all_reduce", ranks, 0, parameters, FLOAT64_BYTES).bytes
+def all_reduce_bytes(parameters: int) -> int:
+    return formulas.ring("all_reduce", RANKS, 0, parameters, FLOAT64_BYTES).bytes
 
 
 def local_bytes(parameters: int) -> Numbers:

@@ -43,7 +43,7 @@ UPDATE = "    optimizer.step()\n"
 SPREAD = """    for worker in range(1, dist.get_world_size()):
         dist.send(parameters_to_vector(parameters).detach(), worker)
 """
-ALL = "range(1, dist.get_world_size())"
+ALL, FEWER = "range(1, dist.get_world_size())", "range(1, dist.get_world_size() - 1)"
 MEAN = "total[:-1] / total[-1]"
 SHARE = "gradient * len(x)"
 RECEIVED = "        vector_to_parameters(flat, parameters)\n"
@@ -166,7 +166,9 @@ def test_the_cause_of_a_wrong_weight_is_named(ranks4: Ranks, version: str, why: 
     ("source", "said"),
     [
         (
-            changed((ALL, "range(1, dist.get_world_size() - 1)")),
+            changed(
+                (f"{ALL}:\n        dist.recv", f"{FEWER}:\n        dist.recv"), (SPREAD, SPREAD.replace(ALL, FEWER))
+            ),
             "rank 3 is in send #0 to rank 0 (line 13); rank 0 returned without receiving",
         ),
         (

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import exercise_runs
+
 from lab_utils.exercises.ch01_data.within_memory import SOLUTION as SHOWN
 from lab_utils.render import source
 
 IMPORTS = "import torch\nimport torch.distributed as dist\n"
 SOLUTION = source(SHOWN).text
-
-
-def changed(*pairs: tuple[str, str], text: str = SOLUTION) -> str:
-    for old, new in pairs:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
-
+changed = partial(exercise_runs.changed, SOLUTION)
 
 FORWARD = "        x = layer(whole(piece), x)\n"
 SCATTER = "        dist.reduce_scatter_single(piece.grad, gradient, dist.ReduceOp.AVG)\n"
