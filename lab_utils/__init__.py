@@ -22,6 +22,7 @@ if "IPython" in sys.modules and (_ip := sys.modules["IPython"].get_ipython()) is
     _ip.register_magic_function(
         lambda line, cell: import_module("lab_utils.ranks.magic").ranks_magic(line, cell), "cell", "ranks"
     )
+    import_module("lab_utils.host.notebook_errors").improve_errors(_ip)
 
 __all__ = ["start_ranks"]
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from numbers import Real
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from lab_utils.text import counted, verb
 Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
 ROUNDING = 1e-12
 PARTS = ("loss", "gradients", "parameters")
+_FACTOR_OFF = 0.005  # what two decimals do not show
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Difference:
     max_rel   max over tensors and ranks of max |a - b| / max |b|: relative to the tensor's largest element,
               since an element near zero makes any elementwise ratio large
     where     the first tensor and rank whose relative difference is within a hundredth of max_rel
+    factor    k if that tensor is a gradient and k × serial's, to half a percent; else None
     """
 
     part: str
@@ -36,6 +39,7 @@ class Difference:
     max_abs: float
     max_rel: float
     where: str
+    factor: float | None = None
 
     def __str__(self) -> str:
         counted = "" if self.part == "loss" else f" ({self.tensors} tensors)"
@@ -62,6 +66,8 @@ class Parity:
             ranks = f"{counted(self.ranks, 'rank')} {verb(self.ranks, 'equal')}"
             return f"✓ parity: {ranks} serial (relative difference at most {self.tolerance:g})"
         worst = max(self.differences, key=lambda difference: difference.max_rel)
+        if worst.factor is not None:
+            return f"✗ no parity: {worst.part} are {worst.factor:.2f} × serial, in {worst.where}"
         differ = "differs" if worst.part == "loss" else "differ"
         return f"✗ no parity: {worst.part} {differ} from serial by {worst.max_rel:.2g} relative, in {worst.where}"
 
@@ -79,42 +85,84 @@ class Parity:
 
 
 def parity(serial: Snapshot, ranks: Sequence[Snapshot], tolerance: float = 1e-10) -> Parity:
-    """Compare each rank's snapshot with the serial one. ValueError when their tensors do not match."""
+    """Compare each rank's snapshot with the serial one. ValueError, a sentence, when that is not what they are."""
+    _check(serial, ranks, tolerance)
     return Parity(tuple(_difference(part, serial, ranks) for part in PARTS), len(ranks), tolerance)
+
+
+def _check(serial: object, ranks: object, tolerance: object) -> None:
+    if isinstance(ranks, Mapping) or not isinstance(ranks, Sequence) or isinstance(ranks, str):
+        raise ValueError(f"parity compares serial with a list of one snapshot per rank, and got {_called(ranks)}")
+    if not ranks:
+        raise ValueError("parity compares serial with a list of one snapshot per rank, and the list is empty")
+    for name, snapshot in (("serial", serial), *((f"rank {rank}", each) for rank, each in enumerate(ranks))):
+        if not isinstance(snapshot, Mapping):
+            raise ValueError(f"{name} is {_called(snapshot)}: a snapshot is a dict with {', '.join(PARTS)}")
+        if lacks := [part for part in PARTS if part not in snapshot]:
+            raise ValueError(f"{name} has no {' and no '.join(lacks)}: a snapshot is a dict with {', '.join(PARTS)}")
+    if not isinstance(tolerance, Real) or not tolerance >= 0:
+        raise ValueError(f"tolerance={tolerance!r}: it must be a number from 0 up, such as 1e-10")
+
+
+def _called(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _difference(part: str, serial: Snapshot, ranks: Sequence[Snapshot]) -> Difference:
     expected = _tensors(serial, part)
-    found = [
-        (absolute, relative, f"{name} on rank {rank}")
-        for rank, snapshot in enumerate(ranks)
-        for name, absolute, relative in _compare(expected, _tensors(snapshot, part), rank)
-    ]
-    max_rel = max(relative for _, relative, _ in found)
+    found = [each for rank, snapshot in enumerate(ranks) for each in _compare(part, expected, snapshot, rank)]
+    if not found:
+        raise ValueError(f"serial has no tensors in its {part}, so there is nothing to compare")
+    max_rel = max(relative for _, relative, _, _ in found)
     # If all are off by the same factor, rounding alone would decide which is largest: name the first as large.
-    where = next(place for _, relative, place in found if relative >= 0.99 * max_rel)
-    return Difference(part, len(expected), max(absolute for absolute, _, _ in found), max_rel, where)
+    where, factor = next((place, factor) for _, relative, place, factor in found if relative >= 0.99 * max_rel)
+    return Difference(part, len(expected), max(absolute for absolute, *_ in found), max_rel, where, factor)
 
 
-def _tensors(snapshot: Snapshot, part: str) -> Mapping[str, np.ndarray]:
+def _tensors(snapshot: Snapshot, part: str) -> Mapping[str, object]:
     value = snapshot[part]
-    return value if isinstance(value, Mapping) else {part: np.asarray(value)}
+    return value if isinstance(value, Mapping) else {part: value}
 
 
-def _compare(expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], rank: int):
+def _compare(part: str, expected: Mapping[str, object], snapshot: Snapshot, rank: int):
+    """Yield absolute and relative difference, place and factor of each tensor of the rank."""
+    got = _tensors(snapshot, part)
     if expected.keys() != got.keys():
-        odd = sorted(expected.keys() ^ got.keys())
+        odd = sorted(map(str, expected.keys() ^ got.keys()))
         raise ValueError(f"rank {rank} and serial do not hold the same tensors: {', '.join(odd[:3])}")
-    for name, b in expected.items():
-        a, b = np.asarray(got[name], dtype=np.float64), np.asarray(b, dtype=np.float64)
+    for name, value in expected.items():
+        a, b = _numbers(got[name], name, f"on rank {rank}"), _numbers(value, name, "in serial")
         if a.shape != b.shape:
             raise ValueError(f"{name} is {list(a.shape)} on rank {rank} and {list(b.shape)} in serial")
         with np.errstate(invalid="ignore"):  # inf - inf is NaN, checked in the next line
             absolute = float(np.abs(a - b).max(initial=0.0))
+        place = f"{name} on rank {rank}"
         if not math.isfinite(absolute):  # nothing equals a diverged run, not even another diverged run
-            yield name, math.inf, math.inf
+            yield math.inf, math.inf, place, None
         else:
-            yield name, absolute, absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
+            relative = absolute / (float(np.abs(b).max(initial=0.0)) or 1.0)
+            yield absolute, relative, place, _factor(a, b) if part == "gradients" else None
+
+
+def _numbers(value: object, name: str, where: str) -> np.ndarray:
+    if value is None:
+        raise ValueError(f"{name} is None {where}: it has no tensor to compare")
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} is {_called(value)} {where}, and no tensor of real numbers") from error
+
+
+def _factor(found: np.ndarray, expected: np.ndarray) -> float | None:
+    """Return k if found is k × expected in every element, and k is not 1; None otherwise, and for a single number."""
+    largest = float(np.abs(expected).max(initial=0.0))
+    if expected.size < 2 or not largest:
+        return None
+    at = np.abs(expected).argmax()
+    factor = float(found.flat[at] / expected.flat[at])
+    off = float(np.abs(found - factor * expected).max()) / largest
+    return factor if off <= _FACTOR_OFF * abs(factor) and abs(factor - 1) > _FACTOR_OFF else None
 
 
 def bound(value: float) -> str:

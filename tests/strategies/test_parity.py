@@ -32,6 +32,17 @@ def test_the_place_and_the_size_of_a_difference():
     assert found.verdict == "✗ no parity: gradients differ from serial by 3 relative, in layer.weight on rank 1"
 
 
+def test_a_factor_is_said_as_checks_say_it():
+    said = parity(snapshot(), [snapshot(), snapshot(gradient=(4.0, 8.0))]).verdict
+    assert said == "✗ no parity: gradients are 4.00 × serial, in layer.weight on rank 1"
+    drifted = parity(snapshot(), [snapshot(gradient=(0.25, 0.501))])
+    assert drifted.verdict == "✗ no parity: gradients are 0.25 × serial, in layer.weight on rank 0"
+    for gradient in ((4.0, 8.1), (1.004, 2.008)):  # no multiple, and none that two decimals show
+        assert parity(snapshot(), [snapshot(gradient=gradient)]).differences[1].factor is None
+    whole = parity(snapshot(), [snapshot(weight=(6.0, 8.0))])  # of parameters a factor says nothing
+    assert "parameters differ from serial by 1 relative" in whole.verdict
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("side", ["serial", "rank", "both"])
 def test_nothing_equals_a_diverged_run(bad: float, side: str):
@@ -48,6 +59,37 @@ def test_other_tensors_or_shapes_are_refused():
         parity(snapshot(), [snapshot(), other])
     with pytest.raises(ValueError, match=r"layer.weight is \[3\] on rank 0 and \[2\] in serial"):
         parity(snapshot(), [snapshot(weight=(3.0, 4.0, 5.0))])
+
+
+A_SNAPSHOT = "a snapshot is a dict with loss, gradients, parameters"
+NO_LIST = "parity compares serial with a list of one snapshot per rank, and "
+NONE, TEXT = {"fixed": [7.0], "layer.weight": None}, {"fixed": [7.0], "layer.weight": "x"}
+WRONG = [
+    (1, [snapshot()], f"serial is an int: {A_SNAPSHOT}"),
+    (snapshot(), snapshot(), f"{NO_LIST}got a dict"),
+    (snapshot(), 0.5, f"{NO_LIST}got a float"),
+    (snapshot(), "train", f"{NO_LIST}got a str"),
+    (snapshot(), [], f"{NO_LIST}the list is empty"),
+    (snapshot(), [snapshot(), None], f"rank 1 is a NoneType: {A_SNAPSHOT}"),
+    ({"loss": 1.0}, [snapshot()], f"serial has no gradients and no parameters: {A_SNAPSHOT}"),
+    (snapshot(), [{**snapshot(), "gradients": NONE}], "layer.weight is None on rank 0: it has no tensor to compare"),
+    ({**snapshot(), "gradients": TEXT}, [snapshot()], "layer.weight is a str in serial, and no tensor of real numbers"),
+    ({**snapshot(), "gradients": {}}, [{**snapshot(), "gradients": {}}],
+     "serial has no tensors in its gradients, so there is nothing to compare"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("serial", "ranks", "said"), WRONG)
+def test_what_is_no_snapshot_is_refused_in_one_sentence(serial: object, ranks: object, said: str):
+    with pytest.raises(ValueError) as refused:
+        parity(serial, ranks)
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize("tolerance", ["small", -1.0, math.nan, None])
+def test_a_tolerance_is_a_number(tolerance: object):
+    with pytest.raises(ValueError, match="it must be a number from 0 up, such as 1e-10"):
+        parity(snapshot(), [snapshot()], tolerance)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The words of chapter 00's exercises."""
 
-from lab_utils.exercises.framework.words import Misses
+from lab_utils.exercises.framework.words import FIX, Misses
 
 # fmt: off
 
@@ -122,7 +122,7 @@ class LeavingBytes:  # 00.6
 class Swap:  # 00.7
     goal = ("swap(x) should give each rank the tensor of its partner: 0 and 1 swap, 2 and 3 swap. It deadlocks. Fix "
         "it.")
-    replace = "Run the cell below, read which rank waits for which, and fix the cell above."
+    replace = "This cell then says which rank waits for which. " + FIX
     hints = ("which rank does rank 0 wait for, and what would that one have to do first?", "isend does not wait")
     explain = ("every rank holds its partner's tensor\n"
         "Both waited to receive before they sent. Any order works in which one of each pair sends first; or "
@@ -133,7 +133,7 @@ class Swap:  # 00.7
 
 class Total:  # 00.8
     goal = "total(batches) should give every rank the sum over the batches of all ranks. It deadlocks. Fix it."
-    replace = "Run the cell below, read which rank is missing, and fix the cell above."
+    replace = "This cell then says which rank is missing. " + FIX
     hints = ("how often does each rank call the all-reduce?", "which sums need no other rank?")
     explain = ("every rank holds the sum of all batches\n"
         "A collective in a loop needs equally many turns on every rank. Sum each rank's own batches first, and "
