@@ -54,12 +54,12 @@ LAB_STAMP  := $(VENV)/.lab-$(HERE)
 TEST_STAMP := $(VENV)/.test-$(HERE)
 
 .NOTPARALLEL:
-.PHONY: help lab test quick lint unit notebooks browser bench doctor lock test-latest torch-suite clean releases torch-args
+.PHONY: help lab test quick lint unit notebooks browser images bench doctor lock test-latest torch-suite clean releases torch-args
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-lab: $(LAB_STAMP)  ## JupyterLab on labs/00_ranks.ipynb (ARGS="--no-browser --port=9999" go on to JupyterLab, GPU=1: CUDA)
+lab: $(LAB_STAMP)  ## JupyterLab on work/00_ranks.ipynb, your copy (ARGS="--no-browser --port=9999" go on to JupyterLab, GPU=1: CUDA)
 	@$(PY) -m lab_utils lab $(ARGS)
 
 test: lint unit notebooks browser  ## everything: ruff, unit tests, notebooks, real browser
@@ -83,6 +83,10 @@ notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored out
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 	@tests/browser/install_browser.sh $(PY)
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/browser/test_browser*.py tests/widgets/*/test_browser*.py
+
+images: $(TEST_STAMP)  ## docs/images anew, from the pages' examples in a real browser (ARGS="shard_map": one of them)
+	@tests/browser/install_browser.sh $(PY)
+	PYTHONPATH=tests/docs:tests/browser:tests/running $(PY) tests/docs/pictures.py $(ARGS)
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)

@@ -13,7 +13,11 @@ PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": "->", "×": "x
 COMMANDS = {
     "lab": (
         "lab_utils.host.launch",
-        "open JupyterLab on the first chapter; further arguments go on to JupyterLab",
+        "open JupyterLab on your copy of the first chapter; further arguments go on to JupyterLab",
+    ),
+    "work": (
+        "lab_utils.host.work",
+        "copy new chapters to work/, and say what changed in labs/ since",
     ),
     "doctor": ("lab_utils.host.doctor", "say what is present, what is missing, and the mend"),
     "bench": ("lab_utils.bench", "measure the lab beside plain torch and stock ipyparallel"),

@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "labs").glob("*.ipynb"))
 LIBRARY = sorted((ROOT / "lab_utils").rglob("*.py"))
 PYTHON_FILES = [*LIBRARY, *sorted((ROOT / "tests").rglob("*.py"))]
 MOST_IN_NINE_OF_TEN = 35
-FOLDERS = "labs lab_utils tests binder .ci".split()
+FOLDERS = "labs lab_utils tests docs binder .ci".split()
 MADE = {"__pycache__", ".ipynb_checkpoints"}
 
 

@@ -1,4 +1,4 @@
-"""`make lab`: JupyterLab on the first chapter, with the flags that this machine and user need."""
+"""`make lab`: JupyterLab on the reader's copy of the first chapter, with the flags that this machine and user need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from lab_utils.host import machine
+from lab_utils.host import machine, work
 
 SETTINGS = Path(__file__).parents[1] / "jupyter"
-FIRST_CHAPTER = Path("labs/00_ranks.ipynb")
+FIRST_CHAPTER = "00_ranks.ipynb"
 PORT_FLAGS = ("--port", "--ServerApp.port", "--LabApp.port")
 ADDRESS_FLAGS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
 ROOT_FLAGS = ("--notebook-dir", "--ServerApp.root_dir", "--ServerApp.notebook_dir")
@@ -64,13 +64,13 @@ def paths(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: os.pathsep.join(filter(None, [str(SETTINGS), environ.get(name)])) for name in names}
 
 
-def command(arguments: Sequence[str], *, screen: bool, root: bool) -> list[str]:
-    """Return the command line that opens JupyterLab on the first chapter, with the user's `arguments` last.
+def command(arguments: Sequence[str], *, screen: bool, root: bool, folder: Path = work.WORK) -> list[str]:
+    """Return the command line that opens JupyterLab on the first chapter in `folder`, the user's `arguments` last.
 
     It listens on loopback, unless `arguments` name another address.
     """
     # By URL, not as a file argument: then the URL that JupyterLab prints leads there as well.
-    line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{FIRST_CHAPTER.as_posix()}"]
+    line = [sys.executable, "-m", "jupyterlab", f"--LabApp.default_url=/lab/tree/{folder.as_posix()}/{FIRST_CHAPTER}"]
     if not screen:
         line.append("--no-browser")  # JupyterLab then prints its URL with the token
     if named(ADDRESS_FLAGS, arguments) is None:  # JupyterLab refuses a repeated flag
@@ -113,27 +113,27 @@ def unusable_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return unusable
 
 
-def trust(folder: Path) -> None:
-    """Sign the chapters' notebooks: JupyterLab shows only the text outputs of notebooks that it does not trust.
-
-    Their pictures are as much the lab's own as the code that is about to run.
-    """
-    import nbformat
-    from nbformat.sign import NotebookNotary
-
-    notary = NotebookNotary()
-    for path in sorted(folder.glob("*.ipynb")):
-        try:
-            notary.sign(nbformat.read(path, as_version=4))
-        except (ValueError, nbformat.ValidationError) as error:  # JupyterLab reports the same when it opens the file
-            print(f"{path} cannot be read ({error}): its stored pictures will not be shown.", file=sys.stderr)
+def prepare() -> Path:
+    """Copy the chapters that work/ lacks, and say so; return the folder to open: labs/ where nothing can be written."""
+    work.trust(sorted(work.CHAPTERS.glob("*.ipynb")))
+    try:
+        made = work.copy_missing()
+    except OSError as error:
+        print(f"Chapters open in labs/, as {work.WORK}/ cannot be written: {error.strerror}.", file=sys.stderr)
+        return work.CHAPTERS
+    if made:
+        print(f"{len(made)} chapters are copied to {work.WORK}/: change and run them there.", file=sys.stderr)
+    if changed := [name for name, lines in work.report() if lines]:
+        print(f"Changed in labs/ since you copied it: {', '.join(changed)}.", file=sys.stderr)
+        print("What changed: .venv/bin/python -m lab_utils work", file=sys.stderr)
+    return work.WORK
 
 
 def main(arguments: Sequence[str]) -> int:
     """Replace this process by JupyterLab; return the exit status only when it cannot start."""
     port = named_port(arguments)
-    if not FIRST_CHAPTER.is_file():
-        print(f"{FIRST_CHAPTER} is not here: run this in the folder of the repository.", file=sys.stderr)
+    if sentence := work.not_here():
+        print(sentence, file=sys.stderr)
         return 2
     if port is not None and not port_is_free(port):
         print(f"Port {port} is in use: name another, or none and JupyterLab takes a free one.", file=sys.stderr)
@@ -141,9 +141,8 @@ def main(arguments: Sequence[str]) -> int:
     if sentence := machine.trouble() or folders_trouble():
         print(f"JupyterLab cannot start: {sentence}.", file=sys.stderr)
         return 1
-    trust(FIRST_CHAPTER.parent)
     root = hasattr(os, "geteuid") and os.geteuid() == 0
-    line = command(arguments, screen=has_screen(os.environ), root=root)
+    line = command(arguments, screen=has_screen(os.environ), root=root, folder=prepare())
     unusable = unusable_proxies(os.environ)
     for name, why in unusable.items():
         print(f"JupyterLab and its notebooks start without the proxy in {name}: {why}.", file=sys.stderr)

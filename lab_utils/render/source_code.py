@@ -12,13 +12,16 @@ DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 
 
 class Source:
-    """Functions of a module as notebook output, in Markdown so that JupyterLab and GitHub highlight it."""
+    """Functions of a module as notebook output, in Markdown so that JupyterLab and GitHub highlight it.
+
+    The class is JupyterLab's for plain text: nbconvert's styles make code in Markdown output proportional without it.
+    """
 
     def __init__(self, module: str, *names: str):
         self.text = "\n\n\n".join(_find(module, names))
 
     def _repr_markdown_(self) -> str:
-        return f"```python\n{self.text}\n```"
+        return f'<div class="jp-RenderedText">\n\n```python\n{self.text}\n```\n\n</div>'
 
     def __repr__(self) -> str:
         return self.text

@@ -38,8 +38,10 @@ class Lab:
         self._context = browser.new_context(viewport=SIZE)
 
     @contextmanager
-    def notebook(self, name: str, *cells: str, dark: bool = False, forgiven: str = "") -> Iterator[Page]:
-        """The page of labs/`name`, made of these cells if there are any, with a kernel of its own.
+    def notebook(
+        self, name: str, *cells: str, dark: bool = False, forgiven: str = "", room: str = "labs"
+    ) -> Iterator[Page]:
+        """The page of `name` in labs/, made of these cells if there are any, or in work/, with a kernel of its own.
 
         Nothing may go wrong in it, but for errors with the words that are forgiven. Its kernel is ended after.
         """
@@ -48,19 +50,19 @@ class Lab:
         write_theme(self._folder, dark)
         watched = Watched(self._context)
         try:
-            open_notebook(watched.page, self.address, name)
+            open_notebook(watched.page, self.address, f"{room}/{name}")
             expect(watched.page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
             yield watched.page
         finally:
             watched.page.close()
-            self._end_kernel(name)
+            self._end_kernel(f"{room}/{name}")
         assert watched.outside == []
         assert [error for error in watched.errors if not forgiven or forgiven not in error] == []
 
-    def _end_kernel(self, name: str) -> None:
+    def _end_kernel(self, path: str) -> None:
         asks, sessions, known = self._context.request, f"{self.address}api/sessions", {"token": TOKEN}
         for session in asks.get(sessions, params=known).json():
-            if session["path"] == f"labs/{name}":
+            if session["path"] == path:
                 assert asks.delete(f"{sessions}/{session['id']}", params=known, timeout=LIMIT_MS).ok
 
 

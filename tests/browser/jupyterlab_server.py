@@ -108,11 +108,11 @@ class Watched:
             self.outside.append(request.url)
 
 
-def open_notebook(page: Page, address: str, name: str) -> None:
-    """Open labs/`name` and wait until its kernel is there: before that, keys run nothing."""
+def open_notebook(page: Page, address: str, path: str) -> None:
+    """Open the notebook and wait until its kernel is there: before that, keys run nothing."""
     # JupyterLab may ask for the kernel while it still loads the list of them; nothing else can be clicked until then.
     page.add_locator_handler(page.locator(".jp-Dialog button.jp-mod-accept"), lambda button: button.click())
-    page.goto(f"{address}lab/tree/labs/{name}?token={TOKEN}&reset", wait_until="domcontentloaded")
+    page.goto(f"{address}lab/tree/{path}?token={TOKEN}&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=LIMIT_MS)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')

@@ -138,3 +138,11 @@ def assert_timeline_is_drawn(picture: Locator) -> None:
     )
     assert picture.evaluate(COUNT_PIXELS, COMPUTE) > 500
     assert picture.evaluate(COUNT_PIXELS, COMMUNICATION) > 100
+
+
+@pytest.mark.parametrize(("room", "unsaved"), [("labs", 1), ("work", 0)])
+def test_a_readers_copy_is_not_unsaved_on_opening_it(room: str, unsaved: int, lab: Lab) -> None:
+    """JupyterLab writes the kernel's language into the notebook. A copy has it already, the chapter has not."""
+    with lab.notebook("01_data.ipynb", room=room) as page:
+        page.wait_for_timeout(3000)  # the kernel has answered by then, but what follows from that has no other sign
+        expect(page.locator(".lm-TabBar-tab.jp-mod-current.jp-mod-dirty")).to_have_count(unsaved)

@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
+from checkouts import a_checkout, write
 from lab_server import ROOT, START_S, start
-from nbformat.sign import NotebookNotary
 
 from lab_utils.host import launch
 
@@ -54,21 +53,27 @@ def test_flags_come_before_what_the_user_says() -> None:
     assert launch.command([], screen=True, root=False)[4:] == here
 
 
-def test_chapters_are_trusted_and_what_is_no_notebook_is_named(
+def test_the_readers_copy_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    labs = tmp_path / "labs"
-    labs.mkdir()
-    shown = nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg/>"})
-    chapter = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("picture", outputs=[shown])])
-    nbformat.write(chapter, labs / "00_own.ipynb")
-    (labs / "01_broken.ipynb").write_text("{", encoding="utf-8")
-    assert not NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
-    launch.trust(labs)
-    assert NotebookNotary().check_signature(nbformat.read(labs / "00_own.ipynb", 4))
-    said = capsys.readouterr().err
-    assert "01_broken.ipynb cannot be read" in said and said.count("\n") == 1
+    a_checkout(tmp_path, monkeypatch)
+    assert launch.prepare() == Path("work")
+    assert capsys.readouterr().err == "2 chapters are copied to work/: change and run them there.\n"
+    assert launch.prepare() == Path("work") and capsys.readouterr().err == ""
+    write(tmp_path / "labs/01_next.ipynb", "# Next, rewritten")
+    launch.prepare()
+    assert capsys.readouterr().err.startswith("Changed in labs/ since you copied it: 01_next.\n")
+    line = launch.command([], screen=True, root=False, folder=Path("work"))
+    assert line[3] == "--LabApp.default_url=/lab/tree/work/00_ranks.ipynb"
+
+
+def test_a_checkout_that_cannot_be_written_opens_labs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    a_checkout(tmp_path, monkeypatch)
+    (tmp_path / "work").write_text("in the way", encoding="utf-8")
+    assert launch.prepare() == Path("labs")
+    assert capsys.readouterr().err == "Chapters open in labs/, as work/ cannot be written: File exists.\n"
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,10 @@ def _start_ranks(client: BlockingKernelClient, place: Path) -> set[psutil.Proces
 
 def _assert_opens_the_first_chapter(page: str) -> None:
     base, path, token = re.fullmatch(r"(http://[^/]+)(/\S*)\?token=(\w+)", page).groups()
-    assert path == "/lab/tree/labs/00_ranks.ipynb"
+    room = "work" if (ROOT / "work").is_dir() else "labs"  # no copies in a checkout that cannot be written
+    assert path == f"/lab/tree/{room}/00_ranks.ipynb"
     assert urllib.request.urlopen(page).status == 200
-    chapter = urllib.request.urlopen(f"{base}/api/contents/labs/00_ranks.ipynb?content=0&token={token}")
+    chapter = urllib.request.urlopen(f"{base}/api/contents/{room}/00_ranks.ipynb?content=0&token={token}")
     assert json.load(chapter)["type"] == "notebook"
     settings = urllib.request.urlopen(
         f"{base}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}"
