@@ -30,7 +30,7 @@ class Ran:
 
     ready     recorded without a step; `few` recorded over `few_steps` steps
     results   of a long run, one per rank: {"losses": of each step, or None where the rank has none,
-              "at_s": when each ended, in seconds, "held_out": loss}
+              "at_s": when each ended, in seconds, "held_out": loss, "step_flops": of a serial step}
     steps     of the long run; with several losses per step, they follow one another
     """
 
@@ -47,8 +47,8 @@ class OnHardware:
 
     exposed   time blocked on communication in flight / step time, mean over the ranks
     waiting   time blocked because a partner has not entered / step time, mean over the ranks
-    mfu       model FLOPs utilisation: FLOPs of all ranks / (ranks * step time * device FLOP/s). Chowdhery et al. 2022,
-              "PaLM" (arXiv 2204.02311), section 4.1; recomputed activations are counted too
+    mfu       model FLOPs utilisation: FLOPs of a serial step / (ranks * step time * device FLOP/s), whatever else the
+              strategy computes. Chowdhery et al. 2022, "PaLM" (arXiv 2204.02311), section 4.1
     """
 
     step_s: float
@@ -180,9 +180,8 @@ def _on(ran: Ran, hardware: Hardware) -> OnHardware:
     step_s = (few.makespan_s - ready.makespan_s) / ran.few_steps
     exposed_s = (few.exposed_comm_s - ready.exposed_comm_s) / ran.few_steps
     waiting_s = (_waiting_s(few) - _waiting_s(ready)) / ran.few_steps
-    flops = (_flops(few) - _flops(ready)) / ran.few_steps
     available = ran.few.world_size * step_s * hardware.device.flops_per_s
-    parts = exposed_s / step_s, waiting_s / step_s, flops / available
+    parts = exposed_s / step_s, waiting_s / step_s, ran.results[0]["step_flops"] / available
     if not all(map(isfinite, parts)):
         raise ValueError(f"a step takes {step_s} s on {hardware.name}: record at least one, and count its kernels")
     return OnHardware(step_s, *parts)
@@ -190,7 +189,3 @@ def _on(ran: Ran, hardware: Hardware) -> OnHardware:
 
 def _waiting_s(timeline: Timeline) -> float:
     return fsum(timeline.waiting_by_rank_s) / timeline.world_size
-
-
-def _flops(timeline: Timeline) -> float:
-    return fsum(op.flops for op in timeline.ops)

@@ -33,11 +33,11 @@ def _ops(rank: int, steps: int):
 
 def ran(losses: list[float], held_out: float = 2.0) -> Ran:
     steps = len(losses)
-    results = [
-        {"losses": [loss + off for loss in losses], "at_s": [0.5 * (i + 1) for i in range(steps)], "held_out": held_out}
-        for off in (-0.25, 0.25)
-    ]
-    return Ran(trace(0), trace(4), 4, results, steps)
+    at_s = [0.5 * (i + 1) for i in range(steps)]
+    told = {"at_s": at_s, "held_out": held_out, "step_flops": 2 * STEP_FLOPS}
+    return Ran(
+        trace(0), trace(4), 4, [{"losses": [loss + off for loss in losses], **told} for off in (-0.25, 0.25)], steps
+    )
 
 
 def test_a_step_is_predicted_without_getting_ready() -> None:
@@ -59,6 +59,7 @@ def test_blocked_on_the_wire_and_waiting_for_a_partner_are_told_apart() -> None:
     (row,) = compare({"one": replace(ran([4.0] * 9), few=few)}, below=3.0, on={"a": FAST}).rows
     assert row.on["a"].step_s == pytest.approx(0.014)
     assert row.on["a"].exposed == pytest.approx(1 / 14) and row.on["a"].waiting == pytest.approx(1.5 / 14)
+    assert row.on["a"].mfu == pytest.approx(10 / 14)  # what rank 1 computes besides is not the model's
 
 
 def test_the_loss_is_reached_when_its_mean_over_some_steps_is_below() -> None:
@@ -78,8 +79,8 @@ def test_a_loss_that_is_not_reached_is_said(losses: list[float]) -> None:
 
 def test_several_losses_a_step_and_ranks_without_any() -> None:
     """As an asynchronous server has them: two updates a step, noted on rank 0 only."""
-    told = {"losses": [5.0, 3.0] * 10, "at_s": list(range(1, 21)), "held_out": 2.0}
-    run = Ran(trace(0), trace(4), 4, [told, {"losses": None, "at_s": [], "held_out": 2.0}], 10)
+    told = {"losses": [5.0, 3.0] * 10, "at_s": list(range(1, 21)), "held_out": 2.0, "step_flops": 2 * STEP_FLOPS}
+    run = Ran(trace(0), trace(4), 4, [told, {**told, "losses": None, "at_s": []}], 10)
     (row,) = compare({"one": run}, below=4.5, on={"a": FAST}).rows
     assert row.steps == SMOOTH and row.measured_s == 2 * SMOOTH
 
@@ -179,6 +180,19 @@ def test_the_others_learn_too_and_all_ranks_end_alike(all_raced: dict[str, list[
 @pytest.mark.parametrize("strategy", ["buckets", "ZeRO-2", "ZeRO-3", "DiLoCo, every 8", "server"])
 def test_nothing_is_kept_of_a_strategy_out_of_use(ranks4: Ranks, strategy: str) -> None:
     assert ranks4.run(left_over, strategy) == [0] * 4
+
+
+def test_mfu_counts_the_model_s_flops_alone(ranks4: Ranks) -> None:
+    """Buckets compute what serial training does; PowerSGD's own products take time, and are no use of the model."""
+    runs, done = {}, {}
+    for name in ("buckets", "PowerSGD, rank 4"):
+        ready, few = (ranks4.record(raced, name, n) for n in (0, 2))
+        runs[name] = Ran(ready, few, 2, ranks4.run(raced, name, SMOOTH), SMOOTH)
+        done[name] = (sum(op.flops for op in few) - sum(op.flops for op in ready)) / 2
+    exact, compressed = (row.on["a"] for row in compare(runs, below=9.0, on={"a": FAST}).rows)
+    assert done["buckets"] == runs["buckets"].results[0]["step_flops"] < done["PowerSGD, rank 4"]
+    assert exact.mfu * exact.step_s == pytest.approx(done["buckets"] / 4 / DEVICE.flops_per_s)
+    assert compressed.mfu * compressed.step_s == pytest.approx(exact.mfu * exact.step_s)
 
 
 def test_recorded_without_a_step_and_with_some(ranks4: Ranks) -> None:

@@ -22,7 +22,7 @@ from lab_utils.strategies.data.compared.strategies import CONTENDERS
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.recipe import evaluate, tensor
-from lab_utils.strategies.task import BLOCK, LEARNING_RATE, text
+from lab_utils.strategies.task import BLOCK, LEARNING_RATE, step_flops, text
 
 BATCH = 12  # that 1 to 4 ranks, and 3 workers, share evenly
 CONFIG = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False)
@@ -34,6 +34,7 @@ def race(strategy: str, steps: int, judge: bool = True) -> dict:
     "losses"     of each step's part of the batch on this rank, before the update; None on a rank that does not train
     "at_s"       end of each of these steps, in seconds since the first one began
     "held_out"   final loss on held-out text, in nats per byte; None without `judge`
+    "step_flops" of a serial step; None without `judge`
 
     An asynchronous server's losses are in the order of its updates, several per step.
     """
@@ -47,9 +48,10 @@ def race(strategy: str, steps: int, judge: bool = True) -> dict:
     began_s = time.perf_counter()
     done = list(_training(attached, model, optimizer, blocks, steps))
     losses, at_s = zip(*done, strict=True) if done else (None, ())
-    with phase(NOT_TRAINING), torch.no_grad():
+    with phase(NOT_TRAINING):
         judged = _evaluated(attached, model, held_out) if judge else None
-    return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged}
+        flops = step_flops(GPT(CONFIG).double(), *_part(blocks, 0, 0, 1)) if judge else None
+    return {"losses": losses, "at_s": [each - began_s for each in at_s], "held_out": judged, "step_flops": flops}
 
 
 def _training(
@@ -98,6 +100,7 @@ def _part(blocks: corpus.Blocks, step: int, rank: int, ranks: int) -> tuple[Tens
     return tensor(mine.x), tensor(mine.y)
 
 
+@torch.no_grad()
 def _evaluated(attached: object, model: nn.Module, held_out: corpus.Blocks) -> float:
     """Evaluate after a last synchronisation of local steps, or on the gathered model of ZeRO-3."""
     synchronise = getattr(attached, "synchronise", None)

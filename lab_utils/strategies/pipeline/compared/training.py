@@ -14,7 +14,7 @@ from lab_utils.schedule import Schedule
 from lab_utils.strategies.comparison import NOT_TRAINING
 from lab_utils.strategies.pipeline.pipeline import Pipeline, step
 from lab_utils.strategies.recipe import tensor
-from lab_utils.strategies.task import BLOCK, LEARNING_RATE, text
+from lab_utils.strategies.task import BLOCK, LEARNING_RATE, step_flops, text
 
 BATCH = 16
 CONFIG = GPTConfig(256, BLOCK, layers=8, channels=32, heads=4, tied=False)
@@ -26,6 +26,7 @@ def race(schedule: Schedule, steps: int, judge: bool = True) -> dict:
     "losses"     of each step's whole batch, before the update
     "at_s"       end of each of these steps on this rank, in seconds since the first one began
     "held_out"   final loss on held-out text, in nats per byte; None without `judge`
+    "step_flops" of a serial step; None without `judge`
     "held"       peak of micro-batches whose activations this rank holds, in full stages
     """
     blocks, held_out = text()
@@ -39,7 +40,8 @@ def race(schedule: Schedule, steps: int, judge: bool = True) -> dict:
     held = pipeline.peak_activations
     with phase(NOT_TRAINING):
         judged = pipeline.evaluate(tensor(held_out.x), tensor(held_out.y)).item() if judge else None
-    return {"losses": losses, "at_s": at_s, "held_out": judged, "held": held}
+        flops = step_flops(model(), *batch(blocks, 0)) if judge else None
+    return {"losses": losses, "at_s": at_s, "held_out": judged, "step_flops": flops, "held": held}
 
 
 def model() -> GPT:
