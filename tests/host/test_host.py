@@ -32,7 +32,7 @@ def test_no_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         start_ranks(2)
     assert doctor.check_machine().mend.startswith("Give the loopback interface its address")
     (tmp_path / "labs").mkdir()
-    (tmp_path / launch.FIRST_CHAPTER).touch()
+    (tmp_path / "labs" / launch.FIRST_CHAPTER).touch()
     monkeypatch.chdir(tmp_path)
     assert launch.main(["--no-browser"]) == 1
     assert capsys.readouterr().err.startswith("JupyterLab cannot start: nothing can be reached on 192.0.2.1")
