@@ -22,6 +22,7 @@ class Predicted(Protocol):
     """The source of a predicted timeline."""
 
     times: Times
+    name: str  # of the hardware, or of the schedule
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None: ...
 
@@ -41,6 +42,7 @@ class Placed:
     phases: tuple[tuple[Phase, ...], ...] = ()
     kind: Literal["measured", "predicted"] = "measured"
     prediction: Predicted | None = field(default=None, compare=False)
+    others: tuple[float, int] | None = field(default=None, compare=False)  # of the measured trace, see RankOps
 
     def __post_init__(self) -> None:
         if not isinstance(self.spans, Spans):

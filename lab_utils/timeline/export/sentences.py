@@ -10,15 +10,29 @@ from lab_utils.timeline.placed import Placed
 RANKS_SHOWN = 32
 
 
+def kind_text(timeline: Placed) -> str:
+    """Return "measured", or "predicted for H100 cluster"."""
+    made_from = timeline.prediction
+    return timeline.kind if made_from is None else words.PREDICTED_FOR.format(kind=timeline.kind, name=made_from.name)
+
+
 def headline(timeline: Placed) -> str:
     """One sentence with makespan, bubble fraction and exposed communication."""
     return words.HEADLINE.format(
         ranks=counted(timeline.world_size, "rank"),
-        kind=timeline.kind,
+        kind=kind_text(timeline),
         makespan=time_text(timeline.makespan_s),
         bubble=percent_text(timeline.bubble_fraction),
         exposed=time_text(timeline.exposed_comm_s),
     )
+
+
+def busy_text(placed: Placed | RankOps) -> str:
+    """Return that other processes took cores while this was recorded; "" where they did not, or it is not known."""
+    if placed.others is None:
+        return ""
+    taken, cores = placed.others
+    return words.BUSY.format(taken=f"{taken:.1f}", cores=cores)
 
 
 def summary(timeline: Placed) -> str:
