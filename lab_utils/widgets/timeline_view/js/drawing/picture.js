@@ -85,9 +85,13 @@ function paintGrid(surface, { axis, top, bottom, ticks }) {
 
 function writeAxis(surface, scene, { axis, bottom, unit, ticks }) {
   const base = bottom + BOTTOM - 13;
-  for (const [at, words] of ticks) surface.write(words, axis.x(at), base, { align: "center" });
+  const before = writeGhost(surface, scene, scene.panels.find((panel) => panel.bottom === bottom), base);
+  for (const [at, words] of ticks) {
+    const x = axis.x(at), half = surface.wordsWidth(words, 11) / 2 + 6;
+    const free = !before || x + half < before.left || x - half > before.right;
+    if (free) surface.write(words, x, base, { align: "center" });
+  }
   surface.write(fill(WORDS.time, { unit }), 12, base);
-  for (const panel of scene.panels) if (panel.bottom === bottom) writeGhost(surface, scene, panel, base);
 }
 
 function writeColumns(surface, scene) {

@@ -95,12 +95,12 @@ function drawGhost(surface, scene, panel) {
   c.setLineDash([]);
 }
 
-// How long it was, on the axis, below its end.
+// How long it was, on the axis, below its end; gives back where that stands: ticks there are left out.
 function writeGhost(surface, scene, { figure: { ghost }, axis }, base) {
-  const x = ghost ? axis.x(ghost.makespan) : -1, { card, strong } = surface.style.colors;
-  if (x < LEFT || x > scene.right + 1) return;
+  const x = ghost ? axis.x(ghost.makespan) : -1;
+  if (x < LEFT || x > scene.right + 1) return null;
   const words = fill(WORDS.before, { time: timeText(ghost.makespan) }), width = surface.wordsWidth(words, 11, 600);
-  const left = Math.min(x - width / 2, scene.width - 12 - width);
-  surface.box(card, left - 5, base - 11, width + 10, 15);
-  surface.write(words, left, base, { weight: 600, ink: strong });
+  const left = Math.max(LEFT - 10, Math.min(x - width / 2, scene.width - 12 - width));
+  surface.write(words, left, base, { weight: 600, ink: surface.style.colors.strong });
+  return { left, right: left + width };
 }
