@@ -144,6 +144,13 @@ def test_a_step_leaves_its_gradients_and_nothing_else(ranks2: Ranks, kind: str) 
         assert most - begin > size  # parameters that were gathered, or activations, beside
 
 
+def test_the_time_of_what_rises_begins_after_the_wait_before(ranks2: Ranks) -> None:
+    ops = ranks2.record(programs.takes_memory_after_a_wait).ops[0]
+    op = next(op for op in ops if op.kind == "compute" and op.done_s - op.issue_s > 0.15)
+    first, *_, top = op.rises
+    assert top.bytes - first.bytes == programs.TAKEN_BYTES and top.time < 0.5
+
+
 def test_what_an_asynchronous_op_was_given_can_go(ranks2: Ranks) -> None:
     for ops in ranks2.record(programs.gathered_again_and_again, 8).ops:
         held = [op.live_bytes for op in ops if op.kind == "compute"]
