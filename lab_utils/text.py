@@ -138,11 +138,10 @@ def time_unit(seconds: float) -> tuple[float, str]:
 
 
 def time_text(seconds: float) -> str:
-    """0.00123 → "1.23 ms"."""
-    if seconds == 0:
-        return "0 s"
+    """0.00123 → "1.23 ms"; "0 s" for what three digits of the smallest unit do not show."""
     size_s, name = time_unit(seconds)
-    return f"{three_digits(seconds / size_s)} {name}"
+    digits = three_digits(seconds / size_s)
+    return f"{digits} {name}" if digits.strip("-0.") else "0 s"
 
 
 def bytes_text(size_bytes: int) -> str:

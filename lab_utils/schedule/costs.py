@@ -62,6 +62,7 @@ class SchedulePrediction:
     schedule: Schedule
     costs: Costs
     times: Times
+    name: str
 
     def critical_ops(self) -> list[int]:
         return list(self.times.critical_path)  # a schedule's ops are its nodes
@@ -111,7 +112,7 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     except Circle:  # only an unchecked draft can deadlock
         raise ValueError(f"{schedule.name}: {why_not(schedule)}") from None
     spans = Spans(lambda: _columns(schedule, times), schedule.ops)
-    made_from = SchedulePrediction(schedule, costs, times)
+    made_from = SchedulePrediction(schedule, costs, times, schedule.name)
     return Timeline(schedule.ranks, spans, (), "predicted", made_from)
 
 

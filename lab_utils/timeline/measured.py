@@ -29,7 +29,7 @@ def measured(trace: RankOps) -> Timeline:
     for rank, ops in enumerate(trace.ops):
         spans += _own_stream(rank, ops, meeting)
         spans += _wire(rank, ops, meeting)
-    return Timeline(trace.world_size, tuple(spans), trace.phases, "measured")
+    return Timeline(trace.world_size, tuple(spans), trace.phases, "measured", others=trace.others)
 
 
 class _Meeting:

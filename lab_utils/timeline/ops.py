@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["compute", "collective", "send", "recv", "wait"]
 COMMUNICATION = ("collective", "send", "recv")
+
+
+class Rise(NamedTuple):
+    """Bytes that live tensors first held within a compute op: after which part of its time, and of its kernels."""
+
+    time: float
+    kernels: float
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,7 @@ class Op:
     uncounted   compute op: number of kernels whose work is unknown: those of some tensors cannot be counted
     live_bytes  compute op: bytes of the rank's live tensors at its end, None when not counted
     peak_bytes  compute op: peak of those bytes during the op
+    rises       compute op: how those bytes rose from its start to that peak; () when that was not recorded
     stage       compute op of a pipeline: its stage; `microbatch` likewise
     peer, tag   the other rank (global) of a send or recv, and its tag
     run_as      collective: the one that the backend ran in its place, "" when it ran this one; `bytes` are this one's
@@ -63,6 +72,7 @@ class Op:
     peak_bytes: int | None = None
     uncounted: int = 0
     run_as: str = ""
+    rises: tuple[Rise, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +87,15 @@ class Phase:
 
 @dataclass(frozen=True, repr=False)
 class RankOps:
-    """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order."""
+    """Ops and phases of every rank; `results` holds what the recorded function returned, in rank order.
+
+    others   of a machine that was busy: cores that other processes took, and cores there are
+    """
 
     ops: tuple[tuple[Op, ...], ...]
     phases: tuple[tuple[Phase, ...], ...] = ()
     results: list[Any] = field(default_factory=list, compare=False, repr=False)
+    others: tuple[float, int] | None = field(default=None, compare=False)
 
     @property
     def world_size(self) -> int:

@@ -16,7 +16,7 @@ from lab_utils.timeline.export import words
 from lab_utils.timeline.export.csv_table import to_csv
 from lab_utils.timeline.export.perfetto import to_perfetto
 from lab_utils.timeline.memory import Memory, memory_of_spans
-from lab_utils.timeline.ops import Op, Phase
+from lab_utils.timeline.ops import Op, Phase, RankOps
 from lab_utils.timeline.span import ACTIVITIES, LANES, Activity, Columns, Lane, Span, Spans
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Predicted(Protocol):
     """The source of a predicted timeline."""
 
     times: Times
+    name: str  # of the hardware, or of the schedule
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None: ...
 
@@ -50,6 +51,7 @@ class Timeline:
     phases: tuple[tuple[Phase, ...], ...] = ()
     kind: Literal["measured", "predicted"] = "measured"
     prediction: Predicted | None = field(default=None, compare=False)
+    others: tuple[float, int] | None = field(default=None, compare=False)  # of the measured trace, see RankOps
 
     def __post_init__(self) -> None:
         if not isinstance(self.spans, Spans):
@@ -218,15 +220,29 @@ def _require_order(spans: Spans, world_size: int) -> None:
         raise ValueError(f"{spans[at + 1]} overlaps {spans[at]}, or stands in the wrong order after it")
 
 
+def kind_text(timeline: Timeline) -> str:
+    """Return "measured", or "predicted for H100 cluster"."""
+    made_from = timeline.prediction
+    return timeline.kind if made_from is None else words.PREDICTED_FOR.format(kind=timeline.kind, name=made_from.name)
+
+
 def headline(timeline: Timeline) -> str:
     """One sentence with makespan, bubble fraction and exposed communication."""
     return words.HEADLINE.format(
         ranks=counted(timeline.world_size, "rank"),
-        kind=timeline.kind,
+        kind=kind_text(timeline),
         makespan=time_text(timeline.makespan_s),
         bubble=percent_text(timeline.bubble_fraction),
         exposed=time_text(timeline.exposed_comm_s),
     )
+
+
+def busy_text(placed: Timeline | RankOps) -> str:
+    """Return that other processes took cores while this was recorded; "" where they did not, or it is not known."""
+    if placed.others is None:
+        return ""
+    taken, cores = placed.others
+    return words.BUSY.format(taken=f"{taken:.1f}", cores=cores)
 
 
 def summary(timeline: Timeline) -> str:

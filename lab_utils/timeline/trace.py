@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_utils.text import bytes_text, columns, counted
 from lab_utils.timeline.export import words
-from lab_utils.timeline.ops import Op, Phase, RankOps
+from lab_utils.timeline.ops import Op, Phase, RankOps, Rise
 
 if TYPE_CHECKING:
     from lab_utils.timeline.hardware import Hardware
@@ -77,9 +77,7 @@ class Trace(RankOps):
             holds = "something else" if said is None else repr(said)
             raise ValueError(f"{path} holds {holds}, and this version reads {FORMAT!r}, which trace.save writes")
         try:
-            ops = tuple(
-                tuple(Op(**{**op, "ranks": tuple(op["ranks"])}) for op in rank_ops) for rank_ops in content["ops"]
-            )
+            ops = tuple(tuple(map(_read_op, rank_ops)) for rank_ops in content["ops"])
             phases = tuple(tuple(Phase(**phase) for phase in rank_phases) for rank_phases in content["phases"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} was changed since trace.save wrote it: {type(error).__name__} {error}") from error
@@ -100,6 +98,11 @@ class Trace(RankOps):
             ),
             results,
         )
+
+
+def _read_op(op: dict[str, Any]) -> Op:
+    rises = tuple(Rise(*rise) for rise in op.get("rises", ()))  # traces saved before these have none
+    return Op(**{**op, "ranks": tuple(op["ranks"]), "rises": rises})
 
 
 def _shifted_op(op: Op, zero: float) -> Op:

@@ -176,7 +176,7 @@ def test_an_error_names_the_cells_line_and_not_our_call_stack(notebook: Notebook
     ]
     (others,) = lines[4:]
     assert others.startswith("ranks 0-1, 3 were left waiting in all_reduce")
-    assert others.endswith(f"[2] on world ({defined}:3)")
+    assert others.endswith(f"of shape [2] on world ({defined}:3)")
 
 
 def test_the_cell_after_an_error_works(notebook: Notebook) -> None:

@@ -15,7 +15,9 @@ from machine import odd
 from rank_processes import GONE_S, assert_gone, folders, started_by
 
 from lab_utils import start_ranks
+from lab_utils.host.cpu_times import CpuTimes, cpu_times
 from lab_utils.ranks import RankError, Ranks
+from lab_utils.ranks.calls import outcomes
 from lab_utils.ranks.processes import reaper
 from lab_utils.ranks.processes.checks import threads_per_rank
 from lab_utils.timeline import Trace
@@ -128,6 +130,22 @@ def test_each_recording_holds_its_own_run(ranks2: Ranks) -> None:
     ranks2.run(reduces, 3)
     counts = [len(ranks2.record(reduces, count).collectives()) for count in (2, 0, 1)]
     assert counts == [2, 0, 1]
+
+
+@pytest.mark.skipif(cpu_times() is None, reason="only Linux tells")
+def test_a_recording_tells_whether_the_machine_was_busy(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spins() -> None:
+        import time
+
+        began_s = time.process_time()
+        while time.process_time() < began_s + 0.2:
+            pass
+
+    told: list[CpuTimes] = []
+    monkeypatch.setattr(outcomes, "taken_by_others", lambda used: told.extend(used) or (1.0, 2))
+    trace = ranks2.record(spins)
+    assert len(told) == 2 and all(0.2 <= used.own_s <= used.all_s + 0.05 for used in told)
+    assert trace.others == trace.timeline().others == (1.0, 2)
 
 
 def test_status_of_idle_ranks(ranks4: Ranks) -> None:

@@ -149,7 +149,7 @@ def test_a_dead_rank_is_replaced_and_the_others_keep_what_they_hold(ranks: Ranks
         f"rank 2 was ended by {how.name}: a new rank 2 starts at the next call, without what the old held"
     )
     assert error.deaths == {2: -how}
-    assert "ranks 0-1, 3 were left waiting in all_reduce #0 [4] on world" in _uncounted(error.details)
+    assert "ranks 0-1, 3 were left waiting in all_reduce #0 of shape [4] on world" in _uncounted(error.details)
     assert [rank.alive for rank in ranks.status()] == [True, True, False, True]
     assert ranks.run(held) == ["kept", "kept", None, "kept"]
     assert [pid for pid in pids(ranks) if pid in before] == [before[0], before[1], before[3]]

@@ -195,6 +195,9 @@ def test_a_saved_trace_has_the_same_timeline(tmp_path) -> None:
     ("seconds", "words"),
     [
         (0, "0 s"),
+        (3e-9, "0 s"),
+        (-1e-17, "0 s"),
+        (6e-9, "0.01 µs"),
         (0.00123, "1.23 ms"),
         (12.34, "12.3 s"),
         (1234.5, "1,234 s"),

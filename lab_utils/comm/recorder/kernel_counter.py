@@ -76,8 +76,8 @@ class KernelCounter(TorchDispatchMode):
 
     def take(self) -> Counts:
         """Return what was counted since the last `take`."""
-        live, peak = self.live.bytes, self.live.peak()
-        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted)
+        live, (peak, rises) = self.live.bytes, self.live.take()
+        counts = Counts(self._flops, self._bytes, self._other_bytes, self._kernels, live, peak, self._uncounted, rises)
         self._flops = self._bytes = self._other_bytes = self._kernels = self._uncounted = 0
         return counts
 
@@ -133,6 +133,7 @@ class KernelCounter(TorchDispatchMode):
             self._flops += flops_of(kernel.formula, args, kwargs or {}, out)
             self._bytes += size
         self._kernels += 1
+        self.live.kernels = self._kernels
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +17,9 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from lab_utils.comm.recorder.sizes import parts
+from lab_utils.timeline.ops import Rise
+
+RISES = 8  # at most, of an op
 
 
 class _Held(weakref.ref):
@@ -83,6 +88,8 @@ class LiveBytes:
 
     def __init__(self) -> None:
         self.bytes = self._peak = 0
+        self.kernels = 0  # that ran since the last `take`, of whoever counts them
+        self._began_s, self._rises = time.perf_counter(), [(0.0, 0, 0)]
         self._held: dict[int, weakref.ref] = {}  # a storage's object lives as long as the storage itself
 
     def see(self, made: Any) -> None:
@@ -95,10 +102,17 @@ class LiveBytes:
             for part in made:
                 self.see(part)
 
-    def peak(self) -> int:
-        """Return the peak since the last call."""
-        peak, self._peak = self._peak, self.bytes
-        return peak
+    def take(self) -> tuple[int, tuple[Rise, ...]]:
+        """Return the peak since the last call, and how the bytes rose to it."""
+        peak = self._peak
+        rises = _coarse(self._rises, self._began_s, time.perf_counter(), self.kernels)
+        self._peak, self.kernels, self._rises = self.bytes, 0, [(0.0, 0, self.bytes)]
+        self.begin()
+        return peak, rises
+
+    def begin(self) -> None:
+        """Let the time of what rises begin now: until here the rank was in an op."""
+        self._began_s = time.perf_counter()
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -125,7 +139,7 @@ class LiveBytes:
             for tensor in tensors.find():
                 with suppress(Exception):  # some have no storage, and user classes may raise anything
                     self._see_existing_one(tensor)
-        self.peak()
+        self.take()
 
     def _see_existing_one(self, tensor: Tensor) -> None:
         if is_wrapper(type(tensor)) or is_lazy(tensor):
@@ -149,3 +163,16 @@ class LiveBytes:
         held.bytes = size
         if self.bytes > self._peak:
             self._peak = self.bytes
+            self._rises.append((time.perf_counter(), self.kernels, self.bytes))
+
+
+def _coarse(rises: list[tuple[float, int, int]], began_s: float, ended_s: float, kernels: int) -> tuple[Rise, ...]:
+    """Return the first value, the peak and at most RISES - 2 between, each at the time when it was reached."""
+    first, peak = rises[0][2], rises[-1][2]
+    kept, stairs = [rises[0]], max(1, RISES - 1)
+    for before, rise in pairwise(rises):
+        stair, next_stair = (stairs * (each[2] - first) // (peak - first) for each in (before, rise))
+        if next_stair > stair:
+            kept.append(rise)
+    seconds, kernels = (ended_s - began_s) or 1.0, kernels or 1
+    return tuple(Rise(min(1.0, max(0.0, at_s - began_s) / seconds), ran / kernels, held) for at_s, ran, held in kept)

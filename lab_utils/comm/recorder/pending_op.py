@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab_utils.timeline.ops import Op
+from lab_utils.timeline.ops import Op, Rise
 
 if TYPE_CHECKING:
     from lab_utils.comm.recorder.clock import Moment
@@ -21,6 +21,7 @@ class Counts(NamedTuple):
     bytes, other_bytes       read and written by kernels that have FLOPs, and by the others
     live_bytes, peak_bytes   held by live tensors at its end, and at most; None when not counted
     uncounted                kernels whose work is unknown
+    rises                    how the live bytes rose to their peak
     """
 
     flops: int = 0
@@ -30,6 +31,7 @@ class Counts(NamedTuple):
     live_bytes: int | None = None
     peak_bytes: int | None = None
     uncounted: int = 0
+    rises: tuple[Rise, ...] = ()
 
 
 NOTHING = Counts()
@@ -153,5 +155,5 @@ def _to_op(rank: int, entry: PendingOp, index: dict[int, int]) -> Op:
         issue_s=entry.issue_s, wait_s=entry.wait_s, done_s=entry.done_s, flops=entry.counts.flops,
         other_bytes=entry.counts.other_bytes, kernels=entry.counts.kernels,
         live_bytes=entry.counts.live_bytes, peak_bytes=entry.counts.peak_bytes,
-        uncounted=entry.counts.uncounted, run_as=entry.run_as,
+        uncounted=entry.counts.uncounted, run_as=entry.run_as, rises=entry.counts.rises,
     )  # fmt: skip

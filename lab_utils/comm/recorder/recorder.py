@@ -152,7 +152,7 @@ class Recorder(Presence):
             self.show("computing")
         if self.recording is None:
             return
-        self._cursor = self._now()
+        self._go_on(self._now())
         if entry.asynchronous and (future := future_of(work)) is not None:
             self.recording.follow(entry, future, self._now if entry.on_device else host_now)
 
@@ -179,7 +179,7 @@ class Recorder(Presence):
             entry.set_done(at)
             if wait is not None:
                 wait.done_s = at
-            self._cursor = at
+            self._go_on(at)
         self.show("computing")
 
     # ------------------------------------------------------------------ waits inside autograd
@@ -241,6 +241,12 @@ class Recorder(Presence):
         """Record everything the rank did since its last op as its own compute."""
         self.recording.entries.append(Computing(self._phase(), self._cursor, at, self.recording.counted()))
         self._cursor = at
+
+    def _go_on(self, at: Moment) -> None:
+        """Account for the rank's time up to here: it was in an op."""
+        self._cursor = at
+        if self.recording.counter is not None:
+            self.recording.counter.live.begin()
 
     def _phase(self) -> str:
         return self._phases[-1] if self._phases else ""

@@ -37,6 +37,12 @@ class Channel:
         return self.issued - 1
 
 
+def of_shape(shape: str) -> str:
+    """Return what stands behind an op: " of shape [4]", " of shapes [4] [8]"; "" for an op without tensors."""
+    several = shape.count("[") > 1
+    return f" of shape{'s' if several else ''} {shape}" if shape else ""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedOp:
     """An op as one rank issued it. `seq` counts from 0 in its stream, the same on all participating ranks.

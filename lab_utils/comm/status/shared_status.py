@@ -14,6 +14,8 @@ from functools import lru_cache
 from operator import le
 from pathlib import Path
 
+from lab_utils.comm.status.rank_state import of_shape
+
 ROW_BYTES = 2048
 _VERSION_BYTES = 8  # odd while the row is being written
 _HEADER = struct.Struct("<Bdq4H")  # state, since_s, seq, length of each text that follows
@@ -44,9 +46,8 @@ class Row:
 
     @property
     def what(self) -> str:
-        """The op, as every run prints it: "all_reduce #7 [4] on world"."""
-        shape = f" {self.shape}" if self.shape else ""  # a barrier has none
-        return f"{self.op} #{self.seq}{shape} on {self.group}"
+        """The op, as every run prints it: "all_reduce #7 of shape [4] on world"."""
+        return f"{self.op} #{self.seq}{of_shape(self.shape)} on {self.group}"
 
 
 class Board:

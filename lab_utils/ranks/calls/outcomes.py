@@ -6,14 +6,17 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from lab_utils.host.cpu_times import taken_by_others
 from lab_utils.ranks.on_rank.entry_points import Outcome
 from lab_utils.timeline import Trace
 
 
 def trace_of(outcomes: list[Outcome]) -> Trace:
-    return Trace.from_ranks([o.ops for o in outcomes], [o.phases for o in outcomes], results_of(outcomes))
+    trace = Trace.from_ranks([o.ops for o in outcomes], [o.phases for o in outcomes], results_of(outcomes))
+    return replace(trace, others=taken_by_others([o.used for o in outcomes if o.used is not None]))
 
 
 def results_of(outcomes: list[Outcome]) -> list:

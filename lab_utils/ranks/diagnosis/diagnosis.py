@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from lab_utils.comm.status.rank_state import IssuedOp, RankState, Stream
+from lab_utils.comm.status.rank_state import IssuedOp, RankState, Stream, of_shape
 from lab_utils.ranks.calls.cell_names import line_of
 from lab_utils.ranks.diagnosis.dropped import Blocked, find_blocked
 from lab_utils.ranks.diagnosis.wait_graph import NEVER, Mismatched, awaited, find_mismatch, has_ended, hopeless
@@ -208,12 +208,13 @@ def _called(op: IssuedOp) -> str:
     return f"{_title(op)} ({place(op.source)})" if op.source else _title(op)
 
 
-def _title(op: IssuedOp) -> str:
+def _title(op: IssuedOp, shape: str = "") -> str:
+    what = f"{op.name} #{op.seq}{of_shape(shape)}"
     if op.side:
         source, destination = op.stream.peers
         other = f"to rank {destination}" if op.side == "send" else f"from rank {source}" if source >= 0 else "from any"
-        return f"{op.name} #{op.seq} {other}" + (f" with tag {op.stream.tag}" if op.stream.tag else "")
-    return f"{op.name} #{op.seq} on {op.stream.group}"
+        return f"{what} {other}" + (f" with tag {op.stream.tag}" if op.stream.tag else "")
+    return f"{what} on {op.stream.group}"
 
 
 def place(source: str) -> str:
@@ -224,9 +225,9 @@ def place(source: str) -> str:
 
 def _details(rank_states: Mapping[int, RankState], waiting: Mapping[int, RankState]) -> str:
     lines = []
-    for ranks, said in _grouped({rank: s.op for rank, s in waiting.items()}, lambda op: f"{_title(op)} {op.shape}"):
+    for ranks, said in _grouped({rank: s.op for rank, s in waiting.items()}, lambda op: _title(op, op.shape)):
         op = waiting[ranks[0]].op
-        lines += [f"{_are(ranks)} in {said.rstrip()}: {op.source}", *_quoted(op.source)]
+        lines += [f"{_are(ranks)} in {said}: {op.source}", *_quoted(op.source)]
     for ranks, line in _grouped({r: s.line for r, s in rank_states.items() if r not in waiting and s.line}, str):
         lines += [f"{_are(ranks)} at {line}", *_quoted(line)]
     return "\n".join([*lines, *_first_difference(rank_states, waiting)])

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from lab_utils.comm.process_group.membership import Groups
+from lab_utils.host.cpu_times import CpuTimes, cpu_times
 from lab_utils.ranks.calls.cell_names import Cell, keep
 from lab_utils.ranks.diagnosis.errors import Failure
 from lab_utils.ranks.on_rank import cells, ending, streams, torchrun
@@ -34,7 +35,7 @@ _called_off, _postponed = CalledOff(), Postponed()
 
 @dataclass(slots=True)
 class Outcome:
-    """How a call ended on one rank. `result` is pickled; `ops` and `phases` are filled when it was recorded.
+    """How a call ended on one rank. `result` is pickled; `ops`, `phases` and `used` are filled when it was recorded.
 
     broken       its groups must be formed again: the call destroyed them, as a script does at its end, or caught the
                  error of an op that broke their connections
@@ -46,6 +47,7 @@ class Outcome:
     failure: Failure | None = None
     ops: list = field(default_factory=list)
     phases: list = field(default_factory=list)
+    used: CpuTimes | None = None
     broken: bool = False
     interrupted: bool = False
 
@@ -240,6 +242,8 @@ def _recorded(outcome: Outcome, count: bool):
 
     if count:
         gc.collect()  # models with hooks are cycles: one that an earlier call has dropped would count as live
+    before = cpu_times()
     with recording(count, meet=dist.barrier) as recorded:
         yield
+    outcome.used = None if before is None else cpu_times().since(before)
     outcome.ops, outcome.phases = recorded.ops, recorded.phases

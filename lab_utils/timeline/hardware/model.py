@@ -90,7 +90,8 @@ class Hardware:
     @property
     def name(self) -> str:
         across = "" if self.across is None else f", {self.across.name} between nodes of {self.ranks_per_node}"
-        return f"{'computing as measured' if self.device is None else self.device.name}, {self.link.name}{across}"
+        links = f"{self.link.name}{across}"
+        return f"{links}, computing as measured" if self.device is None else f"{self.device.name}, {links}"
 
     def with_link(self, **changes: float | str) -> Hardware:
         """Return a copy with changes to the link within nodes: latency_s, bytes_per_s."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab_utils.timeline.hardware import Hardware
+from lab_utils.timeline.hardware.naming import hardware_name
 from lab_utils.timeline.memory import Memory, memory_of_spans
 from lab_utils.timeline.ops import Phase, RankOps
 from lab_utils.timeline.simulator.program import Times
@@ -28,9 +29,10 @@ class Prediction:
     lowered: Lowered
     times: Times
     hardware: Hardware
+    name: str
 
     def memory(self, spans: Spans) -> tuple[Memory, ...] | None:
-        return memory_of_spans(spans, self.trace.world_size)
+        return memory_of_spans(spans, self.trace.world_size, predicted=True)
 
     def critical_ops(self) -> list[int]:
         """Op numbers on the critical path, in order, without repeats."""
@@ -39,13 +41,14 @@ class Prediction:
         return list(dict.fromkeys(op_of[node] for node in self.times.critical_path))
 
 
-def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
+def simulate(trace: WithProgram, hardware: Hardware, given: Hardware | None = None) -> Timeline:
     """Return the timeline of a trace on this hardware; the trace's own clock is ignored.
 
     A rank computes, issues ops and blocks on them, one after the other. A collective starts when its last member has
     issued it and the previous one of its group is done; a message when both sides have issued it and the previous one
     with its tag is done. The hardware gives their durations (`Hardware.compute_s`, `Hardware.wire_s`). An asynchronous
-    op blocks its rank only at its wait. Not modelled: contention between ops on the wire at the same time.
+    op blocks its rank only at its wait. Not modelled: contention between ops on the wire at the same time. The timeline
+    is named after the hardware; `given` is the one that it was changed from.
 
     ValueError when an op's partner is not in the trace, ranks wait for each other in a circle, or the hardware has a
     device and the kernels were not counted.
@@ -57,7 +60,8 @@ def simulate(trace: WithProgram, hardware: Hardware) -> Timeline:
     times = lowered.place(costs(lowered, hardware))
     spans = Spans(lambda: _columns(lowered, times), list(trace))
     phases = tuple(tuple(_phases(trace, rank, lowered, times)) for rank in range(trace.world_size))
-    return Timeline(trace.world_size, spans, phases, "predicted", Prediction(trace, lowered, times, hardware))
+    made_from = Prediction(trace, lowered, times, hardware, hardware_name(hardware, given))
+    return Timeline(trace.world_size, spans, phases, "predicted", made_from)
 
 
 def costs(lowered: Lowered, hardware: Hardware) -> np.ndarray:

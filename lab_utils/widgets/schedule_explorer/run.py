@@ -14,7 +14,7 @@ from lab_utils.strategies.parity import Parity, parity
 from lab_utils.strategies.pipeline.executed_order import executed, ops_of
 from lab_utils.strategies.pipeline.measured import measured_costs
 from lab_utils.text import time_text
-from lab_utils.timeline.timeline import Timeline
+from lab_utils.timeline.timeline import Timeline, busy_text
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.kit.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer import words
@@ -56,16 +56,17 @@ class Run:
             words.PEAKS.format(measured=peaks, predicted=wanted),
             words.LAST_STEP.format(measured=time_text(end), predicted=time_text(self.predicted.makespan_s)),
             words.NOTE,
+            *filter(None, [busy_text(self.trace)]),
         ]
 
     def about(self) -> dict[str, object]:
-        """Return its text and the layout of its two figures, for the browser."""
+        """Return its text and the layout of its two figures, measured and predicted, for the browser."""
         placed = self.predicted.prediction.times
-        s, most = self.schedule, max(float(self.end.max()), float(placed.end_s.max()))
+        s, lengths = self.schedule, [float(self.end.max()), float(placed.end_s.max())]
         return {
             "state": "done" if self.parity.equal else "differs", "says": self.sentences, "ranks": s.ranks,
-            "stages": s.stages, "named": s.stages != s.ranks or s.copies > 1, "ops": len(s), "extent": most,
-            "extent_text": time_text(most), "nth_on_rank": nth_on_rank(s),
+            "stages": s.stages, "named": s.stages != s.ranks or s.copies > 1, "ops": len(s), "lengths": lengths,
+            "lengths_text": [time_text(length) for length in lengths], "nth_on_rank": nth_on_rank(s),
         }  # fmt: skip
 
     def boxes(self) -> bytes:
@@ -88,7 +89,7 @@ def run(ranks: Ranks, draft: Draft, tell: Callable[[int, dict], object] | None =
     trace = ranks.record(trained, schedule, STEPS, count=False, on_report=tell)
     reference = ranks.run(trained_serially, schedule.stages, schedule.microbatches, STEPS)[0]
     p = schedule.ranks
-    trace = Trace(trace.ops[:p], trace.phases[:p], trace.results[:p])
+    trace = Trace(trace.ops[:p], trace.phases[:p], trace.results[:p], trace.others)
     return _read(schedule, trace, reference)
 
 

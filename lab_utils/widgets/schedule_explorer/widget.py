@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
-SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface", "legend")
+SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface", "scales", "legend")
 PARTS = ("dom", "zoom", "board", "controls", "levels", "hand", "figures", "main")
 
 

@@ -5,7 +5,7 @@ A sentence has {placeholders} for `str.format` here and for `fill` in a script.
 
 from __future__ import annotations
 
-from lab_utils.widgets.timeline_view.words import IDLE, RANK
+from lab_utils.widgets.timeline_view.words import IDLE, RANK, SCALES
 
 TITLES = {
     "gpipe": "GPipe", "one_f_one_b": "1F1B", "interleaved": "Interleaved 1F1B", "looped_bfs": "LoopedBFS",
@@ -155,6 +155,8 @@ SCRIPT = {
     "load": "Load", "load_tip": "Place what the text says",
     # a run
     "run_on_one": "Run on ranks (1 rank here)", "run_on_ranks": "Run on ranks ({count} ranks here)",
+    "same_scale": SCALES["same_scale"], "show_same_scale": SCALES["show_same_scale"],
+    "on_own_scale": "{label} · " + SCALES["own_scale"],
     "stop_ranks": "Stop the ranks", "measured": "measured on the ranks",
     "predicted": "predicted from the measured costs",
 }  # fmt: skip

@@ -9,13 +9,13 @@ import numpy as np
 
 from lab_utils.render import palette
 from lab_utils.schedule.costs import SchedulePrediction
-from lab_utils.timeline.memory import Memory
+from lab_utils.timeline.memory import Memory, rises_of
 from lab_utils.timeline.ops import Op, message_key
 from lab_utils.timeline.simulator import simulate
 from lab_utils.timeline.simulator.program import Program
 from lab_utils.timeline.simulator.trace_to_streams import FIRST_COMPUTE, Lowered
 from lab_utils.timeline.span import ACTIVITIES
-from lab_utils.timeline.timeline import Timeline
+from lab_utils.timeline.timeline import Timeline, busy_text
 from lab_utils.widgets.timeline_view.layout import nested
 from lab_utils.widgets.timeline_view.marks import NO_PAINT, PAINTS, op_paints
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, by_stage, numbers, numbers_of_costs
@@ -61,7 +61,8 @@ def pack_timeline(pack: Pack, prefix: str, timeline: Timeline, layouts: Iterable
     paints = op_paints(ops)
     _pack_ops(pack, prefix, ops, paints)
     about = {
-        "prefix": prefix, "kind": timeline.kind, "ranks": timeline.world_size, "origin_s": timeline.start_s,
+        "prefix": prefix, "kind": timeline.kind, "name": getattr(timeline.prediction, "name", ""),
+        "busy": busy_text(timeline), "ranks": timeline.world_size, "origin_s": timeline.start_s,
         "makespan_s": timeline.makespan_s, "first_compute": None, "setting": None,
         "activities": list(ACTIVITIES), "paint_names": list(PAINTS), "paints": _paints(paints),
     }  # fmt: skip
@@ -200,10 +201,18 @@ def _pack_memory(pack: Pack, prefix: str, timeline: Timeline) -> dict[str, Any]:
     if made_from is None:
         _pack_steps(pack, prefix, timeline.memory)
     elif getattr(made_from, "lowered", None) is not None:
-        for name in ("live", "peak"):
-            held = [getattr(op, f"{name}_bytes") for op in timeline.ops]
-            pack.add(f"{prefix}op_{name}", [np.nan if each is None else each for each in held], np.float64)
+        _pack_rises(pack, prefix, timeline.ops)
     return {"memory": timeline.memory[0].unit}
+
+
+def _pack_rises(pack: Pack, prefix: str, ops: Sequence[Op]) -> None:
+    """Pack per op its live bytes, not a number where unknown, and its rises: op n's from op_rise_first[n] on."""
+    rises = [[] if op.live_bytes is None else rises_of(op, predicted=True) for op in ops]
+    each = [rise for of_op in rises for rise in of_op]
+    pack.add(f"{prefix}op_live", [np.nan if op.live_bytes is None else op.live_bytes for op in ops], np.float64)
+    pack.add(f"{prefix}op_rise_first", np.cumsum([0, *map(len, rises)]))
+    pack.add(f"{prefix}rise_part", [part for part, _ in each], np.float64)
+    pack.add(f"{prefix}rise_held", [held for _, held in each], np.float64)
 
 
 def _pack_steps(pack: Pack, prefix: str, memory: Sequence[Memory]) -> None:

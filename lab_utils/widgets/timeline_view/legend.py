@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from lab_utils.render import palette
 from lab_utils.render.kit import element, text, text_width
+from lab_utils.timeline.timeline import Timeline
 from lab_utils.widgets.timeline_view.layout import MARGIN, WIDTH
-from lab_utils.widgets.timeline_view.words import IDLE, LANES, MEANING, PHASE, STRIP
+from lab_utils.widgets.timeline_view.words import IDLE, LANES, MEANING, PHASE, STRIP, WAITING_OR_QUEUED
 
 LINE = 19
 SWATCH_WIDTH, SWATCH_HEIGHT = 20, 11
 
 
 def legend(
-    y: float, paint: Callable[[str], str], paints: Container[str], phases: Mapping[str, str], note: str
+    y: float, paint: Callable[[str], str], meant: Mapping[str, str], phases: Mapping[str, str], note: str
 ) -> tuple[list[str], float]:
-    """Return the legend of these paints, drawn with its first baseline at y, and the baseline of its last line.
+    """Return the legend, drawn with its first baseline at y, and the baseline of its last line.
 
+    meant  `meanings(...)`
     note   a line below it, `rows_note(...)`
     """
-    entries = [(paint(name), meaning) for name, meaning in MEANING.items() if name in paints]
+    entries = [(paint(name), meaning) for name, meaning in meant.items()]
     entries.append((palette.LANE, IDLE))
     drawn, y = _line_up(entries, y)
     if phases:
@@ -30,6 +32,18 @@ def legend(
         y += LINE
         drawn.append(text(note, MARGIN, y, fill=palette.QUIET_INK))
     return drawn, y
+
+
+def meanings(paints: Container[str], timelines: Iterable[Timeline]) -> dict[str, str]:
+    """Return what each of these paints stands for in timelines shown together.
+
+    On the wire a predicted op also waits for the one before it in its group (span.py); of a measured one that cannot be
+    told from communication.
+    """
+    meant = {name: meaning for name, meaning in MEANING.items() if name in paints}
+    if "waiting" in meant and any(each.kind == "predicted" for each in timelines):
+        meant["waiting"] = WAITING_OR_QUEUED
+    return meant
 
 
 def rows_note(wire: bool, memory: bool) -> str:

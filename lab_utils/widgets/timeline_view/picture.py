@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import NAME, element, frame, pattern, text, text_width, time_axis, tip
+from lab_utils.render.kit import NAME, element, frame, pattern, short, text, text_width, time_axis, tip
 from lab_utils.text import counted, percent_text, time_text
-from lab_utils.timeline.timeline import Timeline, headline, summary
+from lab_utils.timeline.timeline import Timeline, headline, kind_text, summary
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.layout import MARGIN, PLOT_LEFT, PLOT_RIGHT, WIDTH, Layout, layout
-from lab_utils.widgets.timeline_view.legend import legend, rows_note
+from lab_utils.widgets.timeline_view.legend import legend, meanings, rows_note
 from lab_utils.widgets.timeline_view.marks import NO_PAINT, PAINTS, Mark, marks, op_paints, paints_of, thinnest
 from lab_utils.widgets.timeline_view.memory_strip import Strips
 from lab_utils.widgets.timeline_view.phases import Bands
 
-LABEL_SIZE = 11
+LABEL_SIZE, SUBTITLE_SIZE = 11, 12
+NUMBERS_LEFT = 350
 
 
 def to_svg(timeline: Timeline, hover: bool = True) -> str:
@@ -45,7 +47,8 @@ class _Drawing:
 
     def svg(self) -> str:
         note = rows_note(bool(self.layout.wire_tracks), bool(self.layout.memory))
-        below, end = legend(self.layout.bottom + 52, self._paint, self.paints, self.bands.unnamed(), note)
+        meant = meanings(self.paints, [self.timeline])
+        below, end = legend(self.layout.bottom + 52, self._paint, meant, self.bands.unnamed(), note)
         height = end + MARGIN - 6
         body = [*self._header(), *self._axis(), *self._rows(), *below]
         about, described = headline(self.timeline), summary(self.timeline)
@@ -62,12 +65,12 @@ class _Drawing:
 
     def _header(self) -> Iterator[str]:
         t = self.timeline
-        subtitle = words.SUBTITLE.format(ranks=counted(t.world_size, "rank"), kind=t.kind)
         yield text(words.TITLE, MARGIN, 34, font_size=16, font_weight=600)
-        yield text(subtitle, MARGIN, 53, fill=palette.QUIET_INK, font_size=12)
+        for line, content in enumerate(_subtitle(t)):
+            yield text(content, MARGIN, 53 + 16 * line, fill=palette.QUIET_INK, font_size=SUBTITLE_SIZE)
         share = percent_text(t.exposed_comm_s / t.makespan_s) if t.makespan_s else percent_text(0)
         numbers = (
-            (350, words.MAKESPAN, time_text(t.makespan_s), ""),
+            (NUMBERS_LEFT, words.MAKESPAN, time_text(t.makespan_s), ""),
             (490, words.BUBBLE_FRACTION, percent_text(t.bubble_fraction), ""),
             (630, words.EXPOSED, time_text(t.exposed_comm_s), words.OF_MAKESPAN.format(share=share)),
         )
@@ -142,3 +145,12 @@ class _Drawing:
         halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
         return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
+
+
+def _subtitle(timeline: Timeline) -> list[str]:
+    """Return one line beside the numbers; a second one below them where the hardware's name is long."""
+    said = words.SUBTITLE.format(ranks=counted(timeline.world_size, "rank"), kind=kind_text(timeline))
+    if text_width(said, SUBTITLE_SIZE) <= NUMBERS_LEFT - MARGIN:
+        return [said]
+    first, *names = wrap(said, int((NUMBERS_LEFT - MARGIN) / (0.64 * SUBTITLE_SIZE)))
+    return [first, short(" ".join(names), PLOT_RIGHT - MARGIN, SUBTITLE_SIZE)]

@@ -10,9 +10,11 @@ import numpy as np
 
 from lab_utils.schedule import Costs, Schedule
 from lab_utils.schedule import simulate as simulate_schedule
-from lab_utils.text import bytes_text, time_text
+from lab_utils.text import bytes_text, three_digits, time_text
 from lab_utils.timeline import Timeline, Trace
+from lab_utils.timeline.export.words import TIMES
 from lab_utils.timeline.hardware import Hardware, Link
+from lab_utils.timeline.hardware.naming import hardware_name, with_changes
 from lab_utils.timeline.simulator.simulate import costs, simulate
 from lab_utils.widgets.timeline_view import words
 
@@ -67,7 +69,8 @@ class Sliders(Protocol):
     def value(self, setting: dict[str, Any]) -> Any:
         """Return the value for the browser's numbers."""
 
-    def place(self, value: Any) -> Timeline: ...
+    def place(self, value: Any, choice: Any) -> Timeline:
+        """Return the timeline for a value, named after the choice that it was changed from."""
 
 
 class OfHardware:
@@ -82,7 +85,7 @@ class OfHardware:
             costs(trace.lowered, choice)
 
     def label(self, choice: Hardware) -> str:
-        return choice.name
+        return hardware_name(choice)
 
     def accepted(self, value: Hardware) -> Hardware:
         known = [choice.ranks_per_node for choice in self.choices]
@@ -100,8 +103,8 @@ class OfHardware:
         across = choice.across and _link(choice.across, setting["across_latency_s"], setting["across_bytes_per_s"])
         return replace(choice, link=link, across=across, compute_scale=setting["compute_scale"])
 
-    def place(self, value: Hardware) -> Timeline:
-        return simulate(self.trace, value)
+    def place(self, value: Hardware, choice: Hardware) -> Timeline:
+        return simulate(self.trace, value, choice)
 
 
 class OfCosts:
@@ -129,8 +132,15 @@ class OfCosts:
         each = {name: self._moved(name, setting[name]) for name in PER_STAGE}
         return replace(self.given, **each, comm=setting["comm"])
 
-    def place(self, value: Costs) -> Timeline:
-        return simulate_schedule(self.schedule, value)
+    def place(self, value: Costs, choice: Costs) -> Timeline:
+        placed, now, given = simulate_schedule(self.schedule, value), self.numbers(value), self.numbers(choice)
+        changes = [f"{label} {self._text(name, now[name])}" for name, label in words.COSTS if now[name] != given[name]]
+        made_from = replace(placed.prediction, name=with_changes(self.schedule.name, changes))
+        return replace(placed, prediction=made_from)
+
+    def _text(self, name: str, number: float) -> str:
+        by_stage = np.ndim(getattr(self.given, name))
+        return TIMES.format(factor=three_digits(number)) if by_stage else time_text(number)
 
     def _moved(self, name: str, number: float) -> float | tuple[float, ...]:
         given = by_stage(self.given, name, self.schedule.stages)

@@ -22,14 +22,14 @@ from lab_utils.widgets.kit.assets import joined
 from lab_utils.widgets.kit.cells import close_with_output
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
-from lab_utils.widgets.timeline_view.legend import rows_note
+from lab_utils.widgets.timeline_view.legend import meanings, rows_note
 from lab_utils.widgets.timeline_view.sliders import PER_STAGE, sliders_of
 
 MOST_SPANS = 1_000_000  # about 100 bytes per span are sent to the browser
 FOLDER = Path(__file__).parent
 PARTS = (
     *(f"model/{name}" for name in ("arrays", "place", "spans", "memory", "figure", "words", "layout", "marks")),
-    *(f"drawing/{name}" for name in ("raster", "surface", "picture", "strips", "overlay", "chart", "legend")),
+    *(f"drawing/{name}" for name in ("raster", "surface", "scales", "picture", "strips", "overlay", "chart", "legend")),
     *(f"controls/{name}" for name in ("interactive_chart", "input", "dom", "sliders", "card", "main")),
 )
 STYLE = {
@@ -83,12 +83,12 @@ class TimelineView(anywidget.AnyWidget):
         super().__init__(_about=self._described(shown, figures, pack), _data=pack.data, _setting=setting, **given)
 
     def _described(self, shown: list[Timeline], figures: list[dict[str, Any]], pack: Pack) -> dict[str, Any]:
-        used = {paint for figure in figures for paint in figure["paints"]}
+        used = {PAINTS[paint] for figure in figures for paint in figure["paints"]}
         lanes = any((each.columns.lane == 1).any() for each in shown)
-        meanings = [(at, words.MEANING[name]) for at, name in enumerate(PAINTS) if at in used]
+        meant = [(PAINTS.index(name), meaning) for name, meaning in meanings(used, shown).items()]
         return {
             "title": headline(shown[-1]), "arrays": pack.table, "strings": pack.strings,
-            "figures": figures, "style": STYLE, "legend": [*meanings, (None, words.IDLE)],
+            "figures": figures, "style": STYLE, "legend": [*meant, (None, words.IDLE)],
             "rows_note": rows_note(lanes, any(each.memory for each in shown)),
             **self._choices(),
         }  # fmt: skip
@@ -105,7 +105,8 @@ class TimelineView(anywidget.AnyWidget):
         """The timeline for the sliders' values, simulated on access."""
         stands = self._sliders and getattr(self, self._sliders.name)
         if stands != self._placed_on:
-            self._timeline, self._placed_on = self._sliders.place(stands), stands
+            choice = self._sliders.choices[self._setting["choice"]]
+            self._timeline, self._placed_on = self._sliders.place(stands, choice), stands
         return self._timeline
 
     @property

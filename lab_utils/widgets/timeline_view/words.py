@@ -6,7 +6,18 @@ one and another many.
 
 from __future__ import annotations
 
-from lab_utils.timeline.export.words import COLUMNS, HEADLINE, MORE_RANKS, ONE_RANK, RANKS
+from lab_utils.timeline.export.words import (
+    CHANGED,
+    COLUMNS,
+    HARDWARE,
+    HEADLINE,
+    MORE_RANKS,
+    ONE_RANK,
+    PER_SECOND,
+    PREDICTED_FOR,
+    RANKS,
+    TIMES,
+)
 
 TITLE = "Timeline"
 SUBTITLE = "{ranks}, {kind}"
@@ -28,6 +39,7 @@ MEANING = {
     "W": "W: backward, for the weights",
     "BW": "BW: both backwards",
 }
+WAITING_OR_QUEUED = "waiting: a partner has not entered, or the wire is taken"
 IDLE = "idle"
 LANES = ("upper lane: the rank's own stream", "lower lane: the wire")
 STRIP = "strip below: memory held, its highest on the right"
@@ -47,6 +59,10 @@ SHORT_PHASES = "{count} short phases: {names}"
 
 # of a slider
 MOVED_LINK = "{latency} and {bandwidth}/s"
+COSTS = (
+    ("forward", "forward"), ("backward_input", "backward, input"), ("backward_weight", "backward, weights"),
+    ("comm", "communication"),
+)  # fmt: skip
 
 # what it refuses
 UNEQUAL_RANKS = "measured and timeline have {sizes} ranks: both must be of the same ranks"
@@ -64,6 +80,12 @@ STAGES_TOGETHER = (
 NO_TRACE = (
     "hardware is given, and this timeline is {kind} without a trace to place on it: give trace.timeline(hardware)"
 )
+
+# measured above predicted
+SCALES = {
+    "own_scale": "own scale: {time} across", "same_scale": "same scale",
+    "show_same_scale": "Draw measured and predicted on one scale of time",
+}  # fmt: skip
 
 SCRIPT = {
     "title": TITLE, "subtitle": SUBTITLE, "above": " above ", "headline": HEADLINE,
@@ -83,6 +105,7 @@ SCRIPT = {
     "short_stretches": "{count} short stretches: zoom in to tell them apart",
     "no_partner": "waits for a partner whose side is not in the trace", "wire_busy": "waits for its turn on the wire",
     "waits": "waits for rank {rank}{source}, which entered at {time}",
+    "waits_and_queues": "waits for rank {rank}{source}, which entered at {time}, then for its turn on the wire",
     "waited": "waited for rank {rank}{source}, which entered at {time}",
     # a moment
     "doing": "at {time}: of {ranks} {parts}",
@@ -90,6 +113,7 @@ SCRIPT = {
     "one_communicates": "{count} communicates", "communicate_many": "{count} communicate",
     "one_waits": "{count} waits", "wait_many": "{count} wait",
     "one_idle": "{count} is idle", "idle_many": "{count} are idle",
+    **SCALES, "before": "before: {time}",
     # what can be done
     "keys": "Picture of the timeline. Left and right move it, plus and minus zoom, 0 shows all; n and p go from op to "
             "op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.",
@@ -104,8 +128,6 @@ SCRIPT = {
     "hardware": "Hardware", "costs": "Costs", "which_hardware": "hardware", "as_given": "as given",
     "back_to_hardware": "Set the sliders back to the chosen hardware",
     "back_to_costs": "Set the sliders back to the given costs",
-    "latency": "latency", "bandwidth": "bandwidth", "latency_between": "latency between nodes",
-    "bandwidth_between": "bandwidth between nodes", "compute_time": "compute time", "per_second": "{bytes}/s",
-    "forward": "forward", "backward_input": "backward, input", "backward_weights": "backward, weights",
-    "communication": "communication",
+    "hardware_numbers": HARDWARE, "cost_numbers": COSTS, "per_second": PER_SECOND, "times": TIMES,
+    "predicted_for": PREDICTED_FOR, "changed": CHANGED,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,7 @@ from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.timeline import Op
 
 CONFIG = GPTConfig(vocabulary=64, block=16, layers=2, channels=32, heads=4, tied=False)
+TAKEN_BYTES = 4_000_000
 TOKENS = 4 * 16  # of a batch
 HEAD_FLOPS = 3 * 2 * TOKENS * 32 * 64  # output layer: forward, gradient of its input, of its weight
 
@@ -103,6 +105,15 @@ def held_by_steps(kind: str) -> tuple[int, int, int]:
             step(model, optimizer)
     begin, *computed = [op for op in recorded.ops if op.kind == "compute"]
     return begin.live_bytes, computed[-1].live_bytes, max(op.peak_bytes for op in computed)
+
+
+def takes_memory_after_a_wait() -> None:
+    """Rank 0 waits for rank 1, takes memory at once, and goes on for a while."""
+    time.sleep(0.4 * dist.get_rank())
+    dist.barrier()
+    _taken = torch.ones(TAKEN_BYTES // 4)
+    time.sleep(0.2)
+    dist.barrier()
 
 
 def three_losses(count: bool | None) -> list[float]:

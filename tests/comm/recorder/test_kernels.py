@@ -29,7 +29,7 @@ def counted(program: Callable[[], object]) -> Counts:
 
 
 def plain(counter: KernelCounter) -> Counts:
-    return counter.take()._replace(live_bytes=None, peak_bytes=None)
+    return counter.take()._replace(live_bytes=None, peak_bytes=None, rises=())
 
 
 def total(ops: list[Op], name: str = "flops", phase: str | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
-from lab_utils.comm.recorder.live_memory import TensorSearch
+from lab_utils.comm.recorder.live_memory import RISES, TensorSearch
 from lab_utils.gpt import GPT
 from lab_utils.ranks import Ranks
 
@@ -63,6 +64,27 @@ def test_the_peak_is_of_each_stretch(held: Held) -> None:
     _ = torch.ones(250) + torch.ones(250)
     assert held() == (KB, 3 * KB)
     assert held() == (KB, KB)
+
+
+def test_it_is_told_when_memory_was_taken(held: Held) -> None:
+    made = [torch.ones(250) for _ in range(2)]
+    time.sleep(0.05)
+    kept = torch.ones(750)
+    counts = held.counter.take()
+    (first, low, *_, top), at_once = counts.rises, held.counter.take().rises
+    assert (first.time, first.kernels, first.bytes - held.base) == (0, 0, 0)
+    assert low.bytes - held.base == KB and low.kernels == 0 and low.time < 0.5
+    assert (top.bytes - held.base, top.kernels) == (5 * KB, pytest.approx(2 / 3)) and 0.5 < top.time <= 1
+    assert [rise.bytes - held.base for rise in at_once] == [5 * KB]
+    del made, kept
+
+
+def test_many_rises_are_few_and_end_at_the_peak(held: Held) -> None:
+    kept = [torch.ones(250) for _ in range(100)]
+    rises = held.counter.take().rises
+    assert len(rises) <= RISES and rises[-1].bytes - held.base == 100 * KB
+    assert list(rises) == sorted(rises)
+    del kept
 
 
 def test_a_storage_that_is_emptied_and_filled_again(held: Held) -> None:
@@ -143,6 +165,13 @@ def test_a_step_leaves_its_gradients_and_nothing_else(ranks2: Ranks, kind: str) 
     for begin, end, most in ranks2.run(programs.held_by_steps, kind):
         assert end - begin == mine
         assert most - begin > size  # parameters that were gathered, or activations, beside
+
+
+def test_the_time_of_what_rises_begins_after_the_wait_before(ranks2: Ranks) -> None:
+    ops = ranks2.record(programs.takes_memory_after_a_wait).ops[0]
+    op = next(op for op in ops if op.kind == "compute" and op.done_s - op.issue_s > 0.15)
+    first, *_, top = op.rises
+    assert top.bytes - first.bytes == programs.TAKEN_BYTES and top.time < 0.5
 
 
 def test_what_an_asynchronous_op_was_given_can_go(ranks2: Ranks) -> None:

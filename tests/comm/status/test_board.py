@@ -42,8 +42,10 @@ def test_a_new_board_is_idle(board: Board) -> None:
 
 def test_a_row_says_what_a_rank_is_in(board: Board) -> None:
     board.write(1, Row("in", 2.5, "all_reduce", "world", 7, "[4, 4]", "train.py:41"))
-    assert str(board.read(1)) == "in all_reduce #7 [4, 4] on world (train.py:41)"
+    assert str(board.read(1)) == "in all_reduce #7 of shape [4, 4] on world (train.py:41)"
     assert [str(board.read(rank)) for rank in (0, 2)] == ["idle", "idle"]
+    for shape, said in (("[4] [8]", "all_reduce #7 of shapes [4] [8] on world"), ("", "all_reduce #7 on world")):
+        assert Row("in", 2.5, "all_reduce", "world", 7, shape, "train.py:41").what == said
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), ROWS), min_size=1, max_size=8))

@@ -171,13 +171,13 @@ def test_a_difference_that_the_program_got_over_is_not_blamed() -> None:
 def test_cells_are_named_by_their_line_and_in_full_below() -> None:
     found = seen({0: [replace(recv(1), source="In [5]:3")], 1: []})
     assert found.sentence == "rank 0 is in recv #0 from rank 1 (line 3); rank 1 returned without sending"
-    assert found.details == "rank 0 is in recv #0 from rank 1 [4]: In [5]:3"
+    assert found.details == "rank 0 is in recv #0 of shape [4] from rank 1: In [5]:3"
 
 
 def test_details_quote_lines_and_tell_where_ranks_first_differ() -> None:
     here, there = (collective((0, 1), source=f"diagnosis_programs.py:{line}") for line in (7, 8))
     assert seen({0: [there, here, here], 1: [here, here]}).details.splitlines() == [
-        "rank 0 is in all_reduce #2 on world [4]: diagnosis_programs.py:7",
+        "rank 0 is in all_reduce #2 of shape [4] on world: diagnosis_programs.py:7",
         "    from __future__ import annotations",
         "the collectives on world first differ at #0: "
         "rank 0: all_reduce (diagnosis_programs.py:8); rank 1: all_reduce (diagnosis_programs.py:7)",

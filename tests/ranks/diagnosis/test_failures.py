@@ -46,7 +46,8 @@ def test_a_rank_that_raises_is_named_with_its_traceback(ranks: Ranks) -> None:
         "Traceback of rank 1:",
         f"  {PROGRAMS}:{raised_at} in raise_on_one",
         '    raise ValueError("the shard is empty")',
-        f"ranks 0, 2-3 were left waiting in all_reduce #{_seq(error)} [4] on world (failing_programs.py:{waited_at})",
+        f"ranks 0, 2-3 were left waiting in all_reduce #{_seq(error)} of shape [4] on world "
+        f"(failing_programs.py:{waited_at})",
     ]
     assert error.rank == 1 and error.failures[0].type == "ValueError"
 

@@ -131,6 +131,6 @@ def test_status_says_who_waits_for_whom(ranks: Ranks) -> None:
     while not (status := ranks.status())[0].waits_for:
         time.sleep(0.01)
     stuck.join()
-    assert status[0].waits_for == "rank 1" and "[4] on world (stuck_programs.py:" in status[0].doing
+    assert status[0].waits_for == "rank 1" and "of shape [4] on world (stuck_programs.py:" in status[0].doing
     assert "rank 1 returned without making it" in status.says and status.says in repr(status)
     assert status[1].doing == "idle" and len(errors) == 1

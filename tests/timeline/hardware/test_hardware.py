@@ -200,7 +200,7 @@ def test_times_that_tell_nothing_are_refused(seconds: list[float]) -> None:
         (lambda: Hardware(None, Link("l", 0, 1), 0, Link("m", 0, 1)), "ranks_per_node=0"),
         (lambda: Hardware(None, Link("l", 0, 1), algorithm="star"), "algorithm='star': known are best, ring, tree"),
         (lambda: Hardware(None, Link("l", 0, 1), compute_scale=0), "compute_scale=0: more than 0"),
-        (lambda: Hardware(None, Link("l", 0, 1)).with_device(launch_s=1), "computing as measured, l: no device"),
+        (lambda: Hardware(None, Link("l", 0, 1)).with_device(launch_s=1), "l, computing as measured: no device"),
     ],
 )
 def test_what_cannot_be_is_refused(make, says: str) -> None:

@@ -11,7 +11,7 @@ from lab_utils.widgets import RanksStatus
 
 LONG_S = 600.0
 EVERY_S = 0.02
-IN_OP = "in all_reduce #7 [4] on world (train.py:41)"
+IN_OP = "in all_reduce #7 of shape [4] on world (train.py:41)"
 
 
 class Told(Status):

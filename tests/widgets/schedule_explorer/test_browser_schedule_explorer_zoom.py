@@ -6,6 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 from widget_page import show
 
 from lab_utils.widgets import ScheduleExplorer
+from lab_utils.widgets.schedule_explorer.drawn import packed
 
 pytest_plugins = ["browser_fixtures"]
 LEFT, RIGHT = 62, 100  # of the board, beside the plot
@@ -54,3 +55,32 @@ def test_zooming_by_keys_wheel_and_drag(page: Page) -> None:
     page.keyboard.press("0")
     hover(board, 0, 0.004)
     expect(says).to_contain_text("F0 of stage 0")
+
+
+class TwoRanks:
+    size = 2
+
+
+def test_a_run_that_is_far_from_its_prediction_has_a_scale_of_its_own(page: Page) -> None:
+    ranks = TwoRanks()
+    explorer = ScheduleExplorer(ranks, p=2, m=2)
+    draft, end = explorer.schedule, explorer.shown.end / explorer.shown.end.max()
+    start = explorer.shown.start / explorer.shown.end.max()
+    about = {"state": "done", "says": [], "ranks": 2, "stages": 2, "named": False, "ops": len(draft)}
+    lengths = {"lengths": [0.8, 0.07], "lengths_text": ["800 ms", "70.0 ms"], "nth_on_rank": [0, 0]}
+    boxes = packed(draft, 0.8 * start, 0.8 * end) + packed(draft, 0.07 * start, 0.07 * end)
+    explorer._show_run(about | lengths, boxes)
+    show(page, explorer)
+    heads = page.locator(".lab-sx-figure > .lab-sx-quiet")
+    measured, predicted = "measured on the ranks", "predicted from the measured costs"
+    expect(heads).to_have_text([f"{measured} · own scale: 800 ms across", f"{predicted} · own scale: 70.0 ms across"])
+    below = page.locator(".lab-sx-board").nth(2)
+    hover(below, 0, 0.99)
+    told = page.locator(".lab-sx-run > .lab-sx-quiet").last
+    expect(told).to_contain_text("of stage 0 on rank 0")
+    button = page.get_by_role("button", name="on one scale")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    button.click()
+    expect(heads).to_have_text([measured, predicted])
+    hover(below, 0, 0.99)  # where nothing is any more
+    expect(told).to_be_empty()

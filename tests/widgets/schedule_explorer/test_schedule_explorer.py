@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,10 +162,12 @@ def test_an_order_of_the_readers_runs_on_ranks_and_equals_serial(ranks2: Ranks) 
     said = explorer._ran["says"]
     assert "✓ parity: 2 ranks equal serial" in said[1] and "the order executed is the schedule's" in said[0]
     assert "activations per rank, measured 3, 2; predicted 3, 2" in said
+    busy = replace(ran, trace=replace(ran.trace, others=(1.0, 2)))
+    assert busy.sentences[-1] == "The machine was busy: 1.0 of 2 cores were taken by other processes."
     ops = len(explorer.schedule)
     measured, predicted = np.frombuffer(explorer._ran_boxes, "<f4").reshape(2, ops, 6)
     assert explorer._ran["ops"] == ops and (measured[:, :4] == predicted[:, :4]).all()
-    assert (measured[:, 5] > measured[:, 4]).all() and measured[:, 5].max() <= explorer._ran["extent"] * (1 + 1e-6)
+    assert (measured[:, 5] > measured[:, 4]).all() and measured[:, 5].max() <= explorer._ran["lengths"][0] * (1 + 1e-6)
     for rows in (measured[measured[:, 0] == 0], measured[measured[:, 0] == 1]):
         assert (rows[1:, 4] >= rows[:-1, 5]).all()  # one after the other, in the schedule's order
     assert loaded() == before

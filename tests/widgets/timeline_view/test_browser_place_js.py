@@ -15,6 +15,7 @@ from lab_utils.schedule import Costs, schedules
 from lab_utils.schedule import simulate as simulate_schedule
 from lab_utils.timeline import Timeline, Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link
+from lab_utils.timeline.ops import Rise
 from lab_utils.timeline.simulator.simulate import costs
 from lab_utils.timeline.timeline import headline
 from lab_utils.widgets import TimelineView
@@ -22,11 +23,12 @@ from lab_utils.widgets.timeline_view.sliders import numbers
 
 pytest_plugins = ["browser_fixtures"]
 
-# Each figure of the view in this page, placed on `setting` or as it came.
-COMPUTED = """(setting) => {
+# Each figure of the view in this page, placed on `setting` or as it came, and named.
+COMPUTED = """([setting, name]) => {
     const about = model.get("_about"), arrays = lab.unpacked(about.arrays, model.get("_data"));
     const figure = new lab.Figure(about.figures[0], lab.arraysOf(arrays, "0."), about.strings);
     if (setting) figure.retime(setting);
+    figure.name = name;
     const columns = ["rank", "lane", "track", "activity", "start", "end", "op"].map((name) => [...figure.spans[name]]);
     return {
         cost: setting && [...lab.costs(figure.arrays, setting)],
@@ -51,6 +53,7 @@ def counted(of: Trace) -> Trace:
                 kernels=at % 5,
                 live_bytes=10**6 * at,
                 peak_bytes=2 * 10**6 * at if at % 2 else None,
+                rises=(Rise(0.0, 0.0, 10**5), Rise(0.7, 1 / 3, 2 * 10**6 * at)) if at % 3 else (),
             )
             if op.kind == "compute"
             else op
@@ -97,6 +100,10 @@ HARDWARE = {
 }
 
 
+def computed_in(page: Page, setting: dict[str, Any] | None, timeline: Timeline) -> dict[str, Any]:
+    return page.evaluate(COMPUTED, [setting, timeline.prediction.name])
+
+
 def assert_same(computed: dict[str, Any], timeline: Timeline) -> None:
     times, c = timeline.prediction.times, timeline.columns
     np.testing.assert_array_equal(computed["start"], times.start_s)
@@ -119,9 +126,9 @@ def assert_same(computed: dict[str, Any], timeline: Timeline) -> None:
 def test_every_hardware_places_a_trace_as_python_does(page: Page, of: Trace) -> None:
     of = counted(of)
     show(page, TimelineView(of.timeline(HARDWARE["as measured"]), hardware=list(HARDWARE.values())))
-    assert_same(page.evaluate(COMPUTED, None), of.timeline(HARDWARE["as measured"]))
+    assert_same(computed_in(page, None, of.timeline(HARDWARE["as measured"])), of.timeline(HARDWARE["as measured"]))
     for hardware in HARDWARE.values():
-        computed = page.evaluate(COMPUTED, numbers(hardware))
+        computed = computed_in(page, numbers(hardware), of.timeline(hardware))
         np.testing.assert_array_equal(computed["cost"], costs(of.lowered, hardware))
         assert_same(computed, of.timeline(hardware))
 
@@ -134,17 +141,17 @@ def test_a_schedule_is_placed_as_python_does_wherever_its_sliders_stand(
     made, uneven = order(stages=5, microbatches=9), [1.1, 0.9, 1, 1.3, 0.7]
     view = TimelineView(simulate_schedule(made, Costs(uneven, 0.61, 0.53, 1 / 3, activation_bytes)))
     show(page, view)
-    assert_same(page.evaluate(COMPUTED, None), view.timeline)
+    assert_same(computed_in(page, None, view.timeline), view.timeline)
     for numbers_set in ((1.7, 0.3, 1.0, 0.1), (0.0, 0.61, 0.53, 0.0), (1.0, 0.0, 0.0, 0.2), (1 / 3, 0.1, 0.7, 0.0)):
         view.set_state({"_setting": dict(zip(COSTS, numbers_set, strict=True)) | {"choice": 0}})
-        assert_same(page.evaluate(COMPUTED, view._setting), view.timeline)
+        assert_same(computed_in(page, view._setting, view.timeline), view.timeline)
 
 
 def test_a_link_without_latency_costs_its_bytes_alone(page: Page) -> None:
     """No algorithm is infinitely slow there, nor not a number."""
     hardware = Hardware(None, Link("no latency", 0.0, 1e9))
     show(page, TimelineView(TRACES["ddp"].timeline(HARDWARE["as measured"])))
-    cost = page.evaluate(COMPUTED, numbers(hardware))["cost"]
+    cost = page.evaluate(COMPUTED, [numbers(hardware), ""])["cost"]
     assert cost[-1] == 2 * 4 / 5 * (25 << 20) / 1e9
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timeline_samples import ddp
+from timeline_samples import compute, ddp
 
 from lab_utils.schedule import Costs, schedules, simulate
+from lab_utils.timeline import Trace
+from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.timeline.memory import Memory
+from lab_utils.timeline.ops import Rise
 from lab_utils.widgets.timeline_view.memory_strip import FINEST, _coarse
 
 
@@ -61,3 +65,33 @@ def test_the_picture_has_a_strip_for_each_rank_all_to_one_scale() -> None:
     heights = [float(bottom) - min(map(float, re.findall(r"V([\d.]+)", path))) for bottom, path, _ in drawn]
     assert [rank for *_, rank in drawn] == ["0", "1", "2"]
     assert heights == pytest.approx([14, 14 * 2 / 3, 14 / 3], abs=0.02)
+
+
+def test_memory_rises_when_it_does_and_not_when_its_op_begins() -> None:
+    """Half of an op's kernels, and nine tenths of its time, pass before it takes its memory."""
+    rises = (Rise(0.0, 0.0, 10), Rise(0.9, 0.5, 4_000_000))
+    op = compute(0, 0.0, 1.0, kernels=2, live_bytes=20, peak_bytes=4_000_000, rises=rises)
+    trace = Trace(((op, compute(0, 1.0, 2.0, live_bytes=20, peak_bytes=30)),))
+    (measured,) = trace.timeline().memory
+    assert measured.time_s.tolist() == pytest.approx([0, 0.9, 1, 1, 2])
+    assert measured.held.tolist() == [10, 4_000_000, 20, 30, 20]  # the second op: its rises were not recorded
+    (predicted,) = trace.timeline(Hardware(None, Link("any", 0, 1))).memory
+    assert predicted.time_s.tolist() == pytest.approx([0, 0.5, 1, 1, 2]) and predicted.peak == 4_000_000
+    steps = re.search(r'<path d="M100 ([\d.]+)([^"]*)"[^>]*data-memory="0"', trace.timeline().to_svg())[2]
+    x = next(x for x, y in re.findall(r"H([\d.]+)V([\d.]+)", steps) if float(y) == min_y(steps))
+    assert float(x) == pytest.approx(100 + 0.9 / 2 * 724, abs=0.1)
+
+
+def min_y(steps: str) -> float:
+    return min(map(float, re.findall(r"V([\d.]+)", steps)))
+
+
+def test_rises_are_saved_with_a_trace_and_a_file_without_them_is_read(tmp_path) -> None:
+    trace = Trace(((compute(0, 0.0, 1.0, live_bytes=20, rises=(Rise(0.0, 0.0, 10), Rise(0.9, 0.5, 20))),),))
+    trace.save(tmp_path / "trace.json")
+    assert Trace.load(tmp_path / "trace.json") == trace
+    content = json.loads((tmp_path / "trace.json").read_text(encoding="utf-8"))
+    for op in content["ops"][0]:
+        del op["rises"]
+    (tmp_path / "trace.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Trace.load(tmp_path / "trace.json").ops[0][0].rises == ()

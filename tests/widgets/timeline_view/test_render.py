@@ -19,6 +19,7 @@ from lab_utils.render import palette, to_svg
 from lab_utils.schedule import Costs, schedules, simulate
 from lab_utils.timeline import Op, Phase, Timeline, Trace, register_renderer
 from lab_utils.timeline import timeline as timeline_module
+from lab_utils.timeline.hardware import Hardware, Link
 from lab_utils.widgets.timeline_view.layout import PLOT_LEFT, PLOT_RIGHT, nested
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -214,3 +215,24 @@ def test_a_strip_of_memory_is_explained_where_there_is_one() -> None:
     with_memory = simulate(schedules.gpipe(2, 2), Costs())
     assert with_memory.memory and any(said in text for text in texts(parsed(with_memory)))
     assert not without.memory and not any(said in text for text in texts(parsed(without)))
+
+
+def test_a_prediction_names_its_hardware_below_its_title_and_a_long_name_takes_a_second_line() -> None:
+    wire = Hardware(None, Link("Ethernet", 50e-6, 5e9))
+    assert "4 ranks, predicted for Ethernet, computing as measured" in " ".join(texts(parsed(ddp().timeline(wire))))
+    long = Hardware(None, Link("a link with a long name", 50e-6, 5e9), 2, Link("another that is as long", 1e-4, 1e9))
+    picture = parsed(ddp().timeline(long))
+    lines = [(element.text, float(element.get("y"))) for element in picture.iter(f"{SVG}text")]
+    (first, y), (second, below) = (line for line in lines if line[1] in (53, 69))
+    assert f"{first} {second}" == f"4 ranks, predicted for {long.name}" and y < below
+    assert long.name in picture.get("aria-label") and long.name in picture.find(f"{SVG}desc").text
+    assert "4 ranks, measured" in texts(parsed(ddp().timeline()))
+
+
+def test_waiting_is_said_to_be_for_the_wire_too_where_ops_queue_for_it() -> None:
+    """With three buckets on a slow wire, the second waits until the first has passed, when all ranks have come."""
+    slow = ddp().timeline(Hardware(None, Link("slow", 50e-6, 1e9)))
+    queued = [s for s in slow.lane(3, "wire") if s.activity == "waiting"]  # rank 3 comes last, and waits for no rank
+    assert queued
+    assert "waiting: a partner has not entered, or the wire is taken" in texts(parsed(slow))
+    assert "waiting: a partner has not entered" in texts(parsed(ddp().timeline()))

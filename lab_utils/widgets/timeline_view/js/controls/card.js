@@ -20,15 +20,18 @@ class Card {
   addHead() {
     const head = add(this.root, "div", "head"), title = add(head, "div");
     add(title, "div", "title", WORDS.title);
-    add(title, "div", "quiet", figuresText(this.figures));
-    this.updates = [addNumbers(head, this.figures)];
+    const kinds = add(title, "div", "kinds quiet");
+    for (const { about: { busy } } of this.figures) if (busy) add(title, "div", "busy", busy);
+    this.updates = [addNumbers(head, this.figures), () => say(kinds, figuresText(this.figures))];
   }
 
   addSliders() {
     if (!this.about.choices.length) return;
     const setting = this.model.get("_setting");
-    this.sliders = new Sliders(this.root, this.about, setting, (now) => this.retime(now), () => this.rested());
+    const moved = (now, begins) => this.retime(now, begins);
+    this.sliders = new Sliders(this.root, this.about, setting, moved, () => this.rested());
     if (!sameSetting(this.shown.setting, setting)) this.shown.retime(setting);
+    this.shown.name = this.sliders.name;
   }
 
   addChart() {
@@ -65,6 +68,11 @@ class Card {
         ...labelled(WORDS.show_critical_path), "aria-pressed": "false",
       });
     }
+    if (this.figures.length > 1) {
+      this.sameScale = addButton(tools, WORDS.same_scale, () => this.toggleScale(), {
+        ...labelled(WORDS.show_same_scale), "aria-pressed": `${!chart.scene.own}`,
+      });
+    }
     addButton(tools, "−", () => chart.zoom(1 / KEY_ZOOM), labelled(WORDS.zoom_out));
     addButton(tools, "+", () => chart.zoom(KEY_ZOOM), labelled(WORDS.zoom_in));
     addButton(tools, WORDS.whole, () => chart.whole(), labelled(WORDS.show_whole));
@@ -83,8 +91,11 @@ class Card {
   }
 
   // A slider moves: placed, drawn and said at once, here; Python hears of it when the slider rests.
-  retime(setting) {
-    this.chart.retimed(this.shown, () => this.shown.retime(setting));
+  retime(setting, begins) {
+    const { chart, shown } = this;
+    if (begins) shown.remember();
+    shown.name = this.sliders.name;
+    chart.retimed(shown, () => shown.retime(setting));
     this.update();
   }
 
@@ -94,7 +105,8 @@ class Card {
     if (known.choice === sliders.setting.choice && sameSetting(known, sliders.setting)) return;
     model.set("_setting", sliders.setting);
     this.sendSelection();
-    say(this.spoken, headline(this.shown));
+    const { ghost } = this.shown, before = ghost ? ` ${fill(WORDS.before, { time: timeText(ghost.makespan) })}` : "";
+    say(this.spoken, headline(this.shown) + before);
   }
 
   // Python, or another view of this widget, moved them.
@@ -103,11 +115,12 @@ class Card {
     if (sameSetting(setting, this.sliders.setting)) return;
     this.sliders.setting = setting;
     this.sliders.show();
-    this.retime(setting);
+    this.retime(setting, true);
   }
 
   update() {
     for (const update of this.updates) update();
+    this.root.setAttribute("aria-label", headline(this.shown));
     this.canvas.setAttribute("aria-label", this.figures.map(headline).join(" "));
     this.moved();
   }
@@ -115,9 +128,10 @@ class Card {
   // The view, or the cursor of the scrubber.
   moved() {
     if (!this.scrubber) return;
-    const { chart, shown } = this, { from, to } = chart.scene.view, time = chart.cursor ?? to;
+    const { chart, shown } = this, { panels, view: { from, to } } = chart.scene, at = chart.cursor ?? to;
+    const time = at / panels.at(-1).axis.stretch; // of the one that sliders move
     const words = doingText(shown, time + shown.origin);
-    this.scrubber.value = (1000 * (time - from)) / (to - from);
+    this.scrubber.value = (1000 * (at - from)) / (to - from);
     this.scrubber.setAttribute("aria-valuetext", words);
     const { empty } = chart.scene;
     say(this.time, timeText(empty ? 0 : time));
@@ -126,6 +140,12 @@ class Card {
     say(this.play, chart.playing ? "❚❚" : "▶");
     this.play.setAttribute("aria-label", chart.playing ? WORDS.pause : WORDS.play);
     this.root.dataset.view = `${from} ${to}`;
+  }
+
+  toggleScale() {
+    const own = !this.chart.scene.own;
+    this.chart.useOwnScales(own);
+    this.sameScale.setAttribute("aria-pressed", `${!own}`);
   }
 
   toggleCritical() {
@@ -162,6 +182,6 @@ class Card {
 }
 
 function figuresText(figures) {
-  const kind = figures.map((figure) => figure.kind).join(WORDS.above);
+  const kind = figures.map(kindText).join(WORDS.above);
   return fill(WORDS.subtitle, { ranks: ranksText(figures[0].ranks), kind });
 }

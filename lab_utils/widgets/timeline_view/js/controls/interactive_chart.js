@@ -86,8 +86,8 @@ class InteractiveChart extends Chart {
   }
 
   inBand(panel, { x, y, width, height }) {
-    const { figure } = panel, { start, end } = figure.spans, chosen = [];
-    const from = this.scene.time(x) + figure.origin, to = this.scene.time(x + width) + figure.origin;
+    const { figure, axis } = panel, { start, end } = figure.spans, chosen = [];
+    const from = axis.time(x) + figure.origin, to = axis.time(x + width) + figure.origin;
     for (let rank = 0; rank < figure.ranks; rank++)
       for (const lane of panel.lanes(rank)) {
         if (lane.top + lane.height <= y || lane.top >= y + height) continue;
@@ -119,19 +119,24 @@ class InteractiveChart extends Chart {
   // Rest on the lane's span at the time of the one before, else on the first in view.
   rest(lane) {
     if (!lane) return;
-    const { hover, scene } = this, { end } = lane.panel.figure.spans;
-    const time = hover ? hover.panel.figure.spans.start[hover.from] - hover.panel.figure.origin : scene.view.from;
-    const at = firstAbove(end, time + lane.panel.figure.origin, lane.from, lane.to);
+    const { hover } = this, { figure, axis } = lane.panel;
+    let time = axis.view.from;
+    if (hover) {
+      const { figure: { spans, origin }, axis: before } = hover.panel;
+      time = (spans.start[hover.from] - origin) * (before.stretch / axis.stretch);
+    }
+    const at = firstAbove(figure.spans.end, time + figure.origin, lane.from, lane.to);
     this.restOn(lane.panel, Math.min(at, lane.to - 1));
   }
 
   restOn(panel, span) {
-    const { spans, origin } = panel.figure, { view } = this.scene, half = (view.to - view.from) / 2;
+    const { axis, figure: { spans, origin } } = panel, { view } = axis, half = (view.to - view.from) / 2;
     const start = spans.start[span] - origin, end = spans.end[span] - origin;
-    if (end <= view.from || start >= view.to) this.look(start - half, start + half);
+    const look = (from, to) => this.look(from * axis.stretch, to * axis.stretch);
+    if (end <= view.from || start >= view.to) look(start - half, start + half);
     this.hover = { panel, from: span, to: span + 1 };
     const lane = panel.laneOf(span), lines = spanLines(panel.figure, span);
-    this.on.hovered(lines, this.scene.x(Math.max(start, this.scene.view.from)), lane.top + lane.height);
+    this.on.hovered(lines, axis.x(Math.max(start, axis.view.from)), lane.top + lane.height);
     this.on.said(lines.join(", "));
     this.drawOver();
   }

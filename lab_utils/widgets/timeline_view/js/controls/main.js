@@ -24,5 +24,5 @@ function arraysOf(arrays, prefix) {
   return Object.fromEntries(mine.map(([name, array]) => [name.slice(prefix.length), array]));
 }
 
-export { arraysOf, costs, criticalPath, Figure, headline, place, render, unpacked };
+export { arraysOf, costs, criticalPath, Figure, headline, place, render, Scene, unpacked };
 export default { render };

@@ -2,21 +2,23 @@
 // exactly the given number until it moves.
 
 const STEPS = 400;
-const perSecond = (bytes) => fill(WORDS.per_second, { bytes: bytesText(bytes) });
-const times = (factor) => `× ${threeDigits(factor)}`;
+const perSecond = (amount) => fill(WORDS.per_second, { amount: bytesText(amount) });
+const times = (factor) => fill(WORDS.times, { factor: threeDigits(factor) });
+const number = (name, text, low, high) => ({ name, label: WORDS.hardware_numbers[name], text, low, high });
 const HARDWARE_SLIDERS = [
-  { name: "latency_s", label: WORDS.latency, low: 1e-7, high: 1e-2, text: timeText },
-  { name: "bytes_per_s", label: WORDS.bandwidth, low: 1e7, high: 2e12, text: perSecond },
-  { name: "across_latency_s", label: WORDS.latency_between, low: 1e-7, high: 1e-2, text: timeText },
-  { name: "across_bytes_per_s", label: WORDS.bandwidth_between, low: 1e7, high: 2e12, text: perSecond },
-  { name: "compute_scale", label: WORDS.compute_time, low: 0.1, high: 10, text: times },
+  number("latency_s", timeText, 1e-7, 1e-2), number("bytes_per_s", perSecond, 1e7, 2e12),
+  number("across_latency_s", timeText, 1e-7, 1e-2), number("across_bytes_per_s", perSecond, 1e7, 2e12),
+  number("compute_scale", times, 0.1, 10),
+];
+// What only Python changes; in the order of timeline/hardware/naming.py.
+const OTHER_NUMBERS = [
+  number("flops_per_s", (amount) => fill(WORDS.per_second, { amount: flopsText(amount) })),
+  number("memory_bytes_per_s", perSecond), number("launch_s", timeText), number("issue_s", timeText),
+  number("algorithm", (name) => name),
 ];
 const NAMES = { hardware: WORDS.hardware, costs: WORDS.costs };
 const BACK = { hardware: WORDS.back_to_hardware, costs: WORDS.back_to_costs };
-const COSTS = [
-  ["forward", WORDS.forward], ["backward_input", WORDS.backward_input],
-  ["backward_weight", WORDS.backward_weights], ["comm", WORDS.communication],
-];
+const COSTS = WORDS.cost_numbers; // [name, label]
 
 // From a hundredth of the largest cost to ten times it, and nothing at the left end. Costs that differ from stage to
 // stage are moved together, by a factor.
@@ -28,13 +30,14 @@ function costSliders(given, byStage) {
 }
 
 class Sliders {
-  // about: {sets, by_stage, choices: [{label, numbers ...}], the first as given}. changed(setting) at each move,
-  // rested() after.
+  // about: {sets, by_stage, choices: [{label, numbers ...}], the first as given}. changed(setting, begins) at each
+  // move, `begins` with the first since a person took hold of something else; rested() after.
   constructor(parent, { sets, by_stage: byStage, choices }, setting, changed, rested) {
-    Object.assign(this, { choices, setting, changed, rested, timer: 0 });
+    Object.assign(this, { choices, setting, changed, rested, timer: 0, begins: true });
     this.root = add(parent, "div", "sliders", "", { role: "group", "aria-label": NAMES[sets] });
     if (choices.length > 1) this.choose = this.addChoice();
     const all = sets === "costs" ? costSliders(choices[0], byStage) : HARDWARE_SLIDERS;
+    this.numbers = sets === "costs" ? all : [...all, ...OTHER_NUMBERS];
     this.sliders = all.filter(({ name }) => choices.some((choice) => choice[name] !== null));
     this.parts = this.sliders.map((slider) => this.addSlider(slider));
     this.reset = addButton(this.root, WORDS.as_given, () => this.pick(this.setting.choice), labelled(BACK[sets]));
@@ -54,6 +57,7 @@ class Sliders {
     const value = add(head, "span", "value"), input = addRange(label, "range", STEPS, slider.label);
     input.addEventListener("input", () => this.move({ [slider.name]: this.valueAt(slider, +input.value) }));
     input.addEventListener("change", () => this.rest());
+    for (const taken of ["pointerdown", "focus"]) input.addEventListener(taken, () => (this.begins = true));
     return { input, value, label };
   }
 
@@ -69,7 +73,8 @@ class Sliders {
   move(part) {
     this.setting = { ...this.setting, ...part };
     this.show();
-    this.changed(this.setting);
+    this.changed(this.setting, this.begins);
+    this.begins = false;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.rest(), 300);
   }
@@ -81,8 +86,17 @@ class Sliders {
 
   pick(choice) {
     const { label, ...numbers } = this.choices[choice];
+    this.begins = true;
     this.move({ ...numbers, choice });
     this.rest();
+  }
+
+  // What is predicted for: "H100 cluster, changed: latency 20.0 µs", as naming.py says it.
+  get name() {
+    const { setting, numbers, choices } = this, given = choices[setting.choice];
+    const changes = numbers.filter(({ name }) => setting[name] !== given[name] && setting[name] !== null)
+      .map(({ name, label, text }) => `${label} ${text(setting[name])}`);
+    return changes.length ? fill(WORDS.changed, { name: given.label, changes: changes.join(", ") }) : given.label;
   }
 
   show() {

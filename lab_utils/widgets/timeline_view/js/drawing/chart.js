@@ -49,6 +49,15 @@ class Chart {
     this.look(around - (around - from) / factor, around + (to - around) / factor);
   }
 
+  // Each figure on its own scale, or all on one.
+  useOwnScales(own) {
+    this.leave();
+    this.scene.own = own;
+    this.scene.arrange();
+    this.draw();
+    this.on.moved();
+  }
+
   whole() {
     this.look(0, this.scene.makespan);
   }
@@ -61,8 +70,7 @@ class Chart {
     const panel = this.panelAt(y);
     if (!panel || x < LEFT || x > this.scene.right) return null;
     const lane = [...panel.lanes(panel.rankAt(y))].find(({ top, height }) => y >= top && y < top + height + 1);
-    const { view, scale } = this.scene;
-    const found = lane && spansAt(panel.figure, lane, view, scale, this.scene.time(x));
+    const { axis } = panel, found = lane && spansAt(panel.figure, lane, axis.view, axis.scale, axis.time(x));
     return found ? { panel, ...found } : null;
   }
 

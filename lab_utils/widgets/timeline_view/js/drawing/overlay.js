@@ -5,8 +5,8 @@
 function drawOverlay(surface, scene, { cursor, hover, band, selected }) {
   surface.clear(scene.width, scene.height);
   surface.within(LEFT - 1, 0, scene.right - LEFT + 2, scene.height, () => {
-    scene.panels.forEach((panel, at) => drawSelected(surface, scene, panel, selected[at]));
-    if (hover) drawHover(surface, scene, hover);
+    scene.panels.forEach((panel, at) => drawSelected(surface, panel, selected[at]));
+    if (hover) drawHover(surface, hover);
     if (cursor !== null) drawCursor(surface, scene, cursor);
     if (band) drawBand(surface, band);
   });
@@ -25,15 +25,15 @@ function drawCursor(surface, scene, cursor) {
   c.fill();
 }
 
-function drawHover(surface, scene, { panel, from, to }) {
+function drawHover(surface, { panel, from, to }) {
   const { figure } = panel, { spans, origin } = figure, { ink } = surface.style.colors;
-  outline(surface, scene, panel, from, to, ink, 1.6);
+  outline(surface, panel, from, to, ink, 1.6);
   const last = to - from === 1 ? figure.lastToCome(from) : null;
   if (!last) return;
   const rank = figure.arrays.op_rank[last.op];
   if (rank === spans.rank[from] || last.at <= spans.start[from]) return;
   // A line from the rank that was waited for, where it came, to the one that waited.
-  const x = scene.x(last.at - origin), partner = panel.ownTop(rank) + panel.own / 2, lane = panel.laneOf(from);
+  const x = panel.axis.x(last.at - origin), partner = panel.ownTop(rank) + panel.own / 2, lane = panel.laneOf(from);
   const { c } = surface;
   c.strokeStyle = c.fillStyle = surface.style.colors.strong;
   c.lineWidth = 1.6;
@@ -47,19 +47,19 @@ function drawHover(surface, scene, { panel, from, to }) {
   c.fill();
 }
 
-function outline(surface, scene, panel, from, to, ink, thick) {
+function outline(surface, panel, from, to, ink, thick) {
   const { spans, origin } = panel.figure, lane = panel.laneOf(from), { card } = surface.style.colors;
-  const x = scene.x(spans.start[from] - origin), end = scene.x(spans.end[to - 1] - origin);
+  const { axis } = panel, x = axis.x(spans.start[from] - origin), end = axis.x(spans.end[to - 1] - origin);
   const width = Math.max(end - x, 2);
   surface.frame(card, thick + 2, x, lane.top, width, lane.height);
   surface.frame(ink, thick, x, lane.top, width, lane.height);
 }
 
 // Those that lie close together on a lane share an outline: thousands may be selected.
-function drawSelected(surface, scene, panel, selected) {
-  const { spans } = panel.figure, gap = 1 / scene.scale, { strong } = surface.style.colors;
+function drawSelected(surface, panel, selected) {
+  const { spans } = panel.figure, gap = 1 / panel.axis.scale, { strong } = surface.style.colors;
   let from = -1, to = -1;
-  const flush = () => from >= 0 && outline(surface, scene, panel, from, to, strong, 2);
+  const flush = () => from >= 0 && outline(surface, panel, from, to, strong, 2);
   for (const span of selected) {
     const joined = span === to && spans.track[span] === spans.track[from] && spans.lane[span] === spans.lane[from];
     if (joined && spans.rank[span] === spans.rank[from] && spans.start[span] - spans.end[to - 1] < gap) {

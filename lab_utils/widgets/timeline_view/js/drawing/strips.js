@@ -2,10 +2,10 @@
 
 // Calls band(phase, x, end, y) for the phases in sight; where many are thinner than a pixel, for the first of them.
 function bands(scene, panel, band) {
-  const { figure, depth, phase: height } = panel, { arrays, origin } = figure;
+  const { figure, axis, depth, phase: height } = panel, { arrays, origin } = figure;
   const { phase_rank: rank, phase_level: level } = arrays, reached = new Map();
   for (let p = 0; p < rank.length; p++) {
-    const x = scene.x(figure.phaseStart[p] - origin), end = scene.x(figure.phaseEnd[p] - origin);
+    const x = axis.x(figure.phaseStart[p] - origin), end = axis.x(figure.phaseEnd[p] - origin);
     const row = rank[p] * depth + level[p];
     if (level[p] >= depth || end < LEFT || x > scene.right || end <= (reached.get(row) ?? -Infinity)) continue;
     reached.set(row, x + 0.5);
@@ -33,12 +33,12 @@ function writePhases(surface, scene, panel) {
 
 // What a rank holds over time, as steps on one scale for all ranks of the panel.
 function paintMemory(surface, scene, panel, rank) {
-  const { figure, strip, lanesHeight } = panel, { first, time, held, most: full } = figure.memory;
+  const { figure, axis, strip, lanesHeight } = panel, { first, time, held, most: full } = figure.memory;
   const last = first[rank + 1];
   const bottom = panel.ownTop(rank) + lanesHeight + 1 + strip, paint = pixel(surface.style.memory);
   surface.plot.box(pixel(surface.style.colors.lane), LEFT, bottom - strip, scene.right - LEFT, strip);
-  const x = (at) => scene.x(at < last ? time[at] - figure.origin : figure.makespan);
-  const from = Math.max(first[rank], firstAbove(time, figure.origin + scene.view.from, first[rank], last) - 1);
+  const x = (at) => axis.x(at < last ? time[at] - figure.origin : figure.makespan);
+  const from = Math.max(first[rank], firstAbove(time, figure.origin + axis.view.from, first[rank], last) - 1);
   for (let at = from, to; at < last && x(at) < scene.right; at = to) {
     let most = held[at];
     for (to = at + 1; to < last && x(to) < x(at) + THINNEST; to++) most = Math.max(most, held[to]);
@@ -55,7 +55,7 @@ function writeMemory(surface, scene, { figure }, rank, base) {
 
 // What is not on the critical path pales; what is stands out, joined from rank to rank.
 function drawCriticalPath(surface, scene, panel) {
-  const { figure } = panel, { strong, card } = surface.style.colors, path = figure.criticalSpans;
+  const { figure, axis } = panel, { strong, card } = surface.style.colors, path = figure.criticalSpans;
   if (!path) return;
   const { c } = surface, { spans } = figure, top = panel.rowTop(0), bottom = panel.bottom;
   c.globalAlpha = 0.72;
@@ -63,7 +63,7 @@ function drawCriticalPath(surface, scene, panel) {
   c.globalAlpha = 1;
   let before = null;
   for (const span of path) {
-    const lane = panel.laneOf(span), x = scene.x(spans.start[span]), end = scene.x(spans.end[span]);
+    const lane = panel.laneOf(span), x = axis.x(spans.start[span]), end = axis.x(spans.end[span]);
     const middle = lane.top + lane.height / 2;
     if (before !== null && before !== middle && x >= LEFT && x <= scene.right) {
       surface.box(strong, x - 0.75, Math.min(before, middle), 1.5, Math.abs(before - middle));
@@ -73,4 +73,34 @@ function drawCriticalPath(surface, scene, panel) {
     surface.box(surface.fills[figure.paint(span)], x, lane.top, Math.max(end - x, THINNEST), lane.height);
     surface.box(strong, x, middle - 1, Math.max(end - x, 1), 2);
   }
+}
+
+// What stood here before sliders moved: where it ended, and in the gaps each rank's own stream, slim and pale.
+const GHOST = 4;
+
+function drawGhost(surface, scene, panel) {
+  const { figure, axis } = panel, { ghost } = figure, { c } = surface, { quiet_ink: quiet } = surface.style.colors;
+  if (!ghost) return;
+  const x = axis.x(ghost.makespan), top = panel.top - 4, slim = panel.named ? GHOST : 0;
+  c.globalAlpha = 0.5;
+  for (let rank = 0; slim && rank < ghost.ranks; rank++) {
+    const [from, to] = ghost.lanes[rank].own, y = panel.ghostTop(rank);
+    boxes(ghost, { from, to }, axis.view, axis.scale, (paint, _, __, left, right) =>
+      surface.box(surface.fills[paint], axis.x(left), y, Math.max((right - left) * axis.scale, THINNEST), slim));
+    surface.frame(quiet, 1, axis.x(0), y - 0.5, x - axis.x(0), slim + 1);
+  }
+  c.globalAlpha = 1;
+  c.setLineDash([4, 3]);
+  surface.frame(quiet, 1.5, axis.x(0), top, x - axis.x(0), panel.bottom - top);
+  c.setLineDash([]);
+}
+
+// How long it was, on the axis, below its end; gives back where that stands: ticks there are left out.
+function writeGhost(surface, scene, { figure: { ghost }, axis }, base) {
+  const x = ghost ? axis.x(ghost.makespan) : -1;
+  if (x < LEFT || x > scene.right + 1) return null;
+  const words = fill(WORDS.before, { time: timeText(ghost.makespan) }), width = surface.wordsWidth(words, 11, 600);
+  const left = Math.max(LEFT - 10, Math.min(x - width / 2, scene.width - 12 - width));
+  surface.write(words, left, base, { weight: 600, ink: surface.style.colors.strong });
+  return { left, right: left + width };
 }

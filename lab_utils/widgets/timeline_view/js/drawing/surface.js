@@ -82,9 +82,17 @@ class Surface {
     c.fillText(words, x, y);
   }
 
-  wordsWidth(words, size) {
-    this.c.font = `400 ${size}px ${this.style.font}`;
+  wordsWidth(words, size, weight = 400) {
+    this.c.font = `${weight} ${size}px ${this.style.font}`;
     return this.c.measureText(words).width;
+  }
+
+  // The words, cut at their end if they are wider than the room.
+  cut(words, room, { size = 11, weight = 400 } = {}) {
+    let kept = words.length;
+    const shown = () => (kept < words.length ? `${words.slice(0, kept)}…` : words);
+    while (kept > 1 && this.wordsWidth(shown(), size, weight) > room) kept--;
+    return shown();
   }
 
   // Draw only inside this box.

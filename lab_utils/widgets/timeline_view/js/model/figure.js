@@ -4,7 +4,8 @@ const NO_PAINT = 255;
 class Figure {
   // about: {kind, ranks, origin_s, makespan_s, first_compute, setting, memory, ...}; see arrays.py.
   constructor(about, arrays, strings) {
-    Object.assign(this, { about, arrays, strings, kind: about.kind, ranks: about.ranks });
+    const { kind, name, ranks } = about;
+    Object.assign(this, { about, arrays, strings, kind, name, ranks, former: null });
     this.predicted = about.first_compute !== null;
     this.tracks = 0;
     if (this.predicted) this.retime(about.setting);
@@ -24,6 +25,22 @@ class Figure {
       Float64Array.from(from, (node, p) => (node > first[rank[p]] ? placed.end[node - 1] : 0)),
       Float64Array.from(to, (node) => placed.end[node]),
     ]);
+  }
+
+  // Sliders begin to move: what stands here now is what stood here before.
+  remember() {
+    const { spans, lanes, makespan } = this;
+    this.former = Object.assign(Object.create(this), { spans, lanes, makespan });
+  }
+
+  // What stood here before, if it was longer or shorter.
+  get ghost() {
+    return this.former && this.former.makespan !== this.makespan ? this.former : null;
+  }
+
+  // How long an axis has to be.
+  get extent() {
+    return Math.max(this.makespan, this.ghost?.makespan ?? 0);
   }
 
   take(spans, origin, makespan, [phaseStart, phaseEnd]) {

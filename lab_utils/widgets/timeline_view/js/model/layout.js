@@ -1,5 +1,5 @@
 // Where rows stand, in CSS pixels: heights as in ../../layout.py, panels above each other on one time axis.
-const LEFT = 84, RIGHT = 124, TOP = 22, BOTTOM = 30, ROWS_HEIGHT = 640, PANEL_HEAD = 26;
+const LEFT = 84, RIGHT = 124, TOP = 22, BOTTOM = 30, ROWS_HEIGHT = 640, PANEL_HEAD = 26, OWN_AXIS = 22;
 
 // Tall rows with words for up to 8 ranks, thin ones up to 32, and a density beyond.
 function heights({ ranks, tracks, about }) {
@@ -25,6 +25,11 @@ class Panel {
     this.row = this.phases + this.lanesHeight + (this.strip ? 1 : 0) + this.strip + this.gap;
     this.track = this.wire / Math.max(1, figure.tracks);
     this.bottom = top + figure.ranks * this.row;
+  }
+
+  // Where a rank's time of before is drawn, in the gap below its row.
+  ghostTop(rank) {
+    return this.rowTop(rank) + this.row - this.gap + 3;
   }
 
   rowTop(rank) {
@@ -58,14 +63,14 @@ class Panel {
   }
 }
 
-// Panels from top to bottom; with several, each has a head that names it.
-function panelsOf(figures) {
+// Panels from top to bottom; with several, each has a head that names it. own: and an axis below it.
+function panelsOf(figures, own) {
   const panels = [];
   let top = TOP;
   for (const figure of figures) {
     if (figures.length > 1) top += PANEL_HEAD - (panels.length ? 8 : 14);
     panels.push(new Panel(figure, top));
-    top = panels.at(-1).bottom + 10;
+    top = panels.at(-1).bottom + 10 + (own ? OWN_AXIS : 0);
   }
   return panels;
 }

@@ -10,15 +10,16 @@ function memoryOf(figure, unit) {
   return { ...steps, most: highest(peaks, 0, peaks.length) || 1, words };
 }
 
-// From the ops of a trace: the peak while each computes, then what is left.
-function byOps({ spans, lanes, arrays: { op_live: live, op_peak: peak } }) {
+// From the ops of a trace: how it rises while each computes, then what is left.
+function byOps({ spans, lanes, arrays: { op_live: live, op_rise_first: rises, rise_part: part, rise_held: risen } }) {
   const time = [], held = [], first = [0];
   for (const { own: [from, to] } of lanes) {
     for (let span = from; span < to; span++) {
       const op = spans.op[span];
       if (spans.activity[span] !== COMPUTE || Number.isNaN(live[op])) continue;
-      time.push(spans.start[span], spans.end[span]);
-      held.push(Number.isNaN(peak[op]) ? live[op] : peak[op], live[op]);
+      const start = spans.start[span], end = spans.end[span];
+      for (let r = rises[op]; r < rises[op + 1]; r++) time.push(start + part[r] * (end - start)), held.push(risen[r]);
+      time.push(end), held.push(live[op]);
     }
     first.push(time.length);
   }

@@ -18,9 +18,8 @@ function timeUnit(seconds) {
 }
 
 function timeText(seconds) {
-  if (seconds === 0) return "0 s";
-  const [size, name] = timeUnit(seconds);
-  return `${threeDigits(seconds / size)} ${name}`;
+  const [size, name] = timeUnit(seconds), digits = threeDigits(seconds / size);
+  return /[1-9]/.test(digits) ? `${digits} ${name}` : "0 s";
 }
 
 function bytesText(bytes) {
@@ -46,9 +45,15 @@ function counted(count, one, many) {
   return fill(count === 1 ? one : many, { count });
 }
 
-function headline({ kind, ranks, sums: { makespan, bubble, exposed } }) {
+// "measured", or "predicted for H100 cluster"
+function kindText({ kind, name }) {
+  return name ? fill(WORDS.predicted_for, { kind, name }) : kind;
+}
+
+function headline(figure) {
+  const { ranks, sums: { makespan, bubble, exposed } } = figure;
   return fill(WORDS.headline, {
-    kind, ranks: ranksText(ranks), makespan: timeText(makespan), bubble: percentText(bubble),
+    kind: kindText(figure), ranks: ranksText(ranks), makespan: timeText(makespan), bubble: percentText(bubble),
     exposed: timeText(exposed),
   });
 }
@@ -101,7 +106,8 @@ function waitText(figure, span) {
   if (op.rank === spans.rank[span]) return "";
   const source = op.source && ` (${op.source})`;
   const time = timeText(last.at - figure.origin);
-  return fill(waits ? WORDS.waits : WORDS.waited, { rank: op.rank, source, time });
+  const queues = waits && figure.predicted && last.at < spans.end[span]; // on the wire
+  return fill(queues ? WORDS.waits_and_queues : waits ? WORDS.waits : WORDS.waited, { rank: op.rank, source, time });
 }
 
 // Words for several spans too thin to be told apart.
