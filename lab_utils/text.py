@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
 V = TypeVar("V")
 _AT_MOST = 4
+_UP = "\x1b[A"  # moves a terminal's cursor to the line above
 
 
 class UnknownName(KeyError):
@@ -107,6 +109,8 @@ def merge(outputs: dict[int, str]) -> str:
 
 def as_on_a_terminal(text: str) -> str:
     """Return the text as a terminal finally shows it: a carriage return overwrites the line (tqdm's bars)."""
+    if _UP in text:
+        return "\n".join(_on_a_screen(text.replace("\r\n", "\n")))
     if "\r" not in text:
         return text
     return "\n".join(map(_overwritten, text.replace("\r\n", "\n").split("\n")))
@@ -117,6 +121,24 @@ def _overwritten(line: str) -> str:
     for part in line.split("\r"):
         shown = part + shown[len(part) :]
     return shown
+
+
+def _on_a_screen(text: str) -> list[str]:
+    """Return the lines of a screen after this text, which moves up to bars that stand above others."""
+    lines, row, column = [""], 0, 0
+    for part in re.split(f"(\r|\n|{re.escape(_UP)})", text):
+        if part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row == len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == _UP:
+            row = max(0, row - 1)
+        else:
+            line = lines[row].ljust(column)
+            lines[row] = (line[:column] + part + line[column + len(part) :]).rstrip()
+            column += len(part)
+    return lines
 
 
 def block(name: str, text: str) -> str:

@@ -14,7 +14,7 @@ IS_NO_RANK = (
     "this cell runs in the notebook's own process, which is no rank: with %%ranks as its first line it runs on the "
     "ranks, which are in a group already"
 )
-hints: list[Callable[[BaseException], str]] = []  # each returns a sentence on an error, or ""
+hints: list[Callable[[BaseException], str]] = []  # each returns a sentence on an error, or ""; on a rank there are none
 
 
 def improve_errors(shell: Any) -> None:
@@ -47,7 +47,7 @@ def _add_hint(error: BaseException) -> None:
 def _wants_a_rank(error: BaseException) -> str:
     """Hint at `%%ranks` where torch.distributed misses its group in the notebook's own process."""
     wanting = isinstance(error, ValueError | RuntimeError) and _NO_GROUP.search(str(error))
-    return IS_NO_RANK if wanting and "LOCAL_RANK" not in os.environ else ""
+    return IS_NO_RANK if wanting else ""
 
 
 hints.append(_wants_a_rank)

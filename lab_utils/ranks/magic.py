@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from typing import TYPE_CHECKING
 
 from IPython import get_ipython
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
+from lab_utils.host.notebook_errors import hints
 from lab_utils.ranks.calls.cell_names import magic_cell
 from lab_utils.ranks.calls.outcomes import trace_of
 from lab_utils.ranks.on_rank import entry_points
 from lab_utils.ranks.session import Ranks, current_ranks, with_new_engines
 from lab_utils.ranks.shipping.surroundings import surroundings
+from lab_utils.text import name_ranks
 
 if TYPE_CHECKING:
     import ipyparallel as ipp
+    from IPython.core.interactiveshell import InteractiveShell
 
 
 @magic_arguments()
@@ -37,10 +43,18 @@ def ranks_magic(line: str, cell: str) -> None:
     number = ip.displayhook.prompt_count  # ip.execution_count is already the next cell's, from IPython 9.18
     with_first_line = magic_cell("\n" + cell, number)  # the line of the magic counts in the notebook's line numbers
     recorded = given.record is not None
-    call = with_first_line, recorded, not given.no_count, surroundings()
-    outcomes = ranks.call(entry_points.run_cell, *call, only=members)
+    with contextlib.redirect_stderr(io.StringIO()) as warned:
+        call = with_first_line, recorded, not given.no_count, surroundings()
+    print(warned.getvalue(), end="", file=sys.stderr)
+    outcomes = ranks.call(entry_points.run_cell, *call, only=members, alone=_is_whole(ip) and not warned.getvalue())
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)
+
+
+def _is_whole(ip: InteractiveShell) -> bool:
+    """Whether the notebook's cell is a `%%ranks` cell, which prints nothing else."""
+    running = ip.kernel.get_parent("shell") if hasattr(ip, "kernel") else {}
+    return running.get("content", {}).get("code", "").lstrip().startswith("%%ranks")
 
 
 def _members(on: str | None, ranks: Ranks) -> list[int] | None:
@@ -53,6 +67,24 @@ def _members(on: str | None, ranks: Ranks) -> list[int] | None:
     if not members or members[0] < 0 or members[-1] >= ranks.size:
         raise UsageError(f"--on {on}: the ranks are 0 to {ranks.size - 1}")
     return members
+
+
+def held_elsewhere(error: BaseException) -> str:
+    """Return the sentence on a name that only ranks have, or "" where the error is about another thing."""
+    ranks, name = current_ranks(), getattr(error, "name", None)
+    if ranks is None or not isinstance(error, NameError) or not name:
+        return ""
+    holders = ranks.holding(name)
+    if not holders:
+        return ""
+    whom = name_ranks(holders)
+    return (
+        f"{name} is a variable on {whom}, which the notebook's own process does not see: "
+        f"a %%ranks cell uses it, and ranks.run(lambda: {name}) returns it from every rank"
+    )
+
+
+hints.append(held_elsewhere)
 
 
 def load(client: ipp.Client) -> None:

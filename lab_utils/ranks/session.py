@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lab_utils.ranks.calls.call import Call, error_of
-from lab_utils.ranks.calls.cell_names import cells_of
+from lab_utils.ranks.calls.cell_names import cells_of, is_notebooks
 from lab_utils.ranks.calls.outcomes import results_of, trace_of
 from lab_utils.ranks.calls.watch import Watch
-from lab_utils.ranks.diagnosis.errors import RankDied, RanksError
+from lab_utils.ranks.diagnosis.errors import RankDied, RankError, RanksError
 from lab_utils.ranks.on_rank import entry_points
 from lab_utils.ranks.processes.checks import check_request
 from lab_utils.ranks.processes.child_processes import CAN_FORK
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import ipyparallel as ipp
 
 GROUP_TIMEOUT_S = 30.0
+_ANSWER_S = 0.5
+_OF_THE_NOTEBOOK = (
+    "{name} is a variable of the notebook, and ranks have their own: set it in a %%ranks cell, "
+    "or pass it to a function: ranks.run(f, {name})"
+)
 _started: weakref.WeakSet[Ranks] = weakref.WeakSet()
 _with_new_engines: list[Callable[[ipp.Client], None]] = []
 
@@ -111,8 +116,12 @@ class Ranks:
         payload, files = pack(function, args, kwargs)
         return self.call(entry_points.run, payload, cells_of(files), *record, on_report=on_report)
 
-    def call(self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None) -> list:
+    def call(
+        self, function: Callable, *args: Any, only: list[int] | None = None, on_report=None, alone: bool = False
+    ) -> list:  # fmt: skip
         """Call one of on_rank's functions on every rank, or on those in `only`; wait for all and show their output.
+
+        alone   the notebook's cell is nothing but this call, so that output may be removed from it
 
         Calls from several threads run one after the other. RanksError: a call from within its own `on_report`.
         """
@@ -121,18 +130,20 @@ class Ranks:
         with self._one_call:
             self._caller = threading.get_ident()
             try:
-                return self._call(function, args, only, on_report)
+                return self._call(function, args, only, on_report, alone)
             finally:
                 self._caller = None
 
-    def _call(self, function: Callable, args: tuple, only: list[int] | None, on_report: Callable | None) -> list:
+    def _call(
+        self, function: Callable, args: tuple, only: list[int] | None, on_report: Callable | None, alone: bool
+    ) -> list:  # fmt: skip
         self._get_ready()
         engines = self._engines
         members = {rank: engines.members[rank] for rank in (range(self.size) if only is None else only)}
         pids = {rank: member.pid for rank, member in engines.members.items()}
         watch = Watch(engines.board, engines.guards, pids, engines.epoch)
         self._must_form = True  # unless the call succeeds
-        with engines.outputs.live() as live:
+        with engines.outputs.live(alone) as live:
             self._calls += 1
             call = Call(
                 engines.client, members, pids.keys() - members.keys(), watch, on_report,
@@ -155,12 +166,19 @@ class Ranks:
             raise RanksError("these ranks were stopped by another thread while a call ran on them") from error
         self._told |= dead.keys()
         if error is not None:
+            if isinstance(error, RankError) and is_notebooks(name := error.missing_name):
+                error.add_hint(_OF_THE_NOTEBOOK.format(name=name))
             raise error
         answers = [call.answers[rank] for rank in call.members]
         self._must_form = any(answer.broken or answer.interrupted for answer in answers)
         return answers
 
     # ------------------------------------------------------------------ life
+    def holding(self, name: str) -> list[int]:
+        """Return the ranks that have a variable of this name; also during a call, and of stuck ranks."""
+        self._must_run()
+        return self._engines.guards.holding(self._engines.members, name, _ANSWER_S)
+
     def status(self) -> Status:
         """Return per rank: alive, memory, its op, for how long and for which ranks it waits. Works on stuck ranks."""
         self._must_run()

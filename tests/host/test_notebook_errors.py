@@ -26,8 +26,7 @@ NO_GROUP = [
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+def run(capsys: pytest.CaptureFixture) -> Callable[[str], str]:
     shell = InteractiveShell(colors="nocolor")
     improve_errors(shell)
 
@@ -59,13 +58,9 @@ def test_a_cell_that_misses_the_group_is_told_where_it_runs(run: Callable[[str],
     assert said.splitlines()[-2:] == [f"ValueError: {message}", IS_NO_RANK]
 
 
-def test_no_hint_on_a_rank_and_none_on_another_error(
-    run: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_hint_on_another_error(run: Callable[[str], str]) -> None:
     assert IS_NO_RANK not in run("raise ValueError('another')")
     assert IS_NO_RANK not in run(f"raise KeyError({NO_GROUP[0]!r})")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    assert IS_NO_RANK not in run(f"raise ValueError({NO_GROUP[0]!r})")
 
 
 def test_a_hint_is_given_once_however_often_an_error_is_shown(

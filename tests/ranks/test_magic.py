@@ -101,6 +101,10 @@ WRONG_RANKS = {
     "%%ranks --on 0 --record t\n1": "--record needs every rank: leave --on away",
     "%%ranks --no-count\n1": "--no-count needs --record NAME: nothing is counted without it",
 }
+HIDDEN = "rank + 1"
+HERE = "only_here = 0.1"
+ASKED_FOR = "%%ranks\nonly_here * 2"
+NO_RANK = 'raise ValueError("Default process group has not been initialized, please make sure to call ...")'
 LIGHT = "import sys; 'torch' in sys.modules"
 RUN_STOPPED = "ranks.run(len, [])"
 STOPPED = "%%ranks\nrank  # nobody is there"
@@ -110,7 +114,21 @@ STOPPED = "%%ranks\nrank  # nobody is there"
 def notebook() -> Iterator[Notebook]:
     cells = [LOOK, EARLY, START, IMPORT, *[SPEAK] * REPETITIONS, DEFINE, VALUE, VALUES, SILENT, NONE, EMPTY, ON_TWO]
     cells += [RECORD, UNCOUNTED, KERNELS, RECORDED, DEFINE_TWICE, BY_NAME, LOCAL, RAISE_LOCAL, FAIL]
-    cells += [f"{VALUES}  # after it", QUOTE, QUOTE_ON_RANKS, SYNTAX, WARN, PX, AFTER_PX, *WRONG_RANKS, LIGHT]
+    cells += [
+        f"{VALUES}  # after it",
+        QUOTE,
+        QUOTE_ON_RANKS,
+        SYNTAX,
+        WARN,
+        PX,
+        AFTER_PX,
+        *WRONG_RANKS,
+        HIDDEN,
+        HERE,
+        ASKED_FOR,
+        NO_RANK,
+        LIGHT,
+    ]
     cells += ["ranks.stop()", STOPPED, RUN_STOPPED]
     return Notebook(cells)
 
@@ -213,6 +231,28 @@ def test_standard_error_is_told_apart(notebook: Notebook) -> None:
 
 def test_px_works_beside(notebook: Notebook) -> None:
     assert notebook.said(AFTER_PX) == "rank 0: 100\nrank 1: 101\nrank 2: 102\nrank 3: 103\n"
+
+
+def test_a_name_that_only_ranks_have_is_told_of(notebook: Notebook) -> None:
+    said = notebook.error(HIDDEN)
+    assert "NameError" in said and "name 'rank' is not defined" in said
+    assert said.endswith(
+        "rank is a variable on ranks 0-3, which the notebook's own process does not see: "
+        "a %%ranks cell uses it, and ranks.run(lambda: rank) returns it from every rank"
+    )
+
+
+def test_a_name_that_only_the_notebook_has_is_told_of(notebook: Notebook) -> None:
+    said = notebook.error(ASKED_FOR).splitlines()
+    assert said[0] == "RankError: ranks 0-3 raised NameError: name 'only_here' is not defined"
+    assert said[-1] == (
+        "only_here is a variable of the notebook, and ranks have their own: set it in a %%ranks cell, "
+        "or pass it to a function: ranks.run(f, only_here)"
+    )
+
+
+def test_a_cell_that_is_no_ranks_cell_is_told_so(notebook: Notebook) -> None:
+    assert notebook.error(NO_RANK).endswith("the ranks, which are in a group already")
 
 
 def test_the_kernel_has_no_torch(notebook: Notebook) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,29 @@ class _AsyncLocalKernelManager(AsyncKernelManager):
         super().__init__(**_addresses(self), **settings)
 
 
-def run_notebook(node: nbformat.NotebookNode, folder: Path, timeout_s: int, allow_errors: bool = False) -> None:
-    """Run all cells in this folder and store their outputs in the node."""
-    NotebookClient(
+class _Client(NotebookClient):
+    hear: Callable[[dict[str, Any]], None] | None = None
+
+    def process_message(self, msg: dict[str, Any], cell: nbformat.NotebookNode, cell_index: int) -> Any:
+        if self.hear is not None:
+            self.hear(msg)
+        return super().process_message(msg, cell, cell_index)
+
+
+def run_notebook(
+    node: nbformat.NotebookNode, folder: Path, timeout_s: int, allow_errors: bool = False,
+    hear: Callable[[dict[str, Any]], None] | None = None,
+) -> None:  # fmt: skip
+    """Run all cells in this folder and store their outputs in the node.
+
+    hear   called with each message of the kernel about a cell, as it comes
+    """
+    client = _Client(
         node,
         timeout=timeout_s,
         allow_errors=allow_errors,
         kernel_manager_class=_AsyncLocalKernelManager,
         resources={"metadata": {"path": str(folder)}},
-    ).execute()
+    )
+    client.hear = hear
+    client.execute()

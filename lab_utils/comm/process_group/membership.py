@@ -23,7 +23,7 @@ def abort_rendezvous(store: str) -> None:
         os.replace(loop, store)
 
 
-labels: Counter[str] = Counter()  # on a rank: how many groups of each name it has created
+labels: Counter[str] = Counter()  # on a rank: how many groups, or models on one, of each name it has created
 
 
 class Lost:
@@ -38,11 +38,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Groups of a rank that can be formed again, {label: members}, and its counters of groups."""
+    """Groups of a rank that can be formed again, {label: members}, and its counters of groups.
+
+    unfinished  names of what a failure may have left half done on these groups, to be made anew on all ranks
+    """
 
     members: dict[str, tuple[int, ...]]
     counts: dict[str, int]  # {name: groups of that name so far}
     created: int
+    unfinished: frozenset[str] = frozenset()
 
 
 def agree(ranks: list[Groups]) -> Groups:
@@ -55,4 +59,5 @@ def agree(ranks: list[Groups]) -> Groups:
         if all(label in ranks[member].members for member in group)
     }  # fmt: skip
     counts = {label: max(each.counts.get(label, 0) for each in ranks) for each in ranks for label in each.counts}
-    return Groups(members, counts, max(each.created for each in ranks))
+    unfinished = frozenset().union(*(each.unfinished for each in ranks))
+    return Groups(members, counts, max(each.created for each in ranks), unfinished)

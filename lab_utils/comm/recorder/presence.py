@@ -16,7 +16,6 @@ from lab_utils.comm.status.rank_state import Channel, Dropped, IssuedOp, RankSta
 from lab_utils.comm.status.shared_status import Board, Row
 
 _KEPT = 128
-_BACKWARD = torch.autograd.graph.__file__  # its function that runs a backward pass in C++
 Awaited = tuple[tuple[PendingOp, torch.futures.Future], ...]  # ops, each with the future that is waited for
 
 
@@ -74,7 +73,7 @@ def issued_op(entry: PendingOp) -> IssuedOp:
     )
 
 
-def _succeeded(future: torch.futures.Future) -> bool:
+def succeeded(future: torch.futures.Future) -> bool:
     """Return whether the op is done without an error."""
     if not future.done():
         return False
@@ -87,6 +86,8 @@ def _succeeded(future: torch.futures.Future) -> bool:
 
 class Presence:
     """The visible state of this process; the recorder is its one instance."""
+
+    _WAITS_IN = (torch.autograd.graph.__file__,)  # its function that runs a backward pass in C++
 
     def __init__(self) -> None:
         self.rank, self.ranks = 0, 1
@@ -142,7 +143,7 @@ class Presence:
         """Return the state of this rank; also called from the guard's thread."""
         moves, awaited, (state, since_s, _) = self._moves, self._awaited, self._shown
         entry, moves = self._entry, moves + sum(future.done() for _, future in awaited)
-        if awaited and not main_thread_is_inside(_BACKWARD):  # in Python: another callback, before DDP waits
+        if awaited and not main_thread_is_inside(self._WAITS_IN):  # in Python: another callback, before DDP waits
             state, entry = "computing", None
         op = issued_op(entry) if state == "in" and entry is not None else None
         ledger = self.ledger
@@ -161,7 +162,7 @@ class Presence:
 
     @property
     def _entry(self) -> PendingOp | None:
-        return next((entry for entry, future in self._awaited if not _succeeded(future)), self._shown[2])
+        return next((entry for entry, future in self._awaited if not succeeded(future)), self._shown[2])
 
     def come_to(self, entry: PendingOp) -> None:
         if threading.get_ident() != threading.main_thread().ident:

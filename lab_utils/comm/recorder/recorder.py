@@ -20,7 +20,7 @@ from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
 from lab_utils.comm.recorder.fingerprints import comparable
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
 from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp, to_ops
-from lab_utils.comm.recorder.presence import Awaited, Presence
+from lab_utils.comm.recorder.presence import Awaited, Presence, succeeded
 from lab_utils.comm.recorder.source_line import caller
 from lab_utils.comm.recorder.source_line import cell_name as cell_name
 from lab_utils.comm.recorder.source_line import is_own as is_own
@@ -98,6 +98,8 @@ class Recorder(Presence):
     in which they arrive, and the time between them counts as one stream of compute.
     """
 
+    _WAITS_IN = (*Presence._WAITS_IN, __file__)  # `_delay_all_reduce`, at the end
+
     def __init__(self) -> None:
         super().__init__()
         self.recording: Recording | None = None
@@ -106,8 +108,9 @@ class Recorder(Presence):
         self._now: Callable[[], Moment] = host_now
         self._cursor: Moment = 0.0  # the rank's time is accounted for up to here
         self._for_autograd: list[PendingOp] = []  # recorded ops whose future was taken during a backward
-        self._pending: deque[tuple[PendingOp, torch.futures.Future]] = deque()  # of any such op, unless done
+        self._pending: deque[tuple[PendingOp, torch.futures.Future]] = deque()  # of any such op, unless it succeeded
         self._backwards: set[int] = set()  # whose end calls back
+        self.waits_at_once = False  # DDP takes futures and waits for them, without an end of backward in between
 
     def __reduce__(self) -> str:
         return "recorder"  # pickled by name: a user's function sent to the ranks uses the rank's own recorder
@@ -197,14 +200,16 @@ class Recorder(Presence):
         if self.recording is not None:
             self._for_autograd.append(entry)
         self._pending.append((entry, future))
-        while self._pending and self._pending[0][1].done():  # a future holds the op's tensors
+        while self._pending and succeeded(self._pending[0][1]):  # a future holds the op's tensors
             self._pending.popleft()
+        if self.waits_at_once and self._pending:
+            self.show_awaited(tuple(self._pending))
 
     def _backward_ended(self, backward: int) -> None:
         # Queued before DDP's own last callback, which then blocks on these futures one after the other.
         self._backwards.discard(backward)
         taken, self._for_autograd = self._for_autograd, []
-        pending = tuple((entry, future) for entry, future in self._pending if not future.done())
+        pending = tuple((entry, future) for entry, future in self._pending if not succeeded(future))
         self._pending.clear()
         waits = []
         if self.recording is not None:
@@ -309,6 +314,19 @@ class Recorder(Presence):
 
 
 recorder = Recorder()
+
+
+def _delay_all_reduce(reducer: torch.distributed.Reducer) -> None:
+    """Do what DDP does at the end of a static graph's first backward: send all gradients, and wait for them."""
+    recorder.waits_at_once = True
+    try:
+        _delayed(reducer)
+    finally:
+        recorder.waits_at_once = False
+
+
+_delayed = torch.distributed.Reducer._delay_all_reduce
+torch.distributed.Reducer._delay_all_reduce = _delay_all_reduce
 
 
 def phase(name: str) -> AbstractContextManager[None]:

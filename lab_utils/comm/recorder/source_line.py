@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 import threading
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -32,10 +33,10 @@ def main_line() -> str:
     return _nearest(sys._current_frames().get(threading.main_thread().ident))
 
 
-def main_thread_is_inside(file: str) -> bool:
-    """Return whether a function of this file is the main thread's innermost one of Python, so that it runs C++."""
+def main_thread_is_inside(files: Collection[str]) -> bool:
+    """Return whether a function of these files is the main thread's innermost one of Python, so that it runs C++."""
     frame = sys._current_frames().get(threading.main_thread().ident)
-    return frame is not None and frame.f_code.co_filename == file
+    return frame is not None and frame.f_code.co_filename in files
 
 
 def _nearest(frame: FrameType | None) -> str:

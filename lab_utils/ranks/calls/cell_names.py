@@ -39,6 +39,12 @@ def line_of(file: str, line: int) -> str:
     return linecache.getline(held[-1] if held else file, line).strip()
 
 
+def is_notebooks(name: str) -> bool:
+    """Whether the notebook has a variable of this name."""
+    ip = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return ip is not None and name in ip.user_ns
+
+
 def keep(cells: Iterable[Cell]) -> None:
     """Register the cells' lines on a rank, for tracebacks, `inspect` and warnings."""
     for cell in cells:  # mtime None: linecache never checks the file

@@ -7,67 +7,14 @@ import io
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab_utils.ranks.calls.live import Live, place
+from lab_utils.ranks.calls.said import Said
 from lab_utils.ranks.on_rank.streams import DISPLAYED, STDERR, STDOUT, stream_file
-from lab_utils.text import as_on_a_terminal, block, merge, name_ranks
-
-LIVE_AFTER_S = 2.0  # a call that runs longer shows its output so far
-_LIVE_EVERY_S = 0.5
-_LIVE_LINES, _LIVE_BYTES = 20, 1 << 16  # last lines and bytes per rank
-
-
-@dataclass(slots=True)
-class Said:
-    """One rank's output that has not been shown yet: the bytes of its streams, and its displays as it wrote them.
-
-    A display's `written` is its position: the bytes of stdout and of stderr before it.
-    """
-
-    stdout: bytes = b""
-    stderr: bytes = b""
-    displays: list[dict[str, Any]] = field(default_factory=list)
-
-    def parts(self) -> list[str | dict[str, Any]]:
-        """Return texts of stdout and the displays between them, with clears and updates applied."""
-        parts, at = [], 0
-        for display in self.displays:
-            until = max(at, display["written"][0])
-            if display.get("clear"):
-                parts, at = [], until
-                continue
-            parts += [_text(self.stdout[at:until]), display]
-            at = until
-            if (
-                display["update"]
-                and (first := _first_of(parts[:-1], display["transient"].get("display_id"))) is not None
-            ):
-                parts[first] = display | {"update": False}
-                parts.pop()
-        return [part for part in (*parts, _text(self.stdout[at:])) if part]
-
-    def stdout_so_far(self) -> str:
-        if not self.displays:
-            return _text(self.stdout[-_LIVE_BYTES:])
-        return "".join(part for part in self.parts() if isinstance(part, str))
-
-    def errors(self) -> str:
-        cleared = [display["written"][1] for display in self.displays if display.get("clear")]
-        return _text(self.stderr[max([0, *cleared]) :])
-
-
-def _first_of(parts: list, display_id: str | None) -> int | None:
-    ids = [None if isinstance(part, str) else part["transient"].get("display_id") for part in parts]
-    return ids.index(display_id) if display_id in ids and display_id is not None else None
-
-
-def _text(said: bytes) -> str:
-    return as_on_a_terminal(said.decode("utf-8", "replace"))
+from lab_utils.text import block, merge, name_ranks
 
 
 class _Files:
@@ -128,20 +75,17 @@ class Outputs:
         self._said = {}
         _show(said, self._displays)
 
-    def so_far(self) -> str:
-        """Return what `show` would print now, cut to the last lines per rank."""
-        said = self._all()
-        streams = {r: each.stdout_so_far() for r, each in said.items()}, {r: each.errors() for r, each in said.items()}
-        return "".join(merge({rank: _last_lines(text) for rank, text in stream.items()}) for stream in streams)
-
     @contextlib.contextmanager
-    def live(self) -> Iterator[Live]:
-        """Show output at the end of a call, and in a notebook also during it."""
-        shown = Live(self)
+    def live(self, alone: bool = False) -> Iterator[Live]:
+        """Show output at the end of a call, and before that as it comes, where it can be replaced then.
+
+        alone   the notebook's cell is nothing but this call
+        """
+        shown = Live(self._all, place(alone))
         try:
             yield shown
         finally:
-            shown.end()
+            shown.end(any(each.says_something() for each in self._all().values()))
             self.show()
 
     @contextlib.contextmanager
@@ -160,48 +104,6 @@ class Outputs:
 
     def _read(self, rank: int) -> None:
         self._files[rank].read(self._said.setdefault(rank, Said()))
-
-
-class Live:
-    """A display that shows output during a long call, and is empty afterwards."""
-
-    def __init__(self, outputs: Outputs):
-        self._outputs = outputs
-        self._next_s = time.monotonic() + LIVE_AFTER_S
-        self._handle, self._text = None, ""
-        self._possible = _in_a_notebook() and threading.current_thread() is threading.main_thread()
-
-    def look(self) -> None:
-        """Update the display if it is due and the output has changed."""
-        if not self._possible or time.monotonic() < self._next_s:
-            return
-        self._next_s = time.monotonic() + _LIVE_EVERY_S
-        if (text := self._outputs.so_far()) != self._text:
-            self._text = text
-            self._update({"text/plain": text.rstrip("\n")})
-
-    def end(self) -> None:
-        if self._handle is not None:
-            self._update({})
-
-    def _update(self, data: dict[str, str]) -> None:
-        from IPython.display import DisplayHandle
-
-        if self._handle is None:
-            self._handle = DisplayHandle()
-            self._handle.display({}, raw=True)
-        self._handle.update(data, raw=True)
-
-
-def _in_a_notebook() -> bool:
-    """Whether a notebook can update a display; not under `%%capture`, which would keep every state."""
-    if "IPython" not in sys.modules or (ip := sys.modules["IPython"].get_ipython()) is None:
-        return False
-    return hasattr(ip, "kernel") and type(ip.display_pub).__name__ != "CapturingDisplayPublisher"
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(text.rstrip("\n").splitlines()[-_LIVE_LINES:])
 
 
 # ---------------------------------------------------------------------- showing

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lab_utils.ranks.diagnosis.diagnosis import Diagnosis
 
 
+_CUT_OFF = re.compile(r"/gloo/transport/|Connection closed by peer|connections to the other ranks were cut")
+_NO_NAME = re.compile(r"name '(\w+)' is not defined")
+
+
 class RanksError(RuntimeError):
     """Base of the errors about ranks. Its text is one sentence, the same on every run.
 
@@ -26,6 +30,11 @@ class RanksError(RuntimeError):
         self.details = "\n".join(details)
         if self.details:
             self.add_note(self.details)
+
+    def add_hint(self, sentence: str) -> None:
+        """Show this sentence below the details."""
+        self.details = f"{self.details}\n{sentence}" if self.details else sentence
+        self.add_note(sentence)
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}", *self.details.splitlines()]
@@ -72,14 +81,23 @@ class Failure:
 
     @property
     def own(self) -> bool:
-        """Whether the rank's own code raised, rather than an op or an interrupt."""
-        return not self.op and not self.mismatch and self.type != "KeyboardInterrupt"
+        """Whether the rank's own code raised, rather than an op or an interrupt.
+
+        What gloo says of a lost connection is a consequence of another rank's failure, wherever it surfaces.
+        """
+        return not (self.op or self.mismatch or self.type == "KeyboardInterrupt" or self._cut_off)
+
+    @property
+    def _cut_off(self) -> bool:
+        return _CUT_OFF.search(self.message) is not None
 
     def how(self) -> str:
         """Return what happened, without the rank: ranks with the same words are named together."""
         if self.op:
             return f"left waiting in {self.op}"
-        return "interrupted" if self.type == "KeyboardInterrupt" else f"raised {self.type}: {self.message}"
+        if self.type == "KeyboardInterrupt":
+            return "interrupted"
+        return f"raised {self.type}: {_plain(self.message) if self._cut_off else self.message}"
 
     def where(self) -> str:
         if self.op:
@@ -105,6 +123,13 @@ class RankError(RanksError):
     def rank(self) -> int:
         """The rank that failed first."""
         return self.failures[0].rank
+
+    @property
+    def missing_name(self) -> str:
+        """The name that the first rank to fail did not know, "" when it failed otherwise."""
+        first = self.failures[0]
+        found = _NO_NAME.match(first.message) if first.type == "NameError" else None
+        return found[1] if found else ""
 
     def _lines(self) -> list[str]:
         frames = self._began[0].frames
@@ -173,7 +198,7 @@ def _sentence(group: list[Failure]) -> str:
 
 def _plain(message: str) -> str:
     """Return gloo's message without its source path, addresses and advice."""
-    message = re.sub(r"^\[[^\]]*\.(cc|h|cpp):\d+\]\s*", "", message)
+    message = re.sub(r"\[[^\]]*\.(cc|h|cpp):\d+\]\s*", "", message)
     timed_out = re.match(r"Timed out waiting (\d+)ms", message)
     if timed_out:
         return f"no answer within the group's {int(timed_out[1]) / 1000:g} s"

@@ -15,12 +15,13 @@ import random
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
 from lab_utils.comm.process_group.membership import Groups
 from lab_utils.host.cpu_times import CpuTimes, cpu_times
+from lab_utils.host.notebook_errors import hints
 from lab_utils.ranks.calls.cell_names import Cell, keep
 from lab_utils.ranks.diagnosis.errors import Failure
 from lab_utils.ranks.on_rank import cells, ending, streams, torchrun
@@ -67,9 +68,11 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     from lab_utils.comm.recorder.progress import listen
     from lab_utils.comm.recorder.recorder import recorder
     from lab_utils.comm.status.shared_status import Board
+    from lab_utils.ranks.on_rank import ddp_models
     from lab_utils.ranks.on_rank.failing import refuse_to_ask, refuse_to_debug
     from lab_utils.ranks.on_rank.guard_thread import socket_file, stand_guard
 
+    hints.clear()  # they are about the notebook's own process
     torchrun.set_variables(rank, ranks, port)
     _seed_anew()
     torchrun.adopt_the_group()
@@ -82,6 +85,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
         sys.breakpointhook = refuse_to_debug
     _called_off.attach(folder)
     heed_interrupts_after_backward(_postponed)
+    ddp_models.follow()
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     register_backend()
@@ -104,16 +108,19 @@ def _seed_anew() -> None:
 def leave() -> Groups:
     """Abort and leave every group, without waiting for other ranks."""
     from lab_utils.comm.process_group import rendezvous
+    from lab_utils.ranks.on_rank import ddp_models
 
-    return rendezvous.leave()
+    return replace(rendezvous.leave(), unfinished=ddp_models.unfinished())
 
 
 def form(store: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
-    """Form the groups again on loopback, on a fresh store."""
+    """Form the groups again on loopback, on a fresh store, and make DDP models ready whose step failed."""
     from lab_utils.comm.process_group import rendezvous
     from lab_utils.comm.recorder.recorder import recorder
+    from lab_utils.ranks.on_rank import ddp_models
 
     rendezvous.form(store, epoch, agreed, timeout_s)
+    ddp_models.make_ready(agreed.unfinished)
     recorder.show("idle")
 
 

@@ -12,6 +12,7 @@ from lab_utils.ranks.diagnosis.errors import Failure, Frame
 _BACKEND_SAID = re.compile(
     r"third_party/gloo|Timed out waiting|Connection closed by peer|NCCL|connections to the other ranks were cut"
 )
+_STACK_OF_CPP = "\nException raised from "  # torch's, below the text of an error
 NO_KEYBOARD = (
     "a debugger has no keyboard on a rank: print what is to be seen, or call the function in the notebook itself "
     "and debug it there"
@@ -59,10 +60,10 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _said(error: BaseException) -> str:
-    """Return the exception's text, or a note that its `__str__` raised."""
+    """Return the exception's text without C++ frames, or a note that its `__str__` raised."""
     if isinstance(error, bdb.BdbQuit):
         return NO_KEYBOARD
     try:
-        return str(error).strip()
+        return str(error).partition(_STACK_OF_CPP)[0].strip()
     except Exception as another:
         return f"(no text: its __str__ raised {type(another).__name__})"

@@ -1,7 +1,7 @@
 """The guard: a thread on each rank that answers the notebook while the rank's main thread is stuck in C++.
 
-It has two requests: `STATE` returns the rank's state, `ABORT` ends every wait for other ranks. They are sent over a
-socket file in the ranks' private folder.
+It has three requests: `STATE` returns the rank's state, `ABORT` ends every wait for other ranks, `HOLDS` returns
+whether the rank has a variable of this name. They are sent over a socket file in the ranks' private folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab_utils.host.machine import socket_address
 if TYPE_CHECKING:
     from lab_utils.comm.status.rank_state import RankState
 
-STATE, ABORT = "state", "abort"
+STATE, ABORT, HOLDS = "state", "abort", "holds"
 _held = contextlib.ExitStack()  # keeps the guard's socket address for the life of the rank
 
 
@@ -42,14 +42,17 @@ def _serve(listener: Listener) -> None:
                 connection.send((number, _answer(request, value)))
 
 
-def _answer(request: str, value: Any) -> RankState | None:
+def _answer(request: str, value: Any) -> RankState | bool | None:
     from lab_utils.comm.process_group.rendezvous import abort_waits
     from lab_utils.comm.recorder.recorder import recorder
+    from lab_utils.ranks.shipping.picklers import rank_namespace
 
     if request == STATE:
         return recorder.rank_state()
     if request == ABORT:
         return abort_waits(value)
+    if request == HOLDS:
+        return value in rank_namespace()
     raise ValueError(f"the guard knows no request {request!r}")
 
 
@@ -75,6 +78,10 @@ class Guards:
     def abort_waits(self, ranks: Iterable[int], epoch: int, timeout_s: float) -> None:
         """End the ranks' waits in the groups of this epoch. A late rank does so later, if its epoch is still this."""
         self._ask(ranks, ABORT, epoch, timeout_s)
+
+    def holding(self, ranks: Iterable[int], name: str, timeout_s: float) -> list[int]:
+        """Return the ranks that have a variable of this name; those that answer in time."""
+        return [rank for rank, holds in sorted(self._ask(ranks, HOLDS, name, timeout_s).items()) if holds]
 
     def close(self) -> None:
         with self._lock:

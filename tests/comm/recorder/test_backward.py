@@ -58,6 +58,32 @@ def test_a_callback_in_python_is_no_wait(recorder: Recorder) -> None:
     assert awaited and (state.state, state.op) == ("computing", None)
 
 
+def test_an_op_that_failed_before_the_end_of_backward_is_the_one_that_ddp_waits_for(recorder: Recorder) -> None:
+    """Else its error would pass for one of the rank's own code."""
+    failed, seen = Future(), []
+    failed.set_exception(RuntimeError("Connection closed by peer"))
+    backward(
+        lambda: take(recorder, failed),
+        lambda: take(recorder, Future()),
+        lambda: Variable._execution_engine.queue_callback(lambda: seen.append((recorder.row.state, recorder.row.op))),
+    )
+    assert seen == [("in", "all_reduce")]
+
+
+def test_a_static_graphs_first_backward_waits_as_soon_as_it_has_sent(recorder: Recorder) -> None:
+    """DDP sends its gradients and waits for them in one call of C++, before the end of backward calls back."""
+    seen = []
+
+    def delayed() -> None:
+        recorder.waits_at_once = True
+        take(recorder, Future())
+        seen.append((recorder.row.state, recorder.row.op))
+        recorder.waits_at_once = False
+
+    backward(lambda: Variable._execution_engine.queue_callback(delayed))
+    assert seen == [("in", "all_reduce")] and recorder.row.state == "computing"
+
+
 def test_what_nobody_waited_for_is_not_done(recorder: Recorder) -> None:
     """As of a backward inside another one: DDP waits at the end of the outer one."""
     late, taken = Future(), []

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
-from IPython.display import DisplayHandle
 
-from lab_utils.ranks.calls import outputs
-from lab_utils.ranks.calls.outputs import Live, Outputs
+from lab_utils.ranks.calls import live, outputs
+from lab_utils.ranks.calls.live import Live, Stream
+from lab_utils.ranks.calls.outputs import Outputs
 from lab_utils.ranks.on_rank.streams import DISPLAYED, STDERR, STDOUT, stream_file
 
 
@@ -112,19 +113,69 @@ def test_files_can_be_read_while_they_are_removed(spoken: Spoken, capsys: pytest
     assert capsys.readouterr().out == "rank 0: goodbye\n"
 
 
-def test_a_long_call_shows_its_last_lines_and_then_nothing(spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[dict] = []
-    monkeypatch.setattr(outputs, "_in_a_notebook", lambda: True)
-    monkeypatch.setattr(outputs, "LIVE_AFTER_S", 0)
-    monkeypatch.setattr(outputs, "_LIVE_EVERY_S", 0)
-    monkeypatch.setattr(DisplayHandle, "display", lambda _, data, raw: shown.append(data))
-    monkeypatch.setattr(DisplayHandle, "update", lambda _, data, raw: shown.append(data))
-    live = Live(spoken.outputs)
-    live.look()
-    assert shown == []  # nothing was said
-    spoken.say(100, "".join(f"step {step}\n" for step in range(100)))
-    live.look()
-    live.look()  # nothing new
-    live.end()
-    lines = "\n".join(["rank 0:", *[f"  step {step}" for step in range(80, 100)]])
-    assert shown == [{}, {"text/plain": lines}, {}]
+# ------------------------------------------------------------------ while a call runs
+class Shown:
+    """A place whose content is kept."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.more_follows: bool | None = None
+
+    def show(self, stream: Stream) -> None:
+        self.texts.append(str(stream))
+
+    def clear(self, more_follows: bool) -> None:
+        self.more_follows = more_follows
+
+
+def during(spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> tuple[Shown, contextlib.AbstractContextManager[Live]]:
+    shown = Shown()
+    monkeypatch.setattr(outputs, "place", lambda alone: shown)
+    monkeypatch.setattr(live, "LIVE_AFTER_S", 0)
+    monkeypatch.setattr(live, "EVERY_S", 0)
+    return shown, spoken.outputs.live()
+
+
+def test_a_call_shows_lines_as_they_come_and_all_in_rank_order_at_its_end(
+    spoken: Spoken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shown, calling = during(spoken, monkeypatch)
+    with calling as call:
+        call.look()
+        assert shown.texts == []  # nothing was said
+        spoken.say(101, "from 1\n")
+        call.look()
+        call.look()  # nothing new
+        spoken.say(100, "from 0\n")
+        spoken.say(100, "careful\n", STDERR)
+        call.look()
+        assert capsys.readouterr() == ("", "")
+    assert shown.texts == ["rank 1 │ from 1", "rank 1 │ from 1\nrank 0 │ from 0\nrank 0 │ careful"]
+    assert shown.more_follows
+    assert capsys.readouterr() == ("rank 0: from 0\nrank 1: from 1\n", "rank 0: careful\n")
+
+
+def test_a_call_that_fails_leaves_what_was_printed(
+    spoken: Spoken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shown, calling = during(spoken, monkeypatch)
+    with pytest.raises(KeyboardInterrupt), calling as call:
+        spoken.say(101, "so far\nand half")
+        call.look()
+        raise KeyboardInterrupt
+    assert shown.texts == ["rank 1 │ so far\nrank 1 │ and half"] and shown.more_follows
+    assert capsys.readouterr().out == "rank 1:\n  so far\n  and half\n"
+
+
+def test_a_call_that_ends_without_output_says_that_none_follows(
+    spoken: Spoken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Else a notebook would wait with removing what it shows until the next output, which never comes."""
+    shown, calling = during(spoken, monkeypatch)
+    with calling as call:
+        spoken.say(100, "gone\n")
+        call.look()
+        spoken.display(100)  # clear_output()
+        spoken.say(100, "\n")
+    assert shown.texts == ["rank 0 │ gone"] and shown.more_follows is False
+    assert capsys.readouterr() == ("", "")
