@@ -122,7 +122,7 @@ def released_s(timeout_s: float, computing_s: float) -> Numbers:
 PREDICTIONS: tuple[Exercise, ...] = (
     numeric("00.a", words.AllToAll, transposed, n=RANKS, rank=ASKED),
     numeric("00.b", words.BusiestBytes, busiest_bytes, n=RANKS, whole=COUNTED_BYTES),
-    numeric("00.c", words.AllReduceTime, all_reduce_us, n=RANKS),
+    numeric("00.c", words.AllReduceTime, all_reduce_us, n=RANKS, mb=TIMED_BYTES // 10**6),
     numeric("00.d", words.TwiceTheBandwidth, twice_the_bandwidth, given=("compute_s",)),
     numeric("00.e", words.Skipped, skipped, n=RANKS),
     numeric("00.f", words.Relay, relayed, n=RANKS),

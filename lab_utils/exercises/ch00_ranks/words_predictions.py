@@ -36,7 +36,7 @@ class BusiestBytes(Misses):  # 00.b
 
 
 class AllReduceTime:  # 00.c
-    goal = "How many µs does an all-reduce of 4 MB take on {n} A100s joined by NVLink, by ring and by tree?"
+    goal = "How many µs does an all-reduce of {mb} MB take on {n} A100s joined by NVLink, by ring and by tree?"
     replace = "Replace the two … by your numbers of µs: the ring's, then the tree's."
     hints = ("rounds · latency + bytes / bandwidth", "count the bytes that pass one after the other, not all")
     explain = (

@@ -28,7 +28,7 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("01.k", words.RedundancyWire, memory.redundancy_wire),
     numeric("01.x", words.Recomputed, memory.recomputed, ("blocks", "length", "channels")),
     # 01d
-    numeric("01.m", words.MoreWorkers, numbers.more_workers),
+    numeric("01.m", words.MoreWorkers, numbers.more_workers, few=numbers.FEW, many=numbers.MANY),
     numeric("01.n", words.Paused, numbers.paused),
     numeric("01.o", words.CopiedParameters, numbers.copied_parameters),
     numeric("01.p", words.NoiseFloor, numbers.noise_floor),
@@ -36,8 +36,8 @@ PREDICTIONS: tuple[Exercise, ...] = (
     numeric("01.q", words.LocalBytes, wire.local_bytes, given=("parameters",), **_LOCAL),
     numeric("01.r", words.Shrinks, wire.shrinks, n=numbers.RANKS),
     numeric("01.s", words.Crossing, wire.crossing_bytes, given=("parameters",), per_node=wire.PER_NODE),
-    numeric("01.t", words.ClusterMs, wire.cluster_ms, ranks=wire.CLUSTER_RANKS),
+    numeric("01.t", words.ClusterMs, wire.cluster_ms, **wire.CLUSTER_SIZES),
     numeric("01.u", words.SentMost, wire.sent_most, given=("parameters",), n=numbers.RANKS, often=wire.OFTEN),
-    numeric("01.v", words.WireMs, wire.wire_ms, given=("parameters",)),
+    numeric("01.v", words.WireMs, wire.wire_ms, given=("parameters",), **wire.SLOW_SIZES),
     numeric("01.w", words.HalfStep, wire.half_step_ms, given=("step_ms", "exposed")),
 )

@@ -204,8 +204,8 @@ class Recomputed:  # 01.x
 
 # ---------------------------------------------------------------------- 01d
 class MoreWorkers:  # 01.m
-    goal = ("GPT-2's gradients on links of 100 Gb/s: how many times longer does communication take with 64 workers "
-        "than with 2, with a server, and in a ring?")
+    goal = ("GPT-2's gradients on links of 100 Gb/s: how many times longer does communication take with {many} "
+        "workers than with {few}, with a server, and in a ring?")
     replace = "Replace the two … by your factors: the server's, then the ring's."
     hints = ("count the bytes that pass the server's link in one direction",
         "in a ring each rank sends 2(n - 1)/n times the gradients")
@@ -327,22 +327,23 @@ class Crossing:  # 01.s
 
 
 class ClusterMs:  # 01.t
-    goal = ("All-reduce 496 MB on {ranks} A100s in nodes of 8. A rank's link inside a node carries 200 GB/s, its NIC "
-        "25 GB/s. How many ms take one ring, 8 rings (one per NIC), and two levels?")
+    goal = ("All-reduce {mb} MB on {ranks} A100s in nodes of {m}. A rank's link inside a node carries {inside:g} GB/s, "
+        "its NIC {across:g} GB/s. How many ms do one ring, {m} rings (one per NIC) and two levels take?")
     replace = "Replace the three … by milliseconds; leave the latency out."
     hints = ("one ring: its slowest link has to pass 2 (n - 1) / n B",
-        "8 rings share the bytes between nodes over 8 NICs",
+        "a ring per NIC: they share the bytes between nodes",
         "two levels: 2 (m - 1) / m B inside, then 2 (N - 1) / N B / m across")
-    explain = ("one ring {one:.1f} ms, 8 rings {rings:.2f} ms, two levels {two:.2f} ms\n"
-        "2 · 15/16 · 496 MB through 25 GB/s; an eighth of that through 25 GB/s; 2 · 7/8 · 496 MB through 200 GB/s plus "
-        "2 · 1/2 · 62 MB through 25 GB/s.")
-    names = ("one ring", "8 rings", "two levels")
+    explain = ("one ring {one:.1f} ms, {m} rings {rings:.2f} ms, two levels {two:.2f} ms\n"
+        "2 · {others}/{ranks} · {mb} MB through {across:g} GB/s; 1/{m} of that through {across:g} GB/s; "
+        "2 · {inner}/{m} · {mb} MB through {inside:g} GB/s plus 2 · {outer}/{nodes} · {piece:g} MB through "
+        "{across:g} GB/s.")
+    names = ("one ring", "{m} rings", "two levels")
     half = "an all-reduce is a reduce-scatter and an all-gather"
-    all_nics = "that is with all 8 NICs; one ring crosses by one"
+    all_nics = "that is with all {m} NICs; one ring crosses by one"
     one_nic = "that is with one NIC; each ring has its own"
     inside_only = "that is the time inside the nodes"
     across_only = "that is the time across; the one inside comes before and after"
-    whole_crosses = "only an eighth of the tensor crosses per rank"
+    whole_crosses = "only 1/{m} of the tensor crosses per rank"
     in_seconds = "that is in seconds"
 
 
@@ -364,13 +365,13 @@ class SentMost(Misses):  # 01.u
 
 
 class WireMs:  # 01.v
-    goal = ("1 Gb/s (125 MB/s per direction, 50 µs latency), 4 ranks, P parameters in float64: how many ms per step "
-        "is the wire busy for a ring all-reduce in one message, and the server's link with messages to and from 3 "
-        "workers?")
+    goal = ("{gb:g} Gb/s ({mb:g} MB/s per direction, {us:g} µs latency), {n} ranks, P parameters in float64: for how "
+        "many ms per step is communication in flight, latency included, with a ring all-reduce in one message, and on "
+        "the server's link with messages to and from {workers} workers?")
     replace = "Replace the two … by milliseconds: the ring's, then the server's."
     hints = ("the ring: 2 (n - 1) rounds of one chunk", "the server: a push and a pull per worker, one after the other")
-    explain = ("ring: {rounds} · 50 µs + 1.5 · 8 P / 125 MB/s = {ring:.2f} ms; server: {messages} messages of "
-        "{message:.2f} ms = {server:.1f} ms")
+    explain = ("ring: {rounds} · {us:g} µs + {part:g} · 8 P / {mb:g} MB/s = {ring:.2f} ms; server: {messages} messages "
+        "of {message:.2f} ms = {server:.1f} ms")
     names = ("ring", "server's link")
     half = "that is one half: reduce-scatter or all-gather, push or pull"
     of_server = "that is the server's"

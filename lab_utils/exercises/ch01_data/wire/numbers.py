@@ -13,9 +13,17 @@ from lab_utils.timeline.hardware import Link, Wire, catalogue, wire_rows
 STEPS, EVERY = 96, 16  # of 01.q
 PART, INDEX_BYTES, BFLOAT16_BYTES = 0.02, 4, 2  # of 01.r
 PER_NODE = 2  # of 01.s
-CLUSTER, CLUSTER_RANKS, GPT2_BYTES = "A100 cluster", 16, 496_000_000  # of 01.t
+CLUSTER, CLUSTER_RANKS, GPT2_BYTES = catalogue["A100 cluster"], 16, 496_000_000  # of 01.t
+CLUSTER_SIZES = {
+    "mb": GPT2_BYTES // 10**6, "ranks": CLUSTER_RANKS, "m": CLUSTER.ranks_per_node,
+    "inside": round(CLUSTER.link.bytes_per_s / 1e9, -1), "across": CLUSTER.across.bytes_per_s / 1e9,
+}  # fmt: skip
 OFTEN = 8  # local steps in 01f
 SLOW = Link("Ethernet 1 Gb/s", 50e-6, 125e6)  # of 01f
+SLOW_SIZES = {
+    "gb": 8 * SLOW.bytes_per_s / 1e9, "mb": SLOW.bytes_per_s / 1e6, "us": SLOW.latency_s * 1e6,
+    "n": RANKS, "workers": RANKS - 1,
+}  # fmt: skip
 
 
 def all_reduce_bytes(parameters: int) -> int:
@@ -63,7 +71,7 @@ def crossing_bytes(parameters: int) -> Numbers:
 
 def cluster_ms() -> Numbers:
     """01.t: GPT-2's gradients on two nodes, by one ring, a ring per NIC, and two levels; latency is left out."""
-    hardware = catalogue[CLUSTER].with_link(latency_s=0.0)
+    hardware = CLUSTER.with_link(latency_s=0.0)
     hardware = replace(hardware, across=replace(hardware.across, latency_s=0.0))
     rows = wire_rows([Wire("all_reduce", GPT2_BYTES, tuple(range(CLUSTER_RANKS)))], hardware.ranks_per_node)
     kinds = ("ring", "rings", "two_level")
@@ -78,7 +86,8 @@ def cluster_ms() -> Numbers:
             whole_crosses=2 * (m - 1) / m * inside_ms + 2 * (nodes - 1) / nodes * nic_ms, in_seconds=two / 1e3,
         ),
     ]  # fmt: skip
-    return asked, {"one": one, "rings": rings, "two": two}
+    counts = {"others": CLUSTER_RANKS - 1, "inner": m - 1, "outer": nodes - 1, "nodes": nodes}
+    return asked, {"one": one, "rings": rings, "two": two, "piece": GPT2_BYTES / m / 1e6, **counts}
 
 
 def sent_most(parameters: int) -> Numbers:
@@ -102,7 +111,8 @@ def wire_ms(parameters: int) -> Numbers:
         Quantity(ring, 0.05, half=ring / 2, of_server=server, one_message=message, in_seconds=ring / 1e3),
         Quantity(server, 0.05, half=server / 2, worker=2 * message, of_ring=ring, in_seconds=server / 1e3),
     ]
-    return asked, {"ring": ring, "server": server, "message": message, "rounds": rounds, "messages": messages}
+    counts = {"rounds": rounds, "part": rounds / RANKS, "messages": messages}
+    return asked, {"ring": ring, "server": server, "message": message, **counts}
 
 
 def half_step_ms(step_ms: float, exposed: float) -> Numbers:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from lab_utils.exercises import check
 from lab_utils.exercises.ch01_data.wire.numbers import CLUSTER, CLUSTER_RANKS, GPT2_BYTES, cluster_ms
-from lab_utils.timeline.hardware import Wire, catalogue, wire_rows
+from lab_utils.timeline.hardware import Wire, wire_rows
 
 
 def with_latency_ms(algorithm: str) -> float:
-    hardware = replace(catalogue[CLUSTER], algorithm=algorithm)
+    hardware = replace(CLUSTER, algorithm=algorithm)
     wire = Wire("all_reduce", GPT2_BYTES, tuple(range(CLUSTER_RANKS)))
     return float(hardware.wire_s(wire_rows([wire], hardware.ranks_per_node))[0]) * 1e3
 
