@@ -54,7 +54,7 @@ LAB_STAMP  := $(VENV)/.lab-$(HERE)
 TEST_STAMP := $(VENV)/.test-$(HERE)
 
 .NOTPARALLEL:
-.PHONY: help lab test quick lint unit notebooks browser bench doctor lock test-latest torch-suite clean releases torch-args
+.PHONY: help lab test quick lint unit notebooks browser sheet bench doctor lock test-latest torch-suite clean releases torch-args
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ notebooks: $(TEST_STAMP)  ## every notebook run and compared with its stored out
 browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 	@tests/browser/install_browser.sh $(PY)
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/browser/test_browser*.py tests/widgets/*/test_browser*.py
+
+sheet: $(TEST_STAMP)  ## screenshots of every widget and card, light, dark, narrow, without a kernel: test-results/sheet
+	@$(PY) tests/browser/sheet.py
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import NAME, element, frame, pattern, text, text_width, time_axis, tip
+from lab_utils.render.kit import NAME, element, frame, label_on, pattern, text, text_width, time_axis, tip
 from lab_utils.text import counted, percent_text, time_text
 from lab_utils.timeline.export.sentences import headline, summary
 from lab_utils.timeline.timeline import Timeline
@@ -139,7 +139,5 @@ class _Drawing:
         return box + (self._label(mark, y + height / 2 + 4) if named else "")
 
     def _label(self, mark: Mark, y: float) -> str:
-        look = palette.PAINTS[mark.paint]
-        halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
-        return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
+        return label_on(palette.PAINTS[mark.paint], mark.label, x, y, LABEL_SIZE, pointer_events="none")
