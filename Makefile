@@ -54,7 +54,8 @@ LAB_STAMP  := $(VENV)/.lab-$(HERE)
 TEST_STAMP := $(VENV)/.test-$(HERE)
 
 .NOTPARALLEL:
-.PHONY: help lab test quick lint unit notebooks browser images bench doctor lock test-latest torch-suite clean releases torch-args
+.PHONY: help lab test quick lint unit notebooks browser images sheet bench doctor lock test-latest torch-suite \
+	clean releases torch-args
 
 help:  ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +88,9 @@ browser: $(TEST_STAMP)  ## a chapter and the widgets in a real browser
 images: $(TEST_STAMP)  ## docs/images anew, from the pages' examples in a real browser (ARGS="shard_map": one of them)
 	@tests/browser/install_browser.sh $(PY)
 	PYTHONPATH=tests/docs:tests/browser:tests/running $(PY) tests/docs/pictures.py $(ARGS)
+
+sheet: $(TEST_STAMP)  ## screenshots of every widget and card, light, dark, narrow, without a kernel: test-results/sheet
+	@$(PY) tests/browser/sheet.py
 
 bench: $(LAB_STAMP)  ## the project's figures, side by side with plain torch
 	@$(PY) -m lab_utils bench $(ARGS)

@@ -10,7 +10,7 @@ from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, te
 from lab_utils.text import bytes_text
 
 ROW, BAR, WIDTH = 24, 14, 720
-FILL, FORMULA = "#0072b2", "#d55e00"
+FILL, FORMULA = palette.BLUE, palette.STRONG
 
 
 class Bar(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab_utils.render import palette
+from lab_utils.render import kit, palette
 from lab_utils.render.kit import MARGIN, NAME, TITLE, Picture, arrow, card, element, pattern, text, text_width, words
 from lab_utils.render.palette import REDUCED, UNKNOWN, rank_fill
 from lab_utils.text import counted, numbered
@@ -125,6 +125,8 @@ class _Drawing:
         known = cell.source is not None and cell.source >= 0
         middle = x + self.cell / 2
         base = y + (16 if known else 20)
+        if cell.source is None:
+            yield kit.plate(cell.shown, middle, base, 13, REDUCED.fill)
         yield text(cell.shown, middle, base, text_anchor="middle", font_size=13, font_weight=600)
         if known:
             yield text(f"r{cell.source}", middle, y + 26, text_anchor="middle", font_size=8.5)

@@ -103,9 +103,40 @@ def pattern(name: str, look: Look) -> str:
     return element("pattern", ground, *over, id=name, **box)
 
 
+def plate(content: str, x: float, y: float, size: float, fill: str) -> str:
+    """Return the plain ground for text on a pattern, whose middle is at x and whose baseline at y."""
+    width = 0.9 * text_width(content, size) + 4
+    left, top = float(number(x)) - width / 2, float(number(y)) - 0.9 * size
+    box = {"width": width, "height": 1.15 * size, "rx": 2, "fill": fill, "pointer_events": "none"}
+    return element("rect", x=left, y=top, **box)
+
+
+def label_on(look: Look, content: str, x: float, y: float, size: float, **attributes: str | float) -> str:
+    """Return text in the middle of a mark, on a plain plate where the mark has a pattern."""
+    below = "" if look.pattern == "plain" else plate(content, x, y, size, look.fill)
+    return below + text(content, x, y, text_anchor="middle", fill=look.ink, **attributes)
+
+
 def text_width(content: str, size: float) -> float:
     """Return a generous estimate in user units: the viewer's fonts are unknown."""
     return size * sum(_character_width(character) for character in content)
+
+
+def fitting(tries: Sequence[str], room: float, size: float) -> str:
+    """Return the first of the texts that fits into the room, or the last, cut."""
+    return next((each for each in tries if text_width(each, size) <= room), short(tries[-1], room, size))
+
+
+def wrapped(content: str, room: float, size: float) -> list[str]:
+    """Return the text in lines that fit into the room."""
+    lines: list[str] = []
+    for word in content.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, size) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def short(content: str, room: float, size: float) -> str:
@@ -123,6 +154,7 @@ def _character_width(character: str) -> float:
 
 
 MARGIN = 24
+WIDTHS = (960, 740, 560)  # of a widget's picture: the widest that fits is shown, and words keep their size
 TITLE = 52  # below the title and the line under it
 ARROW = 4.0  # half the width of an arrow head
 
@@ -167,6 +199,11 @@ def arrow(points: Sequence[tuple[float, float]], **look: str | float) -> str:
 def path(points: Iterable[tuple[float, float]]) -> str:
     """Return straight lines through the points, as a path's d."""
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
+
+
+def slack(width: float) -> float:
+    """Return from 0, in the narrowest of WIDTHS, to 1 in the widest."""
+    return (width - WIDTHS[-1]) / (WIDTHS[0] - WIDTHS[-1])
 
 
 # JupyterLab shows a picture in a cell as an image and crops what is wider than the cell. Without a fixed size it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.render.palette import FONT, THEME_CARD, THEME_EDGE, THEME_INK, THEME_QUIET_INK
 from lab_utils.text import columns
 
 
@@ -30,8 +30,8 @@ class Table:
         return "\n".join(columns([self.header, *self.rows], others=str.rjust))
 
     def _repr_html_(self) -> str:
-        card = f"background:{CARD};border:1px solid {CARD_EDGE};color:{INK};font-family:{escape(FONT)}"
-        head = "".join(_cell("th", text, column, f"color:{QUIET_INK}") for column, text in enumerate(self.header))
+        card = f"background:{THEME_CARD};border:1px solid {THEME_EDGE};color:{THEME_INK};font-family:{escape(FONT)}"
+        head = "".join(_cell("th", text, column, f"color:{THEME_QUIET_INK}") for column, text in enumerate(self.header))
         body = "".join(
             "<tr>" + "".join(_cell("td" if column else "th", text, column) for column, text in enumerate(row)) + "</tr>"
             for row in self.rows
@@ -46,5 +46,5 @@ def _cell(tag: str, text: str, column: int, style: str = "") -> str:
     """Return a cell; row names and the header have a scope."""
     align = "left" if column == 0 else "right"
     scope = "" if tag == "td" else f' scope="{"row" if column == 0 and not style else "col"}"'
-    look = f"padding:3px 10px;text-align:{align};background:{CARD};color:{INK};font-weight:normal;{style}"
+    look = f"padding:3px 10px;text-align:{align};background:{THEME_CARD};color:{THEME_INK};font-weight:normal;{style}"
     return f'<{tag}{scope} style="{look}">{escape(text)}</{tag}>'

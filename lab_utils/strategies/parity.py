@@ -14,7 +14,7 @@ from numbers import Real
 
 import numpy as np
 
-from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.render.palette import BLUE, FONT, STRONG, THEME_CARD, THEME_EDGE, THEME_INK, THEME_QUIET_INK
 from lab_utils.text import counted, verb
 
 Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
@@ -75,12 +75,12 @@ class Parity:
         return "\n".join([self.verdict, *(f"  {difference}" for difference in self.differences)])
 
     def _repr_html_(self) -> str:
-        edge = "#0072b2" if self.equal else "#d55e00"
+        edge = BLUE if self.equal else STRONG
         rows = "".join(f"<div>{escape(str(difference))}</div>" for difference in self.differences)
-        card = f"background:{CARD};border:1px solid {CARD_EDGE};border-left:6px solid {edge};color:{INK}"
+        card = f"background:{THEME_CARD};border:1px solid {THEME_EDGE};border-left:6px solid {edge};color:{THEME_INK}"
         return (
             f'<div style="{card};border-radius:6px;padding:8px 12px;display:inline-block;font-family:{escape(FONT)}">'
-            f'<b>{escape(self.verdict)}</b><div style="color:{QUIET_INK}">{rows}</div></div>'
+            f'<b>{escape(self.verdict)}</b><div style="color:{THEME_QUIET_INK}">{rows}</div></div>'
         )
 
 

@@ -13,6 +13,8 @@ from browser_page import LIGHTER, Lab, assert_it_fits, output, run_all, run_cell
 from jupyterlab_server import LABS
 from playwright.sync_api import Locator, Page, expect
 
+from lab_utils.render import palette
+
 pytest_plugins = ["browser_fixtures"]
 CHAPTER = "00_ranks.ipynb"
 
@@ -28,7 +30,7 @@ COUNT_PIXELS = """(image, [r, g, b]) => {
         count += pixels[i] === r && pixels[i + 1] === g && pixels[i + 2] === b;
     return count;
 }"""
-COMPUTE, COMMUNICATION = (0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)
+COMPUTE, COMMUNICATION = (palette.ACTIVITIES[name].fill for name in ("compute", "communication"))
 
 START = """from lab_utils import start_ranks
 from lab_utils.widgets import RanksStatus
@@ -122,7 +124,7 @@ def test_chapter_00_runs_and_draws_its_timeline(chapter: Page, dark: bool) -> No
     picture = chapter.locator(".jp-CodeCell").nth(sources.index("slow.timeline()")).locator("canvas.lab-tl-base")
     picture.scroll_into_view_if_needed()
     screenshot(chapter, f"chapter_00_{'dark' if dark else 'light'}")
-    assert_timeline_is_drawn(picture)
+    assert_timeline_is_drawn(picture, dark)
     said = output(chapter, sources.index("%%ranks\nx")).inner_text()
     assert all("6" in line for line in said.strip().splitlines())
     failing = [cell for cell in cells if "raises-exception" in cell.metadata.get("tags", [])]
@@ -130,14 +132,19 @@ def test_chapter_00_runs_and_draws_its_timeline(chapter: Page, dark: bool) -> No
     expect(errors).to_have_count(len(failing))
 
 
-def assert_timeline_is_drawn(picture: Locator) -> None:
-    """All of it is to be seen, and both computing and communication take up room in it."""
+def assert_timeline_is_drawn(picture: Locator, dark: bool) -> None:
+    """All of it is to be seen, and both computing and communication take up room in it, in the theme's colours."""
     assert picture.evaluate("canvas => canvas.width") > 600
     assert picture.evaluate(
         "canvas => canvas.getBoundingClientRect().right <= canvas.parentElement.getBoundingClientRect().right + 1"
     )
-    assert picture.evaluate(COUNT_PIXELS, COMPUTE) > 500
-    assert picture.evaluate(COUNT_PIXELS, COMMUNICATION) > 100
+    assert picture.evaluate(COUNT_PIXELS, channels(COMPUTE, dark)) > 500
+    assert picture.evaluate(COUNT_PIXELS, channels(COMMUNICATION, dark)) > 100
+
+
+def channels(color: str, dark: bool) -> list[int]:
+    shown = palette.DARK[color] if dark else color
+    return [int(shown[at : at + 2], 16) for at in (1, 3, 5)]
 
 
 @pytest.mark.parametrize(("room", "unsaved"), [("labs", 1), ("work", 0)])

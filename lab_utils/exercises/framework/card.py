@@ -7,12 +7,12 @@ from html import escape
 from typing import Literal
 
 from lab_utils.exercises.framework.words import Card as say
-from lab_utils.render.palette import CARD, CARD_EDGE, FONT, INK, QUIET_INK
+from lab_utils.render.palette import BLUE, FONT, STRONG, THEME_CARD, THEME_EDGE, THEME_INK, THEME_QUIET_INK
 
 State = Literal["open", "kept", "right", "wrong"]
 SIGNS = {"open": "○", "kept": "●", "right": "✓", "wrong": "✗"}
 # The colours of the parity badge.
-EDGES = {"open": "#8a8f98", "kept": "#8a8f98", "right": "#0072b2", "wrong": "#d55e00"}
+EDGES = {"open": "#8a8f98", "kept": "#8a8f98", "right": BLUE, "wrong": STRONG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Card:
         return (
             f'<div role="note" aria-label="{escape(label)}" style="{look(edge)}">'
             f"<b>{SIGNS[self.state]} {escape(self.exercise)}</b> {escape(self.sentence)}"
-            f'<div style="color:{QUIET_INK}">{lines}</div>{hints}</div>'
+            f'<div style="color:{THEME_QUIET_INK}">{lines}</div>{hints}</div>'
         )
 
 
 def look(more: str = "") -> str:
     """Return the style of a card, and what is `more` behind its border."""
     return (
-        f"background:{CARD};border:1px solid {CARD_EDGE};{more}color:{INK};border-radius:6px;padding:8px 12px;"
-        f"display:inline-block;max-width:800px;font-family:{escape(FONT)}"
+        f"background:{THEME_CARD};border:1px solid {THEME_EDGE};{more}color:{THEME_INK};border-radius:6px;"
+        f"padding:8px 12px;display:inline-block;max-width:800px;font-family:{escape(FONT)}"
     )
 
 
 def _folded(number: int, hint: str) -> str:
     summary = escape(say.folded_hint.format(number=number))
-    return f'<details style="color:{QUIET_INK}"><summary>{summary}</summary>{escape(hint)}</details>'
+    return f'<details style="color:{THEME_QUIET_INK}"><summary>{summary}</summary>{escape(hint)}</details>'

@@ -11,7 +11,7 @@ from lab_utils.exercises.framework.card import Card, look
 from lab_utils.exercises.framework.exercise import Exercise, WrongCall
 from lab_utils.exercises.framework.numeric import Numeric, as_number, one_by_one
 from lab_utils.exercises.framework.words import Prediction as say
-from lab_utils.render.palette import QUIET_INK
+from lab_utils.render.palette import THEME_QUIET_INK
 from lab_utils.text import columns, three_digits
 
 _kept: dict[str, tuple[float, ...]] = {}  # per exercise, as long as the notebook's kernel lives
@@ -79,7 +79,7 @@ class Revealed:
             + "</tr>"
             for name, *row in rows
         )
-        lines = "".join(f'<div style="color:{QUIET_INK}">{escape(line)}</div>' for line in self.lines)
+        lines = "".join(f'<div style="color:{THEME_QUIET_INK}">{escape(line)}</div>' for line in self.lines)
         summary, is_open = escape(say.fold.format(exercise=self.exercise)), " open" if self.is_open else ""
         table = f"<table><tr>{cells}</tr>{body}</table>"
         return f'<details{is_open} style="{look()}"><summary>{summary}</summary>{table}{lines}</details>'

@@ -1,7 +1,8 @@
 // Plays a collective (widget.py): the picture is the state before the first round, with everything to show.
 const ROUND_S = 1.4, MOVING = 0.75, FINE = 100; // a round takes so long to play, and moves for that part of it
 const MOST_LINES = 8; // messages that are told of before the others are counted
-const ARRIVED = ["#d55e00", 2.4], QUIET = ["#57606a", 0.6]; // edges of a cell, as picture_grid.py and palette.py have them
+// Edges of a cell, as picture_grid.py has them.
+const ARRIVED = ["var(--lab-strong)", 2.4], QUIET = ["var(--lab-quiet_ink)", 0.6];
 
 // One cell, found once: it is painted many times.
 function readCell(group) {
@@ -14,7 +15,7 @@ function paint(cell, label, edge) {
     slot.setAttribute("visibility", label.parts.includes(Number(slot.dataset.part)) ? "visible" : "hidden");
   cell.text.textContent = label.text;
   cell.text.setAttribute("font-weight", label.text.startsWith(WORDS.done) ? 700 : 400);
-  cell.edge.setAttribute("stroke", edge[0]);
+  cell.edge.style.stroke = edge[0];
   cell.edge.setAttribute("stroke-width", edge[1]);
 }
 
@@ -29,7 +30,7 @@ function render({ model, el }) {
   const says = addSays(root);
   let hovered = null, painted = null, carried = null, tokens = [];
 
-  holder.append(svg);
+  const leave = onWidth(holder, [model.get("svg")], () => holder.append(svg));
   root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
 
   function lines() {
@@ -115,6 +116,7 @@ function render({ model, el }) {
   model.on("change:round", asked);
   bar.move(model.get("round"));
   return () => {
+    leave();
     bar.pause();
     model.off("change:round", asked);
   };

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, short, text, text_width, time_axis, tip
+from lab_utils.render import kit, palette
+from lab_utils.render.kit import MARGIN, NAME, WIDTHS, Picture, card, element, pattern, short, text, text_width, tip
 from lab_utils.render.palette import ACTIVITIES, Look, rank_fill
 from lab_utils.text import bytes_text, columns
 from lab_utils.widgets.gradient_flow import words
@@ -50,8 +50,7 @@ def _anchors(flow: FlowPicture) -> Iterator[tuple[float, int | None, int]]:
             yield min(times_s, default=math.inf), None, 1
 
 
-WIDTH = 960
-LEFT, TOP = 216, 92
+TOP = 92
 GAP = 9  # between buckets
 LOOKS = {name: ACTIVITIES[name] for name in ("communication", "waiting")}
 QUIET = {"fill": palette.QUIET_INK}
@@ -63,13 +62,14 @@ def gradient_flow(flow: FlowPicture, hover: bool = True) -> Picture:
 
 
 class Drawing:
-    """Row layout; `rows` (top of each layer) and `right` (end of the time axis) serve the widget's pointer."""
+    """Row layout; `rows` (top of each layer), `left` and `right` (ends of the time axis) serve the widget's pointer."""
 
-    def __init__(self, flow: FlowPicture, hover: bool = True) -> None:
-        self.flow, self.hover = flow, hover
-        self.sides: list[Side] = side_columns(flow)
-        self.right = WIDTH - MARGIN - sum(side.width for side in self.sides)
-        self.scale = (self.right - LEFT) / (flow.end_s or 1.0)
+    def __init__(self, flow: FlowPicture, hover: bool = True, width: float = WIDTHS[0]) -> None:
+        self.flow, self.hover, self.width = flow, hover, width
+        self.left = 112 + 104 * kit.slack(width)
+        self.sides: list[Side] = side_columns(flow, kit.slack(width))
+        self.right = width - MARGIN - sum(side.width for side in self.sides)
+        self.scale = (self.right - self.left) / (flow.end_s or 1.0)
         self.lane = max(1.2, min(6.0, 24 / flow.world_size))
         self.row = max(18.0, flow.world_size * self.lane + 4)
         self.band = max(14.0, flow.world_size * (self.lane + 1.5) + 3)
@@ -93,7 +93,7 @@ class Drawing:
         self.bottom = y - GAP
 
     def x(self, at_s: float) -> float:
-        return LEFT + at_s * self.scale
+        return self.left + at_s * self.scale
 
     def picture(self) -> Picture:
         legend, height = self._legend(self.bottom + 42)
@@ -105,13 +105,13 @@ class Drawing:
         described = "\n".join([f"{self.flow.title}: {self.flow.headline()}", *columns(self.flow.table())])
         patterns = [pattern(f"{NAME}-{name}", look) for name, look in LOOKS.items()]
         return card(
-            self.flow.title, self.flow.headline(), body, WIDTH, height, described=described, definitions=patterns
+            self.flow.title, self.flow.headline(), body, self.width, height, described=described, definitions=patterns
         )
 
     def _blocks(self) -> Iterator[str]:
         for top, bottom in self.blocks:
             yield element(
-                "rect", x=MARGIN - 8, y=top - 2, width=WIDTH - 2 * MARGIN + 16, height=bottom - top + 4, rx=5,
+                "rect", x=MARGIN - 8, y=top - 2, width=self.width - 2 * MARGIN + 16, height=bottom - top + 4, rx=5,
                 fill=palette.LANE,
             )  # fmt: skip
         for line, bucket, top in self.bands:
@@ -119,14 +119,17 @@ class Drawing:
             if bucket is not None:
                 size = bytes_text(self.flow.buckets[bucket].bytes)
                 names.insert(0, words.BUCKET_HEAD.format(bucket=bucket, bytes=size))
-            if self.band < 26 or text_width(" · ".join(names), 10) <= LEFT - MARGIN:
+            if self.band < 26 or text_width(" · ".join(names), 10) <= self.left - MARGIN:
                 names = [" · ".join(names)]
+            if self.width < WIDTHS[0] and bucket is not None:
+                short_name = words.BUCKET.format(bucket=bucket)
+                names = [kit.fitting([*names, short_name], self.left - MARGIN - 6, 10)]
             for at, said in enumerate(names):
                 y = top + self.band / 2 + 3.5 + 12 * (at - (len(names) - 1) / 2)
-                yield text(short(said, LEFT - MARGIN - 6, 10), MARGIN, y, font_size=10, **QUIET)
+                yield text(short(said, self.left - MARGIN - 6, 10), MARGIN, y, font_size=10, **QUIET)
 
     def _axis(self) -> Iterator[str]:
-        axis = time_axis(self.flow.end_s, 7)
+        axis = kit.time_axis(self.flow.end_s, 7 if self.width == WIDTHS[0] else max(3, (self.right - self.left) // 55))
         for at_s, label in axis.ticks:
             x = self.x(at_s)
             yield element("line", x1=x, x2=x, y1=TOP - 6, y2=self.bottom + 3, stroke=palette.GRID)
@@ -134,8 +137,10 @@ class Drawing:
         yield text(words.TIME.format(unit=axis.unit), MARGIN, self.bottom + 16, **QUIET)
 
     def _heads(self) -> Iterator[str]:
-        yield text(words.LAYERS, MARGIN, TOP - 14, **QUIET)
-        yield text(words.TIMES, LEFT, TOP - 14, **QUIET)
+        yield text(kit.fitting(words.LAYERS, self.left - MARGIN, 11), MARGIN, TOP - 14, **QUIET)
+        wide = self.width == WIDTHS[0]
+        times = words.TIMES[0] if wide else kit.fitting(words.TIMES, self.right - self.left, 11)
+        yield text(times, self.left, TOP - 14, **QUIET)
         x = self.right
         for side in self.sides:
             yield text(side.head, x + side.pad, TOP - 14, **QUIET)
@@ -144,11 +149,11 @@ class Drawing:
     def _layer(self, at: int) -> Iterator[str]:
         layer, top = self.flow.layers[at], self.rows[at]
         yield element(
-            "rect", *tip(layer_tip(self.flow, at), self.hover), x=MARGIN - 6, y=top, width=WIDTH - 2 * MARGIN + 12,
+            "rect", *tip(layer_tip(self.flow, at), self.hover), x=MARGIN - 6, y=top, width=self.width - 2 * MARGIN + 12,
             height=self.row, rx=3, fill="transparent", data_row=str(at),
         )  # fmt: skip
         base = top + self.row / 2 + 4
-        yield text(short(layer.name, LEFT - MARGIN - 8, 11), MARGIN, base, pointer_events="none")
+        yield text(short(layer.name, self.left - MARGIN - 8, 11), MARGIN, base, pointer_events="none")
         x = self.right
         for side in self.sides:
             yield element("g", *side.draw(layer, x + side.pad, top, self.lanes(top, self.row)), pointer_events="none")
@@ -180,7 +185,7 @@ class Drawing:
 
     def _in_bucket(self, y: float, height: float, ready_s: float, wires: list[OnWire]) -> Iterator[str]:
         """Draw a line while the gradient waits in its bucket, and a tick when the reduced gradient is back."""
-        ink, sent_s = {"stroke": "#8c959f", "pointer_events": "none"}, wires[0].issue_s
+        ink, sent_s = {"stroke": palette.THREAD, "pointer_events": "none"}, wires[0].issue_s
         if sent_s > ready_s:
             yield element("line", x1=self.x(ready_s), x2=self.x(sent_s), y1=y, y2=y, stroke_width=1, **ink)
         x, half = self.x(wires[-1].done_s), 0.42 * height
@@ -209,7 +214,7 @@ class Drawing:
         drawn, x = [], float(MARGIN)
         for mark, said in self._entries():
             width = 38 + text_width(said, 11)
-            if x > MARGIN and x + width > WIDTH - MARGIN:
+            if x > MARGIN and x + width > self.width - MARGIN:
                 x, base = float(MARGIN), base + 19
             drawn += [element("g", mark, transform=f"translate({x:g} {base - 4:g})"), text(said, x + 22, base)]
             x += width
@@ -222,7 +227,7 @@ class Drawing:
             yield _dot(rank), said.format(rank=rank)
         stroke = element("line", x1=8, x2=8, y1=-5, y2=5, stroke=palette.INK, stroke_width=1.6)
         if self.flow.buckets:
-            yield element("line", x1=0, x2=16, y1=0, y2=0, stroke="#8c959f"), words.IN_BUCKET
+            yield element("line", x1=0, x2=16, y1=0, y2=0, stroke=palette.THREAD), words.IN_BUCKET
         wires = [wire for line, _, _ in self.bands for wire in line.ops]
         if any(wire.met_s > wire.issue_s for wire in wires):
             yield self._swatch("waiting", LOOKS["waiting"]), words.WAITING

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from lab_utils.render import palette
-from lab_utils.render.kit import element, text
+from lab_utils.render.kit import element, fitting, text
 from lab_utils.render.palette import STRONG, rank_fill
 from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.flow import FlowPicture, Layer, number_text
@@ -27,23 +27,23 @@ class Side(Protocol):
     def legend(self) -> Iterator[tuple[str, str]]: ...
 
 
-def side_columns(flow: FlowPicture) -> list[Side]:
-    """Return the columns that have something to show."""
-    columns: list[Side] = [_Norms(flow)]
+def side_columns(flow: FlowPicture, slack: float = 1.0) -> list[Side]:
+    """Return the columns that have something to show; `slack` goes from 0 for the narrowest to 1 for the widest."""
+    columns: list[Side] = [_Norms(flow, slack)]
     if any(layer.worst(when) is not None for layer in flow.layers for when in ("before", "after")):
-        columns.append(_Disagreement(flow))
+        columns.append(_Disagreement(flow, slack))
     gradients = [gradient for layer in flow.layers for held in layer.held for gradient in held]
     if any(gradient.kept is not None or gradient.owner is not None for gradient in gradients):
-        columns.append(_Kept(words.KEEPS if any(gradient.kept for gradient in gradients) else words.UPDATES))
+        keeps = any(gradient.kept for gradient in gradients)
+        columns.append(_Kept(words.KEEPS if keeps else words.UPDATES, slack))
     return columns
 
 
 class _Norms:
     """A bar per rank on a logarithmic scale of whole decades; NaN and infinity are written out instead."""
 
-    width, pad, room = 118.0, 18.0, 92.0
-
-    def __init__(self, flow: FlowPicture) -> None:
+    def __init__(self, flow: FlowPicture, slack: float) -> None:
+        self.width, self.pad, self.room = 78 + 40 * slack, 8 + 10 * slack, 60 + 32 * slack
         ranks = range(flow.world_size)
         both = [(layer, rank, when) for layer in flow.layers for rank in ranks for when in ("before", "after")]
         norms = [norm for layer, rank, when in both if (norm := layer.norm(rank, when)) is not None]
@@ -52,7 +52,8 @@ class _Norms:
         finite = [math.log10(norm) for norm in norms if norm and math.isfinite(norm)] or [0.0]
         self.low, self.high = math.floor(min(finite) - 0.2), math.ceil(max(finite))
         self.high = max(self.high, self.low + 1)
-        self.head = words.NORM.format(low=self.low, high=self.high)
+        heads = [head.format(low=self.low, high=self.high) for head in words.NORM]
+        self.head = heads[0] if slack == 1 else fitting(heads, self.width - self.pad, 11)
 
     def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:
         odd = None
@@ -80,9 +81,9 @@ class _Norms:
 class _Disagreement:
     """Hollow bars before the reduction, solid bars over them after it, and whether the ranks agree."""
 
-    head, width, pad, room = words.DISAGREEMENT, 176.0, 12.0, 84.0
-
-    def __init__(self, flow: FlowPicture) -> None:
+    def __init__(self, flow: FlowPicture, slack: float) -> None:
+        self.width, self.pad, self.room = 120 + 56 * slack, 8 + 4 * slack, 34 + 50 * slack
+        self.head = words.DISAGREEMENT[0] if slack == 1 else fitting(words.DISAGREEMENT, self.width - self.pad, 11)
         found = [
             value for layer in flow.layers for rank in range(flow.world_size) for when in ("before", "after")
             if (value := layer.disagreement(rank, when)) is not None and math.isfinite(value)
@@ -118,9 +119,8 @@ class _Disagreement:
 class _Kept:
     """The part that each rank keeps along the split dim; all of it if one rank updates it for all."""
 
-    width, pad, room = 84.0, 16.0, 60.0
-
-    def __init__(self, head: str) -> None:
+    def __init__(self, head: str, slack: float) -> None:
+        self.width, self.pad, self.room = 62 + 22 * slack, 8 + 8 * slack, 44 + 16 * slack
         self.head = head
 
     def draw(self, layer: Layer, x: float, top: float, lanes: Lanes) -> Iterator[str]:

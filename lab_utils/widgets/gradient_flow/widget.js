@@ -15,35 +15,44 @@ function progress(data, at_s) {
   });
 }
 
-// What hides the part of the picture that has not happened yet, over a ghost of it; returns what moves it to an x.
-function addCurtain(svg, data) {
+// What hides the part of the picture that has not happened yet, over a ghost of it; returns what moves it, 0 to 1.
+function addCurtain(svg, place) {
   const moving = svg.querySelector("[data-part=time]"), ghost = moving.cloneNode(true);
   const name = `lab-flow-${Math.random().toString(36).slice(2)}`; // of this view: a page may hold several
   ghost.setAttribute("class", "lab-flow-ghost");
   ghost.setAttribute("aria-hidden", "true");
   moving.before(ghost);
-  const clip = addShape(addShape(svg, "clipPath", { id: name }), "rect", { x: 0, y: 0, height: data.bottom + 20, width: 0 });
+  const clip = addShape(addShape(svg, "clipPath", { id: name }), "rect", { x: 0, y: 0, height: place.bottom + 20, width: 0 });
   moving.setAttribute("clip-path", `url(#${name})`);
-  const head = addShape(svg, "line", { class: "lab-flow-head", y1: data.top - 10, y2: data.bottom + 4 });
-  return (x, over) => {
-    clip.setAttribute("width", over ? data.right + 40 : x); // a mark at the very end reaches beyond it
+  const head = addShape(svg, "line", { class: "lab-flow-head", y1: place.top - 10, y2: place.bottom + 4 });
+  return (at) => {
+    const x = place.left + at * (place.right - place.left);
+    clip.setAttribute("width", at === 1 ? place.right + 40 : x); // a mark at the very end reaches beyond it
     for (const which of ["x1", "x2"]) head.setAttribute(which, x);
   };
 }
 
 function render({ model, el }) {
   const root = addCard(el, "flow"), holder = add(root, "div", "lab-card-picture");
-  const data = model.get("data"), { svg, said } = readPicture(model.get("svg"));
-  const rows = [...svg.querySelectorAll("[data-row]")], curtain = addCurtain(svg, data);
+  const data = model.get("data"), pictures = [{ svg: model.get("svg"), ...data }, ...model.get("narrower")];
+  let said = new Map(), rows = [], curtain = () => {}, hovered = null;
   // The bar goes from 0, where the backward begins, to 1.
   const bar = new PlayBar(root, {
     label: WORDS.slider, last: 1, fine: POSITIONS, unit_s: PLAY_S, moved, describe,
   });
   const says = addSays(root), last = data.layers.length - 1;
-  let hovered = null;
 
-  holder.append(svg);
-  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
+  function draw(number) {
+    const picture = readPicture(pictures[number].svg), { svg } = picture;
+    said = picture.said;
+    hovered = null;
+    holder.replaceChildren(svg);
+    root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
+    rows = [...svg.querySelectorAll("[data-row]")];
+    curtain = addCurtain(svg, pictures[number]);
+    bar.move(bar.at);
+    mark();
+  }
 
   const chosen = () => data.layers.indexOf(model.get("selected"));
 
@@ -53,7 +62,7 @@ function render({ model, el }) {
   }
 
   function moved(at) {
-    curtain(data.left + at * (data.right - data.left), at === 1);
+    curtain(at);
     root.classList.toggle("lab-flow-under-way", at < 1);
     return `${three((at * data.end_s) / data.unit[0])} ${data.unit[1]}`;
   }
@@ -61,7 +70,7 @@ function render({ model, el }) {
   function mark() {
     const bucket = data.buckets[chosen()] ?? null;
     rows.forEach((row, at) => row.classList.toggle("lab-flow-chosen", at === chosen()));
-    for (const bars of svg.querySelectorAll("[data-bucket]"))
+    for (const bars of holder.querySelectorAll("[data-bucket]"))
       bars.classList.toggle("lab-flow-with", bucket !== null && bars.dataset.bucket === `${bucket}`);
     describe();
   }
@@ -71,8 +80,8 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  onPointed(svg, (node) => ((hovered = said.has(node) ? node : null), describe()));
-  svg.addEventListener("click", (event) => {
+  onPointed(holder, (node) => ((hovered = said.has(node) ? node : null), describe()));
+  holder.addEventListener("click", (event) => {
     const at = rows.indexOf(event.target);
     if (at >= 0) select(at === chosen() ? -1 : at);
   });
@@ -85,9 +94,10 @@ function render({ model, el }) {
     ArrowRight: () => bar.go(bar.at + KEY),
   });
   model.on("change:selected", mark);
-  bar.move(1);
-  mark();
+  bar.at = 1;
+  const leave = onWidth(holder, pictures.map(({ svg }) => svg), draw);
   return () => {
+    leave();
     bar.pause();
     model.off("change:selected", mark);
   };

@@ -9,12 +9,12 @@ from typing import Any
 import anywidget
 import traitlets
 
-from lab_utils.render.kit import time_axis
+from lab_utils.render.kit import WIDTHS, time_axis
 from lab_utils.text import time_unit
 from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.gradient_flow.flow import MOST_LAYERS, FlowPicture
-from lab_utils.widgets.gradient_flow.picture import LEFT, Drawing
+from lab_utils.widgets.gradient_flow.picture import Drawing
 from lab_utils.widgets.gradient_flow.record import FlowRecord
 from lab_utils.widgets.gradient_flow.words import NO_LAYER, SCRIPT
 from lab_utils.widgets.kit.assets import script_and_styles
@@ -40,13 +40,17 @@ class GradientFlow(anywidget.AnyWidget):
     # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
     #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}
     data = traitlets.Dict().tag(sync=True)
+    # The same in narrower cards: {"svg", "left", "right", "top", "bottom"}, the narrowest last.
+    narrower = traitlets.List().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, trace: Trace, records: Sequence[FlowRecord], most_layers: int = MOST_LAYERS) -> None:
         self.flow = FlowPicture.of(trace, records, most_layers)
         drawing = Drawing(self.flow)
         self._picture = drawing.picture()
-        super().__init__(svg=self._picture.svg, data=_data(self.flow, drawing))
+        others = [Drawing(self.flow, width=width) for width in WIDTHS[1:]]
+        narrower = [{"svg": other.picture().svg, **_place(other)} for other in others]
+        super().__init__(svg=self._picture.svg, data=_data(self.flow, drawing), narrower=narrower)
 
     def to_svg(self) -> str:
         """Return the picture as SVG text with tooltips: same flow, same bytes."""
@@ -77,11 +81,16 @@ class GradientFlow(anywidget.AnyWidget):
 def _data(flow: FlowPicture, drawing: Drawing) -> dict[str, Any]:
     size_s, name = time_unit(time_axis(flow.end_s).ticks[-1][0])
     return {
-        "left": LEFT, "right": drawing.right, "top": drawing.rows[0] if drawing.rows else 0, "bottom": drawing.bottom,
-        "end_s": flow.end_s, "unit": [size_s, name], "layers": [layer.name for layer in flow.layers],
+        **_place(drawing), "end_s": flow.end_s, "unit": [size_s, name], "layers": [layer.name for layer in flow.layers],
         "buckets": [layer.bucket for layer in flow.layers],
         "times": [[_times(flow, at, rank) for at in range(len(flow.layers))] for rank in range(flow.world_size)],
     }  # fmt: skip
+
+
+def _place(drawing: Drawing) -> dict[str, float]:
+    """Return where time is in the picture."""
+    top = drawing.rows[0] if drawing.rows else 0
+    return {"left": drawing.left, "right": drawing.right, "top": top, "bottom": drawing.bottom}
 
 
 def _times(flow: FlowPicture, at: int, rank: int) -> list[float | None] | None:

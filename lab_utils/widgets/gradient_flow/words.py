@@ -14,7 +14,8 @@ SCRIPT = {
 
 TITLE, HEADLINE = "Gradient flow on {ranks}", "{gradients}; {agreement}"
 IN_BUCKETS, TOOK = "{gradients} in {buckets}", "{gradients}, {time}"
-LAYERS, TIMES, TIME = "layer, output first", "gradient ready, then its bucket on the wire", "time ({unit})"
+LAYERS, TIME = ("layer, output first", "layers", "layer"), "time ({unit})"
+TIMES = ("gradient ready, then its bucket on the wire", "ready, then on the wire", "time")  # the first that fits
 RANK, RANK_AND_SO_ON = "rank {rank}", "rank {rank} and so on, downwards"
 BUCKET, BUCKET_HEAD = "bucket {bucket}", "bucket {bucket} · {bytes}"
 IN_BUCKET, BACK = "ready, waits in its bucket", "back from the wire"
@@ -22,8 +23,10 @@ WAITING, ON_THE_WIRE, NOT_ON_THE_WIRE = "issued, a partner has not entered", "on
 EARLIER = "small: an earlier backward"
 GRADIENTS, MESSAGES = "gradients, rank {source} → {to}", "messages, rank {source} → {to}"
 
-NORM, NORM_AFTER, NORM_IN_THE_END = "norm, 1e{low} to 1e{high}", "norm after the reduction", "norm in the end"
-DISAGREEMENT, ONE_HOLDER, IN_PIECES, AGREE = "disagreement before, after", "one holder", "in pieces", "agree"
+NORM = ("norm, 1e{low} to 1e{high}", "1e{low} to 1e{high}", "norm")
+NORM_AFTER, NORM_IN_THE_END = "norm after the reduction", "norm in the end"
+DISAGREEMENT = ("disagreement before, after", "disagreement")
+ONE_HOLDER, IN_PIECES, AGREE = "one holder", "in pieces", "agree"
 DISAGREEMENT_BEFORE, AND_AFTER = "disagreement before: distance from the mean / mean", "and after"
 KEEPS, UPDATES = "rank keeps", "rank updates"
 

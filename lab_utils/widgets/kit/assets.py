@@ -1,14 +1,16 @@
-"""Join several files, and the words that they show, into the one ES module that anywidget takes."""
+"""Join several files into the one ES module and the one style sheet that anywidget takes, with words and colours."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lab_utils.render import palette
 from lab_utils.widgets.kit.words import SCRIPTS
 
 FOLDER = Path(__file__).parent
+IN_THE_DARK = 'body[data-jp-theme-light="false"]'
 NO_WORDS: dict[str, str] = {}
 
 
@@ -28,9 +30,39 @@ def script_and_styles(own: Path, *parts: str, words: dict[str, str] = NO_WORDS) 
     join them.
     """
     files = [*(FOLDER / part for part in parts), own]
+    rules = [picture_rules()] if "card" in parts else []
     for part in parts:
         words = SCRIPTS.get(part, {}) | words
-    return _worded(_read(files, ".js"), words), _read(files, ".css")
+    return _worded(_read(files, ".js"), words), "\n".join([*rules, styles(*parts, own)])
+
+
+def styles(*parts: str | Path) -> str:
+    """Return the palette's variables, then the styles of these parts of the kit and of a widget's own files."""
+    return "\n".join([variables(), _read([FOLDER / part for part in parts], ".css")])
+
+
+def variables() -> str:
+    """Return CSS: in a card `--lab-0072b2` is that colour of the palette as the theme has it, `--lab-ink` a role's."""
+    light = {colour: colour for colour in palette.DARK}
+    roles = "".join(f" --lab-{role}: {_variable(colour)};" for role, colour in palette.COLORS.items())
+    return f".lab-card {{{_set(light)}{roles} }}\n{IN_THE_DARK} .lab-card {{{_set(palette.DARK)} }}"
+
+
+def picture_rules() -> str:
+    """Return CSS: colours in the attributes of a picture follow the theme. Any other rule is stronger."""
+    return "\n".join(
+        f':where(.lab-card-picture [{name}="{colour}"]) {{ {name}: {_variable(colour)}; }}'
+        for colour in palette.DARK
+        for name in ("fill", "stroke")
+    )
+
+
+def _set(colours: Mapping[str, str]) -> str:
+    return "".join(f" --lab-{colour[1:]}: {value};" for colour, value in colours.items())
+
+
+def _variable(colour: str) -> str:
+    return f"var(--lab-{colour[1:]})"
 
 
 def _worded(script: str, words: dict[str, str]) -> str:

@@ -26,12 +26,31 @@ function tell(says, lines, aloud = true) {
 // The picture as Python drew it. What its marks say moves out of their titles: the browser would show it twice.
 function readPicture(text) {
   const svg = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  svg.style.minWidth = `${svg.viewBox.baseVal.width}px`; // text keeps its size: what is too wide is scrolled
   const said = new Map();
   for (const title of svg.querySelectorAll(":scope * > title")) {
     said.set(title.parentNode, title.textContent);
     title.remove();
   }
   return { svg, said };
+}
+
+// draw(number) of the widest of the pictures, the widest first, that fits into the holder, and again as that changes.
+function onWidth(holder, pictures, draw) {
+  const widths = pictures.map((svg) => Number(/viewBox="0 0 ([0-9.]+)/.exec(svg)[1]));
+  let drawn = -1;
+  const fit = () => {
+    const room = holder.clientWidth || Infinity, fits = widths.findIndex((width) => width <= room + 1);
+    const number = fits < 0 ? widths.length - 1 : fits;
+    if (number !== drawn) draw((drawn = number));
+    const scrolls = holder.scrollWidth > holder.clientWidth; // what is still too wide, by keys too
+    if (scrolls) holder.tabIndex = 0;
+    else holder.removeAttribute("tabindex");
+  };
+  const watch = new ResizeObserver(fit);
+  watch.observe(holder);
+  fit();
+  return () => watch.disconnect();
 }
 
 // act(node) when the pointer comes to another node, act(null) when it leaves the picture.

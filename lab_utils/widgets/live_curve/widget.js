@@ -1,5 +1,5 @@
 // Draws the state of LiveCurve (widget.py): a progress bar, words, and the loss as an SVG line.
-const WIDTH = 720, HEIGHT = 240, LEFT = 56, RIGHT = 708, TOP = 12, BOTTOM = 204;
+const WIDEST = 720, HEIGHT = 240, LEFT = 56, TOP = 12, BOTTOM = 204;
 
 // Multiples of 1, 2 or 5 × 10^k, the first at most low, the last at least high.
 function ticks(low, high, most = 5) {
@@ -31,21 +31,23 @@ function curveText(points) {
 }
 
 function drawCurve(svg, steps, points) {
+  const width = Math.min(svg.clientWidth || WIDEST, WIDEST), right = width - 12; // words keep their size in narrow cards
+  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   svg.replaceChildren();
   const losses = points.map(([, loss]) => loss);
   const low = losses.length ? Math.min(...losses) : 0, high = losses.length ? Math.max(...losses) : 1;
   const ys = ticks(low, Math.max(high, low + 1e-3 * Math.abs(low), low + 1e-9));
-  const x = (step) => LEFT + (step / Math.max(1, steps - 1)) * (RIGHT - LEFT);
+  const x = (step) => LEFT + (step / Math.max(1, steps - 1)) * (right - LEFT);
   const y = (loss) => BOTTOM - ((loss - ys[0]) / (ys.at(-1) - ys[0])) * (BOTTOM - TOP);
   for (const loss of ys) {
-    addShape(svg, "line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(loss), y2: y(loss) });
+    addShape(svg, "line", { class: "grid", x1: LEFT, x2: right, y1: y(loss), y2: y(loss) });
     if (losses.length) addShape(svg, "text", { x: LEFT - 8, y: y(loss) + 4, "text-anchor": "end" }, `${loss}`);
   }
-  for (const step of ticks(0, Math.max(1, steps - 1), 8).filter((step) => step < steps)) {
+  for (const step of ticks(0, Math.max(1, steps - 1), width / 90).filter((step) => step < steps)) {
     addShape(svg, "text", { x: x(step), y: BOTTOM + 18, "text-anchor": "middle" }, `${step}`);
   }
   const centred = { "text-anchor": "middle" }, middle = (TOP + BOTTOM) / 2, transform = `rotate(-90 12 ${middle})`;
-  addShape(svg, "text", { x: (LEFT + RIGHT) / 2, y: HEIGHT - 2, ...centred }, WORDS.step_axis);
+  addShape(svg, "text", { x: (LEFT + right) / 2, y: HEIGHT - 2, ...centred }, WORDS.step_axis);
   addShape(svg, "text", { transform, x: 12, y: middle, ...centred }, WORDS.loss_axis);
   if (!points.length) return;
   const placed = points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`);
@@ -55,10 +57,10 @@ function drawCurve(svg, steps, points) {
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "lab-card lab-card-framed lab-live-card"), title = add(root, "div", "lab-live-title");
+  const root = add(el, "div", "lab-card lab-live-card"), title = add(root, "div", "lab-live-title");
   const bar = add(root, "div", "lab-live-bar"), filled = add(bar, "div", "lab-live-filled");
   const line = add(root, "div", "lab-live-words");
-  const svg = addShape(root, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  const svg = addShape(root, "svg", { role: "img" });
   bar.setAttribute("role", "progressbar");
   bar.setAttribute("aria-valuemin", 0);
 
@@ -76,8 +78,13 @@ function render({ model, el }) {
     drawCurve(svg, steps, points);
   }
   model.on("change:state change:steps change:title", draw);
+  const watch = new ResizeObserver(draw);
+  watch.observe(root);
   draw();
-  return () => model.off("change:state change:steps change:title", draw);
+  return () => {
+    watch.disconnect();
+    model.off("change:state change:steps change:title", draw);
+  };
 }
 
 export default { render };

@@ -15,15 +15,17 @@ function addRow(body) {
   return { row, cells, mark };
 }
 
+const inTheme = (colour) => `var(--lab-${colour.slice(1)})`;
+
 function drawMark(node, name, [character, ground, ink]) {
   node.dataset.mark = name;
-  node.style.background = ground;
-  node.style.color = ink;
+  node.style.background = inTheme(ground);
+  node.style.color = inTheme(ink);
   say(node, character);
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "lab-card lab-card-framed lab-status-card"), table = add(root, "table");
+  const root = add(el, "div", "lab-card lab-status-card"), table = add(root, "table");
   const caption = add(table, "caption"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
   for (const [name, words] of COLUMNS) add(head, "th", `lab-status-${name}`, words, { scope: "col" });
   const says = add(root, "p", "lab-status-says", "", { role: "status", "aria-live": "polite" }), rows = [];
@@ -31,7 +33,6 @@ function render({ model, el }) {
   function draw() {
     const { rows: wanted = [], says: sentence = "", alarm = false } = model.get("state"), marks = model.get("marks");
     say(caption, model.get("title"));
-    root.style.setProperty("--lab-status-strong", marks.gone[1]);
     while (rows.length > wanted.length) rows.pop().row.remove();
     while (rows.length < wanted.length) rows.push(addRow(body));
     wanted.forEach(([name, ...texts], i) => {

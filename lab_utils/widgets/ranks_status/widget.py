@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anywidget
 import traitlets
 
-from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG
+from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG, WHITE
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.ranks_status import sentences, words
 
@@ -28,8 +28,8 @@ MARKS = {
     "computing": ["▶", ACTIVITIES["compute"].fill, ACTIVITIES["compute"].ink],
     "in": ["⇄", ACTIVITIES["communication"].fill, ACTIVITIES["communication"].ink],
     "waiting": ["…", ACTIVITIES["waiting"].fill, ACTIVITIES["waiting"].ink],
-    "stopped": ["■", STRONG, "#ffffff"],
-    "gone": ["✕", STRONG, "#ffffff"],
+    "stopped": ["■", STRONG, WHITE],
+    "gone": ["✕", STRONG, WHITE],
 }
 
 

@@ -17,12 +17,12 @@ from lab_utils.widgets.schedule_explorer.choice import Setting
 from lab_utils.widgets.schedule_explorer.picture import schedule_picture
 from lab_utils.widgets.timeline_view.words import MEANING
 
-STYLE = {
+STYLE = palette.in_both_themes({
     "font": palette.FONT,
     "looks": [asdict(palette.COMPUTES[kind]) for kind in KINDS],
     "meanings": [MEANING[kind] for kind in KINDS],
     "colors": palette.COLORS,
-}
+})  # fmt: skip
 
 
 class Drawn:

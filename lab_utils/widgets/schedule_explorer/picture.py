@@ -9,7 +9,7 @@ from textwrap import wrap
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, pattern, round_step, text, text_width
+from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, label_on, pattern, round_step, text, text_width
 from lab_utils.render.palette import STRONG
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import KINDS
@@ -82,9 +82,7 @@ class _Drawing:
         box = {"x": x, "y": y + 1, "width": max(width - gap, 0.4), "height": self.row - 3}
         yield element("rect", **box, fill=self.paint(kind))
         if label := next((word for word in self._words(at, kind) if text_width(word, SIZE) + 3 < width), ""):
-            look = palette.COMPUTES[kind]
-            halo = {"stroke": look.fill, "stroke_width": 3, "paint_order": "stroke"} if look.pattern != "plain" else {}
-            yield text(label, x + width / 2, y + self.row / 2 + 3, text_anchor="middle", fill=look.ink, **halo)
+            yield label_on(palette.COMPUTES[kind], label, x + width / 2, y + self.row / 2 + 3, SIZE)
 
     def _words(self, at: int, kind: str) -> tuple[str, ...]:
         """Return labels from long to short; all name the micro-batch."""

@@ -17,7 +17,7 @@ from lab_utils.schedule.pauses import is_whole
 from lab_utils.schedule.search.search import Progress
 from lab_utils.timeline.timeline import SVG, Timeline
 from lab_utils.widgets.kit import assets
-from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.kit.assets import joined, styles
 from lab_utils.widgets.kit.background import weakly
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
@@ -59,10 +59,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     """
 
     _esm = "\n".join([
-        joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
+        joined(assets.FOLDER, "dom", "ticks", "theme", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
         joined(FOLDER / "js", *PARTS),
     ])  # fmt: skip
-    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")
+    _css = styles("card", FOLDER / "widget")
     says = traitlets.Unicode().tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
     _drawn = traitlets.Dict().tag(sync=True)

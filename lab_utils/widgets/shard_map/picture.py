@@ -55,7 +55,7 @@ def _meanings(shards: Shards, kind: Kind, outlined: bool) -> Iterator[tuple[str,
         yield paint(kind, True), ink, words.SHARED
         yield WHOLE["fill"], WHOLE["stroke"], words.THE_WHOLE if outlined else words.THE_WHOLE_TENSOR
     if any(row.differ for row in shards.rows(kind)):
-        yield "#ffffff", STRONG, words.UNEQUAL_COPIES
+        yield palette.WHOLE, STRONG, words.UNEQUAL_COPIES
 
 
 class Cards:
@@ -127,7 +127,7 @@ class Cards:
 
     def _ground(self, at: int, x: float, y: float) -> str:
         said = tip(rank_tip(self.shards, at), self.hover)
-        look = {"fill": "#ffffff", "stroke": palette.CARD_EDGE, "rx": 6}
+        look = {"fill": palette.WHOLE, "stroke": palette.CARD_EDGE, "rx": 6}
         return element(
             "rect",
             *said,

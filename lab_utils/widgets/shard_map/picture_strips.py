@@ -15,17 +15,8 @@ from lab_utils.widgets.shard_map.sentences import cell_tip, copies_text, row_tip
 from lab_utils.widgets.shard_map.tensor_layout import Box
 from lab_utils.widgets.shard_map.totals import Row, Shards
 
-# One colour per kind, striped where another rank has the same part: Okabe and Ito's hues, darkened for a white
-# ground, and light tints below the stripes.
-INKS: dict[Kind, tuple[str, str]] = {
-    "parameter": ("#0072b2", "#c5dff0"),
-    "gradient": ("#00805e", "#c4e7dc"),
-    "optimizer state": ("#d98c00", "#f9e2b8"),
-    "activation": ("#a8457f", "#efd3e2"),
-    "buffer": ("#57606a", "#dcdfe3"),
-    "gathered": ("#3d9bd1", "#d8ecf8"),
-}
-WHOLE = {"fill": "#ffffff", "stroke": "#a5a8a4", "stroke_width": 0.8}
+INKS: dict[Kind, tuple[str, str]] = palette.TENSORS
+WHOLE = {"fill": palette.WHOLE, "stroke": palette.WHOLE_EDGE, "stroke_width": 0.8}
 
 
 def patterns(kinds: Iterable[Kind]) -> list[str]:

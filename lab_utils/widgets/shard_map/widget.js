@@ -89,8 +89,9 @@ function render({ model, el }) {
   });
   model.on("change:kind", draw);
   model.on("change:selected", mark);
-  if (kinds.length) draw();
+  const leave = kinds.length ? onWidth(holder, [pages[0][2]], draw) : () => {};
   return () => {
+    leave();
     model.off("change:kind", draw);
     model.off("change:selected", mark);
   };

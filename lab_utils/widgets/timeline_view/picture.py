@@ -8,7 +8,7 @@ from textwrap import wrap
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import NAME, element, frame, pattern, short, text, text_width, time_axis, tip
+from lab_utils.render.kit import NAME, element, frame, label_on, pattern, short, text, text_width, time_axis, tip
 from lab_utils.text import counted, percent_text, time_text
 from lab_utils.timeline.timeline import Timeline, headline, kind_text, summary
 from lab_utils.widgets.timeline_view import words
@@ -141,10 +141,8 @@ class _Drawing:
         return box + (self._label(mark, y + height / 2 + 4) if named else "")
 
     def _label(self, mark: Mark, y: float) -> str:
-        look = palette.PAINTS[mark.paint]
-        halo = {"stroke": look.fill, "stroke_width": 4, "stroke_linejoin": "round", "paint_order": "stroke"}
         x = mark.x + mark.width / 2
-        return text(mark.label, x, y, text_anchor="middle", fill=look.ink, pointer_events="none", **halo)
+        return label_on(palette.PAINTS[mark.paint], mark.label, x, y, LABEL_SIZE, pointer_events="none")
 
 
 def _subtitle(timeline: Timeline) -> list[str]:

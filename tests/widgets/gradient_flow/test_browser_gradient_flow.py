@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from browser_page import LIGHTNESS, TESTS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
+from browser_page import LIGHTER, LIGHTNESS, TESTS, Lab, assert_it_fits, output, run_cell, screenshot, set_theme
 from playwright.sync_api import Locator, Page, expect
-
-from lab_utils.render import palette
 
 pytest_plugins = ["browser_fixtures"]
 RECORD = f"""import sys
@@ -37,11 +35,13 @@ def test_gradients_flow(lab: Lab) -> None:
 
 
 def assert_it_is_seen_in_the_dark(page: Page, card: Locator) -> None:
-    """The picture stays on its light card; the words beside it turn light, on the page's dark ground."""
-    assert card.evaluate(LIGHTNESS) < 100
-    set_theme(page, dark=True)
-    assert card.evaluate(LIGHTNESS) > 150
-    assert card.locator("svg > rect").first.get_attribute("fill") == palette.CARD
+    """Card, words and picture turn with the theme, though the picture is the one that Python drew."""
+    words = card.locator("svg text").first
+    for dark in (False, True):
+        if dark:
+            set_theme(page, dark)
+        assert card.evaluate(LIGHTER) > 180 if dark else card.evaluate(LIGHTER) < -180
+        assert words.evaluate(LIGHTNESS) > 200 if dark else words.evaluate(LIGHTNESS) < 60
     screenshot(card, "gradient_flow_dark")
 
 

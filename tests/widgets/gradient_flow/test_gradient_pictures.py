@@ -7,15 +7,17 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import traitlets
 
+from lab_utils.render.kit import WIDTHS, text_width
 from lab_utils.timeline import Op, Trace
 from lab_utils.widgets.gradient_flow import widget as flow_widget
 from lab_utils.widgets.gradient_flow.flow import FlowPicture, merged
-from lab_utils.widgets.gradient_flow.picture import gradient_flow
+from lab_utils.widgets.gradient_flow.picture import Drawing, gradient_flow
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Piece, ratio
 from lab_utils.widgets.gradient_flow.widget import GradientFlow
 
@@ -157,3 +159,26 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     for path in flow_widget.FOLDER.glob("widget.[jc]s*"):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|//cdn|\bimport\b|@import|url\((?!#)|innerHTML", text)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_in_a_narrow_card_words_keep_their_size_and_lie_on_no_others(width: int) -> None:
+    """The layout is another one; only the widest is stored."""
+    root = ET.fromstring(Drawing(FlowPicture.of(*sample(after=0.1)), width=width).picture().svg)
+    assert root.get("viewBox").split()[2] == str(width)
+    rows: dict[float, list[tuple[float, float, str]]] = {}
+    for word in (node for node in root.iter("{http://www.w3.org/2000/svg}text") if not node.get("transform")):
+        size, x = float(word.get("font-size", 11)), float(word.get("x"))
+        wide = 0.8 * text_width(word.text, size)
+        left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[word.get("text-anchor", "start")]
+        assert size >= 10 and left >= 0 and left + wide <= width, word.text
+        rows.setdefault(float(word.get("y")), []).append((left, left + wide, word.text))
+    for row in rows.values():
+        for (_, end, one), (begin, _, other) in pairwise(sorted(row)):
+            assert end <= begin, (one, other)
+
+
+def test_the_widget_sends_a_picture_for_each_width() -> None:
+    flow = GradientFlow(*sample())
+    assert [re.search(r'viewBox="0 0 (\d+)', each["svg"])[1] for each in flow.narrower] == [str(w) for w in WIDTHS[1:]]
+    assert all(each["left"] < each["right"] < flow.data["right"] for each in flow.narrower)

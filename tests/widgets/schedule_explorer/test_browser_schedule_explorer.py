@@ -116,7 +116,7 @@ def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
         screenshot(page, "schedule_explorer_dark")
         run_on_the_ranks(page, card)
         screenshot(page, "schedule_explorer_ran_dark")
-        assert card.evaluate(LIGHTER) < -100
+        assert card.evaluate(LIGHTER) > 100
         assert_it_fits(card)
         run_cell(page, 1)
         expect(output(page, 1)).to_have_text("stands: one_f_one_b 2 2 [[0, 'F0'], [1, 'F0']] True")

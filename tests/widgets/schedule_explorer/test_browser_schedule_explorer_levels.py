@@ -145,7 +145,7 @@ def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
         expect(card.locator(".lab-sx-goal")).to_contain_text("Level 1 of 8, GPipe. Take 4 micro-batches")
         solve_gpipe(page, card)
         screenshot(page, "schedule_explorer_level_dark")
-        assert card.evaluate(LIGHTER) < -100
+        assert card.evaluate(LIGHTER) > 100
         assert_it_fits(card)
         card.get_by_role("button", name="Next: 2 a memory limit").click()
         expect(card.locator(".lab-sx-goal")).to_contain_text("Level 2 of 8")

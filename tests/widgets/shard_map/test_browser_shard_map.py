@@ -115,7 +115,7 @@ def test_sixty_four_ranks_switch_at_once(page: Page) -> None:
 
 
 def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
-    """From real ranks; the keys do what they do here and nothing in the notebook; the card is light in the dark."""
+    """From real ranks; the keys do what they do here and nothing in the notebook; the card is dark in the dark."""
     with lab.notebook("shards.ipynb", CELL, SELECTED, dark=True) as page:
         run_cell(page, 0)
         card = page.locator(".lab-shards-card")
@@ -128,6 +128,7 @@ def test_in_jupyterlab_in_the_dark(lab: Lab) -> None:
         expect(card.get_by_role("status")).to_contain_text("rank 1: nothing of it")
         screenshot(page, "shard_map_dark")
         assert card.get_by_role("button", name="parameters").evaluate(LIGHTER) > 100
+        assert card.evaluate(LIGHTER) > 100
         assert_it_fits(card)
         run_cell(page, 1)
         expect(output(page, 1)).to_have_text("selected: optimizer state 0.weight False")

@@ -38,13 +38,13 @@ def test_the_timeline_lives_in_a_notebook(lab: Lab) -> None:
         select(page, card)
         screenshot(page, "timeline_light")
         assert_keys_stay_in_the_picture(page, card)
-        assert_it_stands_on_a_light_card(card)
+        assert_its_card_is_the_themes(card, dark=False)
         assert_python_knows(page, latency_s)
         run_cell(page, 2)
         assert_a_timeline_shows_itself(page)
         assert_running_again_leaves_no_view(page)
         set_theme(page, dark=True)
-        assert_it_stands_on_a_light_card(card)
+        assert_its_card_is_the_themes(card, dark=True)
         card.scroll_into_view_if_needed()
         screenshot(page, "timeline_dark")
         save(page)
@@ -101,12 +101,12 @@ def assert_keys_stay_in_the_picture(page: Page, card: Locator) -> None:
     assert page.locator(".jp-Cell").count() == cells
 
 
-def assert_it_stands_on_a_light_card(card: Locator) -> None:
+def assert_its_card_is_the_themes(card: Locator, dark: bool) -> None:
     colors = card.evaluate("card => [getComputedStyle(card).backgroundColor, getComputedStyle(card).color]")
-    assert colors == ["rgb(252, 252, 250)", "rgb(31, 35, 40)"]
+    assert colors == (["rgb(33, 33, 33)", "rgb(232, 234, 237)"] if dark else ["rgb(252, 252, 250)", "rgb(31, 35, 40)"])
     for cell in card.locator("td, th, button, select").all():
-        ink = cell.evaluate("node => getComputedStyle(node).color")
-        assert max(map(int, re.findall(r"\d+", ink)[:3])) < 120, f"{cell} is written in {ink} on light ground"
+        ink = max(map(int, re.findall(r"\d+", cell.evaluate("node => getComputedStyle(node).color"))[:3]))
+        assert ink > 160 if dark else ink < 120, f"{cell} is written in {ink}"
     assert_it_fits(card)
 
 

@@ -15,6 +15,7 @@ class Board {
     this.area = add(parent, "div", "board", "", { tabindex: 0, role: "application", ...NO_COMMANDS });
     this.canvas = add(this.area, "canvas", "", "", { "aria-hidden": "true" });
     this.surface = new Surface(this.canvas, style);
+    style.paint(() => this.later());
     this.view = new View(() => this.later());
     listenToZoom(this.area, this);
     this.watch = new ResizeObserver(() => this.later());
@@ -132,9 +133,10 @@ class Board {
     // Lines under the ops of a rank's later virtual stages.
     const lines = width > 6 ? Math.min(3, this.figure.nth_on_rank?.[item.stage] ?? 0) : 0;
     for (let k = 0; k < lines; k += 1) surface.box(look.ink, x + 1, y + row - 5 - 3 * k, width - 2.8, 1.5);
+    const plate = look.pattern === "plain" ? null : look.fill;
     const word = this.words(item).find((one) => one.length * size * 0.64 + 6 < width);
     if (!word) return;
-    surface.write(word, x + width / 2, y + row / 2 + 4, { size, align: "center", ink: look.ink, halo: look.fill });
+    surface.write(word, x + width / 2, y + row / 2 + 4, { size, align: "center", ink: look.ink, plate });
   }
 
   // From the longest to the shortest that still says which micro-batch it is.

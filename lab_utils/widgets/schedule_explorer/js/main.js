@@ -1,8 +1,8 @@
 // ScheduleExplorer (widget.py): the card, and what travels between it and Python.
 
 function render({ model, el }) {
-  const about = model.get("_about"), root = add(el, "div", "card", "", { role: "group" });
-  for (const [name, color] of Object.entries(about.style.colors)) root.style.setProperty(`--lab-sx-${name}`, color);
+  const theme = new Theme(model.get("_about").style), about = { ...model.get("_about"), style: theme.style };
+  const root = add(el, "div", "lab-card card", "", { role: "group" });
   const choose = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
@@ -73,6 +73,7 @@ function render({ model, el }) {
   return () => {
     for (const [names, act] of listeners) model.off(names, act);
     gone = true;
+    theme.leave();
     board.leave();
     figures.leave();
   };

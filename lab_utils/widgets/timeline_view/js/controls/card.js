@@ -3,10 +3,7 @@
 class Card {
   constructor(el, model, about, figures) {
     Object.assign(this, { model, about, figures });
-    this.root = add(el, "section", "card", "", { "aria-label": about.title });
-    const { font, colors } = about.style;
-    this.root.style.fontFamily = font;
-    for (const name of Object.keys(colors)) this.root.style.setProperty(`--lab-tl-${name}`, colors[name]);
+    this.root = add(el, "section", "lab-card card", "", { "aria-label": about.title });
     this.shown = figures.at(-1); // the one that sliders move
     this.addHead();
     this.addSliders();

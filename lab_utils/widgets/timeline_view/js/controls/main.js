@@ -1,9 +1,11 @@
 // TimelineView (widget.py): the card that holds the picture, and what travels between it and Python.
 
 function render({ model, el }) {
-  const about = model.get("_about"), arrays = unpacked(about.arrays, model.get("_data"));
+  const theme = new Theme(model.get("_about").style), about = { ...model.get("_about"), style: theme.style };
+  const arrays = unpacked(about.arrays, model.get("_data"));
   const figures = about.figures.map((figure) => new Figure(figure, arraysOf(arrays, figure.prefix), about.strings));
   const card = new Card(el, model, about, figures);
+  about.style.paint(() => card.chart.scene.width && card.chart.draw());
   const watch = new ResizeObserver(([entry]) => card.chart.resize(Math.floor(entry.contentRect.width)));
   watch.observe(card.area);
   const listeners = {
@@ -13,6 +15,7 @@ function render({ model, el }) {
   for (const [names, act] of Object.entries(listeners)) model.on(names, act);
   return () => {
     watch.disconnect();
+    theme.leave();
     card.chart.pause();
     for (const [names, act] of Object.entries(listeners)) model.off(names, act);
   };

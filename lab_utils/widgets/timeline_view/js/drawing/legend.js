@@ -5,8 +5,10 @@ function addLegend(parent, label, entries, style, note) {
   for (const [paint, meaning] of entries) {
     const entry = add(list, "li"), swatch = add(entry, "canvas", "swatch", "", { "aria-hidden": "true" });
     const surface = new Surface(swatch, style);
-    surface.clear(20, 11);
-    surface.box(paint === null ? style.colors.lane : surface.fills[paint], 0, 0, 20, 11);
+    style.paint(() => {
+      surface.clear(20, 11);
+      surface.box(paint === null ? style.colors.lane : surface.fills[paint], 0, 0, 20, 11);
+    });
     add(entry, "span", "", meaning);
   }
   return note && add(list, "li", "note", note);

@@ -158,6 +158,6 @@ function writeName(surface, { figure, paint, span, x, width, y }) {
   const name = figure.nameOf(span), look = surface.style.looks[paint];
   const left = Math.max(x, LEFT), right = Math.min(x + width, surface.width - RIGHT);
   if (!name || surface.wordsWidth(name, 11) + 8 > right - left) return;
-  const halo = look.pattern === "plain" ? null : look.fill;
-  surface.write(name, (left + right) / 2, y, { align: "center", ink: look.ink, halo });
+  const plate = look.pattern === "plain" ? null : look.fill;
+  surface.write(name, (left + right) / 2, y, { align: "center", ink: look.ink, plate });
 }

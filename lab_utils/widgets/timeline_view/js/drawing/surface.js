@@ -29,7 +29,7 @@ function tileOf({ fill, pattern, pattern_ink: ink }, ratio) {
 }
 
 class Surface {
-  // style: {looks, colors, font} as Python sends them.
+  // style: {looks, colors, font, dark} of a Theme.
   constructor(canvas, style) {
     Object.assign(this, { canvas, style, c: canvas.getContext("2d"), ratio: 0, width: 0, height: 0 });
   }
@@ -37,8 +37,9 @@ class Surface {
   // Empty, and so many CSS pixels large.
   clear(width, height) {
     const ratio = window.devicePixelRatio || 1;
-    if (width !== this.width || height !== this.height || ratio !== this.ratio) {
-      Object.assign(this, { width, height, ratio });
+    const { dark } = this.style;
+    if (width !== this.width || height !== this.height || ratio !== this.ratio || dark !== this.dark) {
+      Object.assign(this, { width, height, ratio, dark });
       this.canvas.width = Math.round(width * ratio);
       this.canvas.height = Math.round(height * ratio);
       this.canvas.style.width = `${width}px`;
@@ -69,14 +70,14 @@ class Surface {
     this.c.strokeRect(x, y, width, height);
   }
 
-  // halo: a ground for words on a pattern
-  write(words, x, y, { size = 11, weight = 400, align = "left", ink = this.style.colors.quiet_ink, halo } = {}) {
+  // plate: the plain ground on which words on a pattern stand
+  write(words, x, y, { size = 11, weight = 400, align = "left", ink = this.style.colors.quiet_ink, plate } = {}) {
     const { c } = this;
     c.font = `${weight} ${size}px ${this.style.font}`;
     c.textAlign = align;
-    if (halo) {
-      c.strokeStyle = halo, c.lineWidth = 4, c.lineJoin = "round";
-      c.strokeText(words, x, y);
+    if (plate) {
+      const wide = c.measureText(words).width + 6;
+      this.box(plate, align === "center" ? x - wide / 2 : x - 3, y - size, wide, size + 3);
     }
     c.fillStyle = ink;
     c.fillText(words, x, y);
