@@ -12,11 +12,12 @@ A figure's module is named in command.py, which imports it.
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
+
+from lab_utils.bench.spread import Spread
 
 
 class Sample(NamedTuple):
@@ -24,21 +25,6 @@ class Sample(NamedTuple):
 
     measured: float
     reference: float | None = None
-
-
-class Spread(NamedTuple):
-    """Median and spread of some numbers."""
-
-    median: float
-    low: float
-    high: float
-    p90: float
-
-    @classmethod
-    def of(cls, numbers: Sequence[float]) -> Spread:
-        """Compute from numbers. IndexError when there are none."""
-        ninth_decile = statistics.quantiles(numbers, n=10, method="inclusive")[-1] if numbers[1:] else numbers[0]
-        return cls(statistics.median(numbers), min(numbers), max(numbers), ninth_decile)
 
 
 MEASURED, RATIO = "measured", "ratio"

@@ -121,3 +121,8 @@ def socket_address(path: str) -> Iterator[str]:
         yield f"{_OWN_FOLDERS}/{opened}/{name}"
     finally:
         os.close(opened)
+
+
+def threads_per_rank(ranks: int) -> int:
+    """Return with how many threads each rank computes: the cores that this process may use, shared out; at least 1."""
+    return max(1, len(os.sched_getaffinity(0)) // ranks) if hasattr(os, "sched_getaffinity") else 1

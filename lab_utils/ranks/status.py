@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 from lab_utils.comm.status.rank_state import RankState
+from lab_utils.comm.status.shared_status import Row
 from lab_utils.ranks.calls.watch import Watch, stopped, waits_since
 from lab_utils.ranks.diagnosis.diagnosis import Diagnosis, diagnose
 from lab_utils.ranks.diagnosis.wait_graph import awaited
@@ -73,11 +74,16 @@ def read_status(engines: Engines) -> Status:
             found.append(RankStatus(rank, member.pid, False, 0, "gone", 0.0))
             continue
         row = engines.board.read(rank)
-        doing = "stopped by a signal" if stopped(member.pid) else str(row)
+        doing = "stopped by a signal" if stopped(member.pid) else doing_text(row)
         for_s = time.perf_counter() - row.since_s
         waits_for = name_ranks(waits[rank]) if waits.get(rank) else ""
         found.append(RankStatus(rank, member.pid, True, memory_bytes(member.pid), doing, for_s, waits_for))
     return found
+
+
+def doing_text(row: Row) -> str:
+    """Return "idle", "computing", or the op that the rank is in and the line that issued it."""
+    return f"in {row.what} ({row.source})" if row.state == "in" else row.state
 
 
 def _look(engines: Engines, dead: set[int]) -> tuple[Diagnosis | None, dict[int, set[int]]]:

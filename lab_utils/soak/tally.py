@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from lab_utils.bench.figures import Spread
+from lab_utils.bench.spread import Spread
 from lab_utils.soak.faults import KINDS, Fault
 from lab_utils.text import columns, name_ranks
 

@@ -17,7 +17,7 @@ from lab_utils.render.table import Table
 from lab_utils.text import bytes_text, percent_text, time_text
 from lab_utils.timeline import Trace
 from lab_utils.timeline.hardware import Hardware
-from lab_utils.timeline.simulator.trace_to_streams import sent_bytes
+from lab_utils.timeline.simulator.sent_bytes import sent_bytes
 from lab_utils.timeline.timeline import Timeline
 
 SMOOTH = 8  # steps to average over: the loss of a single batch is noisy

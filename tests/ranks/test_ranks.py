@@ -16,10 +16,10 @@ from rank_processes import GONE_S, assert_gone, folders, started_by
 
 from lab_utils import start_ranks
 from lab_utils.host.cpu_times import CpuTimes, cpu_times
+from lab_utils.host.machine import threads_per_rank
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.ranks.calls import outcomes
 from lab_utils.ranks.processes import reaper
-from lab_utils.ranks.processes.checks import threads_per_rank
 from lab_utils.timeline import Trace
 
 # A notebook's kernel in small: it starts ranks, runs and records on them, fails on them, and never loads torch.

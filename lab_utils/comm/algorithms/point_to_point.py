@@ -6,16 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from lab_utils.comm.algorithms.rounds import chunk_sizes
-
-SUM, AVG, MAX, MIN, PRODUCT = (getattr(dist.ReduceOp, op) for op in ("SUM", "AVG", "MAX", "MIN", "PRODUCT"))
-
-# An average is a sum until the final `divide`.
-_COMBINE = {SUM: torch.add, AVG: torch.add, MAX: torch.maximum, MIN: torch.minimum, PRODUCT: torch.mul}
 
 
 @dataclass(frozen=True)
@@ -87,32 +81,6 @@ def in_place(tensor: Tensor) -> Iterator[Tensor]:
 def store(output: Tensor, source: Tensor) -> None:
     """Copy the elements of `source`, in row-major order, into a tensor of any shape and layout."""
     output.detach().copy_(source.detach().reshape(output.shape))
-
-
-def combine(mine: Tensor, arrived: Tensor, op: dist.ReduceOp.RedOpType, out: Tensor) -> Tensor:
-    """Write `mine` op `arrived`, element-wise, to `out` (which may be either), and return it."""
-    return _COMBINE[op](mine, arrived, out=out)
-
-
-def total(op: dist.ReduceOp.RedOpType) -> dist.ReduceOp.RedOpType:
-    """Return the op for the levels of a collective that divides once, at its end."""
-    return SUM if op == AVG else op
-
-
-def divide(tensor: Tensor, op: dist.ReduceOp.RedOpType, n: int) -> None:
-    """Divide the sum by n, in place, for AVG; do nothing for the other ops."""
-    if op == AVG:
-        tensor.detach().div_(n)
-
-
-def check_op(tensor: Tensor, op: dist.ReduceOp.RedOpType) -> None:
-    """Raise ValueError, before anything is sent, when the op cannot reduce such tensors."""
-    if op not in _COMBINE:
-        raise ValueError(f"{op} is not one of SUM, AVG, MAX, MIN, PRODUCT")
-    if op == AVG and not (tensor.is_floating_point() or tensor.is_complex()):
-        raise ValueError(f"AVG of {tensor.dtype} would need rounding: use SUM, then divide as you mean it")
-    if op in (MAX, MIN) and tensor.is_complex():
-        raise ValueError(f"{op} has no meaning for {tensor.dtype}: complex numbers have no order")
 
 
 def check_chunk(chunk: Tensor, whole: Tensor, peers: Peers) -> None:

@@ -13,17 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.comm.algorithms.point_to_point import (
-    SUM,
-    Peers,
-    check_chunk,
-    check_op,
-    chunks_of,
-    combine,
-    divide,
-    in_place,
-    store,
-)
+from lab_utils.comm.algorithms.point_to_point import Peers, check_chunk, chunks_of, in_place, store
+from lab_utils.comm.algorithms.reduce_op import SUM, check_op, combine, divide
 from lab_utils.comm.algorithms.rounds import Edge, chunk_offsets, tree_levels
 
 

@@ -16,17 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.comm.algorithms.point_to_point import (
-    SUM,
-    Peers,
-    check_chunk,
-    check_op,
-    chunks_of,
-    divide,
-    in_place,
-    store,
-    total,
-)
+from lab_utils.comm.algorithms.point_to_point import Peers, check_chunk, chunks_of, in_place, store
+from lab_utils.comm.algorithms.reduce_op import SUM, check_op, divide, total
 from lab_utils.comm.algorithms.ring import ring_all_gather, ring_all_reduce, ring_reduce_scatter
 from lab_utils.comm.algorithms.rounds import by_local_rank, nodes_of
 

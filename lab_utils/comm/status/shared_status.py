@@ -39,11 +39,6 @@ class Row:
     shape: str = ""
     source: str = ""
 
-    def __str__(self) -> str:
-        if self.state != "in":
-            return self.state
-        return f"in {self.what} ({self.source})"
-
     @property
     def what(self) -> str:
         """The op, as every run prints it: "all_reduce #7 of shape [4] on world"."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 
 from lab_utils.host import machine, memory_limits
@@ -34,7 +33,3 @@ def check_request(ranks: object, timeout_s: object = 30.0) -> int:
     if trouble := machine.files_trouble(ranks):
         raise StartError(trouble)
     return ranks
-
-
-def threads_per_rank(ranks: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // ranks) if hasattr(os, "sched_getaffinity") else 1

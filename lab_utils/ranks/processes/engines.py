@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lab_utils.comm.process_group.membership import abort_rendezvous, agree
 from lab_utils.comm.recorder.fingerprints import Fingerprints
 from lab_utils.comm.status.shared_status import Board
-from lab_utils.host.machine import free_port, system_error
+from lab_utils.host.machine import free_port, system_error, threads_per_rank
 from lab_utils.host.memory_limits import MemoryKills
 from lab_utils.ranks.calls.outputs import Outputs
 from lab_utils.ranks.diagnosis.errors import StartError, ended
 from lab_utils.ranks.on_rank import entry_points
 from lab_utils.ranks.on_rank.guard_thread import Guards, socket_file
-from lab_utils.ranks.processes.checks import threads_per_rank
 from lab_utils.ranks.processes.child_processes import ForkServer, Reaper
 from lab_utils.ranks.processes.interrupts import CalledOff
 from lab_utils.ranks.shipping.surroundings import surroundings

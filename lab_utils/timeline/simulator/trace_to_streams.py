@@ -10,12 +10,10 @@ import numpy as np
 
 from lab_utils.text import numbered
 from lab_utils.timeline.hardware import Wire, wire_rows
-from lab_utils.timeline.hardware.collective_costs import ALGORITHMS
 from lab_utils.timeline.ops import Op, Phase, RankOps, message_key, waited_for
 from lab_utils.timeline.simulator.program import Circle, Program, Times, place
 
 FREE, ISSUE, FIRST_COMPUTE = 0, 1, 2  # cost classes: nothing, issuing an op, then the computes and the wires
-_RING, _TREE = (ALGORITHMS.index(name) for name in ("ring", "tree"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,19 +246,3 @@ def _require_all(sides: list[tuple[Op, int]]) -> None:
 
 def _at(op: Op) -> str:
     return f" ({op.source})" if op.source else ""
-
-
-def sent_bytes(trace: WithProgram) -> np.ndarray:
-    """float64[ranks]: bytes sent per rank, with collectives as rings (as trees where there is no ring: a barrier).
-
-    For a collective every rank counts what the busiest rank sends (table: hardware/collective_costs.py), for a message
-    the bytes of its send. ValueError for a trace that lacks a side of an op.
-    """
-    lowered = trace.lowered
-    rows = lowered.rows(None)
-    of_wire = np.where(np.isfinite(rows[:, _RING, 1]), rows[:, _RING, 1], rows[:, _TREE, 1])
-    rank, _, node, number = lowered.wire.T
-    ops = [op for ops in trace.ops for op in ops]
-    gives = np.array([ops[at].kind != "recv" for at in number.tolist()], bool)
-    wire = lowered.program.cost_class[node] - FIRST_COMPUTE - len(lowered.compute)
-    return np.bincount(rank[gives], of_wire[wire[gives]], minlength=trace.world_size)

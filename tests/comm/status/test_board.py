@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_utils.comm.status.shared_status import ROW_BYTES, Board, Row
+from lab_utils.ranks.status import doing_text
 
 CHANGES_SEEN = 200
 # Every field of a row says the same number, so that halves of two rows would not agree; lengths differ.
@@ -42,8 +43,8 @@ def test_a_new_board_is_idle(board: Board) -> None:
 
 def test_a_row_says_what_a_rank_is_in(board: Board) -> None:
     board.write(1, Row("in", 2.5, "all_reduce", "world", 7, "[4, 4]", "train.py:41"))
-    assert str(board.read(1)) == "in all_reduce #7 of shape [4, 4] on world (train.py:41)"
-    assert [str(board.read(rank)) for rank in (0, 2)] == ["idle", "idle"]
+    assert doing_text(board.read(1)) == "in all_reduce #7 of shape [4, 4] on world (train.py:41)"
+    assert [doing_text(board.read(rank)) for rank in (0, 2)] == ["idle", "idle"]
     for shape, said in (("[4] [8]", "all_reduce #7 of shapes [4] [8] on world"), ("", "all_reduce #7 on world")):
         assert Row("in", 2.5, "all_reduce", "world", 7, shape, "train.py:41").what == said
 

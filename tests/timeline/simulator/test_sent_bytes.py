@@ -6,7 +6,7 @@ import pytest
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.timeline import Op, Trace
-from lab_utils.timeline.simulator.trace_to_streams import sent_bytes
+from lab_utils.timeline.simulator.sent_bytes import sent_bytes
 
 MEMBERS = (0, 1, 2, 3)
 

@@ -11,6 +11,7 @@ import pytest
 from scripted_ranks import IN_OP, Scripted, Sent, status
 
 from lab_utils.comm.status import shared_status
+from lab_utils.ranks.status import doing_text
 from lab_utils.widgets.ranks_status import widget
 
 
@@ -54,7 +55,7 @@ def test_each_state_of_the_board_has_a_mark_of_its_own(show) -> None:
     rows = [
         shared_status.Row(state, 0.0, "all_reduce", "world", 7, "[4]", "train.py:41") for state in shared_status._STATES
     ]
-    table = show(Scripted(status(*map(str, rows), "stopped by a signal", "gone")))
+    table = show(Scripted(status(*map(doing_text, rows), "stopped by a signal", "gone")))
     shown = [row[0] for row in table.state["rows"]]
     assert len(set(shown)) == len(rows) + 2 and set(shown) | {"waiting"} == table.marks.keys()
     assert len({character for character, _, _ in table.marks.values()}) == len(table.marks)

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from torch import nn
 
 from lab_utils.comm.recorder.recorder import phase
+from lab_utils.strategies.data.parameter_server.pacing import Pace, Pacing, shortest_s
 from lab_utils.strategies.data.parameter_server.push_pull import SERVER, Server
-from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks, Pace, Pacing, shortest_s
+from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 
 
 class AsynchronousServer(Server):
