@@ -7,11 +7,10 @@ from typing import Any
 import traitlets
 
 from lab_utils.schedule import LEVELS, Costs
-from lab_utils.widgets.schedule_explorer.choice import WITH_VIRTUAL_STAGES, Setting
+from lab_utils.widgets.schedule_explorer.choice import MOST, WITH_VIRTUAL_STAGES, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
 from lab_utils.widgets.schedule_explorer.words import LEVEL_TITLES, STAGE_LAYOUTS, TITLES
 
-MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
 SETTING = ("p", "m", "v", *COSTS, "limit")
 ABOUT = {
