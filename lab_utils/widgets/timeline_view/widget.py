@@ -19,7 +19,7 @@ from lab_utils.timeline.hardware import Hardware
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import LIVE, SVG, Timeline
 from lab_utils.widgets.kit import assets
-from lab_utils.widgets.kit.assets import joined
+from lab_utils.widgets.kit.assets import joined, styles
 from lab_utils.widgets.kit.cells import close_with_output
 from lab_utils.widgets.timeline_view import words
 from lab_utils.widgets.timeline_view.arrays import PAINTS, Pack, pack_timeline
@@ -60,8 +60,10 @@ class TimelineView(anywidget.AnyWidget):
     of ranks, or hardware passed for a timeline that was not predicted from a trace.
     """
 
-    _esm = "\n".join([joined(assets.FOLDER, "dom", "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)])
-    _css = (FOLDER / "widget.css").read_text(encoding="utf-8")  # text: with a Path anywidget never frees a view
+    _esm = "\n".join(
+        [joined(assets.FOLDER, "dom", "parts/keys", "ticks", words=words.SCRIPT), joined(FOLDER / "js", *PARTS)]
+    )
+    _css = styles("parts/keys", FOLDER / "widget")  # text: with a Path anywidget never frees a view
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
     _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and the choice they started from
