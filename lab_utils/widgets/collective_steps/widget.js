@@ -32,6 +32,7 @@ function render({ model, el }) {
 
   const leave = onWidth(holder, [model.get("svg")], () => holder.append(svg));
   root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
+  addKeyHelp(root, bar.row, WORDS.key_help);
 
   function lines() {
     const round = Math.floor(bar.at), under = Math.ceil(bar.at);

@@ -34,7 +34,7 @@ class CollectiveSteps(anywidget.AnyWidget):
     as text; `rounds` holds the data. ValueError unless there is one log per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "play", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "parts/keys", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
     # {"labels": [{"parts", "text", "said"}], "holds": [round][rank][chunk] label, "chunks": [said],
     #  "messages": [round - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [round][line]}

@@ -13,6 +13,10 @@ SCRIPT = {
     "done": DONE,
     "slider": "rounds of the collective",
     "keys": "Left and right: previous and next round. Space plays.",
+    "key_help": {
+        "Space": "play, pause", "← →": "the previous round, the next one",
+        "Home End": "before the first, after the last",
+    },
     "back": "previous round",
     "on": "next round",
     "before": BEFORE,
@@ -20,7 +24,7 @@ SCRIPT = {
     "cell": "rank {rank}, {chunk}",
     "holds": "holds {holding}",
     "more": "… and {count} more messages",
-}
+}  # fmt: skip
 
 HEADLINE = "{ranks}, {chunks}, {rounds}, {messages}, at most {bytes} sent per rank"
 

@@ -8,9 +8,10 @@ function three(value) {
 // How far each rank is at a moment: gradients ready, and those that are back.
 function progress(data, at_s) {
   return data.times.map((layers, rank) => {
-    const mine = layers.filter((times) => times), sent = mine.filter(([, sent]) => sent !== null);
-    const count = (list, which) => list.filter((times) => times[which] <= at_s).length;
-    const values = { rank, ready: count(mine, 0), count: mine.length, back: count(sent, 2) };
+    const mine = layers.map((times, at) => ({ times, gradients: data.gradients[rank][at] })).filter(({ times }) => times);
+    const sent = mine.filter(({ times }) => times[1] !== null), sum = (list) => list.reduce((n, one) => n + one.gradients, 0);
+    const until = (list, which) => sum(list.filter(({ times }) => times[which] <= at_s));
+    const values = { rank, ready: until(mine, 0), count: sum(mine), back: until(sent, 2) };
     return fill(sent.length ? WORDS.ready_and_back : WORDS.ready, values);
   });
 }
@@ -53,6 +54,7 @@ function render({ model, el }) {
     bar.move(bar.at);
     mark();
   }
+  addKeyHelp(root, bar.row, WORDS.key_help);
 
   const chosen = () => data.layers.indexOf(model.get("selected"));
 

@@ -35,10 +35,11 @@ class GradientFlow(anywidget.AnyWidget):
     record per rank, recorded in that trace.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "play", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "parts/keys", "play", words=SCRIPT)
     svg = traitlets.Unicode().tag(sync=True)
     # {"left", "right", "top", "bottom": where time is in the picture, "end_s", "unit": [seconds, name],
-    #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None}
+    #  "layers": [name], "buckets": [number or None], "times": [rank][layer][ready_s, sent_s, back_s] or None,
+    #  "gradients": [rank][layer]: how many a layer stands for}
     data = traitlets.Dict().tag(sync=True)
     # The same in narrower cards: {"svg", "left", "right", "top", "bottom"}, the narrowest last.
     narrower = traitlets.List().tag(sync=True)
@@ -84,6 +85,7 @@ def _data(flow: FlowPicture, drawing: Drawing) -> dict[str, Any]:
         **_place(drawing), "end_s": flow.end_s, "unit": [size_s, name], "layers": [layer.name for layer in flow.layers],
         "buckets": [layer.bucket for layer in flow.layers],
         "times": [[_times(flow, at, rank) for at in range(len(flow.layers))] for rank in range(flow.world_size)],
+        "gradients": [[len(layer.held[rank]) for layer in flow.layers] for rank in range(flow.world_size)],
     }  # fmt: skip
 
 

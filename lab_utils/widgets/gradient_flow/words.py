@@ -8,9 +8,13 @@ from __future__ import annotations
 SCRIPT = {
     "slider": "time in the backward pass",
     "keys": "Up and down select a layer, space plays.",
-    "ready": "rank {rank}: {ready} of {count} ready",
-    "ready_and_back": "rank {rank}: {ready} of {count} ready, {back} back",
-}
+    "ready": "rank {rank}: {ready} of {count} gradients ready",
+    "ready_and_back": "rank {rank}: {ready} of {count} gradients ready, {back} back from the wire",
+    "key_help": {
+        "Space": "play, pause", "← →": "earlier, later", "Home End": "the beginning, the end",
+        "↑ ↓": "the layer above, the layer below", "Esc": "no layer is selected",
+    },
+}  # fmt: skip
 
 TITLE, HEADLINE = "Gradient flow on {ranks}", "{gradients}; {agreement}"
 IN_BUCKETS, TOOK = "{gradients} in {buckets}", "{gradients}, {time}"

@@ -11,29 +11,30 @@ from lab_utils.widgets.kit.words import SCRIPTS
 
 FOLDER = Path(__file__).parent
 IN_THE_DARK = 'body[data-jp-theme-light="false"]'
-NO_WORDS: dict[str, str] = {}
+Words = Mapping[str, str | Mapping[str, str]]  # of a script: sentences, and {key: what it does}
+NO_WORDS: Words = {}
 
 
-def joined(folder: Path, *names: str, words: dict[str, str] = NO_WORDS) -> str:
+def joined(folder: Path, *names: str, words: Words = NO_WORDS) -> str:
     """Concatenate the files `folder`/`name`.js: they share one scope, and only the last exports.
 
     The caller orders them: a class before the one that extends it. `words` is the scripts' part of the widget's
-    catalogue: `WORDS.name` there, with `{placeholders}` that `fill(WORDS.name, {values})` fills.
+    catalogue: `WORDS.name` there, with `{placeholders}` that `fill(WORDS.name, {values})` fills. Those of the parts in
+    this folder join them.
     """
-    return _worded(_read([folder / name for name in names], ".js"), words)
+    return _worded(
+        _read([folder / name for name in names], ".js"), _with_parts(names if folder == FOLDER else (), words)
+    )
 
 
-def script_and_styles(own: Path, *parts: str, words: dict[str, str] = NO_WORDS) -> tuple[str, str]:
+def script_and_styles(own: Path, *parts: str, words: Words = NO_WORDS) -> tuple[str, str]:
     """Return a widget's `_esm` and `_css`: `own`.js and `own`.css, after those of the shared parts in this folder.
 
-    As text: given a path, anywidget watches the file and never frees a view. `words` as in `joined`; those of the parts
-    join them.
+    As text: given a path, anywidget watches the file and never frees a view. `words` as in `joined`.
     """
     files = [*(FOLDER / part for part in parts), own]
     rules = [picture_rules()] if "card" in parts else []
-    for part in parts:
-        words = SCRIPTS.get(part, {}) | words
-    return _worded(_read(files, ".js"), words), "\n".join([*rules, styles(*parts, own)])
+    return _worded(_read(files, ".js"), _with_parts(parts, words)), "\n".join([*rules, styles(*parts, own)])
 
 
 def styles(*parts: str | Path) -> str:
@@ -65,7 +66,13 @@ def _variable(colour: str) -> str:
     return f"var(--lab-{colour[1:]})"
 
 
-def _worded(script: str, words: dict[str, str]) -> str:
+def _with_parts(parts: Iterable[str], words: Words) -> Words:
+    for part in parts:
+        words = SCRIPTS.get(part, {}) | dict(words)
+    return words
+
+
+def _worded(script: str, words: Words) -> str:
     if not words:
         return script
     catalogue = f"const WORDS = {json.dumps(words, ensure_ascii=False, indent=1)};"

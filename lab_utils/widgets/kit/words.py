@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
-SCRIPTS: dict[str, dict[str, str]] = {"play": {"play": "▶ Play", "pause": "❚❚ Pause"}}
+SCRIPTS: dict[str, dict[str, str]] = {
+    "play": {"play": "▶ Play", "pause": "❚❚ Pause"},
+    "parts/alive": {"kernel_gone": "kernel gone: run the cell again"},
+    "parts/keys": {"what_keys_do": "What the keys do"},
+}

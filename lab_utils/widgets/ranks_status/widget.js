@@ -29,6 +29,7 @@ function render({ model, el }) {
   const caption = add(table, "caption"), head = add(add(table, "thead"), "tr"), body = add(table, "tbody");
   for (const [name, words] of COLUMNS) add(head, "th", `lab-status-${name}`, words, { scope: "col" });
   const says = add(root, "p", "lab-status-says", "", { role: "status", "aria-live": "polite" }), rows = [];
+  const alive = new Alive(model, root, { act: () => draw() });
 
   function draw() {
     const { rows: wanted = [], says: sentence = "", alarm = false } = model.get("state"), marks = model.get("marks");
@@ -39,12 +40,15 @@ function render({ model, el }) {
       drawMark(rows[i].mark, name, marks[name]);
       texts.forEach((text, column) => say(rows[i].cells[column], text));
     });
-    says.classList.toggle("alarm", alarm);
-    say(says, sentence);
+    says.classList.toggle("alarm", alarm && !alive.gone);
+    say(says, alive.gone ? WORDS.last_seen : sentence);
   }
   model.on("change:state change:title", draw);
   draw();
-  return () => model.off("change:state change:title", draw);
+  return () => {
+    model.off("change:state change:title", draw);
+    alive.leave();
+  };
 }
 
 export default { render };

@@ -6,14 +6,16 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
 from lab_utils.render.palette import ACTIVITIES, LANE, QUIET_INK, STRONG, WHITE
+from lab_utils.timeline.timeline import SVG
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.ranks_status import sentences, words
+from lab_utils.widgets.ranks_status.picture import still
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
@@ -44,7 +46,7 @@ class RanksStatus(anywidget.AnyWidget):
     ValueError unless every_s > 0.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", words=words.SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "parts/alive", words=words.SCRIPT)
     marks = traitlets.Dict(MARKS).tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     # {"rows": [[mark, rank, memory, doing, for how long, waits for], ...], "says": a sentence, "alarm": bool}
@@ -84,6 +86,13 @@ class RanksStatus(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"<{self._name}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict] | None:
+        """Return the widget's view, and for use without a kernel a picture of what the ranks do now."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None:
+            bundle[0][SVG] = still(self.title, self.state, MARKS).svg
+        return bundle
 
 
 class _Looks:

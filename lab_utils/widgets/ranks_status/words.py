@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-SCRIPT = {"rank": "rank", "memory": "memory", "doing": "doing", "for": "for", "waits_for": "waits for"}
+SCRIPT = {
+    "rank": "rank", "memory": "memory", "doing": "doing", "for": "for", "waits_for": "waits for",
+    "last_seen": "This is what they did last.",
+}  # fmt: skip
 
+WHEN_SHOWN = "when this cell ran"
+ROW, ROW_WAITS = "rank {rank}: {doing}", "rank {rank}: {doing}, waits for {waits_for}"
 LOST = "Stopped: nothing refers to these ranks any more."
 STOPPED = "These ranks are stopped: ranks.restart() starts them again."
 NO_LOOK = "Cannot read the status of the ranks now: {error}."

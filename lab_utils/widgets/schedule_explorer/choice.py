@@ -13,7 +13,16 @@ from lab_utils.schedule.search.problem import Problem, placed_stages
 from lab_utils.widgets.schedule_explorer import sentences, words
 
 FOUND = {"found": "line", "found_v": "v", "found_loop": "loop"}
+MOST = {"p": 32, "m": 256, "v": 8}
 WITH_VIRTUAL_STAGES = ("interleaved", "looped_bfs")
+
+
+class CannotRun(ValueError):
+    """Why ranks cannot run an order to its end, in a sentence; `draft` is the order."""
+
+    def __init__(self, why: str, draft: Draft) -> None:
+        super().__init__(why)
+        self.draft = draft
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ def par_of(setting: Setting, stage_layout: str) -> Found:
 
 
 def own(text: str) -> Schedule:
-    """Parse the reader's order, a line per rank. ValueError, in a sentence, if ranks cannot complete it.
+    """Parse the reader's order, a line per rank. CannotRun if ranks cannot complete it, ValueError if it is none.
 
     All stages may be on two ranks each, so that DualPipe can be written.
     """
@@ -64,10 +73,14 @@ def own(text: str) -> Schedule:
     if not draft.ranks:
         raise ValueError(words.NO_ORDER)
     wrong = why_not(draft)
-    copies = 2 if wrong and _all_twice(draft) else 1
-    if wrong and (copies == 1 or why_not(Draft.of(name, text, copies=2))):
+    if not wrong:
+        return Schedule.of(name, text)
+    doubled = Draft.of(name, text, copies=2) if _all_twice(draft) else None
+    if doubled is not None and not why_not(doubled):
+        return Schedule.of(name, text, copies=2)
+    if any(size > most for size, most in zip((draft.ranks, draft.microbatches), MOST.values(), strict=False)):
         raise ValueError(wrong)
-    return Schedule.of(name, text, copies=copies)
+    raise CannotRun(wrong, doubled or draft)
 
 
 def _all_twice(draft: Draft) -> bool:

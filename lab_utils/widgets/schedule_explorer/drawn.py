@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -30,12 +31,15 @@ class Drawn:
 
     def __init__(self, draft: Draft, costs: Costs, limit: float | None) -> None:
         self.draft, self.limit = draft, limit
+        self.order = draft  # as it was given: what cannot run to its end is drawn as far as it runs
+        self.stands: Sequence[tuple[int, float, str, str]] = ()  # (rank, since, op, why) of ranks that are stuck
         self.costs = costs.divided(draft.virtual_stages)
         self.timeline: Timeline = simulate(draft, self.costs)
         times = self.timeline.prediction.times
         self.start, self.end = times.start_s, times.end_s
         self.makespan = float(self.end.max(initial=0.0))
-        self.whole = is_whole(draft)
+        self.extent, self.whole = self.makespan, is_whole(draft)
+        self.named = draft.stages != draft.ranks or draft.copies > 1  # ops are drawn with their stage
         self.notes: list[str] = []  # more sentences, for the text and below the picture
 
     @classmethod
@@ -94,14 +98,14 @@ class Drawn:
         """Return the static picture: same order and costs, same bytes."""
         facts = [(name, value) for name, value, _ in self.facts]
         args = self.draft, self.start, self.end, self.headline, facts, self.peaks, self.limit, self.words()
-        return schedule_picture(*args, self.notes).svg
+        return schedule_picture(*args, self.notes, self.extent, [stand[:3] for stand in self.stands]).svg
 
     def about(self) -> dict[str, object]:
         """Return the text and layout of the boxes, for the browser."""
         d = self.draft
         return {
             "title": self.headline, "ranks": d.ranks, "stages": d.stages, "makespan": self.makespan,
-            "named": d.stages != d.ranks or d.copies > 1, "peaks": list(self.peaks), "facts": self.facts,
+            "named": self.named, "peaks": list(self.peaks), "facts": self.facts,
             "nth_on_rank": nth_on_rank(d), "limit": self.limit, "fits": self.fits, "over": self.over,
             "gaps": [list(gap) for gap in self.gaps], "words": self.words(),
         }  # fmt: skip

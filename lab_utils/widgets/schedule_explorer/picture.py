@@ -25,18 +25,22 @@ Facts = Sequence[tuple[str, str]]  # (name, value)
 
 def schedule_picture(
     draft: Draft, start: np.ndarray, end: np.ndarray, title: str, facts: Facts, peaks: Sequence[float],
-    limit: float | None, described: str, notes: Sequence[str] = (),
+    limit: float | None, described: str, notes: Sequence[str] = (), extent: float | None = None,
+    stands: Sequence[tuple[int, float, str]] = (),
 ) -> Picture:  # fmt: skip
     """Draw ops that run from start to end, float64[n]. The same order and times give the same bytes.
 
     peaks   per rank, peak number of micro-batches of a full stage, of which `limit` are allowed
     notes   sentences below the picture
+    extent  how long the picture's time is, the makespan by default
+    stands  (rank, since, op) of ranks that are stuck
     """
-    drawing = _Drawing(draft, start, end)
+    drawing = _Drawing(draft, start, end, extent)
     bottom = TOP + draft.ranks * drawing.row
     lines = [line for note in notes for line in wrap(note, NOTE_WIDTH)]
     body = [
-        *_numbers(facts), *drawing.axis(bottom), *drawing.rows(), *_peaks(peaks, limit, drawing.row),
+        *_numbers(facts), *drawing.axis(bottom), *drawing.rows(),
+        *(part for stand in stands for part in drawing.stand(*stand)), *_peaks(peaks, limit, drawing.row),
         *drawing.legend(bottom + 46),
         *(text(line, MARGIN, bottom + 68 + LINE * at) for at, line in enumerate(lines)),
     ]  # fmt: skip
@@ -45,10 +49,10 @@ def schedule_picture(
 
 
 class _Drawing:
-    def __init__(self, draft: Draft, start: np.ndarray, end: np.ndarray) -> None:
+    def __init__(self, draft: Draft, start: np.ndarray, end: np.ndarray, extent: float | None) -> None:
         self.draft, self.start, self.end = draft, start, end
-        self.makespan = float(end.max(initial=0.0))
-        self.scale = (RIGHT - LEFT) / (self.makespan or 1.0)
+        self.extent = float(end.max(initial=0.0)) if extent is None else extent
+        self.scale = (RIGHT - LEFT) / (self.extent or 1.0)
         self.row = 30 if draft.ranks <= 8 else 20 if draft.ranks <= 16 else 14
         self.staged = draft.stages != draft.ranks or draft.copies > 1
         self.used = [kind for at, kind in enumerate(KINDS) if (draft.kind == at).any()]
@@ -62,7 +66,7 @@ class _Drawing:
         return look.fill if look.pattern == "plain" else f"url(#{NAME}-{kind})"
 
     def axis(self, bottom: float) -> Iterator[str]:
-        for at in _ticks(self.makespan):
+        for at in _ticks(self.extent):
             x = LEFT + at * self.scale
             yield element("line", x1=x, x2=x, y1=TOP - 3, y2=bottom + 2, stroke=palette.GRID)
             yield text(amount(at), x, bottom + 15, text_anchor="middle", fill=palette.QUIET_INK)
@@ -83,6 +87,13 @@ class _Drawing:
         yield element("rect", **box, fill=self.paint(kind))
         if label := next((word for word in self._words(at, kind) if text_width(word, SIZE) + 3 < width), ""):
             yield label_on(palette.COMPUTES[kind], label, x + width / 2, y + self.row / 2 + 3, SIZE)
+
+    def stand(self, rank: int, since: float, word: str) -> Iterator[str]:
+        """Mark where a rank is stuck, and at which op."""
+        x, y = LEFT + since * self.scale, TOP + rank * self.row
+        yield element("rect", x=x, y=y + 1, width=3, height=self.row - 3, fill=STRONG)
+        said = words.STANDS_AT.format(op=word)
+        yield text(said, x + 8, y + self.row / 2 + 3, fill=STRONG, font_weight=600)
 
     def _words(self, at: int, kind: str) -> tuple[str, ...]:
         """Return labels from long to short; all name the micro-batch."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lab_utils.schedule import LEVELS, Found, Level
 from lab_utils.schedule.levels import after
+from lab_utils.schedule.ops import Step, told
 from lab_utils.schedule.pauses import amount
 from lab_utils.text import counted, numbered
 from lab_utils.widgets.schedule_explorer import words
@@ -83,6 +84,12 @@ def against_par(left: int, makespan: float, best: Found) -> str:
     better = round(par - makespan, 9)
     verdict = (words.UNDER_PAR if better > 0 else words.OVER_PAR) if better else words.ON_PAR
     return f"{told} {verdict.format(by=amount(abs(better)))}"
+
+
+def stands(rank: int, op: Step, why: str) -> str:
+    """Return at which op a rank stands, and why it cannot run it."""
+    name, rest = told(op), why.removeprefix(f"{told(op)} ")
+    return (words.STANDS if rest == why else words.STANDS_WHICH).format(rank=rank, op=name, why=rest)
 
 
 def built(names: Sequence[str]) -> str:

@@ -8,10 +8,9 @@ import traitlets
 
 from lab_utils.schedule import LEVELS, Costs
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.choice import WITH_VIRTUAL_STAGES, Setting
+from lab_utils.widgets.schedule_explorer.choice import MOST, WITH_VIRTUAL_STAGES, Setting
 from lab_utils.widgets.schedule_explorer.drawn import STYLE
 
-MOST = {"p": 32, "m": 256, "v": 8}
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
 SETTING = ("p", "m", "v", *COSTS, "limit")
 ABOUT = {

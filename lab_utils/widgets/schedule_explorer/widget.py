@@ -23,18 +23,19 @@ from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
 from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
 from lab_utils.widgets.schedule_explorer.by_hand.standing import about_hand, settings_of
-from lab_utils.widgets.schedule_explorer.choice import FOUND, bound_words, chosen, stage_layout_of
+from lab_utils.widgets.schedule_explorer.choice import FOUND, CannotRun, bound_words, chosen, stage_layout_of
 from lab_utils.widgets.schedule_explorer.drawn import Drawn
 from lab_utils.widgets.schedule_explorer.run import Run, Runner
 from lab_utils.widgets.schedule_explorer.searching import Search, found, is_kept
 from lab_utils.widgets.schedule_explorer.settings import ABOUT, SETTING, Settings
+from lab_utils.widgets.schedule_explorer.stuck import Stuck
 
 if TYPE_CHECKING:
     from lab_utils.ranks import Ranks
 
 FOLDER = Path(__file__).parent
 SURFACE_FOLDER, SURFACE = FOLDER.parent / "timeline_view" / "js" / "drawing", ("raster", "surface", "scales", "legend")
-PARTS = ("dom", "zoom", "board", "controls", "levels", "hand", "figures", "main")
+PARTS = ("dom", "zoom", "board", "controls", "levels", "turns", "hand", "figures", "main")
 
 
 class ScheduleExplorer(anywidget.AnyWidget, Settings):
@@ -54,15 +55,16 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     position   a text from `explorer.position`, to go on from there. ValueError if it is none
 
     All but `position` can be set and observed; `says` explains an impossible setting, and the picture keeps the last
-    valid order. `place`, `undo`, `by_hand`, `load` and `run` do what the buttons do; `solved` names the levels whose
-    goal was reached, `built` the schedules that have the order. TraitError for numbers out of range.
+    order; of an order that cannot run it shows what runs before the ranks are stuck. `place`, `undo`, `by_hand`, `load`
+    and `run` do what the buttons do; `solved` names the levels whose goal was reached, `built` the schedules that have
+    the order. TraitError for numbers out of range.
     """
 
     _esm = "\n".join([
-        joined(assets.FOLDER, "dom", "ticks", "theme", words=words.SCRIPT), joined(SURFACE_FOLDER, *SURFACE),
-        joined(FOLDER / "js", *PARTS),
+        joined(assets.FOLDER, "dom", "parts/alive", "parts/keys", "ticks", "theme", words=words.SCRIPT),
+        joined(SURFACE_FOLDER, *SURFACE), joined(FOLDER / "js", *PARTS),
     ])  # fmt: skip
-    _css = styles("card", FOLDER / "widget")
+    _css = styles("card", "parts/alive", "parts/keys", FOLDER / "widget")
     says = traitlets.Unicode().tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
     _drawn = traitlets.Dict().tag(sync=True)
@@ -77,6 +79,9 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
     _stops = traitlets.Int(0).tag(sync=True)
     _runs = traitlets.Int(0).tag(sync=True)
     _run_stops = traitlets.Int(0).tag(sync=True)
+    # What the browser asks for one after the other has numbers; it waits for the answer to the last.
+    _asked = traitlets.Int(0).tag(sync=True)
+    _answered = traitlets.Int(0).tag(sync=True)
     _from_browser = False
 
     def __init__(self, ranks: Ranks | None = None, *, position: str | None = None, **setting: Any) -> None:
@@ -98,8 +103,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
 
     @property
     def schedule(self) -> Draft:
-        """The order in the picture: a Schedule, or by hand a Draft that may lack ops."""
-        return self.shown.draft
+        """The order in the picture: a Schedule, or a Draft, which by hand may lack ops, or cannot run to its end."""
+        return self.shown.order
 
     @property
     def timeline(self) -> Timeline:
@@ -123,8 +128,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
 
     def by_hand(self, before: int | None = None) -> str:
         """Continue by hand from the shown order, or its ops that start before the n-th; return why not, or ""."""
-        draft = self.schedule
-        if (stage_layout := stage_layout_of(draft)) is None:
+        draft = self.shown.draft
+        if (stage_layout := stage_layout_of(self.schedule)) is None:
             self.says = sentences.stages_elsewhere(draft.name)
             return self.says
         moves = [list(move) for move in moves_of(draft, self.shown.start, before)]
@@ -147,10 +152,10 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
 
         ValueError for an order that cannot be placed by hand, as DualPipe, with two copies of each stage.
         """
-        draft = self.schedule
+        draft = self.shown.draft
         if self.choice == "hand":
             stage_layout, level = self.stage_layout, self.level
-        elif (stage_layout := stage_layout_of(draft)) is not None:
+        elif (stage_layout := stage_layout_of(self.schedule)) is not None:
             level = ""
         else:
             raise ValueError(sentences.stages_elsewhere(draft.name))
@@ -181,6 +186,7 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             super().set_state(sync_data)
         finally:
             self._from_browser = False
+            self._answered = sync_data.get("_asked", self._answered)  # also where the rest was refused
 
     @traitlets.observe("choice", "text", "stage_layout", "moves", *SETTING)
     def _changed(self, change: dict[str, Any]) -> None:
@@ -302,10 +308,13 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
             self._prefill()
         if self.choice in FOUND:
             return "", Drawn.of(found(self.setting, FOUND[self.choice]).schedule, self.setting)
-        draft = chosen(self.choice, self.setting, self.text)
+        try:
+            says, drawn = "", Drawn.of(chosen(self.choice, self.setting, self.text), self.setting)
+        except CannotRun as wrong:
+            says, drawn = str(wrong), Stuck(wrong, self.setting)
         if self.choice == "own":
-            self._set_quietly(p=draft.ranks, m=draft.microbatches)
-        return "", Drawn.of(draft, self.setting)
+            self._set_quietly(p=drawn.draft.ranks, m=drawn.draft.microbatches)
+        return says, drawn
 
     def _made_by_hand(self) -> tuple[str, Drawn]:
         whole = bool(self.level) and LEVELS[self.level].whole
@@ -342,6 +351,8 @@ class ScheduleExplorer(anywidget.AnyWidget, Settings):
         beside = {"level": self._about_level()} if self.level else {}
         if self.choice in FOUND:
             return beside | {"remark": sentences.found(found(self.setting, FOUND[self.choice]))}
+        if isinstance(self.shown, Stuck):
+            return beside | {"remark": self.shown.remark}
         remark = words.TWICE if self.schedule.copies > 1 else bound_words(self.schedule, self.setting)
         if self.choice == "own":
             remark = f"{sentences.built(self.built)} {remark}"

@@ -63,6 +63,12 @@ NO_NAME = "No named schedule has this order."
 BUILT, BUILT_ALSO = "You have built {title}.", "You have built {title}, which for these sizes is {others} too."
 AND = " and "
 
+# an order that cannot run
+STUCK, LACKING = "Stuck: {ran} of {ops} ops ran.", "All {ops} ops ran, and others are missing."
+STANDS, STANDS_WHICH = "rank {rank} stands at {op}: {why}", "rank {rank} stands at {op}, which {why}"
+STANDS_AT = "✕ {op}"
+RAN_ALL, STUCK_AT, NEVER = "rank {rank} has run all its ops", "stuck at {time}", "none"
+
 # levels
 LEVEL_TITLES = {
     "gpipe": "GPipe", "memory": "a memory limit", "one_f_one_b": "1F1B", "interleaved": "interleaved 1F1B",
@@ -127,8 +133,8 @@ SCRIPT = {
     "explorer": "Schedule explorer. {title}", "board": "The schedule in time", "described": "{label}. {text}",
     "rank": RANK, "holds": HOLDS, "holds_of": HOLDS_OF, "too_much": TOO_MUCH, "par": "par", "milliseconds": "{time} ms",
     "span": "{start} to {end}", "idle_because": "Idle {span}: {why}.",
-    "op": "{op} of stage {stage} on rank {rank}: {span}.",
-    "how": "Point at a pause or an op, or focus the picture and use the arrow keys; + and − zoom, 0 shows all.",
+    "op": "{op} of stage {stage} on rank {rank}: {span}.", "stands_at": STANDS_AT, "stands": "From {since} on: {why}.",
+    "how": "Point at a pause or an op, or focus the picture and use the arrow keys; ? tells what all keys do.",
     "legend": "Legend", "idle": IDLE,
     "lines": "a line under an op: a rank's second virtual stage, two lines: its third",
     "zoom_in": "Zoom in", "zoom_out": "Zoom out",
@@ -148,7 +154,6 @@ SCRIPT = {
     "stages": "stages", "undo": "Undo", "start_empty": "Start empty",
     "any_op": "any op", "any_op_of_rank": "any op for this rank", "next_ops": "Next ops of rank {rank}",
     "next": "rank {rank} next:", "none_next": "rank {rank} has run all its ops", "not_now": "{op}, not now",
-    "hand_keys": "On the picture: up and down choose a rank; f, b, w and x (BW) place, Backspace undoes.",
     # levels, and positions as text
     "level": "level", "no_level": "no level: choose the setting", "done": "✓ {title}", "next_level": "Next: {title}",
     "position": "Save or load as text", "position_text": "The position, a line per rank",
@@ -159,4 +164,10 @@ SCRIPT = {
     "on_own_scale": "{label} · " + SCALES["own_scale"],
     "stop_ranks": "Stop the ranks", "measured": "measured on the ranks",
     "predicted": "predicted from the measured costs",
+    # on the picture
+    "key_help": {
+        "← →": "the pause or op before, the next one", "↑ ↓": "the rank above, the rank below",
+        "Home End": "the first and the last of the rank", "Esc": "nothing is marked",
+        "+ − 0": "zoom in, zoom out, show all", "f b w x": "by hand: place F, B, W, BW", "Backspace": "by hand: undo",
+    },
 }  # fmt: skip

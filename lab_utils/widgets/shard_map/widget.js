@@ -66,6 +66,7 @@ function render({ model, el }) {
     mark();
   }
 
+  addKeyHelp(root, add(root, "div", "bar"), WORDS.key_help);
   onPointed(holder, (node) => ((hovered = said.has(node) ? node : null), describe()));
   holder.addEventListener("click", ({ target }) => {
     if (!said.has(target)) return;

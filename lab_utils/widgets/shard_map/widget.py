@@ -39,7 +39,7 @@ class ShardMap(anywidget.AnyWidget):
     duplicate ranks, no holdings, tensors of different shapes under one name, or a mesh of another number of ranks.
     """
 
-    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", words=SCRIPT)
+    _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "parts/keys", words=SCRIPT)
     # [[kind, label, picture, [names of the rows]]]
     pages = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode().tag(sync=True)

@@ -9,9 +9,13 @@ from lab_utils.widgets.shard_map.record import Kind
 
 SCRIPT = {
     "keys": "Left and right choose what is shown, up and down a tensor, page up and down a rank.",
+    "key_help": {
+        "← →": "what is shown", "↑ ↓": "the tensor above, the tensor below", "Home End": "the first tensor, the last",
+        "PgUp PgDn": "the rank before, the next one", "Esc": "nothing is selected",
+    },
     "kinds": "what is shown of each rank",
     "hint": "Point at a rank or a tensor, or use the arrow keys.",
-}
+}  # fmt: skip
 
 TITLE = "Who holds what"
 BOX = "A box is the whole tensor, its first dim downwards, its second to the right."

@@ -60,9 +60,9 @@ class TimelineView(anywidget.AnyWidget):
     """
 
     _esm = "\n".join([
-        joined(assets.FOLDER, "dom", "ticks", "theme", words=words.SCRIPT), joined(FOLDER / "js", *PARTS),
+        joined(assets.FOLDER, "dom", "parts/keys", "ticks", "theme", words=words.SCRIPT), joined(FOLDER / "js", *PARTS),
     ])  # fmt: skip
-    _css = styles("card", FOLDER / "widget")
+    _css = styles("card", "parts/keys", FOLDER / "widget")
     _about = traitlets.Dict().tag(sync=True)
     _data = traitlets.Bytes().tag(sync=True)
     _setting = traitlets.Dict().tag(sync=True)  # the sliders' numbers, and the choice they started from

@@ -119,6 +119,11 @@ SCRIPT = {
             "op, up and down from lane to lane, Enter selects the op, Escape selects nothing; space plays.",
     "hint": "drag moves · a click selects an op and lets the wheel zoom · shift and drag select · "
             "keys: ← → + − 0 n p ↑ ↓ Enter",
+    "key_help": {
+        "← →": "earlier, later", "+ − 0": "zoom in, zoom out, show all",
+        "n p": "the next op of the lane, the one before", "↑ ↓": "the lane above, the lane below",
+        "Enter": "select the op", "Esc": "nothing is selected", "Space": "play, pause",
+    },
     "play": "Play", "pause": "Pause", "time_shown": "Time shown",
     "critical_path": "critical path", "show_critical_path": "Show the critical path: what decides the makespan",
     "zoom_in": "Zoom in", "zoom_out": "Zoom out", "whole": "whole", "show_whole": "Show all of it",

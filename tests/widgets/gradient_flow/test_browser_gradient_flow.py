@@ -48,7 +48,7 @@ def assert_it_is_seen_in_the_dark(page: Page, card: Locator) -> None:
 def assert_it_tells(card: Locator) -> None:
     """Words for who cannot see it; a pointer brings the layer's own; shapes beside colours for what is wrong."""
     says = card.get_by_role("status")
-    expect(says).to_contain_text("rank 0: 8 of 8 ready, 7 back")
+    expect(says).to_contain_text("rank 0: 8 of 8 gradients ready, 7 back from the wire")
     expect(card.locator("svg text", has_text="NaN")).to_have_count(2)
     card.locator("[data-row]").nth(1).hover()
     expect(says).to_contain_text("6.weight · 1 × 16 · 128 bytes · bucket 1")

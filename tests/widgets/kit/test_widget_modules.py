@@ -41,11 +41,25 @@ def test_a_script_has_the_words_that_it_shows(widget: type) -> None:
 
 
 def test_what_is_shared_is_shared() -> None:
-    for path in [*assets.FOLDER.glob("*.js"), *assets.FOLDER.glob("*.css")]:
+    for path in [*assets.FOLDER.rglob("*.js"), *assets.FOLDER.rglob("*.css")]:
         text = path.read_text(encoding="utf-8")
         widgets = [*WIDGETS, ScheduleExplorer, TimelineView]
         users = [widget for widget in widgets if text in (widget._css if path.suffix == ".css" else widget._esm)]
         assert len(users) > 1, f"{path.name} is part of {users}"
+
+
+@pytest.mark.parametrize("widget", [CollectiveSteps, GradientFlow, ScheduleExplorer, ShardMap, TimelineView])
+def test_a_widget_that_takes_keys_tells_them(widget: type) -> None:
+    catalogue = re.search(r"^const WORDS = (\{.*?^\});", widget._esm, re.MULTILINE | re.DOTALL)[1]
+    words, script = json.loads(catalogue), widget._esm.replace(catalogue, "")
+    told = {key for keys in words["key_help"] for key in keys.split()}
+    names = {
+        "←": "ArrowLeft", "→": "ArrowRight", "↑": "ArrowUp", "↓": "ArrowDown", "−": "-", "Space": " ", "Esc": "Escape",
+        "PgUp": "PageUp", "PgDn": "PageDown",
+    }  # fmt: skip
+    asked = {names.get(key, key) for key in told}
+    taken = {key for key in asked if re.search(rf'(?:^|[{{\s,"]){re.escape(key)}"?: ', script, re.MULTILINE)}
+    assert asked - taken - {"Backspace"} == set() and "addKeyHelp(" in script
 
 
 def test_a_function_stands_in_one_file() -> None:

@@ -75,6 +75,18 @@ def test_it_names_itself_the_same_on_every_run(show) -> None:
     assert table.title == "What the 2 ranks do"
 
 
+def test_its_still_has_nothing_that_differs_from_run_to_run(show) -> None:
+    says = "rank 0 waits"
+    stills = [
+        show(Scripted(status(IN_OP, "computing", for_s=for_s, waits={0: "rank 1"}, says=says)))._repr_mimebundle_()[0]
+        for for_s in (3.2, 70.0)
+    ]
+    svg = stills[0]["image/svg+xml"]
+    assert svg == stills[1]["image/svg+xml"] and "MB" not in svg and "3 s" not in svg
+    for told in ("What the 2 ranks do", "rank 0: in all_reduce #7 [4] on world (train.py:41), waits for rank 1", says):
+        assert told in svg
+
+
 def test_nothing_is_loaded_from_elsewhere() -> None:
     for name in ("widget.js", "widget.css"):
         text = (widget.FOLDER / name).read_text(encoding="utf-8")

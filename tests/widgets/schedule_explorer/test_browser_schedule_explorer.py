@@ -81,6 +81,38 @@ def test_the_picture_is_read_by_keyboard(page: Page) -> None:
         assert node.get_attribute("data-lm-suppress-shortcuts") == "true"
 
 
+def test_an_order_that_is_stuck_says_where_each_rank_stands(page: Page) -> None:
+    explorer = ScheduleExplorer(choice="own", text="F0 F1 BW0 BW1\nF0 BW0 BW1 F1")
+    card, says = shown(page, explorer), page.locator(".lab-sx-says").first
+    expect(card.locator(".lab-sx-wrong").first).to_contain_text("rank 1 runs BW1 of stage 1 before F1 of stage 1")
+    expect(card.locator(".lab-sx-remark")).to_have_text("Stuck: 5 of 8 ops ran.")
+    expect(card.locator(".lab-sx-number")).to_have_text(["stuck at 6", "none", "none", "2 at most"])
+    board(card).focus()
+    page.keyboard.press("End")
+    expect(says).to_contain_text("From 6 on: rank 0 stands at BW1 of stage 0, which needs B1 or BW1 of stage 1")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    expect(says).to_contain_text("From 4 on: rank 1 stands at BW1 of stage 1, which needs F1 of stage 1")
+    screenshot(card, "schedule_explorer_stuck")
+
+
+def test_a_question_mark_tells_what_the_keys_do(page: Page) -> None:
+    card = shown(page, ScheduleExplorer(choice="own", text="F0 BW0"))
+    told, button = card.locator(".lab-keys"), card.get_by_role("button", name="What the keys do")
+    expect(told).to_be_hidden()
+    board(card).focus()
+    page.keyboard.press("?")
+    expect(told).to_contain_text("by hand: undo")
+    assert button.get_attribute("aria-expanded") == "true"
+    button.click()
+    expect(told).to_be_hidden()
+    text = card.get_by_label("your own order, a line per rank")
+    text.fill("")
+    text.press("?")
+    expect(text).to_have_value("?")
+    expect(told).to_be_hidden()
+
+
 def test_sliders_send_what_they_say(page: Page) -> None:
     card = shown(page, ScheduleExplorer(p=4, m=8))
     slider = card.get_by_role("slider", name="communication")
@@ -145,6 +177,7 @@ def write_an_order(page: Page, card: Locator) -> None:
     expect(card.locator(".lab-sx-wrong[role=status]").first).to_be_empty()
     text.fill("F0 F1 BW0 BW1\nF1 BW1 BW0 F0")
     expect(card.locator(".lab-sx-wrong").first).to_contain_text("runs BW0 of stage 1 before F0 of stage 1")
+    expect(card.locator(".lab-sx-remark")).to_have_text("Stuck: 4 of 8 ops ran.")
     text.fill("F0 F1 BW0 BW1\nF0 F1 BW0 BW1")
     expect(card.locator(".lab-sx-wrong").first).to_be_empty()
 

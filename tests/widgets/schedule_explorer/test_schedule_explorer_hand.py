@@ -84,3 +84,13 @@ def test_par_is_the_best_named_one_that_fits_and_the_bound_stands_beside() -> No
     assert explorer._drawn["remark"].endswith("You are on par.")
     explorer.limit = 0.5
     assert "No par: rank 0 may hold 0.5" in explorer._drawn["remark"] and explorer.moves == []
+
+
+def test_what_a_browser_asks_for_in_turn_is_answered_also_when_it_is_refused() -> None:
+    explorer = ScheduleExplorer(choice="hand", p=2, m=2)
+    for number, word in enumerate(("F0", "F0", "F1"), start=1):
+        explorer.set_state({"moves": [*explorer.moves, [0, word]], "_asked": number})
+        assert explorer._answered == number
+    with pytest.raises(traitlets.TraitError):
+        explorer.set_state({"moves": [["no rank", "F0"]], "_asked": 4})
+    assert explorer._answered == 4 and explorer.moves == [[0, "F0"], [0, "F1"]]

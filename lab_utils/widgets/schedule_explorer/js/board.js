@@ -33,6 +33,7 @@ class Board {
     const rows = Array.from({ length: figure.ranks }, () => []), { boxes } = figure;
     for (let i = 0; i < boxes.length; i += FIELDS) rows[boxes[i]].push(this.opAt(boxes, i));
     for (const [rank, start, end, why, needs] of figure.gaps) rows[rank].push({ rank, start, end, why, needs });
+    for (const [rank, since] of figure.stands ?? []) rows[rank].find((item) => item.why && item.start === since).stands = true;
     for (const row of rows) row.sort((a, b) => a.start - b.start || a.end - b.end);
     const was = this.at;
     Object.assign(this, { figure, rows, rank: Math.min(this.rank, figure.ranks - 1), hovered: null });
@@ -79,6 +80,7 @@ class Board {
       const ink = surface.style.colors.ink;
       surface.write(`${chosen ? "▸ " : ""}${fill(WORDS.rank, { rank })}`, 4, y + row / 2 + 4, { weight: 600, ink });
       this.inside(width, () => items.forEach((item) => this.isSeen(item) && this.drawOp(item, y, row, scale)));
+      this.inside(width, () => this.drawStand(rank, y, row, scale));
       if (this.figure.peaks) this.drawPeak(rank, width, y + row / 2 + 4);
     });
     this.drawPar(row, scale);
@@ -137,6 +139,15 @@ class Board {
     const word = this.words(item).find((one) => one.length * size * 0.64 + 6 < width);
     if (!word) return;
     surface.write(word, x + width / 2, y + row / 2 + 4, { size, align: "center", ink: look.ink, plate });
+  }
+
+  // Where the rank is stuck, and at which op.
+  drawStand(rank, y, row, scale) {
+    const [, since, op] = this.figure.stands?.find(([stuck]) => stuck === rank) ?? [];
+    if (op === undefined) return;
+    const x = LEFT + (since - this.view.from) * scale, { strong } = this.surface.style.colors;
+    this.surface.box(strong, x, y + 2, 3, row - 4);
+    this.surface.write(fill(WORDS.stands_at, { op }), x + 8, y + row / 2 + 4, { weight: 600, ink: strong });
   }
 
   // From the longest to the shortest that still says which micro-batch it is.
@@ -207,7 +218,8 @@ class Board {
   }
 
   // What an op or a pause is, in words.
-  told({ rank, start, end, why, kind, stage, number }) {
+  told({ rank, start, end, why, stands, kind, stage, number }) {
+    if (stands) return fill(WORDS.stands, { since: this.timeText(start), why });
     const span = fill(WORDS.span, { start: this.timeText(start), end: this.timeText(end) });
     if (why) return fill(WORDS.idle_because, { span, why });
     return fill(WORDS.op, { op: `${NAMES[kind]}${number}`, stage, rank, span });

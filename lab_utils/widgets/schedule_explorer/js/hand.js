@@ -4,13 +4,13 @@ const PLACING_KEYS = { f: "F", b: "B", w: "W", x: "BW" };
 
 class Hand {
   constructor(parent, about, model, choose, board) {
-    Object.assign(this, { model, choose, board, offers: [] });
+    Object.assign(this, { model, board, offers: [], turns: new Turns(model, choose) });
     this.root = add(parent, "div", "hand", "", { role: "group", "aria-label": WORDS.by_hand });
     const row = add(this.root, "div", "row");
-    const restart = (stage_layout) => choose({ stage_layout, moves: [] });
-    this.select = addChoice(row, WORDS.stages, about.stage_layouts, restart);
+    const restart = (changes) => this.turns.take(() => ({ ...changes, moves: [] }));
+    this.select = addChoice(row, WORDS.stages, about.stage_layouts, (stage_layout) => restart({ stage_layout }));
     this.undone = addButton(row, WORDS.undo, () => this.undo());
-    addButton(row, WORDS.start_empty, () => choose({ moves: [] }));
+    addButton(row, WORDS.start_empty, () => restart({}));
     const any = { type: "text", size: 6, placeholder: "F0", "aria-label": WORDS.any_op_of_rank };
     const label = add(row, "label", "choice", `${WORDS.any_op} `);
     this.any = add(label, "input", "any", "", any);
@@ -19,16 +19,18 @@ class Hand {
       if (event.key === "Enter" && this.any.value.trim()) this.place(this.any.value.trim()), (this.any.value = "");
     });
     this.next = add(this.root, "div", "offers", "", { role: "group" });
-    add(this.root, "div", "quiet", WORDS.hand_keys);
     this.position = new PositionText(this.root, choose);
   }
 
   place(word, rank = this.board.rank) {
-    this.choose({ moves: [...this.model.get("moves"), [rank, word]] });
+    this.turns.take(() => ({ moves: [...this.model.get("moves"), [rank, word]] }));
   }
 
   undo() {
-    if (this.model.get("moves").length) this.choose({ moves: this.model.get("moves").slice(0, -1) });
+    this.turns.take(() => {
+      const moves = this.model.get("moves");
+      return moves.length ? { moves: moves.slice(0, -1) } : null;
+    });
   }
 
   // A key on the picture; whether it was one of ours.
@@ -41,11 +43,13 @@ class Hand {
   }
 
   // The first of that kind that is legal, or else one whose refusal explains why; also where none is offered.
-  placeKind(kind) {
-    const here = this.offers.filter(([rank]) => rank === this.board.rank);
-    const mine = here.filter(([, word]) => word.replace(/\d/g, "") === kind);
-    const offer = mine.find(([, , why]) => !why) ?? mine[0];
-    if (here.length) this.place(offer?.[1] ?? `${kind}0`);
+  placeKind(kind, rank = this.board.rank) {
+    this.turns.take(() => {
+      const here = (this.model.get("_drawn").offers ?? []).filter(([of]) => of === rank);
+      const mine = here.filter(([, word]) => word.replace(/\d/g, "") === kind);
+      const word = (mine.find(([, , why]) => !why) ?? mine[0])?.[1] ?? `${kind}0`;
+      return here.length ? { moves: [...this.model.get("moves"), [rank, word]] } : null;
+    });
   }
 
   follow(drawn) {

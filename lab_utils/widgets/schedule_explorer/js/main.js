@@ -4,10 +4,11 @@ function render({ model, el }) {
   const theme = new Theme(model.get("_about").style), about = { ...model.get("_about"), style: theme.style };
   const root = add(el, "div", "lab-card card", "", { role: "group" });
   const choose = (changes) => {
+    if (alive.gone) return;
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
   };
-  const title = add(root, "div", "title"), levels = new Levels(root, about, model, choose);
+  const title = add(root, "div", "title"), alive = new Alive(model, root), levels = new Levels(root, about, model, choose);
   const controls = new Controls(root, about, model, choose);
   const wrong = add(root, "div", "wrong", "", { role: "status", "aria-live": "assertive" });
   const searching = new Searching(root, model, choose);
@@ -26,9 +27,10 @@ function render({ model, el }) {
   const keeps = { title: WORDS.from_marked_tip };
   const before = addButton(row, WORDS.from_marked, () => choose({ _from_op: board.at.op }), keeps);
   for (const [sign, words, factor] of [["+", WORDS.zoom_in, ZOOM], ["−", WORDS.zoom_out, 1 / ZOOM]])
-    addButton(row, sign, () => board.view.zoom(factor), labelled(words));
+    addButton(row, sign, () => board.view.zoom(factor), { ...labelled(words), ...LOCAL });
+  addKeyHelp(root, row, WORDS.key_help);
   const paints = [...about.style.meanings.entries(), [null, WORDS.idle]];
-  const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "table", "numbers");
+  const remark = add(root, "div", "remark", "", { role: "status" }), numbers = add(root, "div", "numbers", "", { role: "list" });
   const fits = add(root, "div", "fits", "", { role: "status" });
   const lines = addLegend(root, WORDS.legend, paints, about.style, WORDS.lines);
   const figures = new Figures(root, about, model, choose);
@@ -64,6 +66,7 @@ function render({ model, el }) {
     ["change:moves change:choice", () => hand.follow(model.get("_drawn"))],
     ["change:_ran change:_ran_boxes", () => figures.follow()],
     ["change:_searching", () => searching.follow()],
+    ["change:_answered", () => queueMicrotask(() => gone || hand.turns.go())],
   ];
   for (const [names, act] of listeners) model.on(names, act);
   say(wrong, model.get("says"));
@@ -74,24 +77,19 @@ function render({ model, el }) {
     for (const [names, act] of listeners) model.off(names, act);
     gone = true;
     theme.leave();
+    alive.leave();
     board.leave();
     figures.leave();
   };
 }
 
-function fillNumbers(table, facts) {
-  if (!table.rows.length) {
-    for (const [name, , meaning] of facts) {
-      const row = table.insertRow();
-      add(row, "th", "", name, { scope: "row" });
-      add(row, "td", "number");
-      add(row, "td", "quiet", meaning);
-    }
+// Beside each other: name, number, and what it means.
+function fillNumbers(list, facts) {
+  while (list.children.length < facts.length) {
+    const one = add(list, "div", "", "", { role: "listitem" });
+    for (const name of ["quiet", "number", "quiet"]) add(one, "div", name);
   }
-  facts.forEach(([, value, meaning], at) => {
-    say(table.rows[at].cells[1], value);
-    say(table.rows[at].cells[2], meaning);
-  });
+  facts.forEach((fact, at) => fact.forEach((words, part) => say(list.children[at].children[part], words)));
 }
 
 // Swatches, painted as the picture is; returns the entry for what only some orders have.

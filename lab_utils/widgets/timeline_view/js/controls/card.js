@@ -73,6 +73,7 @@ class Card {
     addButton(tools, "−", () => chart.zoom(1 / KEY_ZOOM), labelled(WORDS.zoom_out));
     addButton(tools, "+", () => chart.zoom(KEY_ZOOM), labelled(WORDS.zoom_in));
     addButton(tools, WORDS.whole, () => chart.whole(), labelled(WORDS.show_whole));
+    addKeyHelp(this.root, tools, WORDS.key_help);
   }
 
   addFoot() {
