@@ -84,6 +84,10 @@ def test_lengths_far_apart_have_scales_of_their_own_until_one_is_wanted(page: Pa
     assert {"time (ms)", "time (µs)"} <= said
     page.mouse.move(*at(area, LEFT + 3, 60))
     expect(page.locator(".lab-tl-tip")).to_contain_text("rank 0 compute: start 0 s")
+    page.get_by_role("slider", name="Time shown").fill("500")  # as far in each, and told of the predicted one
+    expect(page.locator(".lab-tl-now")).to_contain_text(
+        f"predicted, at {time_text(predicted.makespan_s / 2)}: of 4 ranks"
+    )
     button = page.get_by_role("button", name="on one scale")
     expect(button).to_have_attribute("aria-pressed", "false")
     button.click()

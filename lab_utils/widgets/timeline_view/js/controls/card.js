@@ -130,7 +130,8 @@ class Card {
     if (!this.scrubber) return;
     const { chart, shown } = this, { panels, view: { from, to } } = chart.scene, at = chart.cursor ?? to;
     const time = at / panels.at(-1).axis.stretch; // of the one that sliders move
-    const words = doingText(shown, time + shown.origin);
+    const whose = this.figures.length > 1 ? `${shown.kind}, ` : "";
+    const words = whose + doingText(shown, time + shown.origin);
     this.scrubber.value = (1000 * (at - from)) / (to - from);
     this.scrubber.setAttribute("aria-valuetext", words);
     const { empty } = chart.scene;
