@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from timeline_samples import ddp
+from test_browser_timeline_touch import COUNT
+from timeline_samples import all_reduce, compute, ddp
 from widget_page import show_timeline
 
+from lab_utils.render import palette
 from lab_utils.text import time_text
 from lab_utils.timeline.hardware import Device, Hardware, Link, catalogue
 from lab_utils.timeline.ops import Op
@@ -164,3 +166,16 @@ def test_a_busy_machine_is_told_of(page: Page) -> None:
     expect(page.locator(".lab-tl-busy")).to_have_text(told)
     show_timeline(page, TimelineView(ddp(4).timeline()))
     expect(page.locator(".lab-tl-busy")).to_have_count(0)
+
+
+def test_a_peak_within_a_pixel_does_not_last_until_the_next_op(page: Page) -> None:
+    """An op of a thousandth of the picture's width held 4 MB; through the long wait after it 1 MB is held."""
+    ops = (
+        compute(0, 0.0, 1e-3, live_bytes=10**6, peak_bytes=4 * 10**6),
+        all_reduce(0, 0, 1e-3, 1e-3, 0.999, (0,)),
+        compute(0, 0.999, 1.0, live_bytes=10**6, peak_bytes=10**6),
+    )
+    area = shown(page, TimelineView(Trace((ops,)).timeline()))
+    width, top = int(area.bounding_box()["width"]), 22 + 26 + 1 + 9 + 1
+    strip = [palette.MEMORY, LEFT + 100, top, width - RIGHT - 100, top + 14]
+    assert 0.2 < page.evaluate(COUNT, strip) / ((strip[3] - strip[1]) * 14) < 0.4

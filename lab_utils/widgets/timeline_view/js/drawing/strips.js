@@ -42,8 +42,12 @@ function paintMemory(surface, scene, panel, rank) {
   for (let at = from, to; at < last && x(at) < scene.right; at = to) {
     let most = held[at];
     for (to = at + 1; to < last && x(to) < x(at) + THINNEST; to++) most = Math.max(most, held[to]);
-    const level = (most / full) * strip;
-    if (level) surface.plot.box(paint, x(at), bottom - level, x(to) - x(at), level);
+    // Of steps within a pixel the highest, and after that pixel what is left.
+    const end = x(to), next = to > at + 1 ? Math.min(x(at) + THINNEST, end) : end;
+    for (const [left, right, size] of [[x(at), next, most], [next, end, held[to - 1]]]) {
+      const level = (size / full) * strip;
+      if (level && right > left) surface.plot.box(paint, left, bottom - level, right - left, level);
+    }
   }
 }
 
