@@ -58,6 +58,9 @@ function render({ model, el }) {
   const root = add(el, "div", "lab-card lab-card-framed lab-live-card"), title = add(root, "div", "lab-live-title");
   const bar = add(root, "div", "lab-live-bar"), filled = add(bar, "div", "lab-live-filled");
   const line = add(root, "div", "lab-live-words");
+  const alive = new Alive(model, root, {
+    act: () => draw(), needs: () => model.get("state").running !== false,
+  });
   const svg = addShape(root, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   bar.setAttribute("role", "progressbar");
   bar.setAttribute("aria-valuemin", 0);
@@ -68,7 +71,7 @@ function render({ model, el }) {
     bar.setAttribute("aria-label", fill(WORDS.training_steps, { title: model.get("title") }));
     bar.setAttribute("aria-valuemax", steps);
     bar.setAttribute("aria-valuenow", Math.min(state.done ?? 0, steps));
-    line.textContent = words(steps, state);
+    line.textContent = words(steps, { ...state, running: state.running && !alive.gone });
     bar.setAttribute("aria-valuetext", line.textContent);
     filled.style.width = `${Math.min(100, (100 * (state.done ?? 0)) / steps)}%`;
     root.dataset.done = state.done ?? 0;
@@ -77,7 +80,10 @@ function render({ model, el }) {
   }
   model.on("change:state change:steps change:title", draw);
   draw();
-  return () => model.off("change:state change:steps change:title", draw);
+  return () => {
+    model.off("change:state change:steps change:title", draw);
+    alive.leave();
+  };
 }
 
 export default { render };
