@@ -54,7 +54,8 @@ def test_it_tells_what_is_pointed_at(card: Locator) -> None:
 
 
 def test_buttons_switch_what_is_shown(card: Locator) -> None:
-    assert card.get_by_role("button").all_inner_texts() == ["parameters", "gradients", "optimizer state", "activations"]
+    kinds = ["parameters", "gradients", "optimizer state", "activations"]
+    assert card.get_by_role("button").all_inner_texts() == [*kinds, "?"]
     expect(card.get_by_role("button", pressed=True)).to_have_text("parameters")
     card.get_by_role("button", name="optimizer state").click()
     expect(card.get_by_role("button", pressed=True)).to_have_text("optimizer state")

@@ -242,5 +242,5 @@ def test_whatever_takes_the_focus_keeps_its_keys(page: Page) -> None:
     while len(met) == 1 or met[-1] != met[0]:
         page.keyboard.press("Tab")
         met.append(page.evaluate(FOCUSED))
-    # The choice, 3 sliders, picture, play, scrubber, critical path, 3 of zoom, the numbers' head and their tables.
-    assert len(met) == 1 + 13 + 1 and all("keeps" in name for name in met[1:-1]), met
+    # The choice, 3 sliders, picture, play, scrubber, critical path, 3 of zoom, the keys, the numbers' head and tables.
+    assert len(met) == 1 + 14 + 1 and all("keeps" in name for name in met[1:-1]), met
