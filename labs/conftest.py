@@ -2,7 +2,9 @@
 
 from kernels import LocalKernelManager
 from machine import settle
-from nbval import kernel
+from nbval import kernel, plugin
+from updated_displays import with_updates
 
 settle()
 kernel.KernelManager = LocalKernelManager
+plugin.IPyNbFile.get_kernel_message = with_updates(plugin.IPyNbFile.get_kernel_message)

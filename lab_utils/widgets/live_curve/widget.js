@@ -60,6 +60,9 @@ function render({ model, el }) {
   const root = add(el, "div", "lab-card lab-live-card"), title = add(root, "div", "lab-live-title");
   const bar = add(root, "div", "lab-live-bar"), filled = add(bar, "div", "lab-live-filled");
   const line = add(root, "div", "lab-live-words");
+  const alive = new Alive(model, root, {
+    act: () => draw(), needs: () => model.get("state").running !== false,
+  });
   const svg = addShape(root, "svg", { role: "img" });
   bar.setAttribute("role", "progressbar");
   bar.setAttribute("aria-valuemin", 0);
@@ -70,7 +73,7 @@ function render({ model, el }) {
     bar.setAttribute("aria-label", fill(WORDS.training_steps, { title: model.get("title") }));
     bar.setAttribute("aria-valuemax", steps);
     bar.setAttribute("aria-valuenow", Math.min(state.done ?? 0, steps));
-    line.textContent = words(steps, state);
+    line.textContent = words(steps, { ...state, running: state.running && !alive.gone });
     bar.setAttribute("aria-valuetext", line.textContent);
     filled.style.width = `${Math.min(100, (100 * (state.done ?? 0)) / steps)}%`;
     root.dataset.done = state.done ?? 0;
@@ -84,6 +87,7 @@ function render({ model, el }) {
   return () => {
     watch.disconnect();
     model.off("change:state change:steps change:title", draw);
+    alive.leave();
   };
 }
 

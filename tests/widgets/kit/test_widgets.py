@@ -9,6 +9,7 @@ import re
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from lab_utils.timeline.timeline import LIVE
 from lab_utils.widgets import LiveCurve
 from lab_utils.widgets.kit import cells
 from lab_utils.widgets.live_curve import widget
@@ -112,6 +113,39 @@ def test_it_names_itself_the_same_on_every_run() -> None:
     live, other = LiveCurve(steps=300, title="Loss on 4 ranks"), LiveCurve(steps=300, title="Loss on 4 ranks")
     said = "Loss on 4 ranks: the curve of 300 steps grows here while the ranks train"
     assert repr(live) == repr(other) == said and live._repr_mimebundle_()[0]["text/plain"] == said
+
+
+class Shown:
+    """Stands for a display: what it was given, first and later."""
+
+    def __init__(self) -> None:
+        self.given: list[dict] = []
+
+    def display(self, data: dict, raw: bool) -> None:
+        assert raw
+        self.given.append(data)
+
+    update = display
+
+
+def test_what_is_stored_of_a_curve_that_has_ended_is_the_curve(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another cell shows it; a curve of losses that are no numbers is told in words."""
+    shell, displays = InteractiveShell(), [Shown(), Shown()]
+    monkeypatch.setattr(cells, "get_ipython", lambda: shell)
+    waiting = iter(displays)
+    monkeypatch.setattr(widget, "DisplayHandle", lambda: next(waiting))
+    live = LiveCurve(steps=100)
+    live._ipython_display_(), live._ipython_display_()
+    assert [list(shown.given[0]) for shown in displays] == [["text/plain", LIVE]] * 2
+    feed(live, clock, range(43), tick_s=0.0001)
+    assert [len(shown.given) for shown in displays] == [1, 1]
+    shell.events.trigger("post_run_cell", None)
+    for first, last in (shown.given for shown in displays):
+        assert last["image/svg+xml"] == live.picture().svg and last["text/plain"] == live.picture().words
+        assert last[LIVE] == first[LIVE]
+    odd = LiveCurve(steps=1)
+    odd.on_report(0, {"step": 0, "loss": math.nan})
+    assert "image/svg+xml" not in odd._repr_mimebundle_()[0] and "grows here" in repr(odd)
 
 
 def test_the_picture_is_that_of_all_points(clock: Clock) -> None:
