@@ -24,17 +24,19 @@ PICTURES = {
     "gradient_flow": (WIDGETS, "GradientFlow("),
     "shard_map": (WIDGETS, "ShardMap("),
     "collective_steps": (WIDGETS, "CollectiveSteps("),
+    "schedule_explorer": (WIDGETS, "ScheduleExplorer("),
 }
+ROUNDS = {"collective_steps": 2}  # so far a picture is played before it is taken
 LAYERS = ["parity(", "TimelineView(", "dist.barrier()"]
-# The timeline at the back, cut below its axis; the deadlock below its edge, and parity in front of both.
+# The timeline at the back, cut below its axis; parity in front of its lower edge; the deadlock below.
 SHEET = """<!doctype html><style>
   body { margin: 0; background: #fff }
-  main { position: relative; width: 1040px; height: 920px }
+  main { position: relative; width: 1040px; height: 1010px }
   img { position: absolute; background: #fff; border: 1px solid #c8ccd0; border-radius: 8px;
         box-shadow: 0 6px 24px rgb(0 0 0 / 25%) }
   .back { left: 16px; top: 16px; width: 980px; height: 770px; object-fit: cover; object-position: top }
   .front { right: 16px; bottom: 24px; width: 820px }
-  .parity { left: 40px; bottom: 120px }
+  .parity { left: 40px; top: 764px }
 </style><main><img class="back" src="BACK"><img class="front" src="FRONT"><img class="parity" src="PARITY"></main>"""
 
 
@@ -60,13 +62,20 @@ def card_of(view: Page, sources: list[str], words: str) -> Locator:
     return card
 
 
+def taken(view: Page, sources: list[str], name: str) -> bytes:
+    card = card_of(view, sources, PICTURES[name][1])
+    for _ in range(ROUNDS.get(name, 0)):
+        card.get_by_role("slider").press("ArrowRight")
+    return card.screenshot()
+
+
 def layered(browser: Browser, view: Page, sources: list[str]) -> bytes:
     parity, timeline, stuck = (card_of(view, sources, words) for words in LAYERS)
     layers = {"BACK": timeline, "PARITY": parity.locator("> div"), "FRONT": stuck}
     sheet = SHEET
     for name, layer in layers.items():
         sheet = sheet.replace(name, f"data:image/png;base64,{base64.b64encode(layer.screenshot()).decode()}")
-    page = browser.new_page(viewport={"width": 1040, "height": 920})
+    page = browser.new_page(viewport={"width": 1040, "height": 1010})
     page.set_content(sheet)
     return page.locator("main").screenshot()
 
@@ -80,7 +89,7 @@ def make(names: list[str]) -> None:
             with shown(lab, page) as (view, sources):
                 for name in (name for name in names if PICTURES[name][0] == page):
                     words = PICTURES[name][1]
-                    picture = card_of(view, sources, words).screenshot() if words else layered(browser, view, sources)
+                    picture = taken(view, sources, name) if words else layered(browser, view, sources)
                     (IMAGES / f"{name}.png").write_bytes(picture)
                     print(f"docs/images/{name}.png: {len(picture) / 1e3:.0f} kB")
 
