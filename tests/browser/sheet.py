@@ -16,8 +16,8 @@ from pathlib import Path
 
 from browser_page import SCREENSHOTS, SIZE, Lab, run_every_cell, set_theme
 from card_samples import CELLS, START
-from jupyterlab_server import chromium, jupyterlab
-from playwright.sync_api import Browser, Locator, Page
+from jupyterlab_server import LIMIT_MS, chromium, jupyterlab
+from playwright.sync_api import Browser, Locator, Page, expect
 
 FOLDER = SCREENSHOTS / "sheet"
 NOTEBOOK = "sheet.ipynb"
@@ -28,6 +28,7 @@ STYLE = "body { font: 15px system-ui; background: #888 } td { vertical-align: to
 
 
 def make(browser: Browser, folder: Path) -> None:
+    expect.set_options(timeout=LIMIT_MS)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     with jupyterlab(folder) as address:
