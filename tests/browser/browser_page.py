@@ -77,6 +77,11 @@ def run_all(page: Page, cells: int) -> None:
     page.wait_for_selector(".jp-OutputArea-output", state="attached")  # what is stored must be there to be cleared
     _choose(page, "Edit", "editmenu:clear-all")
     page.wait_for_function("document.querySelector('.jp-OutputArea-output') === null")
+    run_every_cell(page, cells)
+
+
+def run_every_cell(page: Page, cells: int) -> None:
+    """Wait until the last of the code cells has its number."""
     _choose(page, "Run", "runmenu:run-all")
     expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(f"[{cells}]:")
 

@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from browser_page import SCREENSHOTS, SIZE, Lab, run_all, set_theme
+from browser_page import SCREENSHOTS, SIZE, Lab, run_every_cell, set_theme
 from card_samples import CELLS, START
-from jupyterlab_server import chromium, jupyterlab
-from playwright.sync_api import Browser, Locator, Page
+from jupyterlab_server import LIMIT_MS, chromium, jupyterlab
+from playwright.sync_api import Browser, Locator, Page, expect
 
 FOLDER = SCREENSHOTS / "sheet"
 NOTEBOOK = "sheet.ipynb"
@@ -28,6 +28,7 @@ STYLE = "body { font: 15px system-ui; background: #888 } td { vertical-align: to
 
 
 def make(browser: Browser, folder: Path) -> None:
+    expect.set_options(timeout=LIMIT_MS)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     with jupyterlab(folder) as address:
@@ -57,7 +58,7 @@ def make(browser: Browser, folder: Path) -> None:
 
 def run_cells(page: Page) -> None:
     """All of them, and give what moves, or comes late, the time to come."""
-    run_all(page, 1 + len(CELLS))
+    run_every_cell(page, 1 + len(CELLS))
     page.wait_for_timeout(2000)
 
 

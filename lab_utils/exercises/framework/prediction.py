@@ -72,7 +72,8 @@ class Revealed:
 
     def _repr_html_(self) -> str:
         head, *rows = self.table
-        cells = "".join(f'<th scope="col" style="text-align:right">{escape(cell)}</th>' for cell in head)
+        named = '<th scope="col" style="text-align:right">{}</th>'
+        cells = "".join(named.format(escape(cell)) if cell else "<td></td>" for cell in head)
         body = "".join(
             f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
             + "".join(f'<td style="text-align:right">{escape(cell)}</td>' for cell in row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, text_width
+from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, short, text, text_width, wrapped
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.picture_grid import LARGE, LARGE_MANY, SMALL, SMALL_MANY, Grid
 from lab_utils.widgets.collective_steps.rounds import ChunkRounds
@@ -67,10 +67,10 @@ def _below(rounds: ChunkRounds) -> Iterator[tuple[str, str]]:
 class LargePanel:
     """One large panel in the state before the first round, with all slots and the hidden arrows of all rounds."""
 
-    def __init__(self, title: str, rounds: ChunkRounds) -> None:
-        self.title, self.rounds = title, rounds
+    def __init__(self, title: str, rounds: ChunkRounds, width: float = WIDTH) -> None:
+        self.title, self.rounds, self.width = title, rounds, width
         size = LARGE if rounds.world_size <= MOST_NAMED else LARGE_MANY
-        self.grid = Grid(rounds, size, MARGIN, TITLE + 26, WIDTH - 2 * MARGIN)
+        self.grid = Grid(rounds, size, MARGIN, TITLE + 26, width - 2 * MARGIN)
 
     def picture(self) -> Picture:
         grid, last = self.grid, len(self.rounds.sent)
@@ -80,9 +80,11 @@ class LargePanel:
             for k in range(1, last + 1)
         ]
         bottom = grid.top + grid.height
-        body.append(text(words.LEGEND, MARGIN, bottom + 10, fill=palette.QUIET_INK))
-        lines = max(text_width(words.LEGEND, 11), text_width(headline(self.rounds), 11))
-        width = max(grid.width, lines) + 2 * MARGIN
-        return card(
-            self.title, headline(self.rounds), body, width, bottom + 24, described=described(self.title, self.rounds)
-        )
+        lines = wrapped(words.LEGEND, self.width - 2 * MARGIN, 11)
+        for line in lines:
+            body.append(text(line, MARGIN, bottom + 10, fill=palette.QUIET_INK))
+            bottom += LINE
+        head = short(headline(self.rounds), self.width - 2 * MARGIN, 11)
+        width = max(grid.width, *(text_width(line, 11) for line in [head, *lines])) + 2 * MARGIN
+        said = described(self.title, self.rounds)
+        return card(self.title, head, body, min(width, self.width), bottom + 24 - LINE, described=said)

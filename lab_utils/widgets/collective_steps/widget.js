@@ -21,17 +21,27 @@ function paint(cell, label, edge) {
 
 function render({ model, el }) {
   const root = addCard(el, "rounds"), holder = add(root, "div", "lab-card-picture");
-  const data = model.get("data"), { svg } = readPicture(model.get("svg")), last = data.messages.length;
-  const cells = [...svg.querySelectorAll("[data-cell]")].map(readCell);
-  const arrows = new Map([...svg.querySelectorAll("[data-arrows]")].map((group) => [Number(group.dataset.arrows), group]));
+  const given = model.get("data"), data = { ...given, labels: given.labels.map((label) => ({ ...label })) };
+  const last = data.messages.length, texts = data.labels.map(({ text }) => text);
+  const pictures = [{ svg: model.get("svg"), texts }, ...model.get("narrower")];
+  let cells = [], arrows = new Map(), moving = null;
   const cellAt = (rank, chunk) => cells[rank * data.chunks.length + chunk];
-  const moving = addShape(svg, "g", { class: "lab-rounds-moving" });
   const bar = new PlayBar(root, { label: WORDS.slider, last, fine: FINE, unit_s: ROUND_S, moved, describe });
   const says = addSays(root);
   let hovered = null, painted = null, carried = null, tokens = [];
 
-  const leave = onWidth(holder, [model.get("svg")], () => holder.append(svg));
-  root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
+  function draw(number) {
+    const { svg } = readPicture(pictures[number].svg);
+    holder.replaceChildren(svg);
+    root.setAttribute("aria-label", `${svg.getAttribute("aria-label")} ${WORDS.keys}`);
+    pictures[number].texts.forEach((text, label) => (data.labels[label].text = text));
+    cells = [...svg.querySelectorAll("[data-cell]")].map(readCell);
+    arrows = new Map([...svg.querySelectorAll("[data-arrows]")].map((group) => [Number(group.dataset.arrows), group]));
+    moving = addShape(svg, "g", { class: "lab-rounds-moving" });
+    hovered = painted = carried = null;
+    tokens = [];
+    bar.move(bar.at);
+  }
   addKeyHelp(root, bar.row, WORDS.key_help);
 
   function lines() {
@@ -111,11 +121,12 @@ function render({ model, el }) {
   bar.button.before(addBeside("‹", WORDS.back, back));
   bar.button.after(addBeside("›", WORDS.on, forth));
   bar.slider.addEventListener("change", () => bar.go(Math.round(bar.at))); // let go between two rounds: the nearer one
-  onPointed(svg, (node) => ((hovered = markOf(node)), describe()));
+  onPointed(holder, (node) => ((hovered = markOf(node)), describe()));
   onKeys(root, { ...bar.keys, ArrowLeft: back, ArrowRight: forth });
   const asked = () => model.get("round") !== Math.floor(bar.at) && bar.go(model.get("round"));
   model.on("change:round", asked);
-  bar.move(model.get("round"));
+  bar.at = model.get("round");
+  const leave = onWidth(holder, pictures.map(({ svg }) => svg), draw);
   return () => {
     leave();
     bar.pause();

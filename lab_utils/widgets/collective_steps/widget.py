@@ -9,9 +9,11 @@ from typing import Any
 import anywidget
 import traitlets
 
+from lab_utils.render.kit import WIDTHS
 from lab_utils.timeline.timeline import SVG
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.collective_steps.picture import LargePanel, collective_panels
+from lab_utils.widgets.collective_steps.picture_grid import Grid
 from lab_utils.widgets.collective_steps.record import ChunkLog
 from lab_utils.widgets.collective_steps.rounds import ChunkRounds, Holding, Sent
 from lab_utils.widgets.collective_steps.sentences import chunk_said, headline, message_said, round_says, said, shown
@@ -39,12 +41,17 @@ class CollectiveSteps(anywidget.AnyWidget):
     # {"labels": [{"parts", "text", "said"}], "holds": [round][rank][chunk] label, "chunks": [said],
     #  "messages": [round - 1][{"src", "dst", "chunks", "labels", "said"}], "says": [round][line]}
     data = traitlets.Dict().tag(sync=True)
+    # The same in narrower cards, with the text of each label: {"svg", "texts"}, the narrowest last.
+    narrower = traitlets.List().tag(sync=True)
     round = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, trace: Trace, logs: Sequence[ChunkLog], title: str = TITLE) -> None:
         self.rounds, self.title = ChunkRounds.of(trace, logs), title
-        panel = LargePanel(title, self.rounds)
-        super().__init__(svg=panel.picture().svg, data=_Data(panel).content())
+        panel, data = LargePanel(title, self.rounds), _Data(self.rounds)
+        narrow = [LargePanel(title, self.rounds, width) for width in WIDTHS[1:]]
+        content = data.content(panel.grid)
+        narrower = [{"svg": each.picture().svg, "texts": data.texts(each.grid)} for each in narrow]
+        super().__init__(svg=panel.picture().svg, data=content, narrower=narrower)
 
     def to_svg(self) -> str:
         """Return all rounds as panels, as SVG text with tooltips: same messages, same bytes."""
@@ -75,17 +82,24 @@ class CollectiveSteps(anywidget.AnyWidget):
 class _Data:
     """The rounds as input of widget.js; labels are deduplicated, since most cells are alike."""
 
-    def __init__(self, panel: LargePanel) -> None:
-        self.rounds, self.grid = panel.rounds, panel.grid
+    def __init__(self, rounds: ChunkRounds) -> None:
+        self.rounds = rounds
         self.labels: dict[tuple[Holding, tuple[int, ...]], int] = {}
         self.looks: list[dict[str, Any]] = []
+        self.shown: list[str] = []
 
-    def content(self) -> dict[str, Any]:
+    def texts(self, grid: Grid) -> list[str]:
+        """Return what of each label fits into a cell of the grid."""
+        return [grid.fitting(each) for each in self.shown]
+
+    def content(self, grid: Grid) -> dict[str, Any]:
         rounds, count = self.rounds, range(len(self.rounds.chunks))
         holds = [[[self._label(held[c], c) for c in count] for held in ranks] for ranks in rounds.holds]
         messages = [[self._message(message) for message in sent] for sent in rounds.sent]
         says = [round_says(rounds, number) for number in range(len(holds))]
         chunks = [chunk_said(c, chunk) for c, chunk in enumerate(rounds.chunks)]
+        for look, text in zip(self.looks, self.texts(grid), strict=True):
+            look["text"] = text
         return {"labels": self.looks, "holds": holds, "messages": messages, "says": says, "chunks": chunks}
 
     def _label(self, holding: Holding, number: int) -> int:
@@ -93,8 +107,8 @@ class _Data:
         at = self.labels.setdefault((holding, chunk.ranks), len(self.looks))
         if at == len(self.looks):
             parts = sorted({rank for parts in holding for rank in parts})
-            text = self.grid.fitting(shown(holding, chunk))
-            self.looks.append({"parts": parts, "text": text, "said": said(holding, chunk)})
+            self.shown.append(shown(holding, chunk))
+            self.looks.append({"parts": parts, "text": "", "said": said(holding, chunk)})
         return at
 
     def _message(self, message: Sent) -> dict[str, Any]:

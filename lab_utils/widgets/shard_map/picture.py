@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, Picture, card, element, short, text, text_width, tip
+from lab_utils.render import kit, palette
+from lab_utils.render.kit import MARGIN, WIDTHS, Picture, card, element, short, text, text_width, tip
 from lab_utils.render.palette import STRONG
 from lab_utils.text import bytes_text
 from lab_utils.widgets.shard_map import words
-from lab_utils.widgets.shard_map.picture_strips import INKS, WHOLE, WIDTH, Strips, paint, patterns, swatch
+from lab_utils.widgets.shard_map.picture_strips import INKS, WHOLE, Strips, paint, patterns, swatch
 from lab_utils.widgets.shard_map.record import Kind
 from lab_utils.widgets.shard_map.sentences import described, headline, mesh_text, part_text, rank_tip, sentence
 from lab_utils.widgets.shard_map.totals import Shards, Sum
@@ -19,31 +19,37 @@ FEW = 8  # up to this many ranks, cards have text on each bar
 QUIET = {"fill": palette.QUIET_INK}
 
 
-def shard_map(shards: Shards, kind: Kind, hover: bool = True) -> Picture:
+def shard_map(shards: Shards, kind: Kind, hover: bool = True, width: float = WIDTHS[0]) -> Picture:
     """Draw `Shards(ranks.run(…))` with the tensors of one kind; the same holdings give the same bytes."""
-    cards = Cards(shards, 62, hover)
-    strips = Strips(shards, kind, cards.bottom + 38, hover)
-    said = short(sentence(shards, kind), WIDTH - 2 * MARGIN, 12.5)
+    cards = Cards(shards, 62, hover, width)
+    strips = Strips(shards, kind, cards.bottom + 38, hover, width)
+    said = short(sentence(shards, kind), width - 2 * MARGIN, 12.5)
+    legend, below = _legend(shards, kind, strips, cards.few)
     body = [
         *cards.draw(kind), text(said, MARGIN, cards.bottom + 26, font_size=12.5, font_weight=600), *strips.draw(),
-        *_legend(shards, kind, strips, cards.few),
+        *legend,
     ]  # fmt: skip
     return card(
-        words.TITLE, headline(shards), body, WIDTH, strips.bottom + 58, described=described(shards, kind),
+        words.TITLE, headline(shards), body, width, below + 15, described=described(shards, kind),
         definitions=patterns(shards.kinds),
     )  # fmt: skip
 
 
-def _legend(shards: Shards, kind: Kind, strips: Strips, outlined: bool) -> Iterator[str]:
-    """Draw the meaning of the fills, then how to read a box."""
-    base, x = strips.bottom + 24, float(MARGIN)
+def _legend(shards: Shards, kind: Kind, strips: Strips, outlined: bool) -> tuple[list[str], float]:
+    """Return the meaning of the fills, then how to read a box, drawn, and the baseline of the last line."""
+    base, x, drawn, narrow = strips.bottom + 24, float(MARGIN), [], strips.width < WIDTHS[0]
     for fill, ink, meaning in _meanings(shards, kind, outlined):
-        yield swatch(x, base - 4, fill, ink)
-        yield text(meaning, x + 22, base)
-        x += 42 + 0.9 * text_width(meaning, 11)
+        wide = 42 + 0.9 * text_width(meaning, 11)
+        if narrow and x > MARGIN and x + wide - 20 > strips.width - MARGIN:
+            x, base = float(MARGIN), base + 19
+        drawn += [swatch(x, base - 4, fill, ink), text(meaning, x + 22, base)]
+        x += wide
     several = any(len(row.drawn) > 1 for row in strips.rows)
     foot = words.BAR if kind == "activation" else words.BOX + (words.BESIDE if several else "")
-    yield text(foot, MARGIN, base + 19, fill=palette.QUIET_INK)
+    lines = kit.wrapped(foot, strips.width - 2 * MARGIN, 11) if narrow else [foot]
+    for at, line in enumerate(lines):
+        drawn.append(text(line, MARGIN, base + 19 + 15 * at, fill=palette.QUIET_INK))
+    return drawn, base + 19 + 15 * (len(lines) - 1)
 
 
 def _meanings(shards: Shards, kind: Kind, outlined: bool) -> Iterator[tuple[str, str, str]]:
@@ -61,8 +67,8 @@ def _meanings(shards: Shards, kind: Kind, outlined: bool) -> Iterator[tuple[str,
 class Cards:
     """The upper half: a card per rank, with a bar per kind, in labelled blocks of ranks that share all axes but one."""
 
-    def __init__(self, shards: Shards, top: float, hover: bool) -> None:
-        self.shards, self.top, self.hover = shards, top, hover
+    def __init__(self, shards: Shards, top: float, hover: bool, span: float = WIDTHS[0]) -> None:
+        self.shards, self.top, self.hover, self.span = shards, top, hover, span
         self.few = len(shards) <= FEW
         self.blocks = _blocks(shards)
         self.legend_at = None if self.few else top + 8
@@ -73,12 +79,13 @@ class Cards:
     def _set_sizes(self, longest: int) -> None:
         """Set the number of cards and of blocks side by side, and the size of a card."""
         most_across = 4 if self.few else 8 if len(self.shards) <= 64 else 16
+        most_across = max(1, int(most_across * self.span / WIDTHS[0]))
         lines = 2 if self.few else 8
         self.across = min(longest, most_across)
         self.beside = 1
         if longest <= most_across:
             self.beside = max(1, min(most_across // longest, -(-len(self.blocks) // lines)))
-        room = WIDTH - 2 * MARGIN - (self.beside - 1) * BLOCK_GAP
+        room = self.span - 2 * MARGIN - (self.beside - 1) * BLOCK_GAP
         each = self.across * self.beside
         self.width = (room - (each - self.beside) * GAP) / each
         self.bar_left = 112 if self.few and self.width >= 320 else 10

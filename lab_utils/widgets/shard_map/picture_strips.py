@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, element, number, pattern, short, text, tip
+from lab_utils.render import kit, palette
+from lab_utils.render.kit import MARGIN, NAME, WIDTHS, element, number, pattern, short, text, tip
 from lab_utils.render.palette import STRONG, Look
 from lab_utils.text import bytes_text
 from lab_utils.widgets.shard_map import words
@@ -38,8 +38,6 @@ def swatch(x: float, y: float, fill: str, ink: str) -> str:
     return element("rect", x=x, y=y - 5, width=16, height=10, rx=1.5, fill=fill, stroke=ink, stroke_width=0.8)
 
 
-WIDTH = 960
-SHAPE, LEFT, COPIES = 220, 348, 124  # left of shapes and of pictures, width of the copies text
 WIDEST, BREAK = 120, 5  # of a rank's column; between blocks of the mesh
 THINNEST = 1.6  # user units: smaller parts are drawn this large
 THIN = 0.4  # user units: thinner parts are left out if others are drawn
@@ -50,8 +48,11 @@ Part = tuple[Box, bool]  # the box, and whether another rank has the same
 class Strips:
     """Draws the rows of one kind from `top` down."""
 
-    def __init__(self, shards: Shards, kind: Kind, top: float, hover: bool) -> None:
-        self.shards, self.kind, self.hover = shards, kind, hover
+    def __init__(self, shards: Shards, kind: Kind, top: float, hover: bool, width: float = WIDTHS[0]) -> None:
+        self.shards, self.kind, self.hover, self.width = shards, kind, hover, width
+        slack = kit.slack(width)
+        self.shape, self.left = 128 + 92 * slack, 232 + 116 * slack  # left of shapes and of pictures
+        self.copies = 92 + 32 * slack  # width of the copies' text
         self.rows = shards.rows(kind)
         self.head, self.top = top, top + 22
         self.row = 26.0 if len(self.rows) <= 8 else 22.0 if len(self.rows) <= 20 else 19.0
@@ -67,8 +68,8 @@ class Strips:
         ranks, axes = len(self.shards), self.shards.axes
         begins = [at for at in range(1, ranks) if axes[at][:-1] != axes[at - 1][:-1]]
         gap = BREAK if 2 * len(begins) <= ranks else 0.0
-        pitch = min(WIDEST, (WIDTH - MARGIN - COPIES - LEFT - gap * len(begins)) / ranks)
-        return [LEFT + at * pitch + gap * sum(at >= begin for begin in begins) for at in range(ranks)], pitch
+        pitch = min(WIDEST, (self.width - MARGIN - self.copies - self.left - gap * len(begins)) / ranks)
+        return [self.left + at * pitch + gap * sum(at >= begin for begin in begins) for at in range(ranks)], pitch
 
     def draw(self) -> Iterator[str]:
         yield from self._heads()
@@ -80,7 +81,7 @@ class Strips:
         base = self.head + 13
         yield text(words.NAMES[self.kind], MARGIN, base, **QUIET)
         if self.kind != "activation":
-            yield text(words.WHOLE, SHAPE, base, **QUIET)
+            yield text(words.WHOLE, self.shape, base, **QUIET)
         every = 1 if self.pitch > 17 else next(n for n in (2, 4, 8, 16, 32, 64, 10**9) if n * self.pitch > 17)
         named = self.pitch > 46
         for at, rank in enumerate(self.shards.numbers):
@@ -88,23 +89,28 @@ class Strips:
                 name = words.RANK.format(rank=rank) if named else str(rank)
                 yield text(name, self.lefts[at] + self.cell / 2, base, text_anchor="middle", **QUIET)
         if not named:
-            yield text(words.RANK_COLUMN, LEFT - 8, base, text_anchor="end", **QUIET)
+            yield text(words.RANK_COLUMN, self.left - 8, base, text_anchor="end", **QUIET)
         yield text(words.BYTES if self.kind == "activation" else words.COPIES, self.copies_left, base, **QUIET)
 
     def _row(self, row: Row, at: int, top: float) -> Iterator[str]:
         said = tip(row_tip(self.shards, row), self.hover)
         base, still = top + self.row / 2 + 4, {"pointer_events": "none"}
         yield element(
-            "rect", *said, x=MARGIN - 6, y=top, width=WIDTH - 2 * MARGIN + 12, height=self.row, rx=3,
+            "rect", *said, x=MARGIN - 6, y=top, width=self.width - 2 * MARGIN + 12, height=self.row, rx=3,
             fill="transparent", data_row=str(at),
         )  # fmt: skip
-        yield text(short(row.name, SHAPE - MARGIN - 10, 11), MARGIN, base, **still)
-        yield text(short(_whole(row), LEFT - SHAPE - 10, 10), SHAPE, base, font_size=10, **still, **QUIET)
+        apart = 10 if self.width == WIDTHS[0] else 18
+        yield text(short(row.name, self.shape - MARGIN - apart, 11), MARGIN, base, **still)
+        whole = short(_whole(row), self.left - self.shape - 10, 10)
+        yield text(whole, self.shape, base, font_size=10, **still, **QUIET)
         for rank in range(len(self.shards)):
             yield from self._cell(row, at, rank, top)
         amiss = {"fill": STRONG, "font_weight": 600} if row.differ else QUIET
         mark = words.UNEQUAL if row.differ else ""
-        yield text(mark + copies_text(self.shards, row), self.copies_left, base, font_size=10, **amiss, **still)
+        copies = mark + copies_text(self.shards, row)
+        if self.width < WIDTHS[0]:
+            copies = short(copies, self.width - MARGIN - self.copies_left, 10)
+        yield text(copies, self.copies_left, base, font_size=10, **amiss, **still)
 
     def _cell(self, row: Row, at: int, rank: int, top: float) -> Iterator[str]:
         x, y, height = self.lefts[rank], top + 2.5, self.row - 5

@@ -4,7 +4,8 @@ function render({ model, el }) {
   const root = addCard(el, "shards"), bar = add(root, "div", "lab-shards-kinds"), holder = add(root, "div", "lab-card-picture");
   const says = addSays(root), pages = model.get("pages"), kinds = pages.map(([kind]) => kind);
   const buttons = pages.map(([, name], number) => addButton(bar, name, () => show(number)));
-  let rows = [], ranks = [], said = new Map(), hovered = null, rank = -1;
+  const pictures = [pages.map(([, , svg]) => svg), ...model.get("narrower")]; // for each width, of each page
+  let fits = 0, rows = [], ranks = [], said = new Map(), hovered = null, rank = -1;
 
   bar.setAttribute("role", "group");
   bar.setAttribute("aria-label", WORDS.kinds);
@@ -13,7 +14,7 @@ function render({ model, el }) {
   const selected = () => names().indexOf(model.get("selected"));
 
   function draw() {
-    const picture = readPicture(pages[at()][2]);
+    const picture = readPicture(pictures[fits][at()]);
     said = picture.said;
     rows = names().map((_, row) => picture.svg.querySelector(`[data-row="${row}"]:not([data-rank])`));
     ranks = [...picture.svg.querySelectorAll("[data-rank]:not([data-row])")];
@@ -90,7 +91,7 @@ function render({ model, el }) {
   });
   model.on("change:kind", draw);
   model.on("change:selected", mark);
-  const leave = kinds.length ? onWidth(holder, [pages[0][2]], draw) : () => {};
+  const leave = kinds.length ? onWidth(holder, pictures.map(([first]) => first), (number) => ((fits = number), draw())) : () => {};
   return () => {
     leave();
     model.off("change:kind", draw);

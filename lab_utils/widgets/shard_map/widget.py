@@ -9,9 +9,10 @@ from typing import Any
 import anywidget
 import traitlets
 
+from lab_utils.render.kit import WIDTHS
 from lab_utils.timeline.timeline import SVG
 from lab_utils.widgets.kit.assets import script_and_styles
-from lab_utils.widgets.shard_map.picture import shard_map
+from lab_utils.widgets.shard_map.picture import FEW, shard_map
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
 from lab_utils.widgets.shard_map.sentences import summary
 from lab_utils.widgets.shard_map.totals import Shards
@@ -42,6 +43,8 @@ class ShardMap(anywidget.AnyWidget):
     _esm, _css = script_and_styles(FOLDER / "widget", "dom", "card", "parts/keys", words=SCRIPT)
     # [[kind, label, picture, [names of the rows]]]
     pages = traitlets.List().tag(sync=True)
+    # The same pictures in narrower cards, [[picture of each page]], the narrowest last; many ranks need the widest.
+    narrower = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode().tag(sync=True)
     selected = traitlets.Unicode().tag(sync=True)
 
@@ -53,7 +56,11 @@ class ShardMap(anywidget.AnyWidget):
             [each, NAMES[each], shard_map(self.shards, each).svg, [row.name for row in self.shards.rows(each)]]
             for each in self.shards.kinds
         ]
-        super().__init__(pages=pages, kind=kind or self.shards.kinds[0])
+        narrower = [
+            [shard_map(self.shards, each, width=width).svg for each in self.shards.kinds]
+            for width in (WIDTHS[1:] if len(self.shards) <= FEW else ())
+        ]
+        super().__init__(pages=pages, narrower=narrower, kind=kind or self.shards.kinds[0])
 
     def to_svg(self) -> str:
         """Return the picture of the shown kind as SVG text: same holdings, same bytes."""

@@ -83,7 +83,9 @@
       const { trusted, metadata } = model, data = { ...model.data, [STILL]: isDark() ? darkened(svg) : svg };
       await render.call(this, { trusted, metadata, data });
       const image = this.node.querySelector("img");
-      if (image) Object.assign(image.style, { width: "100%", maxWidth: `${ours[1]}px`, height: "auto" });
+      if (!image) return; // not trusted
+      image.alt = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement.getAttribute("aria-label");
+      Object.assign(image.style, { width: "100%", maxWidth: `${ours[1]}px`, height: "auto" });
     };
 
     let dark = isDark();
