@@ -83,7 +83,8 @@ def test_its_still_has_nothing_that_differs_from_run_to_run(show) -> None:
     ]
     svg = stills[0]["image/svg+xml"]
     assert svg == stills[1]["image/svg+xml"] and "MB" not in svg and "3 s" not in svg
-    for told in ("What the 2 ranks do", "rank 0: in all_reduce #7 of shape [4] on world (train.py:41), waits for rank 1", says):
+    waits = "rank 0: in all_reduce #7 of shape [4] on world (train.py:41), waits for rank 1"
+    for told in ("What the 2 ranks do", waits, says):
         assert told in svg
 
 
