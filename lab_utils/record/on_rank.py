@@ -19,7 +19,7 @@ from lab_utils.comm.process_group.group import RecordedGroup
 from lab_utils.comm.process_group.membership import labels
 from lab_utils.comm.recorder.live_memory import tensors
 from lab_utils.comm.recorder.recorder import recorder
-from lab_utils.record import session
+from lab_utils.record import on_rank_session
 from lab_utils.record.files import COUNT, FOLDER, note
 
 _ONE_PROCESS = ("fake", "threaded")  # backends in which one process plays the ranks: no communication
@@ -38,7 +38,7 @@ class WrappedGroup(RecordedGroup):
     def shutdown(self) -> None:
         """Shut down, from `destroy_process_group`; the world's group ends the recording."""
         if self._is_world:
-            session.end()
+            on_rank_session.end()
         super().shutdown()
 
 
@@ -67,7 +67,7 @@ def forming(c10d: ModuleType, form: Callable) -> Callable:
         finally:
             c10d._register_pg_in_world = register
         if wrapped and not ranks:
-            session.begin(made.rank(), made.size(), os.environ[FOLDER], os.environ.get(COUNT) == "1")
+            on_rank_session.begin(made.rank(), made.size(), os.environ[FOLDER], os.environ.get(COUNT) == "1")
         return wrapped.get(made, made), store
 
     return form_recorded
@@ -78,7 +78,7 @@ def before_fork() -> None:
 
     A rank's own processes are workers as a rule, and do not record.
     """
-    if os.environ.get(COUNT) == "1" and not session.is_on():
+    if os.environ.get(COUNT) == "1" and not on_rank_session.is_on():
         tensors.find()
 
 
@@ -89,4 +89,4 @@ def _attach(rank: int, ranks: int) -> None:
     recorder.begin_groups(0)
 
 
-never_compiled(sys.modules[__name__], session)
+never_compiled(sys.modules[__name__], on_rank_session)

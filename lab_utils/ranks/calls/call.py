@@ -15,7 +15,7 @@ from lab_utils.ranks.calls.watch import Watch, waits_since
 from lab_utils.ranks.diagnosis.diagnosis import Diagnosis, diagnose
 from lab_utils.ranks.diagnosis.errors import Failure, RankDied, RankError, RanksError, RanksInterrupted, RanksStuck
 from lab_utils.ranks.processes.engines import Member
-from lab_utils.ranks.processes.interrupts import CalledOff, interrupts_held
+from lab_utils.ranks.processes.interrupts import INTERRUPT_AGAIN_S, CalledOff, interrupts_held
 from lab_utils.text import name_ranks
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.2
 _GRACE_S = 1.0  # after one rank ends, the others may end by themselves
-# An interrupt raises one KeyboardInterrupt per rank, which may save its work then. A rank still running after this time
-# is interrupted again: Python drops exceptions in destructors and callbacks.
-INTERRUPT_AGAIN_S, END_AGAIN_S = 30.0, 5.0
+END_AGAIN_S = 5.0  # a rank still running is told again to end: Python drops exceptions in destructors and callbacks
 GIVE_UP_S = 15.0  # kill ranks that still run this long after another rank ended
 _PRESSES = 3  # kill ranks that still run at this many interrupts
 

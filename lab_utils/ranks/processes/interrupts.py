@@ -13,6 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+# An interrupt raises one KeyboardInterrupt per rank, which may save its work then. A rank still running after this time
+# is interrupted again: Python drops exceptions in destructors and callbacks.
+INTERRUPT_AGAIN_S = 30.0
 _POSTPONED_S = 0.002
 
 
