@@ -20,6 +20,7 @@ from lab_utils.strategies.data.zero.zero1_and_zero2 import ShardedGradients, Sha
 from lab_utils.strategies.data.zero.zero3 import ShardedParameters
 
 Attach = Callable[[nn.Module, torch.optim.Optimizer], object]
+Group = torch.distributed.ProcessGroup | None
 
 EVERY = 8  # local steps
 BUCKET_MB = 0.1  # several buckets for a small model
@@ -31,9 +32,9 @@ class Flat:
 
     aggregate = staticmethod(all_reduce.aggregate)
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        all_reduce.replicate(model)
-        optimizer.register_step_pre_hook(lambda *_: self.aggregate(model))
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = None) -> None:
+        all_reduce.replicate(model, group)
+        optimizer.register_step_pre_hook(lambda *_: self.aggregate(model, group))
 
 
 class OneByOne(Flat):
