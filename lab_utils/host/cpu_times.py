@@ -32,11 +32,15 @@ class CpuTimes(NamedTuple):
 
 def cpu_times() -> CpuTimes | None:
     """Return the times until now; None where the system does not tell them."""
-    if not hasattr(os, "sched_getaffinity") or not STAT.exists():
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    try:
+        told = STAT.read_text(encoding="ascii")
+    except OSError:  # no such file, or not for this user
         return None
     mine = os.sched_getaffinity(0)
     ticks = 0
-    for line in STAT.read_text(encoding="ascii").splitlines():
+    for line in told.splitlines():
         name, *counts = line.split()
         if name[3:].isdigit() and name.startswith("cpu") and int(name[3:]) in mine:
             ticks += sum(int(counts[at]) for at in _BUSY)

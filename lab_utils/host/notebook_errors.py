@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def improve_errors(shell: Any) -> None:
 
     def with_hint(etype: Any = None, evalue: Any = None, *args: Any, **kwargs: Any) -> Any:
         if isinstance(evalue, BaseException):
-            _add_hint(evalue)
+            with suppress(Exception):  # a hint that cannot be found must not hide the error
+                _add_hint(evalue)
         return structured_traceback(etype, evalue, *args, **kwargs)
 
     shown.get_records, shown.structured_traceback = without_the_labs, with_hint

@@ -26,8 +26,19 @@ def copy_missing(chapters: Path = CHAPTERS, work: Path = WORK) -> list[Path]:
     """Copy the chapters that `work` lacks; return the new copies, signed."""
     work.mkdir(exist_ok=True)
     made = [_copy(path, work) for path in sorted(chapters.glob("*.ipynb")) if not (work / path.name).exists()]
-    trust(made)
+    trust(sorted({*made, *_as_in(chapters, work)}))  # of others, those that were made under another HOME
     return made
+
+
+def _as_in(chapters: Path, work: Path) -> Iterator[Path]:
+    """Yield the copies whose cells are the chapter's, outputs included: no other may be trusted unseen."""
+    for path in sorted(chapters.glob("*.ipynb")):
+        try:
+            cells = [json.loads((room / path.name).read_text(encoding="utf-8"))["cells"] for room in (chapters, work)]
+        except (OSError, ValueError, LookupError, TypeError):  # it is told where it is opened
+            continue
+        if cells[0] == cells[1]:
+            yield work / path.name
 
 
 def _copy(chapter: Path, work: Path) -> Path:
@@ -35,9 +46,10 @@ def _copy(chapter: Path, work: Path) -> Path:
     text = chapter.read_text(encoding="utf-8")
     try:
         notebook = json.loads(text)
-        notebook["metadata"] |= _kernel() | {"lab": {"copied": _record(notebook)}}
+        notebook["metadata"] |= _kernel()
+        notebook["metadata"].setdefault("lab", {})["copied"] = _record(notebook)
         text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         print(f"{chapter} cannot be read ({error}): it is copied as it is.", file=sys.stderr)
     copy, half = work / chapter.name, work / f".{chapter.name}.{os.getpid()}"
     half.write_text(text, encoding="utf-8")
@@ -110,7 +122,7 @@ def report(chapters: Path = CHAPTERS, work: Path = WORK) -> Iterator[tuple[str, 
             try:
                 chapter, copy = (json.loads(each.read_text(encoding="utf-8")) for each in (path, work / path.name))
                 yield path.stem, changes(chapter, copy)
-            except (ValueError, LookupError, TypeError) as error:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 yield path.stem, [f"cannot be compared: {type(error).__name__} {error}"]
 
 
@@ -148,11 +160,15 @@ def main(argv: Sequence[str]) -> int:
     if unknown := [name for name in asked if name not in known]:
         print(f"No chapter is called {', '.join(unknown)}: there are {', '.join(known)}.", file=sys.stderr)
         return 2
-    for name in asked:
-        kept = fresh(name)
-        print(f"{WORK / name}.ipynb is new" + (f", yours is {kept}" if kept else ""))
-    for path in copy_missing():
-        print(f"{path} is new")
+    try:
+        for name in asked:
+            kept = fresh(name)
+            print(f"{WORK / name}.ipynb is new" + (f", yours is {kept}" if kept else ""))
+        for path in copy_missing():
+            print(f"{path} is new")
+    except OSError as error:
+        print(f"{WORK}/ cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
     reported = list(report())
     for name, lines in reported:
         if lines:

@@ -162,7 +162,8 @@ def _factor(found: np.ndarray, expected: np.ndarray) -> float | None:
     at = np.abs(expected).argmax()
     factor = float(found.flat[at] / expected.flat[at])
     off = float(np.abs(found - factor * expected).max()) / largest
-    return factor if off <= _FACTOR_OFF * abs(factor) and abs(factor - 1) > _FACTOR_OFF else None
+    is_factor = off <= _FACTOR_OFF * abs(factor) and abs(factor - 1) > _FACTOR_OFF
+    return factor if is_factor and abs(factor) >= 0.01 else None  # below, it is no factor that a program forgot
 
 
 def bound(value: float) -> str:

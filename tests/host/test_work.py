@@ -141,3 +141,19 @@ def test_links_of_a_chapter_lead_there_from_its_copy_too(path: Path) -> None:
     for target in re.findall(r"\]\((?!\w+:)([^)\s#]+\.\w+)(?:#[^)]*)?\)", text):
         assert (path.parent / target).is_file()
         assert target.startswith("../") or (path.parent / target).suffix == ".ipynb"
+
+
+def test_copies_as_the_chapters_are_signed_again_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were made under another HOME. One that was changed may hold anything."""
+    work.copy_missing()
+    signed: list[Path] = []
+    monkeypatch.setattr(work, "trust", signed.extend)
+    edit(COPY, 1, "x = 'mine'")
+    assert work.copy_missing() == []
+    assert signed == [Path("work/01_next.ipynb")]
+
+
+def test_a_copy_that_cannot_be_read_is_told_of() -> None:
+    COPY.mkdir(parents=True)
+    (line,) = lines_of("00_ranks")
+    assert line.startswith("cannot be compared: IsADirectoryError")

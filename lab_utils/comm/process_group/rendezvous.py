@@ -155,6 +155,11 @@ def _world_store() -> dist.Store:
     return dist.PrefixStore(f"{WORLD}/", _at.store)
 
 
+def epoch_of_groups() -> int | None:
+    """Return how often the lab formed this process's groups, equal on all ranks; None where it did not."""
+    return None if _at is None else _at.epoch
+
+
 def abort_waits(epoch: int | None = None) -> None:
     """End every wait for other ranks, from any thread: shut the connections down and make the store unreadable.
 

@@ -42,7 +42,7 @@ def line_of(file: str, line: int) -> str:
 def is_notebooks(name: str) -> bool:
     """Whether the notebook has a variable of this name."""
     ip = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return ip is not None and name in ip.user_ns
+    return ip is not None and name in ip.user_ns and name not in ip.user_ns_hidden
 
 
 def keep(cells: Iterable[Cell]) -> None:

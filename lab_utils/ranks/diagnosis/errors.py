@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lab_utils.ranks.diagnosis.diagnosis import Diagnosis
 
 
-_CUT_OFF = re.compile(r"/gloo/transport/|Connection closed by peer|connections to the other ranks were cut")
+_CUT_OFF = re.compile(r"/gloo/transport/|connections to the other ranks were cut")
 _NO_NAME = re.compile(r"name '(\w+)' is not defined")
 
 

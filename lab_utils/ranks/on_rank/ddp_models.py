@@ -27,6 +27,7 @@ _named: WeakValueDictionary[str, DDP] = WeakValueDictionary()
 _at_forward: WeakKeyDictionary[DDP, tuple[list[int], bool]] = WeakKeyDictionary()  # progress when it ended
 _half_rebuilt: WeakSet[dist.Reducer] = WeakSet()
 _backward_failed = False  # since the groups were formed
+_backwards = 0  # that run now: checkpoints run one inside another
 
 _make, _end_forward, _rebuild = DDP._ddp_init_helper, DDP._post_forward, dist.Reducer._rebuild_buckets
 _run_backward = None
@@ -131,9 +132,16 @@ class _FollowedReducer:
 
 
 def _backward(*args: Any, **kwargs: Any) -> Any:
-    global _backward_failed
+    global _backward_failed, _backwards
+    _backwards += 1
     try:
-        return _run_backward(*args, **kwargs)
+        result = _run_backward(*args, **kwargs)
     except BaseException:
         _backward_failed = True
         raise
+    finally:
+        _backwards -= 1
+    if not _backwards:  # one inside another says nothing about the models that the other has reached
+        for ddp in [ddp for ddp, progress in _at_forward.items() if progress != _progress(ddp)]:
+            del _at_forward[ddp]  # its step has come to its end
+    return result

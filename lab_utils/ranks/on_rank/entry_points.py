@@ -252,5 +252,6 @@ def _recorded(outcome: Outcome, count: bool):
     before = cpu_times()
     with recording(count, meet=dist.barrier) as recorded:
         yield
-    outcome.used = None if before is None else cpu_times().since(before)
+    after = cpu_times()
+    outcome.used = None if before is None or after is None else after.since(before)
     outcome.ops, outcome.phases = recorded.ops, recorded.phases

@@ -118,7 +118,9 @@ class Mesh:
     @property
     def mine(self) -> dict[str, int]:
         """{axis: position} of this rank."""
-        return self.coordinates(self._formed().rank)
+        import torch.distributed as dist  # which the notebook's kernel does not load
+
+        return self.coordinates(dist.get_rank())
 
     def group(self, *axes: str) -> ProcessGroup:
         """Return this rank's process group along these axes.

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from lab_utils.comm.process_group.rendezvous import epoch_of_groups
+
 Ranks = tuple[int, ...]
 Axes = tuple[str, ...]
 
@@ -38,6 +40,11 @@ class Groups:
         alone = len(members) == 1  # nobody else is waited for
         self._by_members[members] = dist.new_group(members, use_local_synchronization=alone, group_desc=named)
 
+    def destroy(self) -> None:
+        for group in self._by_members.values():
+            if group is not dist.group.WORLD and group is not dist.GroupMember.NON_GROUP_MEMBER:
+                dist.destroy_process_group(group)
+
     def device_mesh(self, sizes: Mapping[str, int], groups: Sequence[dist.ProcessGroup]) -> DeviceMesh:
         """Return torch's mesh of these dims on these groups, one per dim."""
         if self._device_mesh is None:
@@ -47,7 +54,7 @@ class Groups:
         return self._device_mesh
 
 
-_of_world: tuple[dist.ProcessGroup | None, dict[tuple, Groups]] = (None, {})
+_of_world: tuple[tuple, dict[tuple, Groups]] = ((None, None), {})
 
 
 def formed(ranks: int, together: Sequence[tuple[Axes, tuple[Ranks, ...]]]) -> Groups:
@@ -60,11 +67,16 @@ def formed(ranks: int, together: Sequence[tuple[Axes, tuple[Ranks, ...]]]) -> Gr
         raise ValueError(
             f"the mesh has {ranks} ranks, and {dist.get_world_size()} run: make it of as many, or start as many ranks"
         )
-    if _of_world[0] is not dist.group.WORLD:
-        _of_world = (dist.group.WORLD, {})
+    # The lab's ranks keep their world when one is replaced: all of them form its groups again, as the new one has none.
+    world = (dist.group.WORLD, epoch_of_groups())
+    if _of_world[0] != world:
+        for before in _of_world[1].values() if _of_world[0][0] is world[0] else ():
+            before.destroy()
+        _of_world = (world, {})
     key = tuple(together)
     if key not in _of_world[1]:
-        _of_world[1][key] = made = Groups()
+        made = Groups()
         for axes, groups in together:
             made.group(axes, groups)
+        _of_world[1][key] = made  # whole: an interrupt may have ended it before
     return _of_world[1][key]

@@ -68,7 +68,7 @@ def test_the_peak_is_of_each_stretch(held: Held) -> None:
 
 def test_it_is_told_when_memory_was_taken(held: Held) -> None:
     made = [torch.ones(250) for _ in range(2)]
-    time.sleep(0.05)
+    time.sleep(0.5)
     kept = torch.ones(750)
     counts = held.counter.take()
     (first, low, *_, top), at_once = counts.rises, held.counter.take().rises

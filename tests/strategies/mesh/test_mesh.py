@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_utils.ranks import Ranks
+from lab_utils.ranks.diagnosis.errors import RankDied
 from lab_utils.strategies.mesh import AXES, Mesh
 
 SMALL = st.integers(1, 4)
@@ -162,6 +163,38 @@ def test_torchs_mesh_lies_on_the_same_groups(ranks4: Ranks) -> None:
     found = ranks4.run(dims)
     assert [each[:3] for each in found] == [(AXES, (1, 2, 1, 2), True)] * 4
     assert [each[3] for each in found] == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2
+
+
+def test_the_groups_are_formed_again_when_a_rank_was_replaced(ranks4: Ranks) -> None:
+    def sums(dies: int | None) -> list[float]:
+        import os
+        import signal
+
+        import torch
+        import torch.distributed as dist
+
+        mesh, found = Mesh(dp=2, tp=2), []
+        assert mesh.mine["tp"] == dist.get_rank() % 2  # which needs no other rank
+        for name in ("tp", "dp"):
+            x = torch.tensor([float(dist.get_rank())])
+            dist.all_reduce(x, group=mesh.group(name))
+            found.append(x.item())
+        if dist.get_rank() == dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    def formed() -> int:
+        import torch.distributed as dist
+
+        return len(dist.distributed_c10d._world.pg_map)
+
+    right = [[1, 2], [1, 4], [5, 2], [5, 4]]
+    assert ranks4.run(sums, None) == right
+    for dies in (1, 2):
+        with pytest.raises(RankDied):
+            ranks4.run(sums, dies)
+        assert ranks4.run(sums, None) == right
+    assert len(set(ranks4.run(formed))) == 1, "those of before are gone on all ranks alike"
 
 
 def test_another_number_of_ranks_is_said(ranks4: Ranks) -> None:
