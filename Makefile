@@ -138,7 +138,7 @@ $(TORCH_STAMP): $(VENV)/.made
 # The backend that builds the lab is locked too: it is installed first, while torch still lacks its dependencies, and pip
 # brings no other for the build.
 $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
-	@echo 'Installing JupyterLab, ipyparallel and the lab: about 400 MB ...'
+	@echo 'Installing JupyterLab, ipyparallel and the lab: about 150 MB, some minutes ...'
 	@$(PIP) $(RELEASES) --no-warn-conflicts $(BACKEND)
 	@$(PIP) $(RELEASES) --no-build-isolation -e .
 	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
