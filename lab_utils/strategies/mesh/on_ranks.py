@@ -37,7 +37,7 @@ class Groups:
         return next(self._by_members[members] for members in groups if self.rank in members)
 
     def _form(self, members: Ranks, named: str) -> None:
-        alone = len(members) == 1  # nobody else is waited for
+        alone = len(members) == 1  # no other rank is waited for
         self._by_members[members] = dist.new_group(members, use_local_synchronization=alone, group_desc=named)
 
     def destroy(self) -> None:

@@ -87,6 +87,15 @@ def test_another_model_stays_as_it_is(ranks: Ranks) -> None:
     right(ranks, 3)
 
 
+def test_a_model_whose_step_has_ended_stays_as_it_is(ranks: Ranks) -> None:
+    ranks.run(programs.make, "plain")
+    ranks.run(programs.make, "plain", "sound")
+    right(ranks, 3, name="sound")
+    raised(RanksStuck, ranks.run, programs.backward_without, 0)
+    assert ranks.run(programs.broadcasts, "sound") == [True] * 4
+    assert ranks.run(programs.broadcasts) == [False] * 4
+
+
 def test_an_error_elsewhere_leaves_models_alone(ranks: Ranks) -> None:
     ranks.run(programs.make, "plain")
     right(ranks, 3)
