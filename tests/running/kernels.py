@@ -63,3 +63,22 @@ def run_notebook(
     )
     client.hear = hear
     client.execute()
+    for cell in node.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return the outputs as JupyterLab shows them: one stream where the kernel sent it in parts.
+
+    Where it is cut depends on the moment: ipykernel sends what is there every 0.2 s, which may be in the middle of a
+    line.
+    """
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
