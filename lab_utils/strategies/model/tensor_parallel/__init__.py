@@ -26,6 +26,7 @@ _HOME = {
     "Positions": "splits",
     "Dropout": "splits",
     "HeadDropout": "splits",
+    "NoDropout": "splits",
     "Loss": "splits",
 }
 

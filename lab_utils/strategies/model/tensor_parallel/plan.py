@@ -28,10 +28,10 @@ from lab_utils.text import listed
 class Split(Protocol):
     """How the modules of one entry are split: one module, or those in braces under one parent.
 
-    over_batch  whether it also applies where only dp or cp cut the batch
+    axes  it applies where one of these axes of the mesh has more than one rank; () for always
     """
 
-    over_batch: bool
+    axes: tuple[str, ...]
 
     def split(self, found: Sequence[Found], at: At) -> None: ...
 
@@ -100,7 +100,7 @@ def split(model: nn.Module, plan: Plan, mesh: Mesh, sequence: bool = False) -> n
     _check_covered(model, pairs)
     at = At(mesh, sequence)
     for entry, found in pairs:
-        if mesh.tp > 1 or (entry.over_batch and mesh.dp * mesh.cp > 1):
+        if not entry.axes or any(mesh.degrees[axis] > 1 for axis in entry.axes):
             entry.split(found, at)
     return model
 

@@ -15,37 +15,42 @@ from torch import Tensor, nn
 
 from lab_utils.strategies.model.placement import Shard
 from lab_utils.strategies.model.tensor_parallel import dropout, vocabulary
-from lab_utils.strategies.model.tensor_parallel.linear import ColumnLinear, RowLinear, SharedInput
+from lab_utils.strategies.model.tensor_parallel.cutting import (
+    check_divides,
+    check_embedding,
+    check_heads,
+    cut_columns,
+    linear,
+)
+from lab_utils.strategies.model.tensor_parallel.linear import RowLinear, SharedInput
 from lab_utils.strategies.model.tensor_parallel.operators import own_part
 from lab_utils.strategies.model.tensor_parallel.plan import At, Found
-
-_OF_EMBEDDING = {"max_norm": None, "scale_grad_by_freq": False, "sparse": False}  # what can be split
 
 
 @dataclass(frozen=True)
 class Column:
     """Cut the outputs of a linear layer; what follows is computed on this rank's part, up to a Row."""
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         together = SharedInput()
         for each in found:
-            outputs = _linear(each, "Column")[1]
-            _check_divides(each, f"{outputs} outputs", outputs, at)
-            _cut_columns(each, Shard("tp", 0, (outputs,)), at, together)
+            outputs = linear(each, "Column")[1]
+            check_divides(each, f"{outputs} outputs", outputs, at)
+            cut_columns(each, Shard("tp", 0, (outputs,)), at, together)
 
 
 @dataclass(frozen=True)
 class Row:
     """Cut the inputs of a linear layer, which a Column left on this rank, and sum the outputs over the ranks."""
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
-            inputs, _, transposed = _linear(each, "Row")
-            _check_divides(each, f"{inputs} inputs", inputs, at)
+            inputs, _, transposed = linear(each, "Row")
+            check_divides(each, f"{inputs} inputs", inputs, at)
             weight = at.cut(each.module.weight, Shard("tp", 0 if transposed else 1, (inputs,)))
             bias = None if each.module.bias is None else at.cut(each.module.bias, partial=at.sequence)
             each.replace(RowLinear(weight, bias, at.mesh, sequence=at.sequence, transposed=transposed))
@@ -67,18 +72,18 @@ class Heads:
     width: str
     parts: int = 1
     local: Mapping[str, Callable[[int, int, int], int]] = field(default_factory=dict)
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         parent, ranks = found[0].parent, at.mesh.tp
         width = getattr(parent, self.width)
-        heads = {each: _linear(each, "Heads")[1] // self.parts // width for each in found}
+        heads = {each: linear(each, "Heads")[1] // self.parts // width for each in found}
         queries, fewest = max(heads.values()), min(heads.values())
-        _check_heads(found[0], queries, fewest, ranks)
+        check_heads(found[0], queries, fewest, ranks)
         together = SharedInput()
         for each, count in heads.items():
             pieces = count if count < ranks else None
-            _cut_columns(each, Shard("tp", 0, (count * width,) * self.parts, pieces), at, together)
+            cut_columns(each, Shard("tp", 0, (count * width,) * self.parts, pieces), at, together)
         for attribute, of in self.local.items():
             setattr(parent, attribute, of(queries // ranks, max(1, fewest // ranks), width))
 
@@ -87,7 +92,7 @@ class Heads:
 class Vocabulary:
     """Share out the rows of an embedding, or the outputs of the last layer, by tokens; n need not divide V."""
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
@@ -97,15 +102,15 @@ class Vocabulary:
                     f"{each.called} has a vocabulary of {rows}, too few for tp = {at.mesh.tp}: tp can be at most {rows}"
                 )
             if isinstance(each.module, nn.Embedding):
-                _check_embedding(each)
+                check_embedding(each)
                 weight = at.cut(each.module.weight, Shard("tp", 0, (rows,)))
                 padding = each.module.padding_idx
                 each.replace(
                     vocabulary.VocabularyEmbedding(weight, rows, at.mesh, padding=padding, sequence=at.sequence)
                 )
             else:
-                _linear(each, "Vocabulary")
-                _cut_columns(each, Shard("tp", 0, (rows,)), at, SharedInput())
+                linear(each, "Vocabulary")
+                cut_columns(each, Shard("tp", 0, (rows,)), at, SharedInput())
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class TokenByToken:
     With sequence parallelism it has T/n tokens, and the gradients of its weights are summed over tp.
     """
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
@@ -130,7 +135,7 @@ class HeadByHead:
     Each rank has some of the heads, so the gradients of its weights are summed over tp.
     """
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
@@ -142,7 +147,7 @@ class HeadByHead:
 class Positions:
     """Leave an embedding of the positions whole; with sequence parallelism its output is this rank's T/n tokens."""
 
-    over_batch = False
+    axes = ("tp",)
 
     def split(self, found: Sequence[Found], at: At) -> None:
         TokenByToken().split(found, at)
@@ -152,9 +157,13 @@ class Positions:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Draw the masks of whole activations and keep this rank's part: see dropout.py."""
+    """Draw the masks of whole activations and keep this rank's part: see dropout.py.
 
-    over_batch = True
+    Along cp the parts are numbered as if each were contiguous. Where they are not, the masks of the ranks still differ,
+    but are not those of the unsplit model.
+    """
+
+    axes = ("tp", "dp", "cp")
 
     def split(self, found: Sequence[Found], at: At) -> None:
         cut = {0: ("dp",), 1: ("cp", "tp") if at.sequence else ("cp",)}
@@ -168,7 +177,7 @@ class Dropout:
 class HeadDropout:
     """Cut the dropout of attention weights by heads, in an attention with lab_utils.gpt's `attend(q, k, v)`."""
 
-    over_batch = True
+    axes = ("tp", "dp", "cp")
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
@@ -177,81 +186,60 @@ class HeadDropout:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Let a model's `loss(logits, targets)` be this rank's part of the global batch's mean, of logits that are cut.
+class NoDropout:
+    """Refuse dropout that a model draws by itself, inside of a function: it would be the same for all ranks' heads."""
 
-    It also checks, at the first step, that the random states of tp are equal; generating needs the unsplit model.
+    axes = ("tp",)
+
+    def split(self, found: Sequence[Found], at: At) -> None:
+        for each in found:
+            if each.module.p:
+                raise ValueError(
+                    f"{each.called} has p = {each.module.p}, and the model draws it inside of its attention, with "
+                    "equal masks for the heads of all ranks: build the model with p = 0 there"
+                )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Let `loss(logits, targets)` of the whole model be this rank's part of the global batch's mean, of cut logits.
+
+    A transformers model computes its loss from `labels`, which it shifts by one token, by this too. At the first step
+    the random states of tp are compared, if there is dropout. Generating needs the unsplit model.
+
+    vocabulary  the dotted attribute of the model that holds V
+    sequence    whether the plan is one for sequence parallelism too
     """
 
-    vocabulary: str  # the dotted attribute of the model that holds V
-    over_batch = True
+    vocabulary: str
+    sequence: bool = True
+    axes = ()
 
     def split(self, found: Sequence[Found], at: At) -> None:
         (root,) = found
-        whole = root.module
+        model, whole = root.module, root.module
+        if at.sequence and not self.sequence:
+            raise ValueError(f"{root.called} reads the length of its activations, so sequence=True cannot cut them")
         for name in self.vocabulary.split("."):
             whole = getattr(whole, name)
-        root.module.loss = partial(vocabulary.cross_entropy, mesh=at.mesh, vocabulary=whole)
-        root.module.generate = _generate
-        if at.mesh.tp > 1 and any(isinstance(each, dropout.CutDropout) for each in root.module.modules()):
-            _before_first_step(root.module, at)
-
-
-# ---------------------------------------------------------------------- cutting a linear layer
-def _linear(found: Found, split: str) -> tuple[int, int, bool]:
-    """Return inputs, outputs and whether the weight is [inputs, outputs]. ValueError for what is no linear layer."""
-    module = found.module
-    if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features, False
-    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers', which needs no import here
-        return *module.weight.shape, True
-    raise ValueError(f"{found.called} is no linear layer: {split}() splits nn.Linear and transformers' Conv1D")
-
-
-def _cut_columns(found: Found, shard: Shard, at: At, together: SharedInput) -> None:
-    """Put a ColumnLinear with this rank's outputs in the layer's place; `shard` is that of its outputs."""
-    module, transposed = found.module, _linear(found, "Column")[2]
-    weight = at.cut(module.weight, Shard("tp", 1, shard.parts, shard.pieces) if transposed else shard)
-    bias = None if module.bias is None else at.cut(module.bias, shard)
-    found.replace(ColumnLinear(weight, bias, at.mesh, sequence=at.sequence, transposed=transposed, together=together))
-
-
-# ---------------------------------------------------------------------- what does not divide
-def _check_divides(found: Found, said: str, size: int, at: At) -> None:
-    if size % at.mesh.tp:
-        raise ValueError(f"{found.called} has {said}, which tp = {at.mesh.tp} does not divide: {_fitting(size)}")
-
-
-def _check_heads(found: Found, queries: int, fewest: int, ranks: int) -> None:
-    fits = [n for n in _divisors(queries) if fewest % n == 0 or n % fewest == 0]
-    if ranks not in fits:
-        shared = f" and {fewest} KV heads" if fewest < queries else ""
-        raise ValueError(
-            f"{found.called} has {queries} heads{shared}, which cannot be shared out over tp = {ranks}: tp can be "
-            f"{', '.join(map(str, fits))}"
-        )
-
-
-def _fitting(size: int) -> str:
-    fits = [str(n) for n in _divisors(size)]
-    return f"tp can be {', '.join(fits[:8])}" + (", .." if len(fits) > 8 else "")
-
-
-def _divisors(size: int) -> list[int]:
-    return [n for n in range(1, size + 1) if size % n == 0]
-
-
-def _check_embedding(found: Found) -> None:
-    for name, plain in _OF_EMBEDDING.items():
-        if getattr(found.module, name) != plain:
-            raise ValueError(
-                f"{found.called} has {name}={getattr(found.module, name)}, which Vocabulary() cannot split"
-            )
+        model.loss = partial(vocabulary.cross_entropy, mesh=at.mesh, vocabulary=whole)
+        if hasattr(model, "loss_function"):
+            model.loss_function = partial(_of_labels, model.loss)
+        if at.mesh.tp == 1:
+            return
+        model.generate = _generate
+        if any(isinstance(each, dropout.CutDropout) for each in model.modules()):
+            _before_first_step(model, at)
 
 
 # ---------------------------------------------------------------------- what modules call
 def _own_tokens(mesh, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
     return own_part(output, mesh.group("tp"))
+
+
+def _of_labels(loss: Callable, logits: Tensor, labels: Tensor, **options: object) -> Tensor:
+    """Return the loss of logits [B, T, V/n] for the labels [B, T], as transformers means it: the next token's."""
+    return loss(logits, nn.functional.pad(labels, (0, 1), value=-100)[..., 1:])
 
 
 def _before_first_step(model: nn.Module, at: At) -> None:
