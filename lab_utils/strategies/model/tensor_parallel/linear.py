@@ -148,7 +148,7 @@ def _input_gradient(dys: Sequence[Tensor], weights: Sequence[Tensor], shape: tor
     """Compute this rank's part of dX and start its sum over the ranks."""
     dx = dys[0] @ weights[0]
     for dy, weight in zip(dys[1:], weights[1:], strict=True):
-        dx.addmm_(dy, weight)
+        torch.addmm(dx, dy, weight, out=dx)
     start = start_reduce_scatter if ctx.sequence else start_all_reduce
     return start(dx.view(*shape, -1), ctx.group)
 

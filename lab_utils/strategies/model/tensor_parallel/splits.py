@@ -228,7 +228,7 @@ class Loss:
         if at.mesh.tp == 1:
             return
         model.generate = _generate
-        if any(isinstance(each, dropout.CutDropout) for each in model.modules()):
+        if any(isinstance(each, dropout.CutDropout) and each.p for each in model.modules()):
             _before_first_step(model, at)
 
 

@@ -82,7 +82,7 @@ def test_the_input_gradient_is_on_its_way_while_the_weight_gradients_are_compute
 
     flops = 2 * (2 * 4) * 5 * 8  # of one product
     for ops in formed2.record(forward_and_backward).ops:
-        (issued,) = (at for at, op in enumerate(ops) if op.name == "all_reduce")
+        (issued,) = (at for at, op in enumerate(ops) if op.kind == "collective")
         waited = next(at for at, op in enumerate(ops) if op.kind == "wait" and op.of == issued)
         between = [op for op in ops[issued + 1 : waited] if op.kind == "compute"]
         before = [op for op in ops[:issued] if op.kind == "compute"]
@@ -161,3 +161,30 @@ def test_a_module_that_cannot_be_split_is_named() -> None:
         ({"c": Dropout(), "e": Vocabulary()}, "c (Conv2d) is no nn.Dropout"),
     ):  # fmt: skip
         assert complaint(lambda: model, plan, Mesh(tp=2)).startswith(said)
+
+
+@pytest.mark.usefixtures("as_rank_0")
+def test_a_tied_weight_is_cut_in_one_way() -> None:
+    from lab_utils.strategies.model.tensor_parallel import Row, Vocabulary
+
+    plan = {"tokens": Vocabulary(), "head": Row()}
+    model = torch.nn.ModuleDict({"tokens": torch.nn.Embedding(8, 4), "head": torch.nn.Linear(4, 8, bias=False)})
+    model["head"].weight = model["tokens"].weight
+    assert complaint(lambda: model, plan, Mesh(tp=2)).startswith("a tied weight [8, 4] is split as ")
+
+
+def test_lengths_and_targets_that_do_not_fit_are_said(ranks2: Ranks) -> None:
+    def said() -> list[str]:
+        from lab_utils.strategies.model.tensor_parallel import plans, split
+
+        model, found = split(gpt(), plans.GPT, Mesh(tp=2), sequence=True), []
+        for ids, targets in ((torch.zeros(1, 7), torch.zeros(1, 7)), (torch.zeros(1, 8), torch.full((1, 8), 61))):
+            with pytest.raises(ValueError) as told:
+                model(ids.long(), targets.long())
+            found.append(str(told.value))
+        return found
+
+    for length, target in ranks2.run(said):
+        assert length.startswith("7 tokens are not divisible by tp = 2, and sequence parallelism cuts them into equal ")
+        assert length.endswith("6 or 8 would fit")
+        assert target == "target 61 is no token: a vocabulary of 61 has 0 to 60"
