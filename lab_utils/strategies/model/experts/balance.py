@@ -1,6 +1,6 @@
 """Balance: experts that are chosen alike often, by a loss or by a bias without one.
 
-E experts   N tokens of the global batch   k experts of each token   B, S: a rank's micro-batches, and their sums
+E experts   N tokens of the global batch   k experts of each token   p_i(t) token t's probability of expert i
 
 Fedus et al. 2021, "Switch Transformers", eq. 4 to 6, for any k:
 
@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils.strategies.mesh import Mesh
-from lab_utils.strategies.model.experts.layer import mixtures
+from lab_utils.strategies.model.experts.layer import MixtureOfExperts, mixtures
 from lab_utils.strategies.model.experts.load import Load
 from lab_utils.strategies.model.placement import BATCH_AXES
 
@@ -43,9 +43,7 @@ def balance_loss(model: nn.Module, mesh: Mesh | None = None, of: Sequence[Counte
 
     One all-reduce of E + 1 integers for each layer, none with `of` or without a mesh. All ranks call it, in training.
     """
-    layers = [layer for layer in mixtures(model).values() if layer.balance]
-    if not layers:
-        raise ValueError("no mixture has a balance loss: MixtureOfExperts(…, balance=0.01) gives it a factor")
+    layers = _balanced(model)
     if odd := next((layer for layer in layers if not layer.passes), None):
         raise ValueError(f"a layer of {odd.router.experts} experts has run no forward in training since the last call")
     total = layers[0].router.weight.new_zeros(())
@@ -72,7 +70,7 @@ def count_first(model: nn.Module, micro_batches: Sequence[Tensor], mesh: Mesh | 
 
     The first micro-batch's backward needs f of all of them. Dropout draws what it will draw in those forwards.
     """
-    layers = [layer for layer in mixtures(model).values() if layer.balance]
+    layers = _balanced(model)
     noted = [(layer.chosen, layer.dropped, layer.tokens, layer.places) for layer in layers]
     for layer in layers:
         layer.forget()
@@ -84,6 +82,13 @@ def count_first(model: nn.Module, micro_batches: Sequence[Tensor], mesh: Mesh | 
     for layer, before in zip(layers, noted, strict=True):
         layer.chosen, layer.dropped, layer.tokens, layer.places = before
     return counted
+
+
+def _balanced(model: nn.Module) -> list[MixtureOfExperts]:
+    layers = [layer for layer in mixtures(model).values() if layer.balance]
+    if not layers:
+        raise ValueError("no mixture has a balance loss: MixtureOfExperts(…, balance=0.01) gives it a factor")
+    return layers
 
 
 def _reduced(mine: Sequence[tuple[Tensor, int]], mesh: Mesh | None) -> list[Counted]:

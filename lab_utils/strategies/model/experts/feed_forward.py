@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lab_utils.strategies.mesh import Mesh
-from lab_utils.strategies.model.placement import BATCH_AXES, Shard, own, place, placement
+from lab_utils.strategies.model.placement import BATCH_AXES, Placement, Shard, own, place
 
 Activation = Literal["swiglu", "gelu"]
 
@@ -58,6 +58,8 @@ class Experts(nn.Module):
         for name, dim, parts in (("up", 1, self.parts), ("down", 2, (self.hidden,))):
             shards = [Shard("ep", 0, (self.experts,))] if ep else []
             shards += [Shard("tp", dim, parts)] if tp else []
-            weight = place(getattr(self, name), *shards, partial=partial)
-            kept = nn.Parameter(own(weight, placement(weight), mesh), weight.requires_grad)
+            if not shards:
+                continue  # all of it, as every parameter that nothing is noted on
+            weight = getattr(self, name)
+            kept = nn.Parameter(own(weight, Placement(tuple(shards)), mesh), weight.requires_grad)
             setattr(self, name, place(kept, *shards, partial=partial))
