@@ -26,8 +26,7 @@ from lab_utils.soak.beacon import Beacon
 from lab_utils.soak.diary import Reader
 from lab_utils.soak.faults import WITH_DIARY, Fault
 from lab_utils.soak.interrupts import Interrupts
-from lab_utils.soak.judge import Ending, complaint
-from lab_utils.soak.tally import Result
+from lab_utils.soak.judge import Ending, Result, complaint
 
 LIMIT_S = 60.0  # a longer call hangs: the group's time-out is half of this
 _STRUCK_S = 20.0  # every program reaches every place long before

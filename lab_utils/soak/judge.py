@@ -1,10 +1,10 @@
-"""Checks whether an error names the fault that was made."""
+"""Judges one fault: whether the error names it, whether the ranks were usable again in time, and what was lost."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab_utils.ranks.diagnosis.errors import RankDied, RankError, RanksStuck
 from lab_utils.soak.faults import Fault
@@ -12,6 +12,8 @@ from lab_utils.soak.planted import message
 from lab_utils.text import name_ranks
 
 _NO_MEMORY = "can't allocate memory"  # torch's allocator
+LATE_S = 15.0  # half of the group's time-out: only a wait that this time-out ends takes longer
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +110,46 @@ def _got(ending: Ending) -> str:
     kind = f" ({found.kind} by {found.ranks}, {'certain' if found.certain else 'uncertain'})" if found else ""
     details = getattr(error, "details", "")
     return f"{type(error).__name__}{kind}: {error}" + (f"\n{details}" if details else "")
+
+
+@dataclass(slots=True)
+class Result:
+    """Result of one fault.
+
+    misnamed   the error expected and the actual one, "" when it named the fault correctly
+    named_s    seconds from the fault until it was named, None when it never struck
+    unusable   why the next call did not give the right sum, "" when it did
+    usable_s   seconds from the fault until that call had returned
+    lost       ranks that lived and lost their variables
+    unkept     what a program with a diary lost, printed twice or saved half, and temporary files left
+    left       number of processes more than before
+    """
+
+    fault: Fault
+    misnamed: str = ""
+    named_s: float | None = None
+    unusable: str = ""
+    usable_s: float | None = None
+    lost: list[int] = field(default_factory=list)
+    unkept: list[str] = field(default_factory=list)
+    left: int = 0
+
+    def troubles(self) -> list[str]:
+        """Return all that went wrong, one text per trouble, with the reason."""
+        lost = f"{name_ranks(self.lost)} lost their variables" if self.lost else ""
+        left = f"{abs(self.left)} processes {'more' if self.left > 0 else 'fewer'} than before" if self.left else ""
+        named = f"MISNAMED: {self.misnamed}" if self.misnamed else ""
+        late = f"LATE: usable only after {seconds_text(self.usable_s)}" if (self.usable_s or 0.0) > LATE_S else ""
+        usable = f"NOT USABLE: {self.unusable}" if self.unusable else ""
+        unkept = "NOT KEPT: " + "\n".join(self.unkept) if self.unkept else ""
+        return [trouble for trouble in (named, late, usable, lost, unkept, left) if trouble]
+
+    def line(self) -> str:
+        """Return one line of progress: the first line of each trouble, and the times."""
+        said = "; ".join(trouble.partition("\n")[0] for trouble in self.troubles())
+        times = f"named after {seconds_text(self.named_s)}, usable after {seconds_text(self.usable_s)}"
+        return f"{self.fault}: {said + '; ' if said else ''}{times}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else f"{seconds:.2f} s"

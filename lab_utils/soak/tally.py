@@ -1,4 +1,4 @@
-"""Results of the faults, one by one and as a table."""
+"""Results of all faults, as a table and as the list of those that had troubles."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lab_utils.bench.spread import Spread
-from lab_utils.soak.faults import KINDS, Fault
-from lab_utils.text import columns, name_ranks
+from lab_utils.soak.faults import KINDS
+from lab_utils.soak.judge import UNKNOWN, Result, seconds_text
+from lab_utils.text import columns
 
 HEAD = (
     "fault",
@@ -20,48 +21,7 @@ HEAD = (
     "not kept",
     "processes left",
 )
-LATE_S = 15.0  # half of the group's time-out: only a wait that this time-out ends takes longer
 _ALL = "all"
-_NONE = "–"
-
-
-@dataclass(slots=True)
-class Result:
-    """Result of one fault.
-
-    misnamed   the error expected and the actual one, "" when it named the fault correctly
-    named_s    seconds from the fault until it was named, None when it never struck
-    unusable   why the next call did not give the right sum, "" when it did
-    usable_s   seconds from the fault until that call had returned
-    lost       ranks that lived and lost their variables
-    unkept     what a program with a diary lost, printed twice or saved half, and temporary files left
-    left       number of processes more than before
-    """
-
-    fault: Fault
-    misnamed: str = ""
-    named_s: float | None = None
-    unusable: str = ""
-    usable_s: float | None = None
-    lost: list[int] = field(default_factory=list)
-    unkept: list[str] = field(default_factory=list)
-    left: int = 0
-
-    def troubles(self) -> list[str]:
-        """Return all that went wrong, one text per trouble, with the reason."""
-        lost = f"{name_ranks(self.lost)} lost their variables" if self.lost else ""
-        left = f"{abs(self.left)} processes {'more' if self.left > 0 else 'fewer'} than before" if self.left else ""
-        named = f"MISNAMED: {self.misnamed}" if self.misnamed else ""
-        late = f"LATE: usable only after {_seconds(self.usable_s)}" if (self.usable_s or 0.0) > LATE_S else ""
-        usable = f"NOT USABLE: {self.unusable}" if self.unusable else ""
-        unkept = "NOT KEPT: " + "\n".join(self.unkept) if self.unkept else ""
-        return [trouble for trouble in (named, late, usable, lost, unkept, left) if trouble]
-
-    def line(self) -> str:
-        """Return one line of progress: the first line of each trouble, and the times."""
-        said = "; ".join(trouble.partition("\n")[0] for trouble in self.troubles())
-        times = f"named after {_seconds(self.named_s)}, usable after {_seconds(self.usable_s)}"
-        return f"{self.fault}: {said + '; ' if said else ''}{times}"
 
 
 @dataclass(slots=True)
@@ -131,10 +91,6 @@ def _spread(seconds: Sequence[float | None]) -> str:
     """Return median and 90th percentile as text."""
     known = [each for each in seconds if each is not None]
     if not known:
-        return _NONE
+        return UNKNOWN
     spread = Spread.of(known)
-    return f"{_seconds(spread.median)} (p90 {_seconds(spread.p90)})"
-
-
-def _seconds(seconds: float | None) -> str:
-    return _NONE if seconds is None else f"{seconds:.2f} s"
+    return f"{seconds_text(spread.median)} (p90 {seconds_text(spread.p90)})"

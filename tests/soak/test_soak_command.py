@@ -22,8 +22,8 @@ from lab_utils.soak import command, main
 from lab_utils.soak.beacon import Beacon, tell
 from lab_utils.soak.faults import KINDS, PLACES, PROGRAMS, STEPS, Fault, draw_faults
 from lab_utils.soak.interrupts import Interrupts, Overdue
+from lab_utils.soak.judge import Result
 from lab_utils.soak.planted import Planted
-from lab_utils.soak.tally import Result
 
 STARTED_S = 600.0
 

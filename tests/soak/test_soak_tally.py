@@ -11,9 +11,9 @@ import pytest
 from lab_utils.ranks.diagnosis.errors import Failure, RankDied, RankError, RanksStuck
 from lab_utils.soak.faults import Fault
 from lab_utils.soak.interrupts import Overdue
-from lab_utils.soak.judge import Ending, complaint
+from lab_utils.soak.judge import Ending, Result, complaint
 from lab_utils.soak.planted import message
-from lab_utils.soak.tally import Result, Tally
+from lab_utils.soak.tally import Tally
 
 FAULT = Fault(5, "exception", "ddp", rank=2, step=1, place="forward", visit=1, how="KeyError")
 
