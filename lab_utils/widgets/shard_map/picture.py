@@ -11,8 +11,8 @@ from lab_utils.text import bytes_text
 from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.picture_strips import INKS, WHOLE, Strips, paint, patterns, swatch
 from lab_utils.widgets.shard_map.record import Kind
+from lab_utils.widgets.shard_map.rows_and_totals import Shards, Sum
 from lab_utils.widgets.shard_map.sentences import described, headline, mesh_text, part_text, rank_tip, sentence
-from lab_utils.widgets.shard_map.totals import Shards, Sum
 
 GAP, BLOCK_GAP, LABEL = 10, 26, 17
 FEW = 8  # up to this many ranks, cards have text on each bar

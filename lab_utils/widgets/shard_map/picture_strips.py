@@ -11,9 +11,9 @@ from lab_utils.render.palette import STRONG, Look
 from lab_utils.text import bytes_text
 from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import Kind
+from lab_utils.widgets.shard_map.rows_and_totals import Row, Shards
 from lab_utils.widgets.shard_map.sentences import cell_tip, copies_text, row_tip, shape_text
 from lab_utils.widgets.shard_map.tensor_layout import Box
-from lab_utils.widgets.shard_map.totals import Row, Shards
 
 INKS: dict[Kind, tuple[str, str]] = palette.TENSORS
 WHOLE = {"fill": palette.WHOLE, "stroke": palette.WHOLE_EDGE, "stroke_width": 0.8}

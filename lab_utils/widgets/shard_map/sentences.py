@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab_utils.text import bytes_text, columns, counted, listed, name_ranks, percent_text
 from lab_utils.widgets.shard_map import words
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind
+from lab_utils.widgets.shard_map.rows_and_totals import Row, Shards, Sum
 from lab_utils.widgets.shard_map.tensor_layout import Spread
-from lab_utils.widgets.shard_map.totals import Row, Shards, Sum
 
 MOST_LINES = 8
 

@@ -14,8 +14,8 @@ from lab_utils.timeline.timeline import SVG
 from lab_utils.widgets.kit.assets import script_and_styles
 from lab_utils.widgets.shard_map.picture import FEW, shard_map
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
+from lab_utils.widgets.shard_map.rows_and_totals import Shards
 from lab_utils.widgets.shard_map.sentences import summary
-from lab_utils.widgets.shard_map.totals import Shards
 from lab_utils.widgets.shard_map.words import NAMES, NO_KIND, NO_ROW, SCRIPT
 
 FOLDER = Path(__file__).parent

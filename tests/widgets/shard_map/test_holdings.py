@@ -11,8 +11,8 @@ from holdings_programs import BATCH, HIDDEN, IN, OUT
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
+from lab_utils.widgets.shard_map.rows_and_totals import Shards
 from lab_utils.widgets.shard_map.sentences import copies_text, sentence
-from lab_utils.widgets.shard_map.totals import Shards
 
 FLOAT, STEP = 4, 4  # bytes
 SHAPES = {"0.weight": (HIDDEN, IN), "0.bias": (HIDDEN,), "2.weight": (OUT, HIDDEN), "2.bias": (OUT,)}

@@ -8,8 +8,8 @@ import pytest
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.record import Kind, RankHoldings
+from lab_utils.widgets.shard_map.rows_and_totals import Shards
 from lab_utils.widgets.shard_map.sentences import copies_text, sentence
-from lab_utils.widgets.shard_map.totals import Shards
 
 KINDS: tuple[Kind, ...] = ("parameter", "gradient", "optimizer state")
 FLOAT, STEP = 8, 4  # bytes of a float64, and of a step count

@@ -16,9 +16,9 @@ from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map.picture import shard_map
 from lab_utils.widgets.shard_map.picture_strips import parts_of
 from lab_utils.widgets.shard_map.record import Held, RankHoldings
+from lab_utils.widgets.shard_map.rows_and_totals import Shards, few
 from lab_utils.widgets.shard_map.sentences import cell_text, copies_text, headline, part_text, sentence
 from lab_utils.widgets.shard_map.tensor_layout import count
-from lab_utils.widgets.shard_map.totals import Shards, few
 from lab_utils.widgets.shard_map.widget import ShardMap
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -1,4 +1,4 @@
-"""What all ranks hold, by kind and by tensor: bytes, shares of the whole, copies, and rows of a table."""
+"""What all ranks hold: a table's rows, of a tensor or of several each, and totals by kind: bytes, shares, copies."""
 
 from __future__ import annotations
 
