@@ -13,7 +13,8 @@ from lab_utils.ranks import Ranks
 from lab_utils.timeline.hardware import ALGORITHMS, Device, Link, Wire, this_machine, wire_rows
 from lab_utils.timeline.hardware.calibrate import on_ranks_compute, on_ranks_wire
 from lab_utils.timeline.hardware.calibrate.on_ranks_compute import Shape, Took
-from lab_utils.timeline.hardware.calibrate.this_machine import OPS, SIZES_BYTES, Figure
+from lab_utils.timeline.hardware.calibrate.on_ranks_wire import OPS, SIZES_BYTES
+from lab_utils.timeline.hardware.calibrate.this_machine import Figure
 
 SMALL = Shape(batch=2, sequence=8, channels=16, layers=2, words=32, heads=2)
 
@@ -196,7 +197,7 @@ def test_predicted_and_measured_are_of_the_same_step(
 
 
 def test_what_is_judged_was_not_fitted() -> None:
-    from lab_utils.timeline.hardware.calibrate.this_machine import SHAPES
+    from lab_utils.timeline.hardware.calibrate.on_ranks_compute import SHAPES
 
     fitted = {(shape.channels, shape.layers, shape.batch) for shape in SHAPES}
     judged = [(c.channels, c.layers, c.batch) for c in predicted.CONFIGURATIONS]

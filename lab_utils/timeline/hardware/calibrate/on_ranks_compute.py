@@ -24,6 +24,9 @@ class Shape(NamedTuple):
     heads: int = 4
 
 
+SHAPES = (Shape(8, 64, 128, 2), Shape(4, 64, 256, 2), Shape(16, 32, 192, 2))  # of the steps that `this_machine` times
+
+
 class Took(NamedTuple):
     """Totals of one kind of kernel in a step, counted as recordings count, and their seconds."""
 

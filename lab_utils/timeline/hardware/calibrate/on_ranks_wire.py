@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# What `this_machine` measures on the wire.
+OPS = ("all_reduce", "all_gather", "reduce_scatter")
+SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
+OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
 BETWEEN_CHANNELS, BETWEEN_PRODUCTS = 512, 2  # about 6 ms, and 3 MB of other data in the caches
 
 

@@ -9,8 +9,22 @@ from typing import Any, Protocol
 import numpy as np
 
 from lab_utils.text import bytes_text, percent_text, three_digits, time_text
-from lab_utils.timeline.hardware.calibrate.on_ranks_compute import Shape, Took, compute_seconds, launch_seconds
-from lab_utils.timeline.hardware.calibrate.on_ranks_wire import issue_seconds, overlap_seconds, wire_seconds
+from lab_utils.timeline.hardware.calibrate.on_ranks_compute import (
+    SHAPES,
+    Shape,
+    Took,
+    compute_seconds,
+    launch_seconds,
+)
+from lab_utils.timeline.hardware.calibrate.on_ranks_wire import (
+    OPS,
+    OVERLAPPED_BYTES,
+    OVERLAPPED_CHANNELS,
+    SIZES_BYTES,
+    issue_seconds,
+    overlap_seconds,
+    wire_seconds,
+)
 from lab_utils.timeline.hardware.collective_costs import ALGORITHMS, Wire, wire_rows
 from lab_utils.timeline.hardware.model import Device, Hardware, Link
 
@@ -43,12 +57,8 @@ def errors(amounts: np.ndarray, seconds: np.ndarray, found: np.ndarray) -> np.nd
     return np.abs(np.asarray(amounts) @ found / np.asarray(seconds) - 1.0)
 
 
-SHAPES = (Shape(8, 64, 128, 2), Shape(4, 64, 256, 2), Shape(16, 32, 192, 2))
-OPS = ("all_reduce", "all_gather", "reduce_scatter")
-SIZES_BYTES = tuple(2**power for power in range(12, 25, 2))  # 4 kB to 16 MB
 SMALL = 30  # rounds of the cheap measurements
 MOST_ROUNDS = 16  # times `rounds`, on a machine too busy to measure the link's bandwidth
-OVERLAPPED_BYTES, OVERLAPPED_CHANNELS = 2**22, 256
 NOISY = 0.25
 TINY_S = 1e-15  # a byte at a petabyte a second: faster than any link
 
