@@ -16,7 +16,8 @@ from multiprocessing.util import Finalize
 from types import FrameType
 
 from lab_utils.comm.recorder.clock import Moment
-from lab_utils.comm.recorder.pending_op import PendingOp, to_ops
+from lab_utils.comm.recorder.pending_op import PendingOp
+from lab_utils.comm.recorder.recorded_to_trace import to_ops
 from lab_utils.comm.recorder.recorder import Recording, name_files, recorder, recording
 from lab_utils.record.files import Left
 from lab_utils.timeline.ops import Op

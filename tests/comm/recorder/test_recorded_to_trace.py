@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp, to_ops
+from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp
+from lab_utils.comm.recorder.recorded_to_trace import to_ops
 
 SOME = Counts(flops=128, bytes=224, other_bytes=40, kernels=3)
 
