@@ -9,7 +9,7 @@ from lab_utils.lazy import lazy
 
 _HOME = {
     "BACKEND": "process_group.backends",
-    "register_backend": "process_group.rendezvous",
+    "register_backend": "process_group.forming_groups",
     "recording": "recorder.recorder",
     "phase": "recorder.recorder",
     "report": "recorder.progress",

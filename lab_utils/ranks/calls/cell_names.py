@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sys
 from collections.abc import Iterable
 from typing import NamedTuple
+
+_LINE = re.compile(r"^In \[.*\]:(\d+)$")
 
 
 class Cell(NamedTuple):
@@ -37,6 +40,12 @@ def line_of(file: str, line: int) -> str:
     held = [path for path, number in _numbers().items() if file == f"In [{number}]" and path in linecache.cache]
     # A magic's cell is registered twice; the call of the magic comes first.
     return linecache.getline(held[-1] if held else file, line).strip()
+
+
+def line_in_words(source: str) -> str:
+    """Return a source line as a sentence names it: of a cell only the line, since cell numbers differ by session."""
+    line = _LINE.match(source)
+    return f"line {line[1]}" if line else source
 
 
 def is_notebooks(name: str) -> bool:

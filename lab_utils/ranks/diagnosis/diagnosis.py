@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lab_utils.comm.status.rank_state import IssuedOp, RankState, Stream, of_shape
-from lab_utils.ranks.calls.cell_names import line_of
+from lab_utils.ranks.calls.cell_names import line_in_words, line_of
 from lab_utils.ranks.diagnosis.dropped import Blocked, find_blocked
 from lab_utils.ranks.diagnosis.wait_graph import NEVER, Mismatched, awaited, find_mismatch, has_ended, hopeless
 from lab_utils.text import name_ranks, verb
@@ -16,7 +15,6 @@ _SAME_ORDER = "all ranks of a group make the same collectives in the same order"
 _SAME_ELEMENTS = "all ranks bring the same number of elements, of one type, to a collective"
 _SAME_MESSAGE = "the receiver takes as many elements as the sender gives, of the same type"
 _KEEP = "keep what isend and irecv return, and call wait() on it"
-_CELL = re.compile(r"^In \[.*\]:(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ def _computing(late: list[int], rank_states: Mapping[int, RankState], fates: Map
             return "gone" if fates[rank] == "dead" else "not running this and gives no answer"
         if fates.get(rank) == "silent" and not line:
             return "still in native code that answers nothing"
-        return f"still computing ({place(line)})" if line else "still computing"
+        return f"still computing ({line_in_words(line)})" if line else "still computing"
 
     return _grouped({rank: rank for rank in late}, doing)
 
@@ -205,7 +203,7 @@ def _it(ranks: list[int]) -> str:
 
 def _called(op: IssuedOp) -> str:
     """Return an op's name: "all_reduce #7 on world (train.py:41)", "recv #0 from rank 1 (train.py:8)"."""
-    return f"{_title(op)} ({place(op.source)})" if op.source else _title(op)
+    return f"{_title(op)} ({line_in_words(op.source)})" if op.source else _title(op)
 
 
 def _title(op: IssuedOp, shape: str = "") -> str:
@@ -215,12 +213,6 @@ def _title(op: IssuedOp, shape: str = "") -> str:
         other = f"to rank {destination}" if op.side == "send" else f"from rank {source}" if source >= 0 else "from any"
         return f"{what} {other}" + (f" with tag {op.stream.tag}" if op.stream.tag else "")
     return f"{what} on {op.stream.group}"
-
-
-def place(source: str) -> str:
-    """Return a source line as a sentence names it: of a cell only the line, since cell numbers differ by session."""
-    cell = _CELL.match(source)
-    return f"line {cell[1]}" if cell else source
 
 
 def _details(rank_states: Mapping[int, RankState], waiting: Mapping[int, RankState]) -> str:

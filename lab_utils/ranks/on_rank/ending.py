@@ -58,9 +58,9 @@ def end_process() -> None:
     """Do what Python does at exit, except for finalizing torch, and end by SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from lab_utils.comm.process_group import rendezvous
+    from lab_utils.comm.process_group import forming_groups
 
-    rendezvous.leave()
+    forming_groups.leave()
     _flush_files()  # first: a thread that never ends, or an `atexit`, may outlast the grace
     threading._shutdown()  # joins non-daemon threads
     atexit._run_exitfuncs()

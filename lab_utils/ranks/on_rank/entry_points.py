@@ -63,7 +63,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     begin(notebook)
     import torch
 
-    from lab_utils.comm.process_group.rendezvous import register_backend
+    from lab_utils.comm.process_group.forming_groups import register_backend
     from lab_utils.comm.recorder.fingerprints import Fingerprints
     from lab_utils.comm.recorder.progress import listen
     from lab_utils.comm.recorder.recorder import recorder
@@ -107,19 +107,19 @@ def _seed_anew() -> None:
 
 def leave() -> Groups:
     """Abort and leave every group, without waiting for other ranks."""
-    from lab_utils.comm.process_group import rendezvous
+    from lab_utils.comm.process_group import forming_groups
     from lab_utils.ranks.on_rank import ddp_models
 
-    return replace(rendezvous.leave(), unfinished=ddp_models.unfinished())
+    return replace(forming_groups.leave(), unfinished=ddp_models.unfinished())
 
 
 def form(store: str, epoch: int, agreed: Groups, timeout_s: float) -> None:
     """Form the groups again on loopback, on a fresh store, and make DDP models ready whose step failed."""
-    from lab_utils.comm.process_group import rendezvous
+    from lab_utils.comm.process_group import forming_groups
     from lab_utils.comm.recorder.recorder import recorder
     from lab_utils.ranks.on_rank import ddp_models
 
-    rendezvous.form(store, epoch, agreed, timeout_s)
+    forming_groups.form(store, epoch, agreed, timeout_s)
     ddp_models.make_ready(agreed.unfinished)
     recorder.show("idle")
 
@@ -233,7 +233,7 @@ def _returned(call: Callable[[], Any]) -> Any:
 
 def _refuse_open_coalescing() -> None:
     """RuntimeError when an exception left torch's coalescing manager open: later ops would wait in it for ever."""
-    from lab_utils.comm.process_group.rendezvous import forget_coalescing
+    from lab_utils.comm.process_group.forming_groups import forget_coalescing
 
     if left_open := forget_coalescing():
         raise RuntimeError(

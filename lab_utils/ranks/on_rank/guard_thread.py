@@ -43,7 +43,7 @@ def _serve(listener: Listener) -> None:
 
 
 def _answer(request: str, value: Any) -> RankState | bool | None:
-    from lab_utils.comm.process_group.rendezvous import abort_waits
+    from lab_utils.comm.process_group.forming_groups import abort_waits
     from lab_utils.comm.recorder.recorder import recorder
     from lab_utils.ranks.shipping.picklers import rank_namespace
 

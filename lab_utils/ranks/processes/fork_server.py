@@ -41,7 +41,7 @@ PRELOADED = (
     "IPython.extensions.storemagic",
     "sqlite3",
     "tornado.platform.asyncio",
-    "lab_utils.comm.process_group.rendezvous",
+    "lab_utils.comm.process_group.forming_groups",
     "lab_utils.comm.recorder.progress",
     "lab_utils.ranks.on_rank.failing",
     "lab_utils.ranks.on_rank.guard_thread",

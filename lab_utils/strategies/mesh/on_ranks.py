@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from lab_utils.comm.process_group.rendezvous import epoch_of_groups
+from lab_utils.comm.process_group.forming_groups import epoch_of_groups
 
 Ranks = tuple[int, ...]
 Axes = tuple[str, ...]

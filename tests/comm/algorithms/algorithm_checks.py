@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 from lab_utils.comm.algorithms import ring, tree, two_level
 from lab_utils.comm.process_group.backends import BACKEND
-from lab_utils.comm.process_group.rendezvous import register_backend
+from lab_utils.comm.process_group.forming_groups import register_backend
 from lab_utils.comm.recorder.recorder import recorder, recording
 
 MODULES = {"ring": ring, "tree": tree, "two_level": two_level}

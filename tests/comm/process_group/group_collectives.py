@@ -222,7 +222,7 @@ def raising_inside_manager() -> None:
 
 def caught_around_manager(device: str | None) -> list:
     """An exception that the program catches itself, what the next all_reduce does then, and after the mend."""
-    from lab_utils.comm.process_group.rendezvous import forget_coalescing
+    from lab_utils.comm.process_group.forming_groups import forget_coalescing
 
     try:
         with _coalescing_manager(device=device and torch.device(device)):
