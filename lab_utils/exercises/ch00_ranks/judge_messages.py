@@ -8,7 +8,8 @@ import numpy as np
 
 from lab_utils.exercises.ch00_ranks import words
 from lab_utils.exercises.ch00_ranks.words import AllGather as say
-from lab_utils.exercises.framework.on_ranks import Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 
 on_ranks = OnRanks("lab_utils.exercises.ch00_ranks.on_ranks")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lab_utils.exercises.ch00_ranks.judge_messages import Call, on_ranks, shown
 from lab_utils.exercises.ch00_ranks.words import ReduceScatter as say
-from lab_utils.exercises.framework.on_ranks import Function
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.text import name_ranks
 from lab_utils.timeline import Trace, bytes_sent

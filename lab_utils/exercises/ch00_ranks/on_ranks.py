@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lab_utils.exercises.framework.on_ranks import Function, find
+from lab_utils.exercises.framework.readers_function import Function, find
 
 
 def gathered(function: Function, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Tensor, Tensor, object]]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lab_utils.corpus import Batches
 from lab_utils.exercises.ch01_data import words
-from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS, Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS, OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import parity
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data.words import Compress as say
 from lab_utils.exercises.framework.against_serial import CLOSE
-from lab_utils.exercises.framework.on_ranks import Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 
 on_ranks = OnRanks("lab_utils.exercises.ch01_data.on_ranks_gradients")

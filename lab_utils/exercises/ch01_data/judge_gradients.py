@@ -10,7 +10,8 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data import words
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, common_factor, factor_of, mean_of, worst
-from lab_utils.exercises.framework.on_ranks import BATCH, BLOCK, Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import BATCH, BLOCK, OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import Parity, parity
 from lab_utils.timeline import Trace

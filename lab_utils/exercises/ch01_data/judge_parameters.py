@@ -10,7 +10,8 @@ import numpy as np
 from lab_utils.exercises.ch01_data import words
 from lab_utils.exercises.ch01_data.judge_gradients import no_loss
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, flat, unequal
-from lab_utils.exercises.framework.on_ranks import Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.parity import parity
 

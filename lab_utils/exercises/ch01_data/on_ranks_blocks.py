@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from lab_utils.corpus import Batches, Blocks
-from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS, Function, find
+from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS
 from lab_utils.exercises.framework.on_ranks_training import one_step, small_gpt, small_text, tensors
+from lab_utils.exercises.framework.readers_function import Function, find
 
 
 def sharded(function: Function, steps: int) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lab_utils.exercises.ch01_data.words import Compress as say
-from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import batch, gradients_of, number_of, sgd, small_gpt
+from lab_utils.exercises.framework.readers_function import Function, find
 from lab_utils.strategies import serial
 
 PADDING = -100  # what cross_entropy leaves out

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import batch, number_of, one_step, parameters_of, sgd, small_gpt
+from lab_utils.exercises.framework.readers_function import Function, find
 from lab_utils.strategies import serial
 
 # Norms of the ranks' pieces: all different, one of them 0; in the second case their total is below the limit.

@@ -9,7 +9,8 @@ import numpy as np
 
 from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, difference, factor_of, mean_of, worst
-from lab_utils.exercises.framework.on_ranks import LEARNING_RATE, MICROBATCHES, SAMPLES, Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import LEARNING_RATE, MICROBATCHES, SAMPLES, OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.schedule import schedules
 from lab_utils.strategies.pipeline import ops_of

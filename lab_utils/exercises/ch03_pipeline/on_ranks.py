@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import nn
 
 from lab_utils.exercises.ch03_pipeline.on_ranks_stage import Chain, Passes, Running
-from lab_utils.exercises.framework.on_ranks import BLOCK, CHANNELS, MICROBATCHES, SAMPLES, Function, find
+from lab_utils.exercises.framework.on_ranks import BLOCK, CHANNELS, MICROBATCHES, SAMPLES
 from lab_utils.exercises.framework.on_ranks_training import Named, Pair, gradients_of, small_gpt, small_text, tensors
+from lab_utils.exercises.framework.readers_function import Function, find
 from lab_utils.gpt import GPT
 from lab_utils.schedule import schedules
 from lab_utils.strategies.pipeline import cut

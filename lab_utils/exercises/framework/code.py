@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lab_utils.exercises.framework.exercise import Exercise, Judged, NotYet
-from lab_utils.exercises.framework.on_ranks import Function, state_of
+from lab_utils.exercises.framework.readers_function import Function, state_of
 from lab_utils.exercises.framework.words import Function as say
 from lab_utils.ranks import RankDied, RankError, Ranks, RanksStuck
 from lab_utils.text import name_ranks

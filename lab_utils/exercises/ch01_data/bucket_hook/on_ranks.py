@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils.comm.recorder.recorder import phase
-from lab_utils.exercises.framework.on_ranks import BATCH, Function, find
+from lab_utils.exercises.framework.on_ranks import BATCH
 from lab_utils.exercises.framework.on_ranks_training import gradients_of
+from lab_utils.exercises.framework.readers_function import Function, find
 
 WIDTHS = (12, 40, 24, 36, 16, 44, 20)  # no two gradients of one size, so that messages in another order differ in size
 

@@ -10,7 +10,8 @@ import numpy as np
 from lab_utils.exercises.ch01_data.judge_gradients import sizes_of
 from lab_utils.exercises.ch01_data.parameter_server.words import MyServer as say
 from lab_utils.exercises.framework.against_serial import CLOSE, flat
-from lab_utils.exercises.framework.on_ranks import BATCH, LEARNING_RATE, Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import BATCH, LEARNING_RATE, OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.render.source_code import source
 from lab_utils.text import numbered

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import batch, gradients_of, parameters_of, sgd, small_gpt
+from lab_utils.exercises.framework.readers_function import Function, find
 from lab_utils.strategies import serial
 
 MOMENTUM = 0.9  # its state must live as long as the optimizer

@@ -9,7 +9,8 @@ import numpy as np
 
 from lab_utils.exercises.ch01_data.wire.words import LocalSGD as say
 from lab_utils.exercises.framework.against_serial import CLOSE, Tensors, difference, worst
-from lab_utils.exercises.framework.on_ranks import Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 from lab_utils.render import source
 

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils.corpus import Batches
-from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS, Function, find
+from lab_utils.exercises.framework.on_ranks import BATCH, BLOCKS
 from lab_utils.exercises.framework.on_ranks_training import (
     Named,
     Pair,
@@ -20,6 +20,7 @@ from lab_utils.exercises.framework.on_ranks_training import (
     small_text,
     tensors,
 )
+from lab_utils.exercises.framework.readers_function import Function, find
 
 MOMENTUM = 0.9
 Worker = tuple[nn.Module, torch.optim.SGD]

@@ -13,7 +13,8 @@ from lab_utils.exercises.ch01_data.within_memory.numbers import CHANNELS
 from lab_utils.exercises.ch01_data.within_memory.words import WithinMemory as say
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, difference, factor_of
 from lab_utils.exercises.framework.exercise import Judged, NotYet
-from lab_utils.exercises.framework.on_ranks import Function, OnRanks
+from lab_utils.exercises.framework.on_ranks import OnRanks
+from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import Ranks
 
 on_ranks = OnRanks("lab_utils.exercises.ch01_data.within_memory.on_ranks")

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from lab_utils.exercises.ch01_data.within_memory.numbers import CHANNELS, LAYERS, SAMPLES, limit_of
 from lab_utils.exercises.ch01_data.within_memory.on_ranks_limit import MemoryLimit, raised_at_the_reader_s_line
-from lab_utils.exercises.framework.on_ranks import Function, find
 from lab_utils.exercises.framework.on_ranks_training import number_of
+from lab_utils.exercises.framework.readers_function import Function, find
 
 MOST_RANKS = 4  # whose orders are all tried
 
