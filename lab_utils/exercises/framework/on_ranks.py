@@ -1,4 +1,4 @@
-"""What the notebook's kernel and the ranks share, without torch: modules loaded on ranks only, and the checks' sizes."""
+"""What the kernel and the ranks share, without torch: modules that are loaded on ranks only, the checks' sizes."""
 
 from __future__ import annotations
 
