@@ -5,8 +5,8 @@ from lab_utils.exercises.ch00_ranks.judge_messages import judge_all_gather, judg
 from lab_utils.exercises.ch00_ranks.judge_reduce_scatter import judge_reduce_scatter
 from lab_utils.exercises.ch00_ranks.numbers import MANY, PER_NODE, RANKS
 from lab_utils.exercises.ch00_ranks.predictions import PREDICTIONS
-from lab_utils.exercises.framework.code import code
-from lab_utils.exercises.framework.numeric import numeric
+from lab_utils.exercises.framework.judge_code import code
+from lab_utils.exercises.framework.judge_numbers import numeric
 
 EXERCISES = (
     *PREDICTIONS,

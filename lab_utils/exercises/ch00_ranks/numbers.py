@@ -6,7 +6,7 @@ from functools import partial
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.comm.algorithms.rounds import chunk_sizes, ring_chunk, ring_range
-from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity
 
 MIB = 2**20
 TENSOR_BYTES = 64 * MIB

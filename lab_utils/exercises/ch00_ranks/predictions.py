@@ -8,7 +8,7 @@ from lab_utils.comm.algorithms import formulas
 from lab_utils.exercises.ch00_ranks import words_predictions as words
 from lab_utils.exercises.ch00_ranks.numbers import PER_NODE, RANKS
 from lab_utils.exercises.framework.exercise import Exercise
-from lab_utils.exercises.framework.numeric import Numbers, Quantity, numeric
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity, numeric
 from lab_utils.timeline.hardware import Link, catalogue
 
 ASKED = 2  # the rank that 00.a asks about

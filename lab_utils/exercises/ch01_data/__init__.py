@@ -20,8 +20,8 @@ from lab_utils.exercises.ch01_data.predictions import PREDICTIONS
 from lab_utils.exercises.ch01_data.wire import judge as wire
 from lab_utils.exercises.ch01_data.wire.words import LocalSGD
 from lab_utils.exercises.ch01_data.within_memory import WITHIN_MEMORY
-from lab_utils.exercises.framework.code import code
-from lab_utils.exercises.framework.numeric import numeric
+from lab_utils.exercises.framework.judge_code import code
+from lab_utils.exercises.framework.judge_numbers import numeric
 
 _MS = {"backward_ms": BACKWARD_MS, "buckets": BUCKETS, "fast_ms": FAST_MS, "slow_ms": SLOW_MS}
 

@@ -8,7 +8,7 @@ from math import ceil, isclose
 
 from lab_utils.comm.algorithms import formulas
 from lab_utils.corpus import Hash, Rendezvous, moved
-from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity
 from lab_utils.strategies.data.parameter_server.pacing import Pace, Pacing
 from lab_utils.strategies.data.parameter_server.staleness import Applied, Clocks
 from lab_utils.timeline.hardware import Link

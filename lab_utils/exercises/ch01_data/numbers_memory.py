@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS
-from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity
 
 MICROBATCHES, FLOAT32_BYTES = 4, 4
 FORWARD, BACKWARD = 1, 2  # of 01.x: FLOPs, in forwards

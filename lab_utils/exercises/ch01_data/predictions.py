@@ -5,7 +5,7 @@ from lab_utils.exercises.ch01_data import numbers_memory as memory
 from lab_utils.exercises.ch01_data import words_predictions as words
 from lab_utils.exercises.ch01_data.wire import numbers as wire
 from lab_utils.exercises.framework.exercise import Exercise
-from lab_utils.exercises.framework.numeric import numeric
+from lab_utils.exercises.framework.judge_numbers import numeric
 
 _LOCAL = {"n": numbers.RANKS, "steps": wire.STEPS, "every": wire.EVERY}
 

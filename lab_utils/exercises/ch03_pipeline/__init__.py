@@ -5,9 +5,9 @@ from lab_utils.exercises.ch03_pipeline import judge_stages as stages
 from lab_utils.exercises.ch03_pipeline import numbers as n
 from lab_utils.exercises.ch03_pipeline import words
 from lab_utils.exercises.ch03_pipeline.predictions import PREDICTIONS
-from lab_utils.exercises.framework.code import code
 from lab_utils.exercises.framework.exercise import Exercise
-from lab_utils.exercises.framework.numeric import numeric
+from lab_utils.exercises.framework.judge_code import code
+from lab_utils.exercises.framework.judge_numbers import numeric
 
 _STEP = {"p": n.RANKS, "m": n.MICROBATCHES}
 _MANY = {"p": n.MANY_RANKS, "v": n.MANY_VIRTUAL_STAGES, "percent": n.PERCENT}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor
 
-from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity
 from lab_utils.schedule import Costs, schedules, simulate
 
 ROUNDED = {"relative": 0.015, "absolute": 0.005}  # two digits of a fraction are enough

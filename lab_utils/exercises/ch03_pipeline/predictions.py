@@ -7,7 +7,7 @@ from math import ceil
 from lab_utils.exercises.ch03_pipeline import words_predictions as words
 from lab_utils.exercises.ch03_pipeline.numbers import MICROBATCHES, RANKS, ROUNDED
 from lab_utils.exercises.framework.exercise import Exercise
-from lab_utils.exercises.framework.numeric import Numbers, Quantity, numeric
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity, numeric
 from lab_utils.schedule import Costs, schedules, simulate
 
 OP_MS, COMM_MS, FEW = 10, 5, 4  # F, B and W of a full stage; a message; micro-batches of 03.d and 03.e

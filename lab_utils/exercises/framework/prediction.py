@@ -9,7 +9,7 @@ from html import escape
 from lab_utils.exercises.framework import words
 from lab_utils.exercises.framework.card import Card, look
 from lab_utils.exercises.framework.exercise import Exercise, WrongCall
-from lab_utils.exercises.framework.numeric import Numeric, as_number, one_by_one
+from lab_utils.exercises.framework.judge_numbers import Numeric, as_number, one_by_one
 from lab_utils.exercises.framework.words import Prediction as say
 from lab_utils.render.palette import THEME_QUIET_INK
 from lab_utils.text import columns, three_digits

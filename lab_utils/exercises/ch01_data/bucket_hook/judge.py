@@ -9,7 +9,7 @@ from typing import Any
 
 from lab_utils.exercises.ch01_data.bucket_hook.words import Hook as say
 from lab_utils.exercises.framework.against_serial import CLOSE, cause, common_factor, factor_of, worst
-from lab_utils.exercises.framework.code import LAB_LINE
+from lab_utils.exercises.framework.judge_code import LAB_LINE
 from lab_utils.exercises.framework.on_ranks import OnRanks
 from lab_utils.exercises.framework.readers_function import Function
 from lab_utils.ranks import RankError, Ranks, RanksStuck

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lab_utils.comm.algorithms import formulas
 from lab_utils.exercises.ch00_ranks.numbers import leaving_node
 from lab_utils.exercises.ch01_data.numbers import FLOAT64_BYTES, RANKS, WITHIN
-from lab_utils.exercises.framework.numeric import Numbers, Quantity
+from lab_utils.exercises.framework.judge_numbers import Numbers, Quantity
 from lab_utils.timeline.hardware import Link, Wire, catalogue, wire_rows
 
 STEPS, EVERY = 96, 16  # of 01.q

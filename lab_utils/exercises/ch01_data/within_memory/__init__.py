@@ -2,7 +2,7 @@
 
 from lab_utils.exercises.ch01_data.within_memory.judge import judge_within_memory
 from lab_utils.exercises.ch01_data.within_memory.words import WithinMemory
-from lab_utils.exercises.framework.code import code
+from lab_utils.exercises.framework.judge_code import code
 from lab_utils.render import source
 
 SOLUTION = "lab_utils.exercises.ch01_data.within_memory.on_ranks_solution"
