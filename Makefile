@@ -144,7 +144,7 @@ $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 	@$(PIP) $(RELEASES) --no-warn-conflicts $(BACKEND)
 	@$(PIP) $(RELEASES) --no-build-isolation -e .
 	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
-	@$(PY) -c 'import lab_utils.timeline.simulator.compiled, lab_utils.schedule.search.moves'  # compiled now: no slider waits for it
+	@$(PY) -c 'import lab_utils.timeline.simulator.placing_loop, lab_utils.schedule.search.moves'  # compiled now: no slider waits for it
 	@touch $@
 
 $(TEST_STAMP): $(LAB_STAMP)

@@ -14,7 +14,7 @@ from types import ModuleType
 import torch.distributed as dist
 
 from lab_utils.comm.process_group.backends import BACKEND
-from lab_utils.comm.process_group.from_cpp import never_compiled
+from lab_utils.comm.process_group.calls_from_cpp import never_compiled
 from lab_utils.comm.process_group.group import RecordedGroup
 from lab_utils.comm.process_group.membership import labels
 from lab_utils.comm.recorder.live_memory import tensors

@@ -11,7 +11,7 @@ import nbformat
 import psutil
 import pytest
 
-import lab_utils.ranks.processes.stock
+import lab_utils.ranks.processes.stock_ipyparallel
 from lab_utils.bench import command, figures, timed
 from lab_utils.bench.figures_of import (
     chapters,
@@ -82,7 +82,9 @@ def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, req
     request.getfixturevalue("nothing_left")
     if name == "run":  # the stock cluster itself is started for "memory"
         view = request.getfixturevalue("ranks2").client[:]
-        monkeypatch.setattr(lab_utils.ranks.processes.stock, "stock_cluster", lambda size: nullcontext((view, [])))
+        monkeypatch.setattr(
+            lab_utils.ranks.processes.stock_ipyparallel, "stock_cluster", lambda size: nullcontext((view, []))
+        )
     monkeypatch.setattr(ranks, "CALLS", 3)
     monkeypatch.setattr(ranks, "WARM_UP", 1)
     monkeypatch.setattr(ranks, "IMPORT_TORCH", f"{NO_TORCH}; {ranks.IMPORT_TORCH}")

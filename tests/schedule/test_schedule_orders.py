@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schedule_orders_drawn import Orders, drawn
 from slow_schedules import KINDS, runs_to_the_end, schedules_of_any_order
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.schedule import Costs, Draft, Schedule, schedules, simulate, why_not
 
 GOOD = ["F0 F1 BW0 BW1", "F0 B0 W0 F1 B1 W1"]

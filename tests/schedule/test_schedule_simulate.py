@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_schedules import by_kind, schedules_of_any_order, slow_times
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.schedule import Costs, Schedule, schedules, simulate
 
 BOTH = [schedules.gpipe, schedules.one_f_one_b]

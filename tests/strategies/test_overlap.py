@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from slow_costs import alpha_beta_s
 from trace_writer import TraceWriter
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.timeline import Trace
 from lab_utils.timeline.hardware import Device, Hardware, Link
 

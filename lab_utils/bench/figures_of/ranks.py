@@ -27,7 +27,7 @@ with start_ranks(int(sys.argv[1])):
 """
 STOCK = f"""
 import sys
-from lab_utils.ranks.processes.stock import stock_cluster
+from lab_utils.ranks.processes.stock_ipyparallel import stock_cluster
 with stock_cluster(int(sys.argv[1])):
     {READY}
     sys.stdin.read()
@@ -86,7 +86,7 @@ def lab_megabytes(size: int) -> float:
 
 
 def stock_megabytes(engines: int) -> float:
-    from lab_utils.ranks.processes.stock import stock_cluster
+    from lab_utils.ranks.processes.stock_ipyparallel import stock_cluster
 
     with stock_cluster(engines) as (view, processes):
         view.execute(inspect.getsource(train_one_step) + f"\n{train_one_step.__name__}()")
@@ -111,7 +111,7 @@ def nothing() -> None:
 def run(ranks: int) -> Iterator[Sample]:
     """Measure calls in pairs with ipyparallel's, on a cluster with its defaults; the order alternates."""
     from lab_utils.ranks import start_ranks
-    from lab_utils.ranks.processes.stock import stock_cluster
+    from lab_utils.ranks.processes.stock_ipyparallel import stock_cluster
 
     with start_ranks(ranks) as started, stock_cluster(ranks) as (view, _):
         ours, theirs = (lambda: _milliseconds(started.run, nothing)), (lambda: _milliseconds(view.apply_sync, nothing))

@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from lab_utils.comm.process_group import connections, interruptible_wait
 from lab_utils.comm.process_group.backends import BACKEND, carriers
-from lab_utils.comm.process_group.from_cpp import never_compiled
+from lab_utils.comm.process_group.calls_from_cpp import never_compiled
 from lab_utils.comm.process_group.group import RecordedGroup
 from lab_utils.comm.process_group.membership import Groups, abort_rendezvous, labels
 from lab_utils.comm.recorder.pending_op import PendingOp

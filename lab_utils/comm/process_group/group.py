@@ -23,12 +23,12 @@ from lab_utils.comm.process_group.c10d_calls import (
     meant,
     what_is_compared,
 )
-from lab_utils.comm.process_group.from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
+from lab_utils.comm.process_group.calls_from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
 from lab_utils.comm.process_group.membership import Lost
 from lab_utils.comm.process_group.work import JoinedWork, RecordedMessage, RecordedWork
+from lab_utils.comm.recorder.bytes_and_flops import tensor_bytes
 from lab_utils.comm.recorder.pending_op import PendingOp
 from lab_utils.comm.recorder.recorder import recorder
-from lab_utils.comm.recorder.sizes import tensor_bytes
 from lab_utils.comm.status.rank_state import ANY_SOURCE, Channel, Stream
 
 Start = Callable[[], Work]  # hands an op to the backend

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import Work
 
 from lab_utils.comm.process_group import interruptible_wait
-from lab_utils.comm.process_group.from_cpp import give_lasting, lasting
+from lab_utils.comm.process_group.calls_from_cpp import give_lasting, lasting
 from lab_utils.comm.recorder.pending_op import PendingOp
 from lab_utils.comm.recorder.recorder import recorder
 

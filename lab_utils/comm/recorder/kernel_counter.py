@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils.flop_counter import flop_registry
 
 from lab_utils.comm.process_group import compiled_code
+from lab_utils.comm.recorder.bytes_and_flops import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
 from lab_utils.comm.recorder.live_memory import LiveBytes, is_wrapper
 from lab_utils.comm.recorder.pending_op import Counts
-from lab_utils.comm.recorder.sizes import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
 
 aten = torch.ops.aten
 

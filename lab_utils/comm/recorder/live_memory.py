@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from lab_utils.comm.recorder.sizes import parts
+from lab_utils.comm.recorder.bytes_and_flops import parts
 from lab_utils.timeline.ops import Rise
 
 RISES = 8  # at most, of an op

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import autograd
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from lab_utils.comm.process_group.from_cpp import never_compiled
+from lab_utils.comm.process_group.calls_from_cpp import never_compiled
 from lab_utils.comm.process_group.membership import labels
 
 _REFUSED = (

@@ -69,7 +69,7 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
     from lab_utils.comm.recorder.recorder import recorder
     from lab_utils.comm.status.shared_status import Board
     from lab_utils.ranks.on_rank import ddp_models
-    from lab_utils.ranks.on_rank.failing import refuse_to_ask, refuse_to_debug
+    from lab_utils.ranks.on_rank.failures import refuse_to_ask, refuse_to_debug
     from lab_utils.ranks.on_rank.guard_thread import socket_file, stand_guard
 
     hints.clear()  # they are about the notebook's own process
@@ -161,7 +161,7 @@ def _guarded(number: int, call: Callable[[], Any], of: list[Cell], record: bool,
     import torch.distributed as dist
 
     from lab_utils.comm.recorder.recorder import name_files, recorder
-    from lab_utils.ranks.on_rank.failing import failure_of
+    from lab_utils.ranks.on_rank.failures import failure_of
 
     outcome = Outcome(recorder.rank)
     keep(of)

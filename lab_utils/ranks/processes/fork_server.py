@@ -43,7 +43,7 @@ PRELOADED = (
     "tornado.platform.asyncio",
     "lab_utils.comm.process_group.forming_groups",
     "lab_utils.comm.recorder.progress",
-    "lab_utils.ranks.on_rank.failing",
+    "lab_utils.ranks.on_rank.failures",
     "lab_utils.ranks.on_rank.guard_thread",
     "lab_utils.ranks.on_rank.entry_points",
 )

@@ -21,7 +21,7 @@ RULES = (4, 4, 2, 2)  # choices: priority of B, of F, whether F before B, whethe
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """Arguments of compiled.build besides the problem, derived from ten numbers that hold for all ranks."""
+    """Arguments of order_by_rules.build besides the problem, derived from ten numbers that hold for all ranks."""
 
     counts: np.ndarray
     patience: np.ndarray

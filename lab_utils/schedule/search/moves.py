@@ -1,12 +1,12 @@
-"""The search's inner loops, compiled: placing orders in time and improving them by moves (codes: compiled.py)."""
+"""The search's inner loops, compiled: placing orders in time and improving them by moves (codes: order_by_rules.py)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from lab_utils.schedule.search.compiled import MODEL, NEVER, ROOM, B, F, W
-from lab_utils.timeline.compiled import OPTIONS, compiled
+from lab_utils.schedule.search.order_by_rules import MODEL, NEVER, ROOM, B, F, W
+from lab_utils.timeline.numba_jit import OPTIONS, compiled
 
 
 @compiled(f"boolean(int64[:, ::1], {MODEL}, int64, float64[:, :, ::1], float64[::1])")

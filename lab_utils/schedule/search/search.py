@@ -128,8 +128,8 @@ class _Search:
     """The best order so far, and the search for a better one."""
 
     def __init__(self, problem: Problem, effort: float, seed: int, progress: Callable | None) -> None:
-        from lab_utils.schedule.search.compiled import build  # numba takes a third of a second to load
         from lab_utils.schedule.search.moves import climb, peak, placed, score
+        from lab_utils.schedule.search.order_by_rules import build  # numba takes a third of a second to load
 
         self.build, self.climb, self.peak, self.placed, self.score = build, climb, peak, placed, score
         self.problem, self.seed, self.progress = problem, seed, progress

@@ -98,7 +98,7 @@ def place(program: Program, cost: np.ndarray, lag: np.ndarray | None = None) -> 
     Linear in nodes and edges, in time and memory. Circle, a ValueError, when nodes wait for each other in a circle;
     ValueError when a cost or lag is missing, negative or not finite.
     """
-    from lab_utils.timeline.simulator.compiled import run  # numba takes a third of a second to load
+    from lab_utils.timeline.simulator.placing_loop import run  # numba takes a third of a second to load
 
     cost = _checked("cost", cost, program.cost_class)
     lag = _checked("lag", np.zeros(_classes(program.edge_class)) if lag is None else lag, program.edge_class)

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from lab_utils.comm.recorder.bytes_and_flops import tensors_in
 from lab_utils.comm.recorder.live_memory import is_wrapper
 from lab_utils.comm.recorder.pending_op import Computing, PendingOp
 from lab_utils.comm.recorder.recorder import recorder
-from lab_utils.comm.recorder.sizes import tensors_in
 from lab_utils.widgets.collective_steps import words
 from lab_utils.widgets.collective_steps.probe_kernels import Move, moves
 from lab_utils.widgets.collective_steps.record import NOTHING, ChunkLog, Key, Over, Places, Posted, Wrote, as_places

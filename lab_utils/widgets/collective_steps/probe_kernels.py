@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from lab_utils.comm.recorder.sizes import tensors_in
+from lab_utils.comm.recorder.bytes_and_flops import tensors_in
 
 PlacesOf = Callable[[Tensor], Tensor]  # tensor → int64 of its shape: the place of each element, or record.NOTHING
 

@@ -9,7 +9,7 @@ import pytest
 from failing_programs import line_of, raised
 
 from lab_utils.ranks import RankError, Ranks, RanksStuck
-from lab_utils.ranks.on_rank.failing import _said
+from lab_utils.ranks.on_rank.failures import _said
 
 CLOSE = 1e-6
 FACTORS = {"hook": 2.0}

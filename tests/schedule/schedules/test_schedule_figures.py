@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schedule_pairs import idle_side_by_side
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.schedule import Costs, Schedule, schedules, simulate, why_not
 
 UNITS = Costs()  # F = B = W = 1

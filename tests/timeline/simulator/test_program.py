@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs_strategy import Drawn, drawn_programs, seconds
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.bench.figures_of.simulate import hub
 from lab_utils.timeline.simulator.program import Circle, Program, Times, place
 

@@ -15,7 +15,7 @@ from slow_simulator import SlowSimulator, Stuck, meeting_key
 from slow_spans import expected_spans
 from traces_strategy import Deadlocked, Lacking, deadlocked, hardwares, lacking_a_side, traces
 
-import lab_utils.timeline.simulator.compiled  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
+import lab_utils.timeline.simulator.placing_loop  # noqa: F401 - loaded here, so that it takes nothing from the first example's time
 from lab_utils.timeline import Timeline, Trace
 from lab_utils.timeline.hardware import Hardware, Link
 

@@ -1,5 +1,5 @@
-// The simulator once more, for sliders: the same sums in the same order as lab_utils/timeline (simulator/compiled.py,
-// hardware/model.py), so the same bits. test_browser_place_js.py holds the two together.
+// The simulator once more, for sliders: the same sums in the same order as timeline/simulator/placing_loop.py and
+// timeline/hardware/model.py, so the same bits. test_browser_place_js.py holds the two together.
 const FREE = 0, ISSUE = 1, FIRST_COMPUTE = 2; // classes of cost
 const ALGORITHMS = ["ring", "tree", "gloo", "two_level", "rings"], WIRE_ROW = 4 * ALGORITHMS.length;
 
@@ -55,7 +55,7 @@ function alphaBeta([rounds, bytes, roundsAcross, bytesAcross], h, atOnce) {
 }
 
 // When each node of a program runs: {start, end}. A circle is an error: Python never sends a program that has one.
-// Until a node is placed its end says who waits for it, as in simulator/compiled.py: -1 nobody, -2 - s stream s.
+// Until a node is placed its end says who waits for it, as in simulator/placing_loop.py: -1 nobody, -2 - s stream s.
 function place(program, cost, lag) {
   const { first, cost_class: costClass, edge_first: edgeFirst, edge_from: edgeFrom, edge_class: edgeClass } = program;
   const streams = first.length - 1, nodes = costClass.length;

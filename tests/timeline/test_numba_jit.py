@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-MODULE = """from lab_utils.timeline.compiled import compiled
+MODULE = """from lab_utils.timeline.numba_jit import compiled
 
 @compiled("int64(int64)")
 def double(n):

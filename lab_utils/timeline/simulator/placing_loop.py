@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab_utils.timeline.compiled import compiled
+from lab_utils.timeline.numba_jit import compiled
 
 _PROGRAM = "int64[::1], int32[::1], int32[::1], int32[::1], uint8[::1]"
 _TIMES = "float64[::1], float64[::1], float64[::1], float64[::1]"

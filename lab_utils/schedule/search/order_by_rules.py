@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from lab_utils.timeline.compiled import OPTIONS, compiled
+from lab_utils.timeline.numba_jit import OPTIONS, compiled
 
 F, B, W = 0, 1, 2
 NEVER = np.inf
