@@ -5,7 +5,7 @@
 """
 
 from lab_utils.text import bytes_text, percent_text, time_text
-from lab_utils.timeline.messages import bytes_sent, message_rounds
+from lab_utils.timeline.message_counts import bytes_sent, message_rounds
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.span import Span
 from lab_utils.timeline.timeline import Timeline, register_renderer

@@ -15,7 +15,7 @@ _HOME = {
     "Feed": "input_pipeline.feed",
     "executed": "executed_order",
     "staged": "executed_order",
-    "measured_costs": "measured",
+    "measured_costs": "measured_op_costs",
     "bubble": "executed_order",
     "ops_of": "executed_order",
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab_utils.timeline.messages import take_turns
+from lab_utils.timeline.message_counts import take_turns
 from lab_utils.widgets.collective_steps.record import ChunkLog, Key, Over, Places, Posted, Wrote, index_of
 
 EMPTY = 0  # label of memory that holds no rank's part

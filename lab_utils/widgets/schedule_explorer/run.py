@@ -12,13 +12,13 @@ import numpy as np
 from lab_utils.schedule import Draft, Schedule, simulate, why_not
 from lab_utils.strategies.parity import Parity, parity
 from lab_utils.strategies.pipeline.executed_order import executed, ops_of
-from lab_utils.strategies.pipeline.measured import measured_costs
+from lab_utils.strategies.pipeline.measured_op_costs import measured_costs
 from lab_utils.text import time_text
 from lab_utils.timeline.timeline import Timeline, busy_text
 from lab_utils.timeline.trace import Trace
 from lab_utils.widgets.kit.background import Beside, Stopped
 from lab_utils.widgets.schedule_explorer import words
-from lab_utils.widgets.schedule_explorer.drawn import nth_on_rank, packed
+from lab_utils.widgets.schedule_explorer.picture_data import nth_on_rank, packed
 from lab_utils.widgets.schedule_explorer.probe import trained, trained_serially
 
 if TYPE_CHECKING:

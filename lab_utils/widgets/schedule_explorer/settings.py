@@ -9,7 +9,7 @@ import traitlets
 from lab_utils.schedule import LEVELS, Costs
 from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.choice import MOST, WITH_VIRTUAL_STAGES, Setting
-from lab_utils.widgets.schedule_explorer.drawn import STYLE
+from lab_utils.widgets.schedule_explorer.picture_data import STYLE
 
 COSTS = ("forward", "backward_input", "backward_weight", "communication")
 SETTING = ("p", "m", "v", *COSTS, "limit")

@@ -10,7 +10,7 @@ from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
 from lab_utils.schedule.pauses import Gap, amount
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.choice import CannotRun, Setting
-from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.picture_data import Drawn
 
 SAME = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}  # of which one may run, and once
 

@@ -22,9 +22,9 @@ from lab_utils.widgets.kit.background import weakly
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, moves_of
 from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
-from lab_utils.widgets.schedule_explorer.by_hand.standing import about_hand, settings_of
+from lab_utils.widgets.schedule_explorer.by_hand.score import about_hand, settings_of
 from lab_utils.widgets.schedule_explorer.choice import FOUND, CannotRun, bound_words, chosen, stage_layout_of
-from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.picture_data import Drawn
 from lab_utils.widgets.schedule_explorer.run import Run, Runner
 from lab_utils.widgets.schedule_explorer.searching import Search, found, is_kept
 from lab_utils.widgets.schedule_explorer.settings import ABOUT, SETTING, Settings

@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 from widget_page import show
 
 from lab_utils.widgets import ScheduleExplorer
-from lab_utils.widgets.schedule_explorer.drawn import packed
+from lab_utils.widgets.schedule_explorer.picture_data import packed
 
 pytest_plugins = ["browser_fixtures"]
 LEFT, RIGHT = 62, 100  # of the board, beside the plot

@@ -11,7 +11,7 @@ from lab_utils.schedule.schedules import BY_NAME
 from lab_utils.widgets import ScheduleExplorer
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand
 from lab_utils.widgets.schedule_explorer.by_hand.position import loaded, written
-from lab_utils.widgets.schedule_explorer.by_hand.standing import settings_of
+from lab_utils.widgets.schedule_explorer.by_hand.score import settings_of
 from lab_utils.widgets.schedule_explorer.choice import Setting
 
 numbers = st.floats(0.001, 100)

@@ -18,11 +18,11 @@ from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies import serial
 from lab_utils.strategies.comparison import NOT_TRAINING
+from lab_utils.strategies.comparison_task import BLOCK, LEARNING_RATE, step_flops, text
 from lab_utils.strategies.data.compared.strategies import CONTENDERS
 from lab_utils.strategies.data.parameter_server.asynchronous import AsynchronousServer
 from lab_utils.strategies.data.parameter_server.synchronous import SynchronousServer
 from lab_utils.strategies.recipe import evaluate, tensor
-from lab_utils.strategies.task import BLOCK, LEARNING_RATE, step_flops, text
 
 BATCH = 12  # that 1 to 4 ranks, and 3 workers, share evenly
 CONFIG = GPTConfig(256, BLOCK, layers=1, channels=48, heads=4, tied=False)

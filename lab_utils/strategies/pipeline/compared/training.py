@@ -12,9 +12,9 @@ from lab_utils.comm.recorder.recorder import phase
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.schedule import Schedule
 from lab_utils.strategies.comparison import NOT_TRAINING
+from lab_utils.strategies.comparison_task import BLOCK, LEARNING_RATE, step_flops, text
 from lab_utils.strategies.pipeline.pipeline import Pipeline, step
 from lab_utils.strategies.recipe import tensor
-from lab_utils.strategies.task import BLOCK, LEARNING_RATE, step_flops, text
 
 BATCH = 16
 CONFIG = GPTConfig(256, BLOCK, layers=8, channels=32, heads=4, tied=False)

@@ -17,8 +17,8 @@ from lab_utils.schedule.ops import KINDS, Step, read
 from lab_utils.text import meant
 from lab_utils.widgets.schedule_explorer import words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand, Move, moves_of
-from lab_utils.widgets.schedule_explorer.by_hand.standing import settings_of
-from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.by_hand.score import settings_of
+from lab_utils.widgets.schedule_explorer.picture_data import Drawn
 from lab_utils.widgets.schedule_explorer.settings import Settings
 
 LEVEL, RANK, NONE = "level", "rank", "none"

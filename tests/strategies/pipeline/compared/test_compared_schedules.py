@@ -66,8 +66,8 @@ def serial_losses() -> list[float]:
     import torch
 
     from lab_utils.strategies import serial
+    from lab_utils.strategies.comparison_task import LEARNING_RATE, text
     from lab_utils.strategies.pipeline.compared import training
-    from lab_utils.strategies.task import LEARNING_RATE, text
 
     model, (blocks, _) = training.model(), text()
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE)

@@ -1,4 +1,4 @@
-"""How an order placed by hand stands: what is left, its name, and par: a level's or the best named schedule's."""
+"""How far an order placed by hand has come: what is left, its name, and par, of a level or the best named schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab_utils.schedule.pauses import amount
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.by_hand.hand import Hand
 from lab_utils.widgets.schedule_explorer.choice import Setting, par_of
-from lab_utils.widgets.schedule_explorer.drawn import Drawn
+from lab_utils.widgets.schedule_explorer.picture_data import Drawn
 
 
 def settings_of(level: Level) -> dict[str, Any]:
