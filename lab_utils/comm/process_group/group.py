@@ -12,7 +12,6 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import ProcessGroup, Work
 
 from lab_utils.comm.process_group import connections, interruptible_wait
-from lab_utils.comm.process_group.answers import Answers
 from lab_utils.comm.process_group.backends import MAKERS, carriers
 from lab_utils.comm.process_group.c10d_calls import (
     COLLECTIVES,
@@ -24,6 +23,7 @@ from lab_utils.comm.process_group.c10d_calls import (
     what_is_compared,
 )
 from lab_utils.comm.process_group.calls_from_cpp import made, never_compiled, read_by_pybind, stand_before_ops
+from lab_utils.comm.process_group.group_attributes import Answers
 from lab_utils.comm.process_group.membership import Lost
 from lab_utils.comm.process_group.work import JoinedWork, RecordedMessage, RecordedWork
 from lab_utils.comm.recorder.bytes_and_flops import tensor_bytes

@@ -20,8 +20,8 @@ from lab_utils.comm.recorder.clock import Moment, StreamClock, host_now
 from lab_utils.comm.recorder.fingerprints import comparable
 from lab_utils.comm.recorder.kernel_counter import KernelCounter, counting
 from lab_utils.comm.recorder.pending_op import NOTHING, Computing, Counts, PendingOp
-from lab_utils.comm.recorder.presence import Awaited, Presence, succeeded
 from lab_utils.comm.recorder.recorded_to_trace import to_ops
+from lab_utils.comm.recorder.shown_state import Awaited, Presence, succeeded
 from lab_utils.comm.recorder.source_line import caller
 from lab_utils.comm.recorder.source_line import cell_name as cell_name
 from lab_utils.comm.recorder.source_line import is_own as is_own

@@ -8,7 +8,7 @@ import pytest
 
 from lab_utils.comm.recorder.fingerprints import RECORD_BYTES, Fingerprints, Mismatch
 from lab_utils.comm.recorder.pending_op import PendingOp
-from lab_utils.comm.recorder.presence import Ledger
+from lab_utils.comm.recorder.shown_state import Ledger
 from lab_utils.comm.status.rank_state import Stream
 
 RANKS = 3
