@@ -20,9 +20,9 @@ COMMANDS = {
         "copy new chapters to work/, and say what changed in labs/ since",
     ),
     "doctor": ("lab_utils.host.doctor", "say what is present, what is missing, and the mend"),
-    "bench": ("lab_utils.bench", "measure the lab beside plain torch and stock ipyparallel"),
-    "record": ("lab_utils.record", "record any torch.distributed program, and write its trace"),
-    "soak": ("lab_utils.soak", "make random faults on ranks, and see whether each is named and got over"),
+    "bench": ("lab_utils.bench.command", "measure the lab beside plain torch and stock ipyparallel"),
+    "record": ("lab_utils.record.command", "record any torch.distributed program, and write its trace"),
+    "soak": ("lab_utils.soak.command", "make random faults on ranks, and see whether each is named and got over"),
 }
 
 

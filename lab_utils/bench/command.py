@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,11 +12,11 @@ from pathlib import Path
 
 from lab_utils.bench.figures import FIGURES, Figure, Result
 from lab_utils.bench.table import as_json, machine, spread, table
+from lab_utils.host.command_line import INTERRUPTED, at_least, say
 from lab_utils.text import three_digits
 
 # Figures are measured and shown in this order.
 MODULES = ("ranks", "record", "simulate", "predicted", "strategies", "tensor", "pipeline", "chapters")
-INTERRUPTED = 130
 
 for _module in MODULES:  # importing one registers its figures
     importlib.import_module(f"lab_utils.bench.figures_of.{_module}")
@@ -34,9 +33,9 @@ def main(argv: Sequence[str] = ()) -> int:
     except (LookupError, OSError) as error:
         parser.error(str(error))
     on = machine()
-    _say(f"{len(figures)} figures on {', '.join(f'{name} {value}' for name, value in on.items())}")
+    say(f"{len(figures)} figures on {', '.join(f'{name} {value}' for name, value in on.items())}")
     if on["load"] > on["cores"] / 2:
-        _say(f"This machine is busy (load {on['load']} on {on['cores']} cores): the numbers will be noisy.")
+        say(f"This machine is busy (load {on['load']} on {on['cores']} cores): the numbers will be noisy.")
     results = [Result(figure) for figure in figures]
     interrupted = _measure_all(results, given.repeat)
     print(table(results))
@@ -55,15 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="figures:\n" + "\n".join(f"  {each.name:16} {each.description}" for each in FIGURES.values()),
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these figures, or families such as record")
-    parser.add_argument("--repeat", type=_positive, metavar="N", help="measure each N times (3; chapters once)")
+    parser.add_argument("--repeat", type=at_least(1), metavar="N", help="measure each N times (3; chapters once)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there too")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
-    return int(text)
 
 
 def chosen(names: Sequence[str] | None) -> list[Figure]:
@@ -86,14 +79,14 @@ def _measure_all(results: list[Result], rounds: int | None) -> bool:
     """Measure all figures into `results`. Return whether it was interrupted."""
     for place, result in enumerate(results, start=1):
         try:
-            _say(f"[{place}/{len(results)}] {result.figure.name}: {result.figure.description}")
+            say(f"[{place}/{len(results)}] {result.figure.name}: {result.figure.description}")
             _measure(result, rounds or result.figure.rounds)
         except KeyboardInterrupt:
-            _say("Interrupted: the table has what was measured until now.")
+            say("Interrupted: the table has what was measured until now.")
             return True
         except Exception as error:  # a figure that fails does not stop the others
             result.error = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            _say(f"      failed: {result.error}")
+            say(f"      failed: {result.error}")
     return False
 
 
@@ -106,8 +99,4 @@ def _measure(result: Result, rounds: int) -> None:
                 result.samples.append(sample)
         one = f"{three_digits(result.samples[-1].measured)} {unit}"
         so_far = one if len(result.samples) - before == 1 else spread(result.measured, unit)
-        _say(f"      {done} of {rounds}: {so_far}, took {time.perf_counter() - began_s:.0f} s")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        say(f"      {done} of {rounds}: {so_far}, took {time.perf_counter() - began_s:.0f} s")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from lab_utils.host.command_line import say
 from lab_utils.record import files, hook, sentences
 from lab_utils.record.files import COUNT, FOLDER, World, worlds
 
@@ -144,32 +145,28 @@ def _record(program: Sequence[str], folder: Path, out: Path, count: bool) -> int
     try:
         status = run(program, environment(os.environ, folder, count))
     except OSError as error:
-        _say(sentences.not_started(program[0], error.strerror))
+        say(sentences.not_started(program[0], error.strerror))
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
     finally:
         if ended := end_the_rest(folder):
-            _say(sentences.outlived(ended))
+            say(sentences.outlived(ended))
     for trouble in files.troubles(folder):
-        _say(sentences.not_recorded(trouble))
+        say(sentences.not_recorded(trouble))
     written = _write(worlds(files.read(folder)), out)
-    _say(sentences.ended(program, status))
+    say(sentences.ended(program, status))
     return status or (0 if written else NOTHING_RECORDED)
 
 
 def _write(found: Sequence[World], out: Path) -> int:
     """Write one file per world that recorded something; return how many."""
     if not found:
-        _say(sentences.NOTHING)
+        say(sentences.NOTHING)
     for sentence in (sentence for world in found for sentence in sentences.missing(world)):
-        _say(sentence)
+        say(sentence)
     full = [world for world in found if not world.is_empty]
     for number, world in enumerate(full, start=1):
         path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
         trace = world.trace
         trace.save(path)
-        _say(sentences.written(trace, path))
+        say(sentences.written(trace, path))
     return len(full)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

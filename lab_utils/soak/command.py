@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lab_utils.bench.table import machine
+from lab_utils.host.command_line import INTERRUPTED, at_least, say
 from lab_utils.ranks import RanksError
 from lab_utils.soak.endure import CountedRanks, Soak
 from lab_utils.soak.faults import KINDS, PROGRAMS, Fault, draw_faults
 from lab_utils.soak.interrupts import Interrupts
 from lab_utils.soak.tally import Tally
-
-INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] = ()) -> int:
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] = ()) -> int:
         parser.error("the soak stops processes and limits their memory as only Linux does: run it there")
     faults = draw_faults(given.seed, max(given.faults, given.only or 0), given.ranks)
     faults = faults[given.only - 1 : given.only] if given.only else faults
-    _say(f"{len(faults)} faults on {', '.join(f'{name} {value}' for name, value in machine().items())}")
+    say(f"{len(faults)} faults on {', '.join(f'{name} {value}' for name, value in machine().items())}")
     tally = Tally(given.seed, given.ranks)
     began_s = time.perf_counter()
     with _own_temporary_folder() as folder:
@@ -47,25 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"kinds: {', '.join(KINDS)}\nprograms: {', '.join(PROGRAMS)}\n"
         "on one core: taskset -c 0 python -m lab_utils soak ...",
     )
-    parser.add_argument("--faults", type=_positive, metavar="N", default=64, help="so many (64)")
+    parser.add_argument("--faults", type=at_least(1), metavar="N", default=64, help="so many (64)")
     parser.add_argument("--seed", type=int, metavar="S", default=0, help="the same seed makes the same faults (0)")
-    parser.add_argument("--ranks", type=_several, metavar="N", default=4, help="on so many ranks, 2 or more (4)")
-    parser.add_argument("--only", type=_positive, metavar="I", help="this one fault of the seed")
+    parser.add_argument("--ranks", type=at_least(2), metavar="N", default=4, help="on so many ranks, 2 or more (4)")
+    parser.add_argument("--only", type=at_least(1), metavar="I", help="this one fault of the seed")
     return parser
-
-
-def _positive(text: str) -> int:
-    return _at_least(1, text)
-
-
-def _several(text: str) -> int:
-    return _at_least(2, text)
-
-
-def _at_least(least: int, text: str) -> int:
-    if not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} up")
-    return int(text)
 
 
 @contextmanager
@@ -91,9 +76,9 @@ def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:
             soak = Soak(ranks, interrupts)
             for place, fault in enumerate(faults, start=1):
                 tally.results.append(soak.endure(fault))
-                _say(f"[{place}/{len(faults)}] {tally.results[-1].line()}")
+                say(f"[{place}/{len(faults)}] {tally.results[-1].line()}")
         except KeyboardInterrupt:
-            _say("Interrupted: the table has what came before.")
+            say("Interrupted: the table has what came before.")
         except RanksError as error:  # outside any fault: these ranks are unusable
             tally.ended_by = f"{type(error).__name__}: {error}"
         finally:
@@ -102,7 +87,3 @@ def _soak(tally: Tally, faults: Sequence[Fault]) -> bool:
                 tally.restarts = ranks.restarts
             tally.left = soak.living() if soak is not None else 0
         return interrupts.by_user
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

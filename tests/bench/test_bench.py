@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab_utils.bench import command, figures, main, table
+from lab_utils.bench import command, figures, table
+from lab_utils.bench.command import main
 from lab_utils.bench.figures import RATIO, Result, Sample, Spread, at_most, figure
 
 

@@ -20,7 +20,9 @@ ENDING = str(HERE / "ending_program.py")
 
 
 # What is left of a program is ended at once: for five seconds it might have ended by itself.
-NO_GRACE = "import sys; from lab_utils.record import command, main; command._GRACE_S = 0; sys.exit(main(sys.argv[1:]))"
+NO_GRACE = (
+    "import sys; from lab_utils.record import command; command._GRACE_S = 0; sys.exit(command.main(sys.argv[1:]))"
+)
 
 
 @dataclass

@@ -18,8 +18,9 @@ import pytest
 from rank_processes import assert_gone
 
 from lab_utils.ranks.diagnosis.errors import RanksError
-from lab_utils.soak import command, main
+from lab_utils.soak import command
 from lab_utils.soak.beacon import Beacon, tell
+from lab_utils.soak.command import main
 from lab_utils.soak.faults import KINDS, PLACES, PROGRAMS, STEPS, Fault, draw_faults
 from lab_utils.soak.interrupts import Interrupts, Overdue
 from lab_utils.soak.judge import Result
