@@ -12,7 +12,7 @@ _HOME = {
     "register_backend": "process_group.forming_groups",
     "recording": "recorder.recorder",
     "phase": "recorder.recorder",
-    "report": "recorder.progress",
+    "report": "status.progress",
     "chunk_flow": "lab_utils.widgets.collective_steps.probe",
     "gradient_flow": "lab_utils.widgets.gradient_flow.probe",
     "holdings": "lab_utils.widgets.shard_map.probe",

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lab_utils import corpus
-from lab_utils.comm.recorder.progress import report
 from lab_utils.comm.recorder.recorder import phase
+from lab_utils.comm.status.progress import report
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.strategies.data import all_reduce
 

@@ -13,7 +13,7 @@ from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
-from lab_utils.comm.process_group import compiled_code
+from lab_utils.comm.recorder import compiled_code
 from lab_utils.comm.recorder.bytes_and_flops import Uncounted, flops_of, is_common, is_meta, size_of, tensors_in
 from lab_utils.comm.recorder.live_memory import LiveBytes, is_wrapper
 from lab_utils.comm.recorder.pending_op import Counts

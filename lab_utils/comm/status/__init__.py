@@ -1,1 +1,1 @@
-"""Which op each rank is in now, in memory shared by all ranks and the notebook."""
+"""What a rank tells the notebook while it runs: the op it is in, in memory that all share, and reports of progress."""

@@ -65,8 +65,8 @@ def enlist(rank: int, ranks: int, folder: str, notebook: Surroundings, port: int
 
     from lab_utils.comm.process_group.forming_groups import register_backend
     from lab_utils.comm.recorder.fingerprints import Fingerprints
-    from lab_utils.comm.recorder.progress import listen
     from lab_utils.comm.recorder.recorder import recorder
+    from lab_utils.comm.status.progress import listen
     from lab_utils.comm.status.shared_status import Board
     from lab_utils.ranks.on_rank import ddp_models
     from lab_utils.ranks.on_rank.failures import refuse_to_ask, refuse_to_debug

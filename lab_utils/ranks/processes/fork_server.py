@@ -42,7 +42,7 @@ PRELOADED = (
     "sqlite3",
     "tornado.platform.asyncio",
     "lab_utils.comm.process_group.forming_groups",
-    "lab_utils.comm.recorder.progress",
+    "lab_utils.comm.status.progress",
     "lab_utils.ranks.on_rank.failures",
     "lab_utils.ranks.on_rank.guard_thread",
     "lab_utils.ranks.on_rank.entry_points",
