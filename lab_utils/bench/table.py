@@ -8,6 +8,7 @@ import platform
 from collections.abc import Sequence
 
 from lab_utils.bench.figures import RATIO, Result, Spread, Target
+from lab_utils.host.machine import cores
 from lab_utils.text import columns, three_digits
 
 HEAD = ("figure", "median (min–max)", "beside it", "ratio", "wanted", "")
@@ -66,7 +67,7 @@ def machine() -> dict[str, object]:
     packages = ("torch", "ipyparallel")
     return {
         "system": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},

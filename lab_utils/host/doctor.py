@@ -162,8 +162,7 @@ def check_machine() -> Finding:
 
 
 def check_cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores > 1:
+    if (cores := machine.cores()) > 1:
         return Finding(PRESENT, "cores", str(cores))
     return Finding(OPTIONAL, "cores", "1", "Everything works; the ranks take turns, so it is slower.")
 

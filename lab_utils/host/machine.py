@@ -123,6 +123,11 @@ def socket_address(path: str) -> Iterator[str]:
         os.close(opened)
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use; all of them where the system does not tell which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_per_rank(ranks: int) -> int:
     """Return with how many threads each rank computes: the cores that this process may use, shared out; at least 1."""
     return max(1, len(os.sched_getaffinity(0)) // ranks) if hasattr(os, "sched_getaffinity") else 1

@@ -37,14 +37,19 @@ def round_step(length: float, most: float) -> RoundStep:
     return next(RoundStep(size, max(0, -exponent)) for size, exponent in steps if length / size <= most)
 
 
+def round_ticks(length: float, most: float) -> tuple[list[float], int]:
+    """Return 0, step, 2 step, ... up to the length, which is above 0, with `round_step`, and the step's decimals."""
+    step, decimals = round_step(length, most)
+    return [round(k * step, decimals) for k in range(floor(length / step + 1e-9) + 1)], decimals
+
+
 def time_axis(makespan_s: float, most: int = 9) -> Axis:
     """Return at most `most` ticks at 0, step, 2 step, ... up to the makespan; step is 1, 2 or 5 × 10^k."""
     size_s, unit = time_unit(makespan_s)
     length = makespan_s / size_s
     if not length:
         return Axis(unit, ((0.0, "0"),))
-    step, decimals = round_step(length, most - 2e-9)  # exactly `most` steps have one tick more
-    values = [round(k * step, decimals) for k in range(floor(length / step + 1e-9) + 1)]
+    values, decimals = round_ticks(length, most - 2e-9)  # exactly `most` steps have one tick more
     texts = [f"{value:,.{decimals}f}" if value else "0" for value in values]
     return Axis(unit, tuple((value * size_s, text) for value, text in zip(values, texts, strict=True)))
 

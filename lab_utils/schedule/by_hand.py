@@ -7,6 +7,8 @@ import numpy as np
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W, told
 
+SAME = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}  # of which one may run, and once: BW is both B and W
+
 
 def why_not_next(placed: Draft, rank: int, step: Step, limit: float | None = None) -> str:
     """Return why `rank` may not run `step` next, in one sentence; "" when it may.
@@ -32,10 +34,9 @@ def _at(placed: Draft, step: Step) -> bool:
 
 
 def _again(placed: Draft, step: Step) -> str:
-    """Check that the op has not run yet; BW counts as both B and W."""
+    """Check that the op has not run yet."""
     kind, stage, microbatch = step
-    same = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}[kind]
-    for other in same:
+    for other in SAME[kind]:
         if _at(placed, (other, stage, microbatch)):
             return f"{told((other, stage, microbatch))} has been run" + (
                 "" if other == kind else f", so {told(step)} has"
@@ -55,17 +56,18 @@ def _elsewhere(placed: Draft, rank: int, step: Step) -> str:
     return ""
 
 
+def needed(step: Step, stages: int) -> list[list[Step]]:
+    """Return what `step` needs: of each list, one op must have run before it."""
+    kind, stage, microbatch = step
+    behind = [((B, BW), stage + 1)] if stage < stages - 1 else []
+    backward = [((F,), stage), *behind]
+    needs = {F: [((F,), stage - 1)] if stage else [], W: [((B,), stage)]}.get(kind, backward)
+    return [[(each, where, microbatch) for each in kinds] for kinds, where in needs]
+
+
 def awaited(placed: Draft, step: Step) -> list[Step]:
     """Return the ops of which one must have run before `step`, and none has; [] if all that it needs has run."""
-    kind, stage, microbatch = step
-    behind = [(B, stage + 1)] if stage < placed.stages - 1 else []
-    backward = [(F, stage), *behind]
-    needed = {F: [(F, stage - 1)] if stage else [], B: backward, BW: backward, W: [(B, stage)]}[kind]
-    for what, where in needed:
-        kinds = (B, BW) if what == B and kind != W else (what,)
-        if not any(_at(placed, (each, where, microbatch)) for each in kinds):
-            return [(each, where, microbatch) for each in kinds]
-    return []
+    return next((ops for ops in needed(step, placed.stages) if not any(_at(placed, op) for op in ops)), [])
 
 
 def too_early(placed: Draft, step: Step) -> str:

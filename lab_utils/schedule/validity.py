@@ -145,11 +145,16 @@ def _circle(s: Draft) -> str:
     return f"ranks wait for each other in a circle: {told}"
 
 
-def _limit(s: Draft, limit: Limit) -> str:
+def limits_of(limit: Limit, ranks: int) -> np.ndarray:
+    """Return float64[ranks]. ValueError unless there is one limit for all, or one each."""
     given = np.asarray(limit, np.float64)
-    if given.ndim and given.shape != (s.ranks,):
-        raise ValueError(f"{given.size} limits of activations, and there are {s.ranks} ranks: one for all, or one each")
-    held, most = s.held * s.ranks / s.stages, np.broadcast_to(given, s.ranks)
+    if given.ndim and given.shape != (ranks,):
+        raise ValueError(f"{given.size} limits of activations, and there are {ranks} ranks: one for all, or one each")
+    return np.broadcast_to(given, ranks)
+
+
+def _limit(s: Draft, limit: Limit) -> str:
+    held, most = s.held * s.ranks / s.stages, limits_of(limit, s.ranks)
     for at in np.flatnonzero(held > most[s.rank] + 1e-9)[:1]:
         rank = s.rank[at]
         place = f"op {at - s.first[rank] + 1} of {s.first[rank + 1] - s.first[rank]}"

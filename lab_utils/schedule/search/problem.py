@@ -9,6 +9,7 @@ import numpy as np
 
 from lab_utils.schedule.costs import BACKWARDS, Costs
 from lab_utils.schedule.schedule import BW, Schedule
+from lab_utils.schedule.validity import limits_of
 
 STAGE_LAYOUTS = ("line", "v", "loop")
 OBJECTIVES = ("makespan", "bubble_rate")
@@ -106,7 +107,7 @@ class Problem:
         _numbers(weight, "activation_bytes", above=True)
         whole = weight[stages_of].sum(1)
         most = microbatches * whole
-        limit = most if limit is None else np.minimum(limits_of(limit, ranks), most)
+        limit = most if limit is None else np.minimum(_limits(limit, ranks), most)
         least = whole[short[0]] if len(short := np.flatnonzero(limit * (1 + 1e-9) < whole)) else 0.0
         if least:
             unit = "micro-batches" if counted else "bytes"
@@ -158,10 +159,8 @@ def _numbers(values: np.ndarray, name: str, above: bool = False) -> np.ndarray:
     return values.astype(np.float64)
 
 
-def limits_of(limit, ranks: int) -> np.ndarray:
-    given = np.asarray(limit, np.float64)
-    if given.ndim and given.shape != (ranks,):
-        raise ValueError(f"{given.size} limits of activations, and there are {ranks} ranks: one for all, or one each")
+def _limits(limit, ranks: int) -> np.ndarray:
+    given = limits_of(limit, ranks).copy()
     if not (given > 0).all():
         raise ValueError(f"a limit of activations is {given.min():g}: it must be a number above 0")
-    return np.broadcast_to(given, ranks).copy()
+    return given

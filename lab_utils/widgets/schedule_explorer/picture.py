@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import floor
 from textwrap import wrap
 
 import numpy as np
 
 from lab_utils.render import palette
-from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, label_on, pattern, round_step, text, text_width
+from lab_utils.render.kit import MARGIN, NAME, Picture, card, element, label_on, pattern, round_ticks, text, text_width
 from lab_utils.render.palette import STRONG
 from lab_utils.schedule.draft import Draft
 from lab_utils.schedule.ops import KINDS
@@ -127,7 +126,4 @@ def _peaks(peaks: Sequence[float], limit: float | None, row: float) -> Iterator[
 
 def _ticks(makespan: float) -> list[float]:
     """Return 0, step, 2 step ... up to the makespan; step is 1, 2 or 5 × 10^k."""
-    if not makespan > 0:
-        return [0.0]
-    step, decimals = round_step(makespan, MOST_TICKS * (1 + 1e-9))
-    return [round(k * step, decimals) for k in range(floor(makespan / step + 1e-9) + 1)]
+    return round_ticks(makespan, MOST_TICKS * (1 + 1e-9))[0] if makespan > 0 else [0.0]

@@ -6,13 +6,12 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from lab_utils.schedule import Draft, why_not_next
-from lab_utils.schedule.ops import BW, KINDS, B, F, Step, W
+from lab_utils.schedule.by_hand import SAME, needed
+from lab_utils.schedule.ops import KINDS, Step
 from lab_utils.schedule.pauses import Gap, amount
 from lab_utils.widgets.schedule_explorer import sentences, words
 from lab_utils.widgets.schedule_explorer.choice import CannotRun, Setting
 from lab_utils.widgets.schedule_explorer.picture_data import Drawn
-
-SAME = {F: (F,), B: (B, BW), W: (W, BW), BW: (BW, B, W)}  # of which one may run, and once
 
 
 class Stand(NamedTuple):
@@ -101,7 +100,9 @@ class _State:
         """Run the step, if it can; return whether it did."""
         kind, stage, microbatch = step
         holders = self._holders[stage]
-        if any((same, stage, microbatch) in self._done for same in SAME[kind]) or self._lacks(step):
+        if any((same, stage, microbatch) in self._done for same in SAME[kind]):
+            return False
+        if not all(self._done.intersection(ops) for ops in needed(step, self._stages)):
             return False
         if self._owner.get((stage, microbatch), rank) != rank:
             return False
@@ -111,10 +112,3 @@ class _State:
         self._owner[stage, microbatch] = rank
         holders.add(rank)
         return True
-
-    def _lacks(self, step: Step) -> bool:
-        kind, stage, microbatch = step
-        behind = [((B, BW), stage + 1)] if stage < self._stages - 1 else []
-        backward = [((F,), stage), *behind]
-        needs = {F: [((F,), stage - 1)] if stage else [], W: [((B,), stage)]}.get(kind, backward)
-        return any(all((each, where, microbatch) not in self._done for each in kinds) for kinds, where in needs)
