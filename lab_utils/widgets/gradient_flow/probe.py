@@ -25,11 +25,11 @@ from lab_utils.comm.recorder.pending_op import PendingOp
 from lab_utils.comm.recorder.recorder import recorder
 from lab_utils.widgets.gradient_flow import words
 from lab_utils.widgets.gradient_flow.probe_buckets import (
-    by_identity,
     fitting,
     fsdp_parameters,
     on_wire,
     planned_buckets,
+    trained_by_name,
 )
 from lab_utils.widgets.gradient_flow.probe_compare import Key, deviations, key_of, local, unrecorded
 from lab_utils.widgets.gradient_flow.record import Bucket, FlowRecord, Gradient, Kind, Piece
@@ -125,7 +125,7 @@ class Flow:
 
     def __init__(self, model: nn.Module, prefix: str, group: dist.ProcessGroup | None) -> None:
         self._model, self._prefix, self._group = model, prefix, group
-        self._parameters = {prefix + name: parameter for name, parameter in by_identity(model).values()}
+        self._parameters = {prefix + name: parameter for name, parameter in trained_by_name(model).items()}
         self._names = {id(parameter): name for name, parameter in self._parameters.items()}
         sharded = (p.sharded_param for group in fsdp_parameters(model) for p in group)
         self._sharded = {self._names[id(parameter)] for parameter in sharded if id(parameter) in self._names}

@@ -31,9 +31,6 @@ class Planned:
     then_bytes: int | None = None
 
 
-Parts = Iterable[tuple[Sequence[nn.Parameter], int, str]]  # per bucket: parameters, bytes, name of the op
-
-
 def fsdp_parameters(model: nn.Module) -> Iterator[list]:
     """Yield the FSDPParams of each group of parameters that FSDP2 gathers and reduces together."""
     for module in model.modules():
@@ -152,16 +149,18 @@ def _fitted(
     return buckets
 
 
-def by_identity(model: nn.Module) -> dict[int, tuple[str, Tensor]]:
-    """Map id of each parameter that requires a gradient to (name without the wrapper's "module.", parameter)."""
-    wrappers = [
-        f"{name}." if name else "" for name, m in model.named_modules() if isinstance(m, DistributedDataParallel)
-    ]
-    found = {}
-    for name, parameter in model.named_parameters():
-        for prefix in sorted(wrappers, key=len, reverse=True):
-            if name.startswith(f"{prefix}module."):
-                name = prefix + name[len(prefix) + len("module.") :]
-        if parameter.requires_grad:
-            found[id(parameter)] = (name, parameter)
-    return found
+def modules_by_name(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield (prefix, module): "" or the name and a dot, without the "module." that DDP adds to names inside it."""
+    yield prefix, module
+    for name, child in module.named_children():
+        yield from modules_by_name(child, prefix if isinstance(module, DistributedDataParallel) else f"{prefix}{name}.")
+
+
+def trained_by_name(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that require a gradient, each under the first of its names in `modules_by_name`."""
+    named: dict[Tensor, str] = {}
+    for prefix, module in modules_by_name(model):
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                named.setdefault(parameter, prefix + name)
+    return {name: parameter for parameter, name in named.items()}

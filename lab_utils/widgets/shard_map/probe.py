@@ -18,11 +18,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from lab_utils.strategies.data.zero.checkpoint import Sharded
 from lab_utils.strategies.data.zero.flat_parameters import FlatParameters
-from lab_utils.widgets.gradient_flow.probe_buckets import fsdp_parameters
+from lab_utils.widgets.gradient_flow.probe_buckets import fsdp_parameters, modules_by_name
 from lab_utils.widgets.gradient_flow.probe_compare import key_of, local
 from lab_utils.widgets.gradient_flow.record import Piece
 from lab_utils.widgets.shard_map import words
-from lab_utils.widgets.shard_map.probe_activations import SavedForBackward, modules_by_name, saved_for_backward
+from lab_utils.widgets.shard_map.probe_activations import SavedForBackward, saved_for_backward
 from lab_utils.widgets.shard_map.record import Axis, Held, Kind, RankHoldings, Saved
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
+from lab_utils.widgets.gradient_flow.probe_buckets import modules_by_name
 from lab_utils.widgets.shard_map.record import Saved
 
 OUTSIDE = "outside of the model"
@@ -95,13 +95,6 @@ class SavedForBackward:
         self._live.clear()
         for hook in self._hooks:
             hook.remove()
-
-
-def modules_by_name(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield (prefix, module): "" or the name and a dot, without the "module." that DDP adds to names inside it."""
-    yield prefix, module
-    for name, child in module.named_children():
-        yield from modules_by_name(child, prefix if isinstance(module, DistributedDataParallel) else f"{prefix}{name}.")
 
 
 class _Kept:
