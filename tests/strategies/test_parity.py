@@ -43,6 +43,26 @@ def test_a_factor_is_said_as_checks_say_it():
     assert "parameters differ from serial by 1 relative" in whole.verdict
 
 
+def in_float32(off: float, kind: type = np.float32) -> dict:
+    said = snapshot(weight=(3.0, 4.0 * (1 + off)))
+    parameters = {name: value.astype(kind) for name, value in said["parameters"].items()}
+    return {**said, "parameters": parameters}
+
+
+def test_what_float32_rounds_to_is_told_of_with_what_to_do():
+    serial, rounded = in_float32(0.0), in_float32(1e-6)
+    found = parity(serial, [serial, rounded])
+    assert not found.equal
+    assert found.advice in repr(found) and found.advice in found._repr_html_()
+    assert found.advice.startswith("all tensors are float32, which rounds at 1e-7, and the tolerance 1e-10 is for ")
+    assert parity(serial, [serial, rounded], tolerance=1e-4).equal
+    for right_or_no_rounding in (
+        parity(serial, [serial]), parity(serial, [rounded], tolerance=1e-4), parity(serial, [in_float32(1e-3)]),
+        parity(snapshot(), [in_float32(1e-6, np.float64)]),
+    ):  # fmt: skip
+        assert right_or_no_rounding.advice == "" and "float32" not in repr(right_or_no_rounding)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("side", ["serial", "rank", "both"])
 def test_nothing_equals_a_diverged_run(bad: float, side: str):
