@@ -47,9 +47,9 @@ class Difference:
     factor: float | None = None
 
     def __str__(self) -> str:
-        counted = "" if self.part == "loss" else f" ({self.tensors} tensors)"
+        tensors = "" if self.part == "loss" else f" ({counted(self.tensors, 'tensor')})"
         sizes = f"absolute {bound(self.max_abs)}, relative {bound(self.max_rel)}"
-        return f"{self.part}{counted}: {sizes}"
+        return f"{self.part}{tensors}: {sizes}"
 
 
 @dataclass(frozen=True, slots=True)

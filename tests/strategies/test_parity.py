@@ -19,7 +19,9 @@ def snapshot(gradient=(1.0, 2.0), weight=(3.0, 4.0), loss=0.5) -> dict:
 def test_equal_is_equal_and_rounding_is_not_shown():
     found = parity(snapshot(), [snapshot(), snapshot(gradient=(1.0 + 1e-15, 2.0))])
     assert found.equal
-    assert "2 ranks equal serial" in repr(found)
+    assert "2 ranks equal serial" in repr(found) and "gradients (2 tensors): " in repr(found)
+    one = {part: {"w": np.ones(2)} for part in ("gradients", "parameters")} | {"loss": 0.5}
+    assert "gradients (1 tensor): " in repr(parity(one, [one]))
     assert repr(found) == repr(parity(snapshot(), [snapshot()] * 2))  # the same on every machine
     assert "parity: 1 rank equals serial" in parity(snapshot(), [snapshot()]).verdict
 
