@@ -92,7 +92,7 @@ def run_all(page: Page, cells: int) -> None:
 def run_every_cell(page: Page, cells: int, fails: bool = True) -> None:
     """Wait until the last of the code cells has its number; without `fails` an error of a cell is raised at once."""
     _choose(page, "Run", "runmenu:run-all")
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last.get_by_text(f"[{cells}]:")
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last.filter(has_text=f"[{cells}]:")
     error = page.locator(STDERR).first
     expect(last if fails else last.or_(error).first).to_be_visible()
     if not fails and error.is_visible():
