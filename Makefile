@@ -4,7 +4,7 @@
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
-PIP   := $(PY) -m pip --disable-pip-version-check install -qq
+PIP   := $(PY) -m pip --disable-pip-version-check install
 LOCK  := requirements.lock
 LATEST := .venv-latest
 UV    := 0.13.9
@@ -134,14 +134,14 @@ $(VENV)/.made:
 $(TORCH_STAMP): $(VENV)/.made
 	@echo 'Installing torch $(TORCH): $(TORCH_SAY) ...'
 	@rm -f $(VENV)/.torch-* $(VENV)/.lab-* $(VENV)/.test-*
-	@$(PIP) $(TORCH_ARGS)
+	@$(PIP) $(TORCH_ARGS)  # which says how far it is: a download of minutes
 	@touch $@
 
 # The backend that builds the lab is locked too: it is installed first, while torch still lacks its dependencies, and pip
 # brings no other for the build.
 $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 	@echo 'Installing JupyterLab, ipyparallel and the lab: about 150 MB, some minutes ...'
-	@$(PIP) $(RELEASES) --no-warn-conflicts $(BACKEND)
+	@$(PIP) -qq $(RELEASES) --no-warn-conflicts $(BACKEND)
 	@$(PIP) $(RELEASES) --no-build-isolation -e .
 	@$(PY) -m compileall -q lab_utils  # and so are the ranks' many starts quick, where Python may not write its caches
 	@$(PY) -c 'import lab_utils.timeline.simulator.placing_loop, lab_utils.schedule.search.moves'  # compiled now: no slider waits for it
@@ -149,8 +149,8 @@ $(LAB_STAMP): $(TORCH_STAMP) pyproject.toml $(LOCK)
 
 $(TEST_STAMP): $(LAB_STAMP)
 	@echo 'Installing what the tests need ...'
-	@$(PIP) $(RELEASES) --no-build-isolation -e '.[test]'
-	@$(PIP) --no-deps --upgrade --target $(VENV)/oldest cloudpickle==3.1.0  # the oldest allowed ships code too: test_shipping
+	@$(PIP) -qq $(RELEASES) --no-build-isolation -e '.[test]'
+	@$(PIP) -qq --no-deps --upgrade --target $(VENV)/oldest cloudpickle==3.1.0  # the oldest allowed ships code too: test_shipping
 	@touch $@
 
 .venv-lock/.uv-$(UV):

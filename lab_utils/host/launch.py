@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from lab_utils.host import machine, work
+from lab_utils.text import counted, verb
 
 SETTINGS = Path(__file__).parents[1] / "jupyter"
 FIRST_CHAPTER = "00_ranks.ipynb"
@@ -122,7 +123,8 @@ def prepare() -> Path:
         print(f"Chapters open in labs/, as {work.WORK}/ cannot be written: {error.strerror}.", file=sys.stderr)
         return work.CHAPTERS
     if made:
-        print(f"{len(made)} chapters are copied to {work.WORK}/: change and run them there.", file=sys.stderr)
+        them, copied = "it" if len(made) == 1 else "them", f"{counted(len(made), 'chapter')} {verb(len(made), 'are')}"
+        print(f"{copied} copied to {work.WORK}/: change and run {them} there.", file=sys.stderr)
     if changed := [name for name, lines in work.report() if lines]:
         print(f"Changed in labs/ since you copied it: {', '.join(changed)}.", file=sys.stderr)
         print("What changed: .venv/bin/python -m lab_utils work", file=sys.stderr)

@@ -7,6 +7,7 @@ so that changes of the chapter are told from the reader's own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import json
@@ -95,10 +96,7 @@ def trust(paths: Iterable[Path]) -> None:
 
 
 def changes(chapter: Notebook, copy: Notebook) -> list[str]:
-    """Return a line for each cell of the chapter that changed since it was copied, and that the copy has not got.
-
-    KeyError where the copy does not say what it was made from.
-    """
+    """Return a line for each cell of the chapter that changed since it was copied, and that the copy has not got."""
     then = copy["metadata"]["lab"]["copied"]["cells"]
     now, own = ({cell["id"]: cell for cell in notebook["cells"] if "id" in cell} for notebook in (chapter, copy))
     lines = []
@@ -116,14 +114,32 @@ def _line(what: str, cell: dict[str, Any]) -> str:
 
 
 def report(chapters: Path = CHAPTERS, work: Path = WORK) -> Iterator[tuple[str, list[str]]]:
-    """Yield (chapter's name, what changed in it since it was copied) of each chapter that has a copy."""
+    """Yield (chapter's name, what changed in it since it was copied) of each chapter that has a copy.
+
+    A copy that was made by hand does not say of when it is, and is left out.
+    """
     for path in sorted(chapters.glob("*.ipynb")):
         if (work / path.name).exists():
             try:
                 chapter, copy = (json.loads(each.read_text(encoding="utf-8")) for each in (path, work / path.name))
-                yield path.stem, changes(chapter, copy)
+                if not _by_hand(copy):
+                    yield path.stem, changes(chapter, copy)
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 yield path.stem, [f"cannot be compared: {type(error).__name__} {error}"]
+
+
+def by_hand(chapters: Path = CHAPTERS, work: Path = WORK) -> list[str]:
+    """Return the names of chapters whose copy was made by hand."""
+    names = []
+    for path in sorted(chapters.glob("*.ipynb")):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # `report` tells of it
+            if _by_hand(json.loads((work / path.name).read_text(encoding="utf-8"))):
+                names.append(path.stem)
+    return names
+
+
+def _by_hand(copy: Notebook) -> bool:
+    return "copied" not in copy["metadata"].get("lab", {})
 
 
 def fresh(name: str, chapters: Path = CHAPTERS, work: Path = WORK) -> Path | None:
@@ -173,6 +189,10 @@ def main(argv: Sequence[str]) -> int:
     for name, lines in reported:
         if lines:
             print(f"{WORK / name}.ipynb, changed in labs/ since you copied it:", *lines, sep="\n  ")
+    for name in by_hand():
+        print(
+            f"{WORK / name}.ipynb was copied by hand: what changed since is not known. --fresh {name} makes a new one."
+        )
     if same := sum(not lines for _, lines in reported):
         print(f"{same} of {len(reported)} copies hold all that labs/ has.")
     return 0

@@ -43,9 +43,12 @@ def ranks_magic(line: str, cell: str) -> None:
     number = ip.displayhook.prompt_count  # ip.execution_count is already the next cell's, from IPython 9.18
     with_first_line = magic_cell("\n" + cell, number)  # the line of the magic counts in the notebook's line numbers
     recorded = given.record is not None
-    with contextlib.redirect_stderr(io.StringIO()) as warned:
-        call = with_first_line, recorded, not given.no_count, surroundings()
-    print(warned.getvalue(), end="", file=sys.stderr)
+    warned = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(warned):
+            call = with_first_line, recorded, not given.no_count, surroundings()
+    finally:
+        print(warned.getvalue(), end="", file=sys.stderr)
     outcomes = ranks.call(entry_points.run_cell, *call, only=members, alone=_is_whole(ip) and not warned.getvalue())
     if given.record:
         ip.user_ns[given.record] = trace_of(outcomes)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab_utils.host.cpu_times import CpuTimes, taken_by_others
 from lab_utils.timeline.ops import Op, Phase
 from lab_utils.timeline.trace import Trace
 
@@ -25,6 +26,7 @@ class Left:
     ended      False: the process began to record and died before it could write
     compiled   it failed because kernels cannot be counted in code that torch.compile made
     together   torchrun started all of its world's ranks on this machine
+    used       CPU times while it recorded; None where the system does not tell them
     """
 
     rank: int
@@ -36,6 +38,7 @@ class Left:
     ended: bool = False
     compiled: bool = False
     together: bool = False
+    used: CpuTimes | None = None
 
     @classmethod
     def begun(cls, rank: int, ranks: int, number: int, environ: Mapping[str, str]) -> Left:
@@ -44,8 +47,8 @@ class Left:
         together = environ.get("LOCAL_WORLD_SIZE") == str(ranks)
         return cls(rank, ranks, os.getpid(), (ranks, *launch, number), together=together)
 
-    def over(self, ops: list[Op], phases: list[Phase], compiled: bool) -> Left:
-        return replace(self, ops=tuple(ops), phases=tuple(phases), ended=True, compiled=compiled)
+    def over(self, ops: list[Op], phases: list[Phase], compiled: bool, used: CpuTimes | None = None) -> Left:
+        return replace(self, ops=tuple(ops), phases=tuple(phases), ended=True, compiled=compiled, used=used)
 
     def write(self, folder: str | Path) -> None:
         """Write the file atomically; it replaces the same process's file of the same world."""
@@ -83,11 +86,13 @@ class World:
     def trace(self) -> Trace:
         """Return the trace of all ranks. A rank without a file has no ops. One clock: the ranks ran on one machine."""
         sides = [self.left.get(rank) for rank in range(self.ranks)]
-        return Trace.from_ranks(
+        trace = Trace.from_ranks(
             [() if side is None else side.ops for side in sides],
             [() if side is None else side.phases for side in sides],
             results=[],
         )
+        used = [None if side is None else side.used for side in sides]
+        return trace if None in used else replace(trace, others=taken_by_others(used))
 
     @property
     def is_empty(self) -> bool:

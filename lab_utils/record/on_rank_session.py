@@ -19,6 +19,7 @@ from lab_utils.comm.recorder.clock import Moment
 from lab_utils.comm.recorder.pending_op import PendingOp
 from lab_utils.comm.recorder.recorded_to_trace import to_ops
 from lab_utils.comm.recorder.recorder import Recording, name_files, recorder, recording
+from lab_utils.host.cpu_times import CpuTimes, cpu_times
 from lab_utils.record.files import Left
 from lab_utils.timeline.ops import Op
 
@@ -103,6 +104,7 @@ class Session:
     entered: AbstractContextManager[Recording]
     recorded: Recording
     thread: int
+    before: CpuTimes | None
 
 
 class _Over(Exception):
@@ -118,8 +120,8 @@ def begin(rank: int, ranks: int, folder: str, count: bool) -> None:
         before_sigterm(_write_so_far)
         _name_program()
     _worlds += 1
-    entered = recording(count)
-    _session = Session(left, folder, entered, entered.__enter__(), threading.get_ident())
+    before, entered = cpu_times(), recording(count)
+    _session = Session(left, folder, entered, entered.__enter__(), threading.get_ident(), before)
     # Processes forked by multiprocessing run Finalize, not atexit; in a later fork of this process, `end` does nothing.
     Finalize(None, end, exitpriority=0)
     atexit.register(end)
@@ -169,7 +171,9 @@ def _finish(ended: Session) -> None:
 
 def _write(ended: Session, ops: list[Op]) -> None:
     compiled = _COMPILED in str(getattr(sys, "last_value", ""))
-    ended.left.over(ops, ended.recorded.phases, compiled).write(ended.folder)
+    after = cpu_times()
+    used = None if ended.before is None or after is None else after.since(ended.before)
+    ended.left.over(ops, ended.recorded.phases, compiled, used).write(ended.folder)
 
 
 # ---------------------------------------------------------------------- a process that may die at any moment

@@ -22,6 +22,9 @@ MEMORY = "#8f78c2"  # lilac: not the colour of any activity
 INK, QUIET_INK, WHITE = "#1f2328", "#57606a", "#ffffff"
 BLUE = "#0072b2"  # of what acts or is chosen: buttons, marks, the border of what is right
 STRONG = "#b84a00"  # the one thing to look at, and what is wrong
+AGREES = "#007a5a"  # the tick of what is equal on all ranks
+OUTLINE = "#8c8f8b"  # of a control, of a whole tensor
+UNJUDGED = "#8a8f98"  # the border of a card that says neither right nor wrong
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Noto Sans', Arial, sans-serif"
 
 
@@ -66,7 +69,7 @@ REDUCED = Look("#e8e8f4", "stripes", "#7f7fb8", INK)
 UNKNOWN = WHITE
 COLORS = {
     "card": CARD, "card_edge": CARD_EDGE, "lane": LANE, "grid": GRID, "ink": INK, "quiet_ink": QUIET_INK,
-    "strong": STRONG, "accent": BLUE, "white": WHITE, "control": "#8c8f8b",
+    "strong": STRONG, "accent": BLUE, "white": WHITE, "control": OUTLINE,
 }  # fmt: skip
 
 
@@ -84,7 +87,7 @@ TENSORS = {
     "buffer": (QUIET_INK, "#dcdfe3"),
     "gathered": ("#2b86bb", "#d8ecf8"),
 }
-WHOLE, WHOLE_EDGE = WHITE, "#8c8f8b"  # the outline of a whole tensor
+WHOLE = WHITE
 THREAD = "#7d858e"  # what joins two marks
 
 
@@ -100,7 +103,7 @@ class Series:
 SERIES = (
     Series(BLUE, "", "●"),
     Series(STRONG, "7 4", "▲"),
-    Series("#007a5a", "2 3", "■"),
+    Series(AGREES, "2 3", "■"),
     Series("#a8457f", "9 3 2 3", "◆"),
     Series(QUIET_INK, "1 5", "▼"),
     Series("#8a5a00", "12 6", "★"),
@@ -119,9 +122,9 @@ DARK = {
         "#1d5680", "#75540c", "#1a6148", "#84431d", "#713c60", "#625b0e", "#434e92", "#53534d",
     ), strict=True)),
     "#e8e8f4": "#30304a", "#7f7fb8": "#9292cf",
-    "#007a5a": "#33c79c", "#a8457f": "#e086bb", "#8a5a00": "#cfa254",
+    AGREES: "#33c79c", "#a8457f": "#e086bb", "#8a5a00": "#cfa254",
     "#c5dff0": "#1a3f58", "#c4e7dc": "#154636", "#f9e2b8": "#543e0c", "#efd3e2": "#582a44",
-    "#dcdfe3": "#3a3f45", "#2b86bb": "#a9daf6", "#d8ecf8": "#27495e", WHOLE_EDGE: "#7f8388", THREAD: "#8f98a1",
+    "#dcdfe3": "#3a3f45", "#2b86bb": "#a9daf6", "#d8ecf8": "#27495e", OUTLINE: "#7f8388", THREAD: "#8f98a1",
 }  # fmt: skip
 
 

@@ -130,14 +130,23 @@ def compare(runs: Mapping[str, Ran], below: float, on: Mapping[str, Hardware]) -
 
     >>> compare({"flat": Ran(...), "buckets": Ran(...)}, below=3.0, on={"10 Gb/s": hardware})
 
-    The predicted time to that loss is the number of steps times a predicted step. ValueError without strategies, or for
-    hardware without a device.
+    The predicted time to that loss is the number of steps times a predicted step. ValueError without strategies, for
+    hardware without a device, or for runs that were not judged.
     """
     if not runs:
         raise ValueError("there is nothing to compare: give at least one strategy that ran")
     if none := [name for name, hardware in on.items() if hardware.device is None]:
         raise ValueError(f"{none[0]} has no device: a step's time on it could not be predicted")
+    if unjudged := [name for name, ran in runs.items() if {"held_out", "step_flops"} & _none(ran.results[0])]:
+        raise ValueError(
+            f"{unjudged[0]} ran with judge=False: its loss on held-out text and the FLOPs of a serial step are not "
+            "known, so run it with judge=True"
+        )
     return Comparison(tuple(_row(name, ran, below, on) for name, ran in runs.items()), below)
+
+
+def _none(result: Mapping) -> set[str]:
+    return {name for name, value in result.items() if value is None}
 
 
 def _row(name: str, ran: Ran, below: float, on: Mapping[str, Hardware]) -> Row:

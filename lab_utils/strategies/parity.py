@@ -20,6 +20,11 @@ from lab_utils.text import counted, verb
 Snapshot = Mapping[str, object]  # {"loss": float, "gradients": {name: array}, "parameters": {name: array}}
 ROUNDING = 1e-12
 PARTS = ("loss", "gradients", "parameters")
+ROUNDED = 1e-4  # what float32's rounding adds up to in a step, at most
+FLOAT32 = (
+    "all tensors are float32, which rounds at 1e-7, and the tolerance {tolerance:g} is for float64: "
+    "compare in float64 (model.double()), or give tolerance=1e-4, which hides small mistakes"
+)
 _FACTOR_OFF = 0.005  # what two decimals do not show
 
 
@@ -42,9 +47,9 @@ class Difference:
     factor: float | None = None
 
     def __str__(self) -> str:
-        counted = "" if self.part == "loss" else f" ({self.tensors} tensors)"
+        tensors = "" if self.part == "loss" else f" ({counted(self.tensors, 'tensor')})"
         sizes = f"absolute {bound(self.max_abs)}, relative {bound(self.max_rel)}"
-        return f"{self.part}{counted}: {sizes}"
+        return f"{self.part}{tensors}: {sizes}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Parity:
     differences: tuple[Difference, ...]
     ranks: int
     tolerance: float
+    single: bool = False  # all tensors are float32, which a tolerance for float64 is too small for
 
     @property
     def equal(self) -> bool:
@@ -71,12 +77,20 @@ class Parity:
         differ = "differs" if worst.part == "loss" else "differ"
         return f"✗ no parity: {worst.part} {differ} from serial by {worst.max_rel:.2g} relative, in {worst.where}"
 
+    @property
+    def advice(self) -> str:
+        """What to do where float32's rounding may be all of the difference; "" elsewhere."""
+        worst = max(difference.max_rel for difference in self.differences)
+        return FLOAT32.format(tolerance=self.tolerance) if self.single and self.tolerance < worst <= ROUNDED else ""
+
     def __repr__(self) -> str:
-        return "\n".join([self.verdict, *(f"  {difference}" for difference in self.differences)])
+        lines = [*map(str, self.differences), *filter(None, [self.advice])]
+        return "\n".join([self.verdict, *(f"  {line}" for line in lines)])
 
     def _repr_html_(self) -> str:
         edge = BLUE if self.equal else STRONG
-        rows = "".join(f"<div>{escape(str(difference))}</div>" for difference in self.differences)
+        lines = [*map(str, self.differences), *filter(None, [self.advice])]
+        rows = "".join(f"<div>{escape(line)}</div>" for line in lines)
         card = f"background:{THEME_CARD};border:1px solid {THEME_EDGE};border-left:6px solid {edge};color:{THEME_INK}"
         return (
             f'<div style="{card};border-radius:6px;padding:8px 12px;display:inline-block;font-family:{escape(FONT)}">'
@@ -85,9 +99,17 @@ class Parity:
 
 
 def parity(serial: Snapshot, ranks: Sequence[Snapshot], tolerance: float = 1e-10) -> Parity:
-    """Compare each rank's snapshot with the serial one. ValueError, a sentence, when that is not what they are."""
+    """Compare each rank's snapshot with the serial one. ValueError, a sentence, when that is not what they are.
+
+    tolerance   of relative differences, for float64; in float32 a right step differs by about 1e-6
+    """
     _check(serial, ranks, tolerance)
-    return Parity(tuple(_difference(part, serial, ranks) for part in PARTS), len(ranks), tolerance)
+    single = all(_is_float32(value) for each in (serial, *ranks) for value in _tensors(each, "parameters").values())
+    return Parity(tuple(_difference(part, serial, ranks) for part in PARTS), len(ranks), tolerance, single)
+
+
+def _is_float32(value: object) -> bool:
+    return str(getattr(value, "dtype", "")).endswith("float32")  # of numpy or of torch
 
 
 def _check(serial: object, ranks: object, tolerance: object) -> None:

@@ -51,11 +51,12 @@ class Trace(RankOps):
         return lower(self)
 
     def save(self, path: str | Path) -> None:
-        """Write ops and phases, not the results, as JSON."""
+        """Write ops, phases and whether the machine was busy, not the results, as JSON."""
         content = {
             "format": FORMAT,
             "ops": [[asdict(op) for op in rank_ops] for rank_ops in self.ops],
             "phases": [[asdict(phase) for phase in rank_phases] for rank_phases in self.phases],
+            "others": self.others,
         }
         Path(path).write_text(json.dumps(content), encoding="utf-8")
 
@@ -79,9 +80,11 @@ class Trace(RankOps):
         try:
             ops = tuple(tuple(map(_read_op, rank_ops)) for rank_ops in content["ops"])
             phases = tuple(tuple(Phase(**phase) for phase in rank_phases) for rank_phases in content["phases"])
-        except (KeyError, TypeError) as error:
+            taken = content.get("others")  # traces saved before do not tell
+            others = None if taken is None else (float(taken[0]), int(taken[1]))
+        except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} was changed since trace.save wrote it: {type(error).__name__} {error}") from error
-        return cls(ops, phases)
+        return cls(ops, phases, others=others)
 
     @classmethod
     def from_ranks(cls, ops: Iterable[Sequence[Op]], phases: Iterable[Sequence[Phase]], results: list[Any]) -> Trace:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import nbformat
 from jupyterlab_server import LIMIT_MS, TOKEN, Watched, open_notebook, write_theme
+from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results"
 TESTS = sorted({str(path.parent) for path in (ROOT / "tests").rglob("*.py")})  # for the path of a kernel
 SIZE = {"width": 1400, "height": 1400}
+STDERR = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']"  # what is printed there, and errors
 # How light the words of a node are, 0 to 255.
 LIGHTNESS = """node => {
     const style = getComputedStyle(node), inSvg = node.ownerSVGElement;
@@ -72,6 +74,13 @@ def write_notebook(path: Path, *cells: str) -> None:
     nbformat.write(notebook, path)
 
 
+def nbconverted(notebook: Path) -> Path:
+    """Write the page that nbconvert makes of it, beside it."""
+    page = notebook.with_suffix(".html")
+    page.write_text(HTMLExporter().from_notebook_node(nbformat.read(notebook, as_version=4))[0], encoding="utf-8")
+    return page
+
+
 def run_all(page: Page, cells: int) -> None:
     """Clear what is stored, run all cells, and wait until the last of the code cells has its number."""
     page.wait_for_selector(".jp-OutputArea-output", state="attached")  # what is stored must be there to be cleared
@@ -80,10 +89,14 @@ def run_all(page: Page, cells: int) -> None:
     run_every_cell(page, cells)
 
 
-def run_every_cell(page: Page, cells: int) -> None:
-    """Wait until the last of the code cells has its number."""
+def run_every_cell(page: Page, cells: int, fails: bool = True) -> None:
+    """Wait until the last of the code cells has its number; without `fails` an error of a cell is raised at once."""
     _choose(page, "Run", "runmenu:run-all")
-    expect(page.locator(".jp-CodeCell .jp-InputPrompt").last).to_have_text(f"[{cells}]:")
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last.filter(has_text=f"[{cells}]:")
+    error = page.locator(STDERR).first
+    expect(last if fails else last.or_(error).first).to_be_visible()
+    if not fails and error.is_visible():
+        raise AssertionError(error.inner_text())
 
 
 def _choose(page: Page, menu: str, command: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser_page import LIGHTER, Lab, assert_it_fits, output, run_all, run_cell, screenshot, set_theme
+from browser_page import LIGHTER, STDERR, Lab, assert_it_fits, output, run_all, run_cell, screenshot, set_theme
 from jupyterlab_server import LABS
 from playwright.sync_api import Locator, Page, expect
 
@@ -128,8 +128,7 @@ def test_chapter_00_runs_and_draws_its_timeline(chapter: Page, dark: bool) -> No
     said = output(chapter, sources.index("%%ranks\nx")).inner_text()
     assert all("6" in line for line in said.strip().splitlines())
     failing = [cell for cell in cells if "raises-exception" in cell.metadata.get("tags", [])]
-    errors = chapter.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']")
-    expect(errors).to_have_count(len(failing))
+    expect(chapter.locator(STDERR)).to_have_count(len(failing))
 
 
 def assert_timeline_is_drawn(picture: Locator, dark: bool) -> None:

@@ -60,8 +60,16 @@ def test_no_block_escapes_the_tests(page: Path) -> None:
 
 
 @cache
-def help_of(*command: str) -> str:
-    return subprocess.check_output([sys.executable, "-m", *command, "--help"], cwd=ROOT, encoding="utf-8")
+def options_of(*command: str) -> set[str]:
+    said = subprocess.check_output([sys.executable, "-m", *command, "--help"], cwd=ROOT, encoding="utf-8")
+    return set(re.findall(r"--[\w-]+", said))
+
+
+@cache
+def makefile() -> tuple[set[str], set[str]]:
+    """Return its targets, and the variables that it reads."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):", text, re.MULTILINE)), set(re.findall(r"\$\((\w+)\)", text))
 
 
 def wrong(words: list[str]) -> str:
@@ -69,17 +77,18 @@ def wrong(words: list[str]) -> str:
     own = words[: words.index("--")] if "--" in words else words
     options = {word.partition("=")[0] for word in own if word.startswith("--")}
     match words:
-        case ["git", "clone", *_] | ["cd", _] | [".", ".venv/bin/activate"] | ["conda", "activate", _]:
+        case ["git", "clone", _, "parallel-training-lab"] | ["cd", "parallel-training-lab" | "work"]:
+            return ""
+        case [".", ".venv/bin/activate"] | ["conda", "activate", "parallel-training-lab"]:
             return ""
         case ["make", *given]:
-            makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-            targets = [re.match(r"(\w+)=|(.*)", word).groups() for word in given]
-            missing = [word for variable, word in targets if word and f"\n{word}:" not in makefile]
-            return " ".join(missing + [each for each, _ in targets if each and f"{each}" not in makefile])
+            targets, variables = makefile()
+            named = [(word, *word.partition("=")[:2]) for word in given]
+            return " ".join(word for word, name, sign in named if name not in (variables if sign else targets))
         case ["python", "-m", "lab_utils", name, *_] if name in COMMANDS:
-            return " ".join(option for option in options if option not in help_of("lab_utils", name))
+            return " ".join(options - options_of("lab_utils", name))
         case ["torchrun", "--nproc-per-node", _, "-m", module, *_]:
-            return " ".join(option for option in options - {"--nproc-per-node"} if option not in help_of(module))
+            return " ".join(options - {"--nproc-per-node"} - options_of(module))
         case ["conda", "env", "create", "-f", file] | ["jupyter", "nbconvert", "--to", "html", file]:
             here = ROOT / file.replace("work/", "labs/")
             return "" if here.is_file() else file
@@ -96,8 +105,10 @@ def test_commands_are_real() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["make paint", "make lab COLOUR=1", "python -m lab_utils work --again", "python -m lab_utils paint",
-     "torchrun --nproc-per-node 4 -m lab_utils.strategies.recipe --epochs 3", "pip install lab"],
+    ["make paint", "make lab COLOUR=1", "make lab LAB=1", "make awk", "python -m lab_utils work --again",
+     "python -m lab_utils work --fres 00_ranks", "python -m lab_utils paint", "pip install lab", "cd lab",
+     "torchrun --nproc-per-node 4 -m lab_utils.strategies.recipe --epochs 3", "conda activate lab", "git clone lab",
+     "torchrun --nproc-per-node 4 -m lab_utils.strategies.recipe --step 3"],
 )  # fmt: skip
 def test_a_wrong_command_is_caught(command: str) -> None:
     assert wrong(command.split())

@@ -61,8 +61,11 @@ def test_the_readers_copy_is_opened(
     assert capsys.readouterr().err == "2 chapters are copied to work/: change and run them there.\n"
     assert launch.prepare() == Path("work") and capsys.readouterr().err == ""
     write(tmp_path / "labs/01_next.ipynb", "# Next, rewritten")
+    write(tmp_path / "labs/02_last.ipynb", "# Last")
     launch.prepare()
-    assert capsys.readouterr().err.startswith("Changed in labs/ since you copied it: 01_next.\n")
+    copied, said = capsys.readouterr().err.split("\n", 1)
+    assert copied == "1 chapter is copied to work/: change and run it there."
+    assert said.startswith("Changed in labs/ since you copied it: 01_next.\n")
     line = launch.command([], screen=True, root=False, folder=Path("work"))
     assert line[3] == "--LabApp.default_url=/lab/tree/work/00_ranks.ipynb"
 

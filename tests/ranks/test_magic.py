@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 from kernels import run_notebook
+
+from lab_utils.ranks import magic
 
 ROOT = Path(__file__).parents[2]
 REPETITIONS = 10
@@ -267,3 +271,19 @@ def test_without_ranks_the_magic_says_how_to_start_some(notebook: Notebook) -> N
 def test_ranks_that_were_stopped_say_so_in_one_line(notebook: Notebook) -> None:
     said = "RanksError: these ranks were stopped: start_ranks(n) starts others, restart() starts them again"
     assert notebook.error(RUN_STOPPED) == said
+
+
+def test_warnings_about_the_surroundings_are_shown_where_these_fail_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail() -> None:
+        print("trainer.py has changed", file=sys.stderr)
+        raise OSError("no folder")
+
+    shell = SimpleNamespace(displayhook=SimpleNamespace(prompt_count=3))
+    for name, value in (("get_ipython", lambda: shell), ("current_ranks", lambda: shell),
+                        ("magic_cell", lambda cell, _: cell), ("surroundings", fail)):  # fmt: skip
+        monkeypatch.setattr(magic, name, value)
+    with pytest.raises(OSError, match="no folder"):
+        magic.ranks_magic("", "1")
+    assert capsys.readouterr().err == "trainer.py has changed\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from timeline_samples import all_reduce
 
+from lab_utils.host.cpu_times import CpuTimes
 from lab_utils.record.files import Left, World, read, troubles, worlds
 from lab_utils.record.sentences import missing
 
@@ -28,6 +29,13 @@ def test_the_ranks_of_one_world_are_one_trace_that_begins_at_0() -> None:
     assert [[op.rank for op in ops] for ops in world.trace.ops] == [[0], [1]]
     assert [op.issue_s for op in world.trace] == [0.0, 1.0]
     assert list(missing(world)) == []
+
+
+def test_their_trace_says_that_the_machine_was_busy() -> None:
+    used = CpuTimes(wall_s=1.0, own_s=0.5, all_s=2.0, cores=2)
+    sides = [Left.begun(rank, 2, 0, FIRST).over([], [], False, used) for rank in range(2)]
+    assert [world.trace.others for world in worlds(sides)] == [(1.0, 2)]
+    assert [world.trace.others for world in worlds([sides[0], part(1)])] == [None]  # not known of one rank
 
 
 @pytest.mark.parametrize(

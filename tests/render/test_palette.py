@@ -19,6 +19,7 @@ LABS = Path(__file__).parents[2] / "labs"
 EXTENSION = LABS.parent / "lab_utils/jupyter/labextensions/parallel-training-lab/static/still.js"
 SVG = "{http://www.w3.org/2000/svg}"
 WORDS, MARKS = 4.5, 3.0  # least contrast of text, and of marks, with what they stand on
+COLOUR = re.compile('"#[0-9a-f]{6}"')
 BOX = re.compile(r"M([-\d.]+) ([-\d.]+)h([\d.]+)v([\d.]+)h-[\d.]+z")
 
 # What tells a mark from its ground: the better of its ground and its pattern, or its edge.
@@ -26,9 +27,10 @@ MARKS_ON = [
     *((LANE, {look.fill, look.pattern_ink}) for look in PAINTS.values()),
     (LANE, {palette.MEMORY}), (LANE, {palette.THREAD}), (LANE, {INK}),
     *((CARD, {look.stroke}) for look in palette.SERIES), (CARD, {palette.BLUE}), (CARD, {STRONG}), (LANE, {STRONG}),
-    *((palette.WHOLE, {ink}) for ink, _ in palette.TENSORS.values()), (palette.WHOLE, {palette.WHOLE_EDGE}),
+    *((palette.WHOLE, {ink}) for ink, _ in palette.TENSORS.values()), (palette.WHOLE, {palette.OUTLINE}),
     *((tint, {ink}) for ink, tint in palette.TENSORS.values()),
     (palette.REDUCED.fill, {palette.REDUCED.pattern_ink}), (CARD, {palette.COLORS["control"]}),
+    (CARD, {palette.UNJUDGED}), (CARD, {palette.AGREES}),
 ]  # fmt: skip
 # Words in HTML and on canvases, which no stored picture shows.
 WORDS_ON = [
@@ -65,6 +67,23 @@ def test_the_labs_extension_has_the_same_table() -> None:
     """It colours still pictures in JupyterLab, without a kernel to ask."""
     table = re.search(r"const DARK = \{(.*?)\};", EXTENSION.read_text(encoding="utf-8"), re.DOTALL)[1]
     assert dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', table)) == DARK
+
+
+def test_colours_are_named_in_the_palette_alone_and_once() -> None:
+    room = LABS.parent / "lab_utils"
+    elsewhere = {path.name for path in room.rglob("*.py") if COLOUR.search(path.read_text(encoding="utf-8"))}
+    assert elsewhere == {"palette.py"}
+    light = (room / "render/palette.py").read_text(encoding="utf-8").partition("# Every colour of a picture")[0]
+    names = re.findall(r"^[A-Z_, ]+ = .*$", light, re.MULTILINE)
+    named = COLOUR.findall("\n".join(names))
+    assert len(named) > 10 and len(named) == len(set(named))
+
+
+def test_styles_use_variables_that_the_palette_sets() -> None:
+    """Another one has no colour, and nothing says so."""
+    styles = [path.read_text(encoding="utf-8") for path in (LABS.parent / "lab_utils/widgets").rglob("*.css")]
+    used = set(re.findall(r"var\(--lab-([\w-]+)\)", "".join(styles)))
+    assert len(used) > 5 and used <= palette.COLORS.keys()
 
 
 def test_dark_colours_are_as_many_as_light_ones() -> None:

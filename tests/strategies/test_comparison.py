@@ -77,6 +77,13 @@ def test_a_loss_that_is_not_reached_is_said(losses: list[float]) -> None:
     assert repr(compared.measured).splitlines()[1].split() == ["one", "-", "101", "bytes"]
 
 
+def test_runs_that_were_not_judged_are_one_sentence() -> None:
+    whole = ran([4.0] * 9)
+    run = replace(whole, results=[{**each, "held_out": None, "step_flops": None} for each in whole.results])
+    with pytest.raises(ValueError, match=r"^two ran with judge=False: .* run it with judge=True$"):
+        compare({"one": whole, "two": run}, below=3.0, on={"a": FAST})
+
+
 def test_several_losses_a_step_and_ranks_without_any() -> None:
     """As an asynchronous server has them: two updates a step, noted on rank 0 only."""
     told = {"losses": [5.0, 3.0] * 10, "at_s": list(range(1, 21)), "held_out": 2.0, "step_flops": 2 * STEP_FLOPS}

@@ -19,7 +19,9 @@ def snapshot(gradient=(1.0, 2.0), weight=(3.0, 4.0), loss=0.5) -> dict:
 def test_equal_is_equal_and_rounding_is_not_shown():
     found = parity(snapshot(), [snapshot(), snapshot(gradient=(1.0 + 1e-15, 2.0))])
     assert found.equal
-    assert "2 ranks equal serial" in repr(found)
+    assert "2 ranks equal serial" in repr(found) and "gradients (2 tensors): " in repr(found)
+    one = {part: {"w": np.ones(2)} for part in ("gradients", "parameters")} | {"loss": 0.5}
+    assert "gradients (1 tensor): " in repr(parity(one, [one]))
     assert repr(found) == repr(parity(snapshot(), [snapshot()] * 2))  # the same on every machine
     assert "parity: 1 rank equals serial" in parity(snapshot(), [snapshot()]).verdict
 
@@ -41,6 +43,26 @@ def test_a_factor_is_said_as_checks_say_it():
         assert parity(snapshot(), [snapshot(gradient=gradient)]).differences[1].factor is None
     whole = parity(snapshot(), [snapshot(weight=(6.0, 8.0))])  # of parameters a factor says nothing
     assert "parameters differ from serial by 1 relative" in whole.verdict
+
+
+def in_float32(off: float, kind: type = np.float32) -> dict:
+    said = snapshot(weight=(3.0, 4.0 * (1 + off)))
+    parameters = {name: value.astype(kind) for name, value in said["parameters"].items()}
+    return {**said, "parameters": parameters}
+
+
+def test_what_float32_rounds_to_is_told_of_with_what_to_do():
+    serial, rounded = in_float32(0.0), in_float32(1e-6)
+    found = parity(serial, [serial, rounded])
+    assert not found.equal
+    assert found.advice in repr(found) and found.advice in found._repr_html_()
+    assert found.advice.startswith("all tensors are float32, which rounds at 1e-7, and the tolerance 1e-10 is for ")
+    assert parity(serial, [serial, rounded], tolerance=1e-4).equal
+    for right_or_no_rounding in (
+        parity(serial, [serial]), parity(serial, [rounded], tolerance=1e-4), parity(serial, [in_float32(1e-3)]),
+        parity(snapshot(), [in_float32(1e-6, np.float64)]),
+    ):  # fmt: skip
+        assert right_or_no_rounding.advice == "" and "float32" not in repr(right_or_no_rounding)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

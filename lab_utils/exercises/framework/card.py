@@ -7,12 +7,12 @@ from html import escape
 from typing import Literal
 
 from lab_utils.exercises.framework.words import Card as say
-from lab_utils.render.palette import BLUE, FONT, STRONG, THEME_CARD, THEME_EDGE, THEME_INK, THEME_QUIET_INK
+from lab_utils.render.palette import BLUE, FONT, STRONG, THEME_CARD, THEME_EDGE, THEME_INK, THEME_QUIET_INK, UNJUDGED
 
 State = Literal["open", "kept", "right", "wrong"]
 SIGNS = {"open": "○", "kept": "●", "right": "✓", "wrong": "✗"}
 # The colours of the parity badge.
-EDGES = {"open": "#8a8f98", "kept": "#8a8f98", "right": BLUE, "wrong": STRONG}
+EDGES = {"open": UNJUDGED, "kept": UNJUDGED, "right": BLUE, "wrong": STRONG}
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,9 @@ class Stream:
                 self._forget(rank)
                 read[:2], lines, count = [max(read[0], out), max(read[1], errors)], [], 0
             elif not display["update"]:
-                lines += [*_lines_in(said.stdout[read[0] : out]), display["data"].get("text/plain", "a display")]
-                count += 1
-                read[0] = max(read[0], out)
+                shown = display["data"].get("text/plain", "a display").splitlines()
+                begun = [*_lines_in(said.stdout[read[0] : out]), *shown]
+                lines, count, read[0] = [*lines, *begun], count + len(begun), max(read[0], out)
         read[2] = len(said.displays)
         for stream, text in enumerate((said.stdout, said.stderr)):
             end = _settled(text, read[stream])
@@ -113,10 +113,13 @@ class Place(Protocol):
 
 
 class InNotebook:
-    """A display whose content is replaced. In a cell that is nothing but the call, it is removed at the end."""
+    """A display whose content is replaced. In a cell that is nothing but the call, it is removed at the end.
+
+    It stays, empty, where other threads have printed meanwhile: only the whole output of a cell can be removed.
+    """
 
     def __init__(self, alone: bool):
-        self._alone = alone
+        self._printed = Printed() if alone else None
         self._handle: Any = None
 
     def show(self, stream: Stream) -> None:
@@ -125,9 +128,10 @@ class InNotebook:
     def clear(self, more_follows: bool) -> None:
         from IPython.display import clear_output
 
+        alone = self._printed is not None and not self._printed.end()
         if self._handle is not None:
             self._update({})  # where nothing can be removed, it stays as an empty display
-            if self._alone:
+            if alone:
                 clear_output(wait=more_follows)
 
     def _update(self, data: dict[str, str]) -> None:
@@ -137,6 +141,33 @@ class InNotebook:
             self._handle = DisplayHandle()
             self._handle.display({}, raw=True)
         self._handle.update(data, raw=True)
+
+
+class Printed:
+    """Whether anything is printed in this process from now on, by whatever thread."""
+
+    def __init__(self) -> None:
+        self._anything = False
+        self._before = [(stream, vars(stream).get("write")) for stream in (sys.stdout, sys.stderr)]
+        for stream, _ in self._before:
+            stream.write = self._noting(stream.write)
+
+    def end(self) -> bool:
+        """Return whether anything was printed."""
+        for stream, write in self._before:
+            if write is None:
+                del stream.write
+            else:
+                stream.write = write
+        self._before = []
+        return self._anything
+
+    def _noting(self, write: Callable[[str], int]) -> Callable[[str], int]:
+        def noting(text: str) -> int:
+            self._anything = True
+            return write(text)
+
+        return noting
 
 
 class OnTerminal:

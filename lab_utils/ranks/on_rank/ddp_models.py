@@ -27,7 +27,7 @@ _named: WeakValueDictionary[str, DDP] = WeakValueDictionary()
 _at_forward: WeakKeyDictionary[DDP, tuple[list[int], bool]] = WeakKeyDictionary()  # progress when it ended
 _half_rebuilt: WeakSet[dist.Reducer] = WeakSet()
 _backward_failed = False  # since the groups were formed
-_backwards = 0  # that run now: checkpoints run one inside another
+_backwards: set[object] = set()  # that run now, on any thread: checkpoints run one inside another
 
 _make, _end_forward, _rebuild = DDP._ddp_init_helper, DDP._post_forward, dist.Reducer._rebuild_buckets
 _run_backward = None
@@ -132,16 +132,23 @@ class _FollowedReducer:
 
 
 def _backward(*args: Any, **kwargs: Any) -> Any:
-    global _backward_failed, _backwards
-    _backwards += 1
+    global _backward_failed
+    this = object()
+    _backwards.add(this)
     try:
         result = _run_backward(*args, **kwargs)
     except BaseException:
         _backward_failed = True
         raise
     finally:
-        _backwards -= 1
+        _backwards.discard(this)
     if not _backwards:  # one inside another says nothing about the models that the other has reached
-        for ddp in [ddp for ddp, progress in _at_forward.items() if progress != _progress(ddp)]:
-            del _at_forward[ddp]  # its step has come to its end
+        _forget_ended()
     return result
+
+
+def _forget_ended() -> None:
+    """Forget models whose step has come to its end, while another thread may begin one."""
+    for reference in _at_forward.keyrefs():
+        if (ddp := reference()) is not None and _at_forward.get(ddp) not in (None, _progress(ddp)):
+            _at_forward.pop(ddp, None)

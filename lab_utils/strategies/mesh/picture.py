@@ -9,13 +9,13 @@ from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, ti
 from lab_utils.text import counted, name_ranks
 
 WIDTH, CELL, ROW, LABEL = 720, 30, 40, 130
-MOST = 64  # ranks that are drawn; words have all groups
+MOST, LISTED = 64, 16  # ranks that are drawn; groups of an axis that words list
 
 Groups = tuple[tuple[int, ...], ...]
 
 
 def draw(title: str, ranks: int, rows: Mapping[str, Groups]) -> Picture:
-    """Draw the groups along each axis of `rows`, {axis: its groups}; ranks beyond the first 64 only in words."""
+    """Draw the groups along each axis of `rows`, {axis: its groups}; words count those that are left out."""
     drawn = min(ranks, MOST)
     cell = min(CELL, (WIDTH - 2 * MARGIN - LABEL) / drawn)
     body = [*_ranks(drawn, cell, TITLE + 12)]
@@ -54,4 +54,6 @@ def _row(axis: str, groups: Groups, drawn: int, cell: float, top: float) -> Iter
 
 
 def _line(axis: str, groups: Groups) -> str:
-    return f"{axis}: {counted(len(groups), 'group')} of {len(groups[0])}: {'; '.join(map(name_ranks, groups))}"
+    listed = "; ".join(map(name_ranks, groups[:LISTED]))
+    more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
+    return f"{axis}: {counted(len(groups), 'group')} of {len(groups[0])}: {listed}{more}"

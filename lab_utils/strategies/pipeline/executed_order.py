@@ -65,7 +65,7 @@ def executed(trace: Trace, step: int = 0) -> Schedule:
 def staged(trace: Trace) -> Trace:
     """Return the trace with stage, micro-batch and kind set on its compute, as pictures of schedules have them."""
     phases = tuple(tuple(p for p in rank if not _read(p.name)) for rank in trace.phases)
-    return Trace(tuple(tuple(_staged(op) for op in rank) for rank in trace.ops), phases, trace.results)
+    return replace(trace, ops=tuple(tuple(_staged(op) for op in rank) for rank in trace.ops), phases=phases)
 
 
 def _staged(op: Op) -> Op:

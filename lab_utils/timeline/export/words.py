@@ -1,4 +1,4 @@
-"""The words of the text summaries of traces and timelines, and of TimelineView's numbers."""
+"""The words of the text summaries of traces and timelines."""
 
 from __future__ import annotations
 
@@ -13,19 +13,9 @@ HEADLINE = (
     "exposed communication {exposed} per rank on average."
 )
 PREDICTED_FOR = "{kind} for {name}"  # a hardware, or a schedule
-CHANGED = "{name}, changed: {changes}"
 BUSY = "The machine was busy: {taken} of {cores} cores were taken by other processes."
 LEFT_OUT = "Left out: {count} kernels that could not be counted"
 
 TRACE, NOTHING_SENT = "Trace of {ranks}", "Trace of {ranks}: nothing went over the wire"
 TRACE_COLUMNS = ("op", "count per rank", "tensor bytes per rank")
 RUN_AS, NOT_COUNTED = "{name} was run as {run_as}", "Not counted: {count} kernels"
-
-# the numbers of a hardware
-HARDWARE = {
-    "latency_s": "latency", "bytes_per_s": "bandwidth", "across_latency_s": "latency between nodes",
-    "across_bytes_per_s": "bandwidth between nodes", "compute_scale": "compute time", "flops_per_s": "compute speed",
-    "memory_bytes_per_s": "memory bandwidth", "launch_s": "launch of a kernel", "issue_s": "issue of an op",
-    "algorithm": "algorithm of collectives",
-}  # fmt: skip
-PER_SECOND, TIMES = "{amount}/s", "× {factor}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lab_utils.text import bytes_text, flops_text, three_digits, time_text
-from lab_utils.timeline.export import words
+from lab_utils.timeline.hardware import words
 from lab_utils.timeline.hardware.catalogue import catalogue
 from lab_utils.timeline.hardware.model import Hardware
 
@@ -14,12 +14,20 @@ from lab_utils.timeline.hardware.model import Hardware
 def hardware_name(hardware: Hardware, given: Hardware | None = None) -> str:
     """Return "H100 cluster", a hand-made one's parts, or "H100 cluster, changed: latency 20.0 µs".
 
-    given   the one that it was changed from; else the catalogue's with the same device and links, if there is one
+    given   the one that it was changed from, or whose changes it has besides its own
     """
-    given = given or _like(hardware) or replace(hardware, compute_scale=1.0)
-    entries = catalogue.of(Hardware).items()
-    name = next((name for name, entry in entries if entry == given), given.name)
-    return with_changes(name, differences(given, hardware))
+    base = named_after(given or hardware)
+    return with_changes(base_name(base), differences(base, hardware))
+
+
+def named_after(hardware: Hardware) -> Hardware:
+    """Return the catalogue's with the same device and links, or, if there is none, this one with compute time × 1."""
+    return _like(hardware) or replace(hardware, compute_scale=1.0)
+
+
+def base_name(hardware: Hardware) -> str:
+    """Return the catalogue's name of it, or its parts'."""
+    return next((name for name, entry in catalogue.of(Hardware).items() if entry == hardware), hardware.name)
 
 
 def with_changes(name: str, changes: list[str]) -> str:
@@ -30,7 +38,7 @@ def differences(given: Hardware, hardware: Hardware) -> list[str]:
     """Return each number of the hardware that the given one has otherwise: "latency 20.0 µs"."""
     now, before = _numbers(hardware), _numbers(given)
     return [
-        f"{words.HARDWARE[name]} {_TEXTS[name](now[name])}" for name in _TEXTS if now[name] not in (None, before[name])
+        f"{words.NUMBERS[name]} {_TEXTS[name](now[name])}" for name in _TEXTS if now[name] not in (None, before[name])
     ]
 
 

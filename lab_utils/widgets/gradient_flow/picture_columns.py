@@ -178,4 +178,4 @@ def _middle(lanes: Lanes) -> float:
 
 _QUIET = {"fill": palette.QUIET_INK, "font_size": 10}
 _TICK = {"stroke": palette.INK, "stroke_width": 2.2}
-_STROKE = {"stroke": "#007a5a", "stroke_width": 2}
+_STROKE = {"stroke": palette.AGREES, "stroke_width": 2}

@@ -16,7 +16,7 @@ from lab_utils.widgets.shard_map.sentences import cell_tip, copies_text, row_tip
 from lab_utils.widgets.shard_map.tensor_layout import Box
 
 INKS: dict[Kind, tuple[str, str]] = palette.TENSORS
-WHOLE = {"fill": palette.WHOLE, "stroke": palette.WHOLE_EDGE, "stroke_width": 0.8}
+WHOLE = {"fill": palette.WHOLE, "stroke": palette.OUTLINE, "stroke_width": 0.8}
 
 
 def patterns(kinds: Iterable[Kind]) -> list[str]:

@@ -12,9 +12,9 @@ from lab_utils.schedule import Costs, Schedule
 from lab_utils.schedule import simulate as simulate_schedule
 from lab_utils.text import bytes_text, three_digits, time_text
 from lab_utils.timeline import Timeline, Trace
-from lab_utils.timeline.export.words import TIMES
 from lab_utils.timeline.hardware import Hardware, Link
-from lab_utils.timeline.hardware.naming import hardware_name, with_changes
+from lab_utils.timeline.hardware.naming import base_name, hardware_name, named_after, with_changes
+from lab_utils.timeline.hardware.words import TIMES
 from lab_utils.timeline.simulator.simulate import costs, simulate
 from lab_utils.widgets.timeline_view import words
 
@@ -60,6 +60,9 @@ class Sliders(Protocol):
 
     def label(self, choice: Any) -> str: ...
 
+    def base(self, choice: Any) -> tuple[str, Any]:
+        """Return (name, value) of what the choice, and what sliders make of it, are named as changed from."""
+
     def accepted(self, value: Any) -> Any:
         """Return the value as these sliders represent it. ValueError if they cannot."""
 
@@ -86,6 +89,9 @@ class OfHardware:
 
     def label(self, choice: Hardware) -> str:
         return hardware_name(choice)
+
+    def base(self, choice: Hardware) -> tuple[str, Hardware]:
+        return base_name(named_after(choice)), named_after(choice)
 
     def accepted(self, value: Hardware) -> Hardware:
         known = [choice.ranks_per_node for choice in self.choices]
@@ -118,6 +124,9 @@ class OfCosts:
 
     def label(self, choice: Costs) -> str:
         return self.schedule.name
+
+    def base(self, choice: Costs) -> tuple[str, Costs]:
+        return self.schedule.name, choice
 
     def accepted(self, value: Costs) -> Costs:
         """Round-trip through the sliders' numbers, which may change the last bit, to match the browser."""

@@ -98,9 +98,14 @@ class TimelineView(anywidget.AnyWidget):
     def _choices(self) -> dict[str, Any]:
         if (sliders := self._sliders) is None:
             return {"sets": "", "choices": []}
-        labelled = [{**sliders.numbers(choice), "label": sliders.label(choice)} for choice in sliders.choices]
         by_stage = [name for name in PER_STAGE if np.ndim(getattr(sliders.choices[0], name, 0))]
-        return {"sets": sliders.name, "choices": labelled, "by_stage": by_stage}
+        choices = [self._choice(choice) for choice in sliders.choices]
+        return {"sets": sliders.name, "choices": choices, "by_stage": by_stage}
+
+    def _choice(self, choice: Hardware | Costs) -> dict[str, Any]:
+        sliders, (name, base) = self._sliders, self._sliders.base(choice)
+        about = {"label": sliders.label(choice), "base_name": name, "base": sliders.numbers(base)}
+        return {**sliders.numbers(choice), **about}
 
     @property
     def timeline(self) -> Timeline:

@@ -6,18 +6,8 @@ one and another many.
 
 from __future__ import annotations
 
-from lab_utils.timeline.export.words import (
-    CHANGED,
-    COLUMNS,
-    HARDWARE,
-    HEADLINE,
-    MORE_RANKS,
-    ONE_RANK,
-    PER_SECOND,
-    PREDICTED_FOR,
-    RANKS,
-    TIMES,
-)
+from lab_utils.timeline.export.words import COLUMNS, HEADLINE, MORE_RANKS, ONE_RANK, PREDICTED_FOR, RANKS
+from lab_utils.timeline.hardware.words import CHANGED, NUMBERS, PER_SECOND, TIMES
 
 TITLE = "Timeline"
 SUBTITLE = "{ranks}, {kind}"
@@ -133,6 +123,6 @@ SCRIPT = {
     "hardware": "Hardware", "costs": "Costs", "which_hardware": "hardware", "as_given": "as given",
     "back_to_hardware": "Set the sliders back to the chosen hardware",
     "back_to_costs": "Set the sliders back to the given costs",
-    "hardware_numbers": HARDWARE, "cost_numbers": COSTS, "per_second": PER_SECOND, "times": TIMES,
+    "hardware_numbers": NUMBERS, "cost_numbers": COSTS, "per_second": PER_SECOND, "times": TIMES,
     "predicted_for": PREDICTED_FOR, "changed": CHANGED,
 }  # fmt: skip

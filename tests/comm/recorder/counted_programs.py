@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -13,8 +14,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from lab_utils.comm import phase, recording
+from lab_utils.comm.recorder import live_memory
 from lab_utils.gpt import GPT, GPTConfig
 from lab_utils.timeline import Op
+from lab_utils.timeline.ops import Rise
 
 CONFIG = GPTConfig(vocabulary=64, block=16, layers=2, channels=32, heads=4, tied=False)
 TAKEN_BYTES = 4_000_000
@@ -107,13 +110,39 @@ def held_by_steps(kind: str) -> tuple[int, int, int]:
     return begin.live_bytes, computed[-1].live_bytes, max(op.peak_bytes for op in computed)
 
 
-def takes_memory_after_a_wait() -> None:
-    """Rank 0 waits for rank 1, takes memory at once, and goes on for a while."""
-    time.sleep(0.4 * dist.get_rank())
-    dist.barrier()
-    _taken = torch.ones(TAKEN_BYTES // 4)
-    time.sleep(0.2)
-    dist.barrier()
+def takes_memory_after_a_wait(folder: str) -> None:
+    """Rank 0 waits for rank 1, takes memory at once, and goes on for a while, by a clock of its own.
+
+    Its first reading, at the wait's begin, lets rank 1 come; the clock goes on when rank 1 does.
+    """
+    waits, came = Path(folder, "waits"), Path(folder, "came")
+    if dist.get_rank() == 1:
+        waits.read_bytes()
+        came.touch()
+        dist.barrier()
+        dist.barrier()
+        return
+    readings: list[float] = []
+
+    def now_s() -> float:
+        if not readings:
+            waits.write_bytes(b"")
+        readings.append(100.0 * came.exists())
+        return readings[-1] + later_s
+
+    later_s, of_the_machine = 0.0, live_memory.time
+    live_memory.time = SimpleNamespace(perf_counter=now_s)
+    try:
+        dist.barrier()
+        _taken = torch.ones(TAKEN_BYTES // 4)
+        later_s = 100.0
+        dist.barrier()
+    finally:
+        live_memory.time = of_the_machine
+
+
+def takes(rises: Sequence[Rise]) -> bool:
+    return rises[-1].bytes - rises[0].bytes == TAKEN_BYTES
 
 
 def three_losses(count: bool | None) -> list[float]:

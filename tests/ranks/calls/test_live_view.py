@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from typing import Any
 
 import IPython.display
@@ -94,10 +95,15 @@ def test_what_a_rank_has_cleared_is_gone_and_displays_are_named(said: dict[int, 
     say(said, 0, "below\n")
     stream.take(said)
     lines = ["ranks 0-1 │ both", "rank 0    │ then", "rank 0    │ <Figure size 640x480>", "rank 0    │ below"]
-    assert str(stream) == "\n".join(lines)
+    assert str(stream) == "\n".join(lines) and stream.counts == {0: 4, 1: 1}
+    say(said, 0, "one\ntwo\n")
+    display(said, 0, data={"text/plain": "a table\nof two lines"}, transient={})
+    stream.take(said)
+    lines += [f"rank 0    │ {line}" for line in ("one", "two", "a table", "of two lines")]
+    assert str(stream) == "\n".join(lines) and stream.counts == {0: 8, 1: 1}
     display(said, 0, clear=True)
     stream.take(say(said, 0, "new\n"))
-    assert str(stream) == "rank 1 │ both\nrank 0 │ new"
+    assert str(stream) == "rank 1 │ both\nrank 0 │ new" and stream.counts == {0: 1, 1: 1}
 
 
 # ------------------------------------------------------------------ in a notebook
@@ -119,6 +125,29 @@ def test_a_notebooks_display_is_replaced_and_removed_where_the_cell_has_nothing_
     place.clear(more)
     texts = [{}, {"text/plain": "rank 0 │ one"}, {"text/plain": "rank 0 │ one\nrank 0 │ two"}, {}]
     assert done == [*texts, *([f"clear, wait={more}"] if alone else [])]
+
+
+def test_what_other_threads_print_meanwhile_is_not_removed(
+    said: dict[int, Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleared: list[bool] = []
+    monkeypatch.setattr(DisplayHandle, "display", lambda _, data, raw: None)
+    monkeypatch.setattr(DisplayHandle, "update", lambda _, data, raw: None)
+    monkeypatch.setattr(IPython.display, "clear_output", lambda wait: cleared.append(wait))
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(live.sys, stream, io.StringIO())
+    for speaks in (True, False):
+        stream, place = Stream(), InNotebook(alone=True)
+        stream.take(say(said, 0, "one\n"))
+        place.show(stream)
+        if speaks:
+            thread = threading.Thread(target=print, args=["watched"])
+            thread.start()
+            thread.join()
+        place.clear(more_follows=True)
+        assert cleared == [] if speaks else [True]
+    assert live.sys.stdout.getvalue() == "watched\n"
+    assert "write" not in vars(live.sys.stdout) and "write" not in vars(live.sys.stderr)
 
 
 # ------------------------------------------------------------------ on a terminal

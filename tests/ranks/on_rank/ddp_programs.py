@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -120,3 +121,29 @@ def mark_as_with_optimizers_in_backward() -> None:
 
 def step() -> None:
     held["ddp"](x()).sum().backward()
+
+
+def forward_beside_the_end_of_backward() -> bool:
+    """Return whether a step that ends is told from one that another thread begins just then."""
+    from lab_utils.ranks.on_rank import ddp_models
+
+    for name in ("ddp", "beside"):
+        make("plain", name)
+    progress, begun = ddp_models._progress, []
+
+    def look(ddp: DDP) -> tuple[list[int], bool]:
+        ddp_models._progress = progress
+        thread = threading.Thread(target=lambda: begun.append(held["beside"](torch.ones(5, 4))))
+        thread.start()
+        thread.join()
+        return progress(ddp)
+
+    loss = held["ddp"](torch.ones(5, 4)).sum()
+    ddp_models._progress = look
+    try:
+        loss.backward()
+    finally:
+        ddp_models._progress = progress
+    told = [held[name] in ddp_models._at_forward for name in ("ddp", "beside")]
+    begun[0].sum().backward()
+    return told == [False, True]

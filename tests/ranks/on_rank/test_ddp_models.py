@@ -53,6 +53,11 @@ def test_the_step_after_one_in_which_ranks_were_missing_is_right(
         right(ranks, 3)
 
 
+def test_steps_of_two_threads_are_followed(ranks: Ranks) -> None:
+    """One ends its backward while the other ends a forward."""
+    assert ranks.run(programs.forward_beside_the_end_of_backward) == [True] * 4
+
+
 @pytest.mark.parametrize("kind", programs.KINDS)
 def test_every_kind_of_model_is_made_ready_again(ranks: Ranks, kind: str) -> None:
     ranks.run(programs.make, kind)

@@ -109,6 +109,8 @@ def test_a_large_mesh_draws_its_first_ranks_and_says_so() -> None:
     shown = Mesh(pp=4, dp=8, tp=8)._repr_mimebundle_()
     assert "of which the first 64 are drawn" in shown["text/plain"]
     assert shown["image/svg+xml"].count("<rect") == 1 + 3 * 64  # the card's ground, and a cell for each axis
+    tp = next(line for line in shown["text/plain"].splitlines() if line.startswith("tp: "))
+    assert tp.startswith("tp: 32 groups of 8: ranks 0-7; ranks 8-15; ") and tp.endswith("ranks 120-127 and 16 more")
 
 
 # ---------------------------------------------------------------------- on the ranks

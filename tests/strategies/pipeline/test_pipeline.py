@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import GROUP_TIMEOUT_S
@@ -122,6 +123,7 @@ def test_measured_and_predicted_above_each_other(ranks2: Ranks) -> None:
         (op.rank, op.phase, op.stage, op.microbatch) for op in schedule.ops
     }
     assert staged(trace).timeline().makespan_s == trace.timeline().makespan_s
+    assert staged(replace(trace, others=(1.0, 2))).others == (1.0, 2)
     costs = measured_costs(trace)
     assert all(each > 0 for each in (*costs.forward, *costs.backward_input)) and costs.comm > 0
     assert simulate(schedule, costs).makespan_s > 4 * (costs.forward[0] + costs.backward_input[0])

@@ -49,6 +49,13 @@ def test_hardware_changed_from_a_given_one_is_named_after_that() -> None:
     assert hardware_name(moved) == "mine, 20 µs and 1 GB/s"
 
 
+def test_what_was_changed_before_is_named_with_what_is_changed_now() -> None:
+    slower = replace(CLUSTER, compute_scale=2.0)
+    moved = slower.with_link(latency_s=20e-6)
+    assert hardware_name(moved, slower) == "H100 cluster, changed: latency 20.0 µs, compute time × 2.00"
+    assert hardware_name(replace(moved, compute_scale=1.0), slower) == "H100 cluster, changed: latency 20.0 µs"
+
+
 def test_a_predicted_timeline_says_for_what_and_a_measured_one_that_it_was_measured() -> None:
     trace, wire = ddp(), Hardware(None, WIRE)
     assert str(trace.timeline(wire)).startswith("Timeline of 4 ranks (predicted for wire, computing as measured): ")

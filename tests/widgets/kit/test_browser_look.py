@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import nbformat
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_page import OURS, violations, violations_of_notebook
 from browser_page import Lab, run_cell, run_every_cell, set_theme
 from card_samples import CELLS, START
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+from timeline_samples import ddp
+from widget_page import show_timeline
 
 from lab_utils.render.palette import CARD, DARK
+from lab_utils.timeline.hardware import catalogue
+from lab_utils.widgets import TimelineView
 
 pytest_plugins = ["browser_fixtures"]
-OURS = ".jp-OutputArea-output"  # JupyterLab's own page is not judged
 STILL = """from lab_utils.render import loss_curve
 from IPython.display import SVG, display
 display(loss_curve({"run": [3.0, 2.0, 1.0]}))
 SVG('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 40"><rect width="9" height="9" fill="#fcfcfa"/></svg>')"""
+ODD = ["<p id='title'>named</p>", "<p aria-describedby='title'>by another</p>", "<button></button>"]
+# Numbers that stand on two lines.
+BROKEN = """numbers => numbers.filter((one) => {
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    return new Set([...range.getClientRects()].map((box) => box.top)).size > 1;
+}).map((one) => one.textContent)"""
 SMALLEST = """card => Math.min(...[...card.querySelectorAll("svg text")].map((words) =>
     parseFloat(getComputedStyle(words).fontSize) * Math.hypot(words.getScreenCTM().a, words.getScreenCTM().b)))"""
 # The names of controls and what they stand at: pairs of words that lie on each other.
@@ -38,13 +51,6 @@ OVERLAPS = """card => {
 }"""
 
 
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page, context={"include": [[OURS]]}).response["violations"]
-    said = [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
-    print(*said, sep="\n")  # all of each, where it fails
-    return said
-
-
 @pytest.fixture(scope="module")
 def samples(lab: Lab) -> Iterator[Page]:
     with lab.notebook("samples.ipynb", START, *CELLS.values()) as page:
@@ -61,8 +67,21 @@ def test_words_keep_their_size_and_lie_on_no_others(samples: Page, width: int) -
         expect(card).to_be_visible()
         assert card.evaluate(OVERLAPS) == []
         assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
+        assert card.locator(".lab-tl-numbers td").evaluate_all(BROKEN) == []
         if card.locator("svg text").count():
             assert card.evaluate(SMALLEST) > 8.4  # as it is drawn
+
+
+def test_a_hardwares_sliders_keep_their_words_apart_at_every_width(page: Page) -> None:
+    """Of two links: the long "bandwidth between nodes" is beside "50.0 GB/s", or above it."""
+    cluster = replace(catalogue["H100 cluster"], device=None)
+    show_timeline(page, TimelineView(ddp(4).timeline(cluster)))
+    card = page.locator(".lab-card")
+    for width in range(1400, 580, -40):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(card.get_by_text("50.0 GB/s")).to_be_visible()
+        assert card.evaluate(OVERLAPS) == []
+        assert card.evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -71,6 +90,25 @@ def test_axe_finds_nothing_in_widgets_and_cards(samples: Page, dark: bool) -> No
     if dark:
         set_theme(samples, dark)
     assert violations(samples) == []
+
+
+def test_axe_finds_nothing_in_nbconverts_page_of_them(samples: Page, lab: Lab, browser: Browser) -> None:
+    """Without a kernel, as stored: every widget is its still picture there."""
+    with samples.expect_response(lambda answer: answer.request.method == "PUT" and "samples.ipynb" in answer.url):
+        samples.keyboard.press("Control+s")
+    with browser.new_page() as page:
+        assert violations_of_notebook(page, lab.labs / "samples.ipynb") == []
+        assert page.locator(OURS).count()
+
+
+def test_axe_would_find_a_button_without_a_name_and_an_id_of_another_output(browser: Browser, tmp_path: Path) -> None:
+    outputs = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in ODD]
+    cells = [nbformat.v4.new_code_cell("", outputs=[output]) for output in outputs]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "odd.ipynb")
+    with browser.new_page() as page:
+        found = [each.partition(":")[0] for each in violations_of_notebook(page, tmp_path / "odd.ipynb")]
+        assert found == ["an id of another output", "button-name"]
+        assert [each.partition(":")[0] for each in violations(page)] == ["button-name"]
 
 
 def test_still_pictures_of_the_lab_follow_the_theme_and_no_others(lab: Lab) -> None:

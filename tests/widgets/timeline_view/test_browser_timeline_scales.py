@@ -145,7 +145,8 @@ def test_faster_looks_shorter_beside_what_stood_there_before(page: Page) -> None
 
 
 def test_a_prediction_is_named_after_its_hardware_wherever_the_sliders_stand(page: Page) -> None:
-    view = TimelineView(FAR.timeline(catalogue["H100 cluster"]), hardware=[catalogue["A100 cluster"]])
+    slower = replace(catalogue["A100 cluster"], compute_scale=2.0)
+    view = TimelineView(FAR.timeline(catalogue["H100 cluster"]), hardware=[slower])
     shown(page, view)
     kinds, picture = page.locator(".lab-tl-kinds"), page.get_by_role("img")
     expect(kinds).to_have_text("4 ranks, predicted for H100 cluster")
@@ -156,8 +157,14 @@ def test_a_prediction_is_named_after_its_hardware_wherever_the_sliders_stand(pag
     view.set_state({"_setting": page.evaluate("saved.at(-1)._setting")})
     assert view.timeline.prediction.name == "H100 cluster, changed: latency 31.6 µs, compute time × 3.16"
     expect(picture).to_have_attribute("aria-label", headline(view.timeline))
-    page.get_by_role("combobox").select_option("A100 cluster")
-    expect(kinds).to_have_text("4 ranks, predicted for A100 cluster")
+    page.get_by_role("combobox").select_option("A100 cluster, changed: compute time × 2.00")
+    expect(kinds).to_have_text("4 ranks, predicted for A100 cluster, changed: compute time × 2.00")
+    page.get_by_role("slider", name="latency", exact=True).fill("200")
+    both = "A100 cluster, changed: latency 31.6 µs, compute time × 2.00"
+    expect(kinds).to_have_text(f"4 ranks, predicted for {both}")
+    page.wait_for_function("saved.at(-1)._setting.choice === 1 && saved.at(-1)._setting.latency_s > 3e-5")
+    view.set_state({"_setting": page.evaluate("saved.at(-1)._setting")})
+    assert view.timeline.prediction.name == both
 
 
 def test_a_busy_machine_is_told_of(page: Page) -> None:

@@ -80,7 +80,8 @@ def test_another_hardware_can_be_chosen() -> None:
     between = replace(FAST, ranks_per_node=2, across=Link("between", 1e-4, 1e9))
     view = TimelineView(DDP.timeline(SLOW), hardware=[SLOW, FAST, between])
     assert [choice["label"] for choice in view._about["choices"]] == [SLOW.name, FAST.name, between.name]
-    chosen = {name: value for name, value in view._about["choices"][2].items() if name != "label"}
+    about = ("label", "base", "base_name")
+    chosen = {name: value for name, value in view._about["choices"][2].items() if name not in about}
     from_browser(view, _setting={**chosen, "choice": 2})
     assert view.hardware == between
     from_browser(view, _setting={**chosen, "choice": 2, "across_latency_s": 2e-4})

@@ -30,8 +30,9 @@ function costSliders(given, byStage) {
 }
 
 class Sliders {
-  // about: {sets, by_stage, choices: [{label, numbers ...}], the first as given}. changed(setting, begins) at each
-  // move, `begins` with the first since a person took hold of something else; rested() after.
+  // about: {sets, by_stage, choices: [{label, base, base_name, numbers ...}], the first as given}: a choice is named as
+  // its base with what differs. changed(setting, begins) at each move, `begins` with the first since a person took hold
+  // of something else; rested() after.
   constructor(parent, { sets, by_stage: byStage, choices }, setting, changed, rested) {
     Object.assign(this, { choices, setting, changed, rested, timer: 0, begins: true });
     this.root = add(parent, "div", "sliders", "", { role: "group", "aria-label": NAMES[sets] });
@@ -85,7 +86,7 @@ class Sliders {
   }
 
   pick(choice) {
-    const { label, ...numbers } = this.choices[choice];
+    const { label, base, base_name: name, ...numbers } = this.choices[choice];
     this.begins = true;
     this.move({ ...numbers, choice });
     this.rest();
@@ -93,10 +94,10 @@ class Sliders {
 
   // What is predicted for: "H100 cluster, changed: latency 20.0 µs", as naming.py says it.
   get name() {
-    const { setting, numbers, choices } = this, given = choices[setting.choice];
-    const changes = numbers.filter(({ name }) => setting[name] !== given[name] && setting[name] !== null)
+    const { setting, numbers } = this, { base, base_name: of } = this.choices[setting.choice];
+    const changes = numbers.filter(({ name }) => setting[name] !== base[name] && setting[name] !== null)
       .map(({ name, label, text }) => `${label} ${text(setting[name])}`);
-    return changes.length ? fill(WORDS.changed, { name: given.label, changes: changes.join(", ") }) : given.label;
+    return changes.length ? fill(WORDS.changed, { name: of, changes: changes.join(", ") }) : of;
   }
 
   show() {
