@@ -49,7 +49,10 @@ class Attention(nn.Module):
     """Causal self-attention: position t attends to positions 0..t.
 
     The number of heads follows from the width of the three layers, so splitting their columns splits the heads.
+    Where the sequence is cut over ranks, `attend` is another function that computes the same.
     """
+
+    attend = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class Attention(nn.Module):
             layer(x).unflatten(-1, (-1, self.width)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)  # [B, H, T, D]
+        y = self.attend(q, k, v, dropout_p=dropout, is_causal=True)  # [B, H, T, D]
         return self.out(y.transpose(1, 2).flatten(-2))  # [B, T, C]
 
 
@@ -128,23 +131,25 @@ class GPT(nn.Module):
             else:
                 nn.init.constant_(parameter, 1.0 if "norm" in name and name.endswith("weight") else 0.0)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Token plus position: ids [B, T] -> [B, T, C]."""
+    def embed(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Token plus position, 0..T-1 unless positions [T] are given: ids [B, T] -> [B, T, C]."""
         if ids.shape[-1] > self.config.block:
             raise ValueError(
                 f"{ids.shape[-1]} tokens are longer than the model's block of {self.config.block}: "
                 f"cut the text shorter or build the GPT with block={ids.shape[-1]}."
             )
-        at = torch.arange(ids.shape[-1], device=ids.device)  # [T]
+        at = torch.arange(ids.shape[-1], device=ids.device) if positions is None else positions  # [T]
         return self.dropout(self.tokens(ids) + self.positions(at))
 
     def unembed(self, x: Tensor) -> Tensor:
         """Last norm and output layer: [B, T, C] -> logits [B, T, V]."""
         return self.head(self.norm(x))
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, ids: Tensor, targets: Tensor | None = None, positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """ids, targets [B, T] int64 -> logits [B, T, V], and the mean cross entropy in nats per token."""
-        x = self.embed(ids)  # [B, T, C]
+        x = self.embed(ids, positions)  # [B, T, C]
         for block in self.blocks:
             x = block(x)  # [B, T, C]
         logits = self.unembed(x)  # [B, T, V]
