@@ -49,10 +49,7 @@ class Attention(nn.Module):
     """Causal self-attention: position t attends to positions 0..t.
 
     The number of heads follows from the width of the three layers, so splitting their columns splits the heads.
-    Where the sequence is cut over ranks, `attend` is another function that computes the same.
     """
-
-    attend = staticmethod(F.scaled_dot_product_attention)
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -70,6 +67,10 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         y = self.attend(q, k, v, dropout_p=dropout, is_causal=True)  # [B, H, T, D]
         return self.out(y.transpose(1, 2).flatten(-2))  # [B, T, C]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, **options: float) -> Tensor:
+        """q, k, v [B, H, T, D] -> [B, H, T, D]; another function where the sequence is cut over ranks (chapter 02b)."""
+        return F.scaled_dot_product_attention(q, k, v, **options)
 
 
 class MLP(nn.Module):

@@ -69,13 +69,17 @@ def _attend(
 
 
 def _attend_in_transformers(model: nn.Module, attend: Callable[..., Tensor], name: str) -> None:
-    """Register the attention with transformers, and let the model take it; masks there are made for whole sequences."""
-    from transformers import AttentionInterface
+    """Register the attention with transformers, and let the model take it."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    def mask(*_, attention_mask=None, **__):  # without one, transformers would drop what the caller gives
+        return None if attention_mask is None or attention_mask.all() else attention_mask
 
     def attention(module, q, k, v, attention_mask, dropout=0.0, scaling=None, is_causal=None, **other):
         if attention_mask is not None:
             raise ValueError(
-                "attention_mask: a split sequence has no padding, so leave it out"
+                "attention_mask hides tokens: attention over cp has no mask but the causal one, so cut the "
+                "padding off, and give its labels as -100"
             )
         if unknown := [each for each in _CHANGES_SCORES if other.get(each) is not None]:
             raise ValueError(f"{type(module).__name__} has {listed(unknown)}, which attention over cp does not have")
@@ -83,6 +87,7 @@ def _attend_in_transformers(model: nn.Module, attend: Callable[..., Tensor], nam
         return attend(q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling).transpose(1, 2), None
 
     AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, mask)
     model.set_attn_implementation(name)
 
 

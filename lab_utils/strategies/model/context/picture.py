@@ -38,7 +38,7 @@ class _Panel:
         return [(query, key) for query in queries for key in keys if key <= query or not block.causal]
 
     def work(self, rank: int) -> float:
-        """Return the rank's work, in blocks of 1/n of the queries × 1/n of the keys."""
+        """Return the rank's work, in blocks of T/n queries × T/n keys."""
         return self.split.work(rank, self.source(rank), self.causal) / (self.split.tokens / self.split.ranks) ** 2
 
     @property
@@ -70,9 +70,9 @@ def ring_rounds(ranks: int = 4, causal: bool = True) -> Picture:
         top += 18 + lines * line + SUMMARY
     mask = "causal" if causal else "not causal"
     return card(
-        f"Ring attention on {ranks} ranks, {mask}", "number and tint: the rank that computes a block, and above, whose "
-        "keys and values it has · grey: computed before · bars: each rank's work", body, WIDTH, top,
-        described="\n".join(described),
+        f"Ring attention on {ranks} ranks, {mask}: queries downwards, keys to the right",
+        "number and tint: the rank that computes · above: whose keys, values · grey: before · bars: work in the round",
+        body, WIDTH, top - 8, described="\n".join(described),
     )  # fmt: skip
 
 
@@ -83,11 +83,10 @@ def _draw(panel: _Panel, x: float, top: float, side: float) -> Iterator[str]:
     yield element("rect", x=x, y=top, width=side, height=side, fill=palette.LANE)
     for rank in range(panel.split.ranks):
         for key in panel.split.positions(rank).tolist():
-            if cell >= 10 or key == panel.split.slices(rank)[0].start:
-                yield text(
-                    str(rank), x + (key + 0.5) * cell, top - 4, text_anchor="middle", font_size=min(9, cell),
-                    fill=palette.QUIET_INK,
-                )  # fmt: skip
+            yield text(
+                str(rank), x + (key + 0.5) * cell, top - 4, text_anchor="middle", font_size=min(9, 0.75 * cell),
+                fill=palette.QUIET_INK,
+            )  # fmt: skip
         for hop in range(panel.hop):
             earlier = _Panel(panel.split, panel.causal, hop)
             yield from _cells(earlier, rank, x, top, cell, palette.GRID)
@@ -133,7 +132,7 @@ def _summary(panels: list[_Panel]) -> str:
     takes, mean = sum(max(panel.works) for panel in panels), sum(sum(panel.works) for panel in panels) / split.ranks
     most = split.imbalance(panels[0].causal)
     return (
-        f"{NAMES[split.zigzag]}: the rounds last {three_digits(takes)} blocks of 1/{split.ranks} × 1/{split.ranks}, an "
+        f"{NAMES[split.zigzag]}: the rounds last {three_digits(takes)} blocks of T/{split.ranks} × T/{split.ranks}, an "
         f"even share is {three_digits(mean)}; most loaded / mean {three_digits(most)}"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STEPS, SEQUENCES, TOKENS, VOCABULARY, HEADS = 10, 4, 22, 40, 4  # 22 is not divisible by the slices of 4 ranks
-VARIANTS = {"causal": (HEADS, True), "not causal": (HEADS, False), "grouped-query": (2, True)}
+VARIANTS = {"causal": (HEADS, True), "not causal": (HEADS, False), "grouped-query": (2, True), "recomputed": (2, True)}
 
 
 def model_of(variant: str):
@@ -18,7 +18,8 @@ def model_of(variant: str):
 
     kv_heads, causal = VARIANTS[variant]
     torch.manual_seed(0)
-    model = GPT(GPTConfig(VOCABULARY, TOKENS, layers=2, channels=16, heads=HEADS)).double()
+    layers = 2 if variant == "causal" else 1
+    model = GPT(GPTConfig(VOCABULARY, TOKENS, layers, channels=16, heads=HEADS)).double()
     for block in model.blocks:
         attention = block.attention
         for name in ("key", "value") if kv_heads < HEADS else ():
@@ -70,6 +71,7 @@ def serial(variant: str, steps: int = STEPS) -> dict:
 def trained(degrees: dict, method: str, variant: str, steps: int = STEPS) -> dict:
     """What training on the mesh gives, put together."""
     from lab_utils.strategies.mesh import Mesh
+    from lab_utils.strategies.mixed_precision import recompute
     from lab_utils.strategies.model.context.parallel import context_parallel, step
     from lab_utils.strategies.model.placement import snapshot
 
@@ -80,12 +82,67 @@ def trained(degrees: dict, method: str, variant: str, steps: int = STEPS) -> dic
     if mesh.cp > 1:
         for block in model.blocks:
             as_masked(block.attention, VARIANTS[variant][1])
+    if variant == "recomputed":
+        recompute(model.blocks)
     for x, y in batches(steps):
         mine = [each.tensor_split(mesh.dp)[mesh.mine["dp"]] for each in (x, y)]
         loss = step(model, optimizer, *mine, split, mesh)
     return snapshot(model, loss, mesh)
 
 
-def all_of(degrees: dict, methods: tuple[str, ...]) -> dict:
+def all_of(degrees: dict, cases: list[tuple[str, str]]) -> dict:
     """{(method, variant): snapshot}."""
-    return {(method, variant): trained(degrees, method, variant) for method in methods for variant in VARIANTS}
+    return {case: trained(degrees, *case) for case in cases}
+
+
+# ---------------------------------------------------------------------- transformers
+def llama():
+    """A Llama with 4 query heads and 2 key and value heads, in float64."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, num_hidden_layers=2, hidden_size=16, intermediate_size=32, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).double()
+
+
+def llama_serial(steps: int) -> dict:
+    import torch.nn.functional as F
+
+    from lab_utils.strategies import serial
+
+    model = llama()
+    optimizer = optimizer_of(model)
+    for x, y in batches(steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(input_ids=x, use_cache=False).logits.flatten(0, 1), y.flatten())
+        loss.backward()
+        optimizer.step()
+    return serial.snapshot(model, loss)
+
+
+def llama_cut(method: str, steps: int) -> tuple[dict, list[str]]:
+    """What it is after as many steps on cp = 2, and what it says to a mask and a window."""
+    import torch
+
+    from lab_utils.strategies.mesh import Mesh
+    from lab_utils.strategies.model.context.parallel import context_parallel, step
+    from lab_utils.strategies.model.placement import snapshot
+
+    mesh, model, said = Mesh(cp=2), llama(), []
+    optimizer = optimizer_of(model)
+    split = context_parallel(model, mesh, TOKENS, method)
+    for x, y in batches(steps):
+        loss = step(model, optimizer, x, y, split, mesh)
+    mask = torch.ones(SEQUENCES, split.length(0), dtype=torch.int64)
+    model(input_ids=split.own(x, 0), attention_mask=mask, use_cache=False)  # which hides nothing
+    mask[0, 0] = 0
+    for other in ({"attention_mask": mask}, {"sliding_window": 4}):
+        try:
+            model(input_ids=split.own(x, 0), use_cache=False, **other)
+        except ValueError as error:
+            said.append(str(error))
+    return snapshot(model, loss, mesh), said

@@ -47,30 +47,38 @@ def test_trap_14_sums_are_in_float32() -> None:
 
 
 def test_trap_15_backward_with_the_blocks_own_output_and_log_sum_exp() -> None:
-    """dV stays exact: the block's own P times its weight are the whole P. dQ and dK lack what the weights depend on."""
-    q, k, v, dout = drawn(*[(1, 2, 64, 8)] * 4)
+    """dQ is off by 10 %, dK by 14 %: they lack what the blocks' weights depend on. dV is exact, and tells nothing."""
+    q, k, v, dout = drawn(*[(1, 2, 64, 16)] * 4)
     wholes = [each.clone().requires_grad_() for each in (q, k, v)]
-    F.scaled_dot_product_attention(*wholes).backward(dout)
-    parts = halves(q, k, v)
-    out, lse = merge(*[part for half in parts for part in half])
-
-    def gradients(own: bool) -> list[torch.Tensor]:
-        found = []
-        for (block_out, block_lse), *kv in zip(parts, k.chunk(2, 2), v.chunk(2, 2), strict=True):
-            weight = (block_lse - lse).exp()[..., None]
-            seen = (weight * dout, q, block_out, block_lse) if own else (dout, q, out, lse)
-            found.append(_attend_backward(*seen, torch.stack(kv), False, None))
-        dq, dk, dv = zip(*found, strict=True)
-        return [sum(dq), torch.cat(dk, 2), torch.cat(dv, 2)]
+    F.scaled_dot_product_attention(*wholes, is_causal=True).backward(dout)
 
     def differences(own: bool) -> list[float]:
-        pairs = zip(gradients(own), wholes, strict=True)
+        pairs = zip(gradients_of_two_ranks(q, k, v, dout, own), wholes, strict=True)
         return [((found - whole.grad).norm() / whole.grad.norm()).item() for found, whole in pairs]
 
     assert max(differences(own=False)) < 1e-14
     dq, dk, dv = differences(own=True)
-    print(dq, dk, dv)
-    assert 0.05 < dq < 0.3 and 0.05 < dk < 0.3 and dv < 1e-14
+    assert dq == pytest.approx(0.10, abs=0.02) and dk == pytest.approx(0.14, abs=0.02) and dv < 1e-14
+
+
+def gradients_of_two_ranks(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dout: torch.Tensor, own: bool
+) -> list[torch.Tensor]:
+    """dQ, dK, dV of a causal ring over two halves; `own`: by each block's output and log-sum-exp, weighted."""
+    (dq, dk, dv), half = (torch.zeros_like(each) for each in (q, k, v)), q.shape[2] // 2
+    front, back = slice(0, half), slice(half, None)
+    for rows, blocks in ((front, [front]), (back, [back, front])):
+        parts = [_attend(q[:, :, rows], torch.stack((k, v))[..., keys, :], keys == rows, None) for keys in blocks]
+        out, lse = parts[0] if len(parts) == 1 else merge(*parts[0], *parts[1])
+        for keys, (block_out, block_lse) in zip(blocks, parts, strict=True):
+            weighted = (block_lse - lse).exp()[..., None] * dout[:, :, rows]
+            seen = (
+                (weighted, q[:, :, rows], block_out, block_lse) if own else (dout[:, :, rows], q[:, :, rows], out, lse)
+            )
+            found = _attend_backward(*seen, torch.stack((k, v))[..., keys, :], keys == rows, None)
+            for whole, at, part in zip((dq, dk, dv), (rows, keys, keys), found, strict=True):
+                whole[:, :, at] += part
+    return [dq, dk, dv]
 
 
 def test_trap_16_ranks_that_can_share_out_the_heads() -> None:

@@ -19,8 +19,12 @@ serial = cache(context_programs.serial)
 def test_parity_of_ten_steps(request: pytest.FixtureRequest, degrees: dict) -> None:
     size = degrees.get("dp", 1) * degrees.get("cp", 1)
     ranks: Ranks = request.getfixturevalue(f"ranks{size}")
-    found = ranks.run(context_programs.all_of, degrees, METHODS)
-    for method, variant in found[0]:
+    cases = [(method, variant) for method in METHODS for variant in context_programs.VARIANTS]
+    cases.remove(("all_to_all", "recomputed"))
+    if degrees != {"cp": 4}:
+        cases = [("ring", "grouped-query"), ("all_to_all", "causal")]
+    found = ranks.run(context_programs.all_of, degrees, cases)
+    for method, variant in cases:
         of_ranks = [each[method, variant] for each in found]
         compared = parity(serial(variant), of_ranks, tolerance=1e-10)
         assert compared.equal, (method, variant, compared)
@@ -37,6 +41,18 @@ def test_one_rank_is_plain_attention() -> None:
         before = [block.attention.attend for block in model.blocks]
         context_parallel(model, Mesh(), context_programs.TOKENS, method)
         assert [block.attention.attend for block in model.blocks] == before
+
+
+def test_a_llama_of_transformers_equals_itself_uncut(ranks2: Ranks) -> None:
+    """Grouped-query, with rotary positions, which are those of the whole sequence."""
+    whole = ranks2.run(context_programs.llama_serial, 3)[0]
+    for method in METHODS:
+        snapshots, said = zip(*ranks2.run(context_programs.llama_cut, method, 3), strict=True)
+        compared = parity(whole, snapshots, tolerance=1e-10)
+        assert compared.equal, (method, compared)
+        for mask, window in said:
+            assert mask.startswith("attention_mask hides tokens: attention over cp has no mask but the causal one")
+            assert window == "LlamaAttention has sliding_window, which attention over cp does not have"
 
 
 # ---------------------------------------------------------------------- one attention
@@ -111,8 +127,34 @@ def test_bytes_sent_are_the_formula(ranks4: Ranks, tokens: int, kv_heads: int) -
     trace = ranks4.record(sent, "all_to_all", tokens, kv_heads)
     split = SequenceSplit(tokens, 4, zigzag=False)
     for rank, ops in enumerate(trace.ops):
-        exchanged = [op for op in ops if op.kind == "collective"]
-        print(rank, [(op.name, op.bytes) for op in exchanged], all_to_all_bytes(split, rank, 4, kv_heads, 2 * 8 * 8))
+        to_heads, to_tokens, back_to_tokens, back_to_heads = (op.bytes for op in ops if op.kind == "collective")
+        own = split.length(rank) / tokens  # of the tokens; of the heads it is 1/4
+        found = (to_heads + back_to_tokens) * 3 / 4 + (to_tokens + back_to_heads) * (1 - own)
+        assert found == pytest.approx(all_to_all_bytes(split, rank, 4, kv_heads, head_bytes=2 * 8 * 8), rel=1e-12)
+
+
+# ---------------------------------------------------------------------- torch's own
+def test_torchs_own_context_parallel_does_not_run_on_a_cpu(ranks2: Ranks) -> None:
+    """When it does, the chapter is to run it beside."""
+
+    def theirs() -> str:
+        import torch
+        import torch.nn.functional as F
+        from torch.distributed.tensor.experimental import context_parallel
+
+        from lab_utils.strategies.mesh import Mesh
+
+        q, k, v = (torch.randn(1, 2, 16, 8) for _ in range(3))
+        mesh = Mesh(cp=2).device_mesh["cp"]
+        try:
+            with context_parallel(mesh, buffers=[q, k, v], buffer_seq_dims=[2, 2, 2]):
+                F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        except NotImplementedError as error:
+            return str(error)
+        return "it ran"
+
+    for said in ranks2.run(theirs):
+        assert "aten._scaled_dot_product_flash_attention_for_cpu" in said and "sharding strategy" in said, said
 
 
 # ---------------------------------------------------------------------- what does not fit

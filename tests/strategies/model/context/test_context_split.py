@@ -99,7 +99,7 @@ def test_the_picture_says_each_round_and_needs_no_torch() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, encoding="utf-8").stdout
     lines = printed.splitlines()
-    assert lines[0].startswith("contiguous: the rounds last 3.50 blocks of 1/4 × 1/4, an even share is 2.00")
+    assert lines[0].startswith("contiguous: the rounds last 3.50 blocks of T/4 × T/4, an even share is 2.00")
     assert lines[0].endswith("most loaded / mean 1.75")
     assert lines[5].startswith("zigzag: the rounds last 2.00 blocks") and lines[5].endswith("most loaded / mean 1.00")
     assert lines[2].startswith(
