@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
@@ -10,55 +10,77 @@ from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 RANKS, TOKENS = 4, 8192
 VOCABULARY, LAYERS, CHANNELS, HEADS = 256, 4, 64, 4
 KEPT, PEAK = "kept", "peak"
+ALONE, CUT = "alone", "cut"
 
 
 # ---------------------------------------------------------------------- on a rank
-def measured(cp: int) -> dict[str, Any]:
-    """Return a snapshot of one forward and backward in float64, and the bytes of activations kept and at the peak.
+def measured(tokens: int) -> dict[str, Any]:
+    """Return bytes of activations and a snapshot of one forward and backward in float64: cut, and alone on rank 0."""
+    import torch
+    import torch.distributed as dist
 
-    Counted are the storages of live tensors, as in a recording: `kept` when forward has ended, `peak` in both, less
-    what was there before and the gradients.
+    from lab_utils.strategies import serial
+    from lab_utils.strategies.mesh import Mesh
+    from lab_utils.strategies.model import placement
+    from lab_utils.strategies.model.context.parallel import context_parallel, loss_of
+
+    mesh, found = Mesh(cp=dist.get_world_size()), {}
+    ids = torch.randint(VOCABULARY, (1, tokens + 1), generator=torch.Generator().manual_seed(1))
+    x, y = ids[:, :-1], ids[:, 1:]
+    if dist.get_rank() == 0:
+        model = _model(tokens)
+        loss, found[ALONE] = _counted(model, lambda: model(x, y)[1])
+        found[ALONE]["snapshot"] = serial.snapshot(model, loss)
+    model = _model(tokens)
+    split = context_parallel(model, mesh, tokens)
+    loss, found[CUT] = _counted(model, lambda: loss_of(model, x, y, split, mesh))
+    placement.sum_gradients(model, mesh)
+    return found | {CUT: found[CUT] | {"snapshot": placement.snapshot(model, loss, mesh)}}
+
+
+def _model(tokens: int) -> Any:
+    import torch
+
+    from lab_utils.gpt import GPT, GPTConfig
+
+    torch.manual_seed(0)
+    return GPT(GPTConfig(VOCABULARY, tokens, LAYERS, CHANNELS, HEADS)).double()
+
+
+def _counted(model: Any, forward: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
+    """Run forward and backward; return the loss, and the bytes kept when forward has ended and at the peak.
+
+    Counted are the storages of live tensors, as in a recording, without what was there before; gradients were.
     """
     import torch
 
     from lab_utils.comm.recorder.kernel_counter import KernelCounter
-    from lab_utils.gpt import GPT, GPTConfig
-    from lab_utils.strategies.mesh import Mesh
-    from lab_utils.strategies.model.context.parallel import context_parallel, loss_of
-    from lab_utils.strategies.model.placement import snapshot, sum_gradients
 
-    mesh = Mesh(cp=cp)
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(VOCABULARY, TOKENS, LAYERS, CHANNELS, HEADS)).double()
-    ids = torch.randint(VOCABULARY, (1, TOKENS + 1), generator=torch.Generator().manual_seed(1))
-    split = context_parallel(model, mesh, TOKENS)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     counter = KernelCounter()
     with counter.live.followed(), counter:
         before = counter.live.bytes
-        loss = loss_of(model, ids[:, :-1], ids[:, 1:], split, mesh)
+        loss = forward()
         kept = counter.live.bytes - before
         loss.backward()
         peak, _ = counter.live.take()
-    sum_gradients(model, mesh)
-    return {KEPT: kept, PEAK: peak - before, "snapshot": snapshot(model, loss, mesh)}
+    return loss.detach(), {KEPT: kept, PEAK: peak - before}
 
 
 # ---------------------------------------------------------------------- here
-def activations(which: str) -> Iterator[Sample]:
+def activations(which: str, tokens: int = TOKENS) -> Iterator[Sample]:
     """Yield the largest of the ranks', beside one rank's. RuntimeError when they do not compute the same."""
     from lab_utils.ranks import start_ranks
     from lab_utils.strategies.parity import parity
 
-    with start_ranks(1) as alone:
-        (reference,) = alone.run(measured, 1)
     with start_ranks(RANKS) as ranks:
-        found = ranks.run(measured, RANKS)
-    compared = parity(reference["snapshot"], [each["snapshot"] for each in found])
+        found = ranks.run(measured, tokens)
+    alone, cut = found[0][ALONE], [each[CUT] for each in found]
+    compared = parity(alone["snapshot"], [each["snapshot"] for each in cut])
     if not compared.equal:
         raise RuntimeError(compared.verdict)
-    yield Sample(max(each[which] for each in found) / 1e6, reference[which] / 1e6)
+    yield Sample(max(each[which] for each in cut) / 1e6, alone[which] / 1e6)
 
 
 for _which, _said in ((KEPT, "kept for backward"), (PEAK, "at their highest")):
