@@ -20,7 +20,6 @@ def test_parity_of_ten_steps(request: pytest.FixtureRequest, degrees: dict) -> N
     size = degrees.get("dp", 1) * degrees.get("cp", 1)
     ranks: Ranks = request.getfixturevalue(f"ranks{size}")
     cases = [(method, variant) for method in METHODS for variant in context_programs.VARIANTS]
-    cases.remove(("all_to_all", "recomputed"))
     if degrees != {"cp": 4}:
         cases = [("ring", "grouped-query"), ("all_to_all", "causal")]
     found = ranks.run(context_programs.all_of, degrees, cases)
@@ -87,15 +86,14 @@ def test_any_length_split_and_mask(ranks4: Ranks) -> None:
         cases = [
             (method, tokens, kv_heads, zigzag, causal, "float64")
             for method in METHODS
-            for tokens in (8, 13, 31)
-            for kv_heads in (1, 2, 4)
+            for tokens, kv_heads in ((8, 4), (13, 1), (31, 2))
             for zigzag in (True, False)
             for causal in (True, False)
         ]
         return {case: attended(*case) for case in cases}
 
     for found in ranks4.run(differences):
-        assert len(found) == 72
+        assert len(found) == 24
         assert max(found.values()) < 1e-13, max(found, key=found.get)
 
 
