@@ -64,13 +64,12 @@ class Attention(nn.Module):
         q, k, v = (  # [B, H, T, D]
             layer(x).unflatten(-1, (-1, self.width)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        dropout = self.dropout if self.training else 0.0
-        y = self.attend(q, k, v, dropout_p=dropout, is_causal=True)  # [B, H, T, D]
-        return self.out(y.transpose(1, 2).flatten(-2))  # [B, T, C]
+        return self.out(self.attend(q, k, v).transpose(1, 2).flatten(-2))  # [B, T, C]
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, **options: float) -> Tensor:
-        """q, k, v [B, H, T, D] -> [B, H, T, D]; another function where the sequence is cut over ranks (chapter 02b)."""
-        return F.scaled_dot_product_attention(q, k, v, **options)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v [B, H, T, D] -> [B, H, T, D]; a model whose heads or tokens are split has its own (chapter 02)."""
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
 
 
 class MLP(nn.Module):
@@ -132,29 +131,31 @@ class GPT(nn.Module):
             else:
                 nn.init.constant_(parameter, 1.0 if "norm" in name and name.endswith("weight") else 0.0)
 
-    def embed(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Token plus position, 0..T-1 unless positions [T] are given: ids [B, T] -> [B, T, C]."""
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token plus position: ids [B, T] -> [B, T, C]."""
         if ids.shape[-1] > self.config.block:
             raise ValueError(
                 f"{ids.shape[-1]} tokens are longer than the model's block of {self.config.block}: "
                 f"cut the text shorter or build the GPT with block={ids.shape[-1]}."
             )
-        at = torch.arange(ids.shape[-1], device=ids.device) if positions is None else positions  # [T]
+        at = torch.arange(ids.shape[-1], device=ids.device)  # [T]
         return self.dropout(self.tokens(ids) + self.positions(at))
 
     def unembed(self, x: Tensor) -> Tensor:
         """Last norm and output layer: [B, T, C] -> logits [B, T, V]."""
         return self.head(self.norm(x))
 
-    def forward(
-        self, ids: Tensor, targets: Tensor | None = None, positions: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """ids, targets [B, T] int64 -> logits [B, T, V], and the mean cross entropy in nats per token."""
-        x = self.embed(ids, positions)  # [B, T, C]
+        x = self.embed(ids)  # [B, T, C]
         for block in self.blocks:
             x = block(x)  # [B, T, C]
         logits = self.unembed(x)  # [B, T, V]
-        return logits, None if targets is None else cross_entropy(logits, targets)
+        return logits, None if targets is None else self.loss(logits, targets)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy, [B, T, V], [B, T] -> []; a model whose logits are split has its own (chapter 02)."""
+        return cross_entropy(logits, targets)
 
     @torch.no_grad()
     def generate(

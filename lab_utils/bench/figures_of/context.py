@@ -22,7 +22,7 @@ def measured(tokens: int) -> dict[str, Any]:
     from lab_utils.strategies import serial
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model import placement
-    from lab_utils.strategies.model.context.parallel import context_parallel, loss_of
+    from lab_utils.strategies.model.context.parallel import context_parallel
 
     mesh, found = Mesh(cp=dist.get_world_size()), {}
     ids = torch.randint(VOCABULARY, (1, tokens + 1), generator=torch.Generator().manual_seed(1))
@@ -33,7 +33,8 @@ def measured(tokens: int) -> dict[str, Any]:
         found[ALONE]["snapshot"] = serial.snapshot(model, loss)
     model = _model(tokens)
     split = context_parallel(model, mesh, tokens)
-    loss, found[CUT] = _counted(model, lambda: loss_of(model, x, y, split, mesh))
+    x, y = (split.own(each, mesh.mine["cp"]) for each in (x, y))
+    loss, found[CUT] = _counted(model, lambda: model(x, y)[1])
     placement.sum_gradients(model, mesh)
     return found | {CUT: found[CUT] | {"snapshot": placement.snapshot(model, loss, mesh)}}
 

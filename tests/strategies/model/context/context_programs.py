@@ -26,16 +26,8 @@ def model_of(variant: str):
             whole = getattr(attention, name)
             fewer = nn.Linear(16, kv_heads * attention.width, bias=whole.bias is not None, dtype=torch.float64)
             setattr(attention, name, fewer)
-        attention.attend = partial(F.scaled_dot_product_attention, enable_gqa=True)
-        as_masked(attention, causal)
+        attention.attend = partial(F.scaled_dot_product_attention, is_causal=causal, enable_gqa=True)
     return model
-
-
-def as_masked(attention, causal: bool) -> None:
-    """Replace the attention's mask, which is causal in a GPT, if it is not to be."""
-    attend = attention.attend
-    if not causal:
-        attention.attend = lambda q, k, v, is_causal, **kwargs: attend(q, k, v, is_causal=False, **kwargs)
 
 
 def batches(steps: int):
@@ -72,22 +64,29 @@ def trained(degrees: dict, method: str, variant: str, steps: int = STEPS) -> dic
     """What training on the mesh gives, put together."""
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.mixed_precision import recompute
-    from lab_utils.strategies.model.context.parallel import context_parallel, step
+    from lab_utils.strategies.model.context.parallel import context_parallel
     from lab_utils.strategies.model.placement import snapshot
 
-    mesh = Mesh(**degrees)
-    model = model_of(variant)
+    mesh, model = Mesh(**degrees), model_of(variant)
     optimizer = optimizer_of(model)
-    split = context_parallel(model, mesh, TOKENS, method)
-    if mesh.cp > 1:
-        for block in model.blocks:
-            as_masked(block.attention, VARIANTS[variant][1])
+    split = context_parallel(model, mesh, TOKENS, method, causal=VARIANTS[variant][1])
     if variant == "grouped-query":
         recompute(model.blocks)  # the keys go around once more
     for x, y in batches(steps):
-        mine = [each.tensor_split(mesh.dp)[mesh.mine["dp"]] for each in (x, y)]
-        loss = step(model, optimizer, *mine, split, mesh)
+        mine = [split.own(each.tensor_split(mesh.dp)[mesh.mine["dp"]], mesh.mine["cp"]) for each in (x, y)]
+        loss = step(model, optimizer, lambda x, y: model(x, y)[1], mine, mesh)
     return snapshot(model, loss, mesh)
+
+
+def step(model, optimizer, loss_of, mine, mesh):
+    from lab_utils.strategies.model.placement import sum_gradients
+
+    optimizer.zero_grad()
+    loss = loss_of(*mine)
+    loss.backward()
+    sum_gradients(model, mesh)
+    optimizer.step()
+    return loss.detach()
 
 
 def all_of(degrees: dict, cases: list[tuple[str, str]]) -> dict:
@@ -125,24 +124,28 @@ def llama_serial(steps: int) -> dict:
 
 
 def llama_cut(method: str, steps: int) -> tuple[dict, list[str]]:
-    """What it is after as many steps on cp = 2, and what it says to a mask and a window."""
+    """What it is after as many steps on cp = 2, and what it says to a mask, a window, labels alone."""
     import torch
 
     from lab_utils.strategies.mesh import Mesh
-    from lab_utils.strategies.model.context.parallel import context_parallel, step
+    from lab_utils.strategies.model.context.parallel import context_parallel
     from lab_utils.strategies.model.placement import snapshot
 
     mesh, model, said = Mesh(cp=2), llama(), []
     optimizer = optimizer_of(model)
     split = context_parallel(model, mesh, TOKENS, method)
-    for x, y in batches(steps):
-        loss = step(model, optimizer, x, y, split, mesh)
-    mask = torch.ones(SEQUENCES, split.length(0), dtype=torch.int64)
-    model(input_ids=split.own(x, 0), attention_mask=mask, use_cache=False)  # which hides nothing
-    mask[0, 0] = 0
-    for other in ({"attention_mask": mask}, {"sliding_window": 4}):
+    for batch in batches(steps):
+        x, y = (split.own(each, mesh.mine["cp"]) for each in batch)
+        loss = step(
+            model, optimizer, lambda x, y: model(x, labels=y, shift_labels=y, use_cache=False).loss, (x, y), mesh
+        )
+    mask = torch.ones_like(x)
+    model(x, attention_mask=mask, use_cache=False)  # which hides nothing
+    hiding = mask.clone()
+    hiding[0, 0] = 0
+    for other in ({"attention_mask": hiding}, {"sliding_window": 4}, {"labels": y}):
         try:
-            model(input_ids=split.own(x, 0), use_cache=False, **other)
+            model(x, use_cache=False, **other)
         except ValueError as error:
             said.append(str(error))
     return snapshot(model, loss, mesh), said

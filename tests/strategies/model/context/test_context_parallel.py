@@ -30,7 +30,7 @@ def test_parity_of_ten_steps(request: pytest.FixtureRequest, degrees: dict) -> N
         assert len(of_ranks[0]["gradients"]) == len(serial(variant)["gradients"])
 
 
-def test_one_rank_is_plain_attention() -> None:
+def test_one_rank_is_plain_torch() -> None:
     """Nothing is replaced, sent or copied."""
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model.context.parallel import context_parallel
@@ -40,6 +40,7 @@ def test_one_rank_is_plain_attention() -> None:
         before = [block.attention.attend for block in model.blocks]
         context_parallel(model, Mesh(), context_programs.TOKENS, method)
         assert [block.attention.attend for block in model.blocks] == before
+        assert "loss" not in vars(model) and not model.positions._forward_pre_hooks
 
 
 def test_a_llama_of_transformers_equals_itself_uncut(ranks2: Ranks) -> None:
@@ -49,9 +50,10 @@ def test_a_llama_of_transformers_equals_itself_uncut(ranks2: Ranks) -> None:
         snapshots, said = zip(*ranks2.run(context_programs.llama_cut, method, 3), strict=True)
         compared = parity(whole, snapshots, tolerance=1e-10)
         assert compared.equal, (method, compared)
-        for mask, window in said:
+        for mask, window, labels in said:
             assert mask.startswith("attention_mask hides tokens: attention over cp has no mask but the causal one")
             assert window == "LlamaAttention has sliding_window, which attention over cp does not have"
+            assert labels.startswith("labels are shifted before the sequence is cut, not in each rank's part")
 
 
 # ---------------------------------------------------------------------- one attention
@@ -179,6 +181,9 @@ def refused(case: str) -> str:
         elif case == "dropout":
             split = context_parallel(model, mesh, 16)
             model(split.own(ids, mesh.mine["cp"]))
+        elif case == "whole":
+            context_parallel(model.eval(), mesh, 16)
+            model(ids)
         elif case == "method":
             context_parallel(model, mesh, 16, "ulysses")
         elif case == "block":
@@ -199,9 +204,10 @@ REFUSED = {
     "ranks": "the sequence is cut over 2 ranks, and the group has 4",
     "heads": "6 query heads and 6 key and value heads cannot be shared out over 4 ranks: .* is 1, 2, 3, 6$",
     "dropout": r"attention dropout of 0\.1: each rank would draw",
+    "whole": "16 tokens are given, and this rank has 4 of the 16: split.own cuts them",
     "method": "method='ulysses': attention over cp is ring or all_to_all",
     "block": "17 tokens are longer than the model's block of 16: build it with block=17",
-    "model": "Linear has no attention that can be given",
+    "model": "Linear has no attention that can be replaced",
     "length": r"7 tokens cannot be cut into the 2 × 4 slices .* take 8 tokens or more \(equal slices with multiples",
     "own": "the sequence has 15 tokens, and it is cut as one of 16",
 }
