@@ -16,7 +16,7 @@ from lab_utils.host.command_line import INTERRUPTED, at_least, say
 from lab_utils.text import three_digits
 
 # Figures are measured and shown in this order.
-MODULES = ("ranks", "record", "simulate", "predicted", "strategies", "tensor", "pipeline", "chapters")
+MODULES = ("ranks", "record", "simulate", "predicted", "strategies", "tensor", "context", "pipeline", "chapters")
 
 for _module in MODULES:  # importing one registers its figures
     importlib.import_module(f"lab_utils.bench.figures_of.{_module}")

@@ -15,6 +15,7 @@ import lab_utils.ranks.processes.stock_ipyparallel
 from lab_utils.bench import command, figures, timed
 from lab_utils.bench.figures_of import (
     chapters,
+    context,
     pipeline,
     predicted,
     ranks,
@@ -46,7 +47,7 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 ORDER = {"stages": 2, "microbatches": 3}
-ON_SHARED = ("run", "record-on", "memory")
+ON_SHARED = ("run", "record-on", "memory", "context")
 NO_TORCH = "import sys; sys.modules['torch'] = sys"  # the reference of `start` need not load it here
 SMALL = {"elements": 8, "ops": 2, "pairs": 3, "per_s": 1e6}
 ROUNDS = {
@@ -58,6 +59,7 @@ ROUNDS = {
     "simulate-hub": lambda: simulate.hubs(spokes=3),
     "simulate-written": lambda: simulate.written(**ORDER),
     "peak": lambda: strategies.peak("zero1", strategies.SIZES["1M"]),
+    "context": lambda: context.activations(context.PEAK, tokens=64),
     "search": lambda: simulate.searched(ranks=2, microbatches=3, costs=Costs(2, 2, 1)),
     "record-on": lambda: record.record(through=record.RECORDED, **SMALL),
 }
@@ -100,6 +102,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     """The rounds above stand for all: what is registered differs from them in sizes only."""
     tried = {ranks.start, ranks.memory, ranks.run, record.record, chapters.run_chapter, simulate.searched}
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
+    tried |= {context.activations}
     tried |= {predicted.predicted, pipeline.pipeline}  # in test_this_machine.py, test_pipeline_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
