@@ -26,6 +26,29 @@ from IPython.display import SVG, display
 display(loss_curve({"run": [3.0, 2.0, 1.0]}))
 SVG('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 40"><rect width="9" height="9" fill="#fcfcfa"/></svg>')"""
 ODD = ["<p id='title'>named</p>", "<p aria-describedby='title'>by another</p>", "<button></button>"]
+# How many parts of a card can have the focus, and those whose ring is cut where something around them cuts.
+CLIPPED = """card => {
+    const parts = "button, input, select, summary, textarea, [tabindex]:not([tabindex='-1'])";
+    const nodes = [card, ...card.querySelectorAll(parts)].filter((node) => node.matches(parts) && !node.disabled
+        && node.checkVisibility());
+    const ringed = nodes.map((node) => {
+        node.focus({ preventScroll: true });
+        const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(node);
+        const out = outlineStyle === "none" ? 0 : parseFloat(outlineWidth) + parseFloat(outlineOffset);
+        const { left, top, right, bottom } = node.getBoundingClientRect();
+        const cuts = [];
+        for (let around = node.parentElement; !around.matches(".jp-Cell"); around = around.parentElement) {
+            const style = getComputedStyle(around), box = around.getBoundingClientRect();
+            const acrossIt = around.scrollWidth <= around.clientWidth
+                && (left - out < box.left - 0.5 || right + out > box.right + 0.5);
+            const upOrDown = top - out < box.top - 0.5 || bottom + out > box.bottom + 0.5;
+            if (style.overflowX !== "visible" && acrossIt || style.overflowY !== "visible" && upOrDown)
+                cuts.push(`${node.outerHTML.slice(0, 90)} by ${around.className}: ${out}`);
+        }
+        return { ring: outlineStyle !== "none", cuts };
+    });
+    return [ringed.filter((one) => one.ring).length, ringed.flatMap((one) => one.cuts)];
+}"""
 # Numbers that stand on two lines.
 BROKEN = """numbers => numbers.filter((one) => {
     const range = document.createRange();
@@ -70,6 +93,15 @@ def test_words_keep_their_size_and_lie_on_no_others(samples: Page, width: int) -
         assert card.locator(".lab-tl-numbers td").evaluate_all(BROKEN) == []
         if card.locator("svg text").count():
             assert card.evaluate(SMALLEST) > 8.4  # as it is drawn
+
+
+def test_what_has_the_focus_shows_all_of_its_ring(samples: Page) -> None:
+    samples.set_viewport_size({"width": 1400, "height": 1400})
+    samples.locator(".lab-card").first.click(position={"x": 3, "y": 3})
+    samples.keyboard.press("Tab")  # from now on the focus is shown, as to a person with a keyboard
+    found = [card.evaluate(CLIPPED) for card in samples.locator(".lab-card").all()]
+    assert sum(ringed for ringed, _ in found) > 40
+    assert [cut for _, cuts in found for cut in cuts] == []
 
 
 def test_a_hardwares_sliders_keep_their_words_apart_at_every_width(page: Page) -> None:
