@@ -119,7 +119,7 @@ def _bars(panel: _Panel, x: float, top: float, side: float) -> Iterator[str]:
         if work:
             fill = palette.rank_fill(rank)
             yield element("rect", x=left, y=base - height, width=step - 2, height=height, fill=fill)
-        yield element("rect", x=left, y=base, width=step - 2, height=1, fill=palette.WHOLE_EDGE)
+        yield element("rect", x=left, y=base, width=step - 2, height=1, fill=palette.OUTLINE)
         label = fitting([f"rank {rank}", str(rank)], step - 2, 9)
         yield text(label, left + step / 2 - 1, base + 11, text_anchor="middle", font_size=9, fill=palette.QUIET_INK)
         if not work:
