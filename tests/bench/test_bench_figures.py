@@ -21,6 +21,7 @@ from lab_utils.bench.figures_of import (
     record,
     simulate,
     strategies,
+    tensor,
 )
 from lab_utils.ranks import Ranks
 from lab_utils.schedule import Costs
@@ -99,6 +100,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     tried = {ranks.start, ranks.memory, ranks.run, record.record, chapters.run_chapter, simulate.searched}
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
     tried |= {predicted.predicted, pipeline.pipeline}  # in test_this_machine.py, test_pipeline_bench.py
+    tried |= {tensor.step, tensor.wire, tensor.peak}  # in test_tensor_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED
