@@ -22,6 +22,7 @@ from lab_utils.bench.figures_of import (
     record,
     simulate,
     strategies,
+    tensor,
 )
 from lab_utils.ranks import Ranks
 from lab_utils.schedule import Costs
@@ -104,6 +105,7 @@ def test_every_registered_figure_is_one_of_those() -> None:
     tried |= {simulate.placed, simulate.ordered, simulate.hubs, simulate.written, strategies.step, strategies.peak}
     tried |= {context.activations}
     tried |= {predicted.predicted, pipeline.pipeline}  # in test_this_machine.py, test_pipeline_bench.py
+    tried |= {tensor.step, tensor.wire, tensor.peak}  # in test_tensor_bench.py
     assert {each.round.func for each in command.FIGURES.values()} <= tried
     assert {each.round.keywords.get("through") for each in command.FIGURES.values()} >= {
         record.GLOO, record.LAB, record.RECORDED

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
+import lab_utils.ranks
 from lab_utils.bench.figures_of import tensor
 from lab_utils.bench.figures_of.strategies import LAB, TORCH, Size
 from lab_utils.ranks import Ranks
-from lab_utils.timeline.simulator.sent_bytes import sent_bytes
 
 SMALL = Size(layers=2, channels=16, batch=2)
 
 
-def test_both_do_the_same_and_the_lab_sends_no_more(ranks2: Ranks) -> None:
-    lab, torch = (ranks2.record(tensor.steps, whose, SMALL, 3) for whose in (LAB, TORCH))
-    assert lab.results == [pytest.approx(losses, rel=1e-4) for losses in torch.results]
-    assert lab.results[0] == sorted(lab.results[0], reverse=True), "and it learns"
-    assert sent_bytes(lab).max() <= sent_bytes(torch).max()
+def test_both_do_the_same(ranks2: Ranks) -> None:
+    lab, torch = (ranks2.run(tensor.steps, whose, SMALL, 3) for whose in (LAB, TORCH))
+    assert lab == [pytest.approx(losses, rel=1e-4) for losses in torch]
+    assert lab[0] == sorted(lab[0], reverse=True), "and they learn"
+
+
+def test_each_figure_is_measured(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_utils.ranks, "start_ranks", lambda size: nullcontext(ranks2))
+    (sent,) = tensor.wire(SMALL)
+    assert 0 < sent.measured <= sent.reference
+    (held,) = tensor.peak(SMALL)
+    assert held.measured > 0 and held.reference > 0
+    (took,) = tensor.step(SMALL, count=1)
+    assert took.measured > 0 and took.reference > 0

@@ -16,7 +16,7 @@ VOCABULARY, BLOCK = 1024, 64
 
 
 # ---------------------------------------------------------------------- on a rank
-def in_turns(size: Size, count: int = TURNS) -> list[tuple[float, float]]:
+def in_turns(size: Size, count: int) -> list[tuple[float, float]]:
     """Seconds of a step by the lab and by PyTorch, in pairs; the order alternates."""
     return timed.in_turns(program(LAB, size), program(TORCH, size), count)
 
@@ -99,11 +99,11 @@ def _adam(parameters: Any) -> Any:
 
 
 # ---------------------------------------------------------------------- here
-def step(size: Size) -> Iterator[Sample]:
+def step(size: Size, count: int = TURNS) -> Iterator[Sample]:
     from lab_utils.ranks import start_ranks
 
     with start_ranks(RANKS) as ranks:
-        by_rank = ranks.run(in_turns, size)
+        by_rank = ranks.run(in_turns, size, count)
     for of_ranks in zip(*by_rank, strict=True):
         lab_s, torch_s = map(max, zip(*of_ranks, strict=True))
         yield Sample(1e3 * lab_s, 1e3 * torch_s)

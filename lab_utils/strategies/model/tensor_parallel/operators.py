@@ -16,7 +16,7 @@ a tensor crosses between ranks, backward needs the transpose of what forward did
 "One x" is a tensor that all ranks hold and that counts once, as in serial training: its gradient is the same on all
 ranks too. `copy` and `reduce` are f and g of Megatron-LM (Shoeybi et al. 2019, arXiv 1909.08053, section 3, figure 3);
 `gather_tokens` and `reduce_scatter` are g and ḡ of sequence parallelism (Korthikanti et al. 2022, arXiv 2205.05198,
-section 4.2.2, figure 5). Each operator of a group of one returns its input.
+section 4.2.2, figure 5). Each operator of a group of one returns its input. derivation.py finds these matrices.
 """
 
 from __future__ import annotations

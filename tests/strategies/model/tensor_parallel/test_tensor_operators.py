@@ -61,6 +61,29 @@ def test_backward_is_the_transpose_of_forward(ranks2: Ranks) -> None:
             assert np.allclose(y, right_y, rtol=1e-14) and np.allclose(dx, right_dx, rtol=1e-14), name
 
 
+def test_as_matrices_on_all_ranks_they_are_each_others_transpose(ranks2: Ranks) -> None:
+    def probed() -> dict:
+        from lab_utils.strategies.model import tensor_parallel
+        from lab_utils.strategies.model.tensor_parallel.derivation import ONCE, matrices
+
+        group = Mesh(tp=2).group("tp")
+        return {name: matrices(getattr(tensor_parallel, name), group, (2, 1), once) for name, once in ONCE.items()}
+
+    one = np.eye(2)
+    wanted = {
+        "copy": np.vstack((one, one)),
+        "reduce": np.hstack((one, one)),
+        "gather_tokens": np.vstack((np.eye(4), np.eye(4))),
+        "reduce_scatter": np.hstack((one, one)),
+        "scatter": one,
+        "gather": np.eye(4),
+    }
+    for found in ranks2.run(probed):
+        for name, (forward, backward) in found.items():
+            assert np.array_equal(forward, wanted[name]), name
+            assert np.array_equal(backward, forward.T), name
+
+
 @pytest.fixture
 def formed2(ranks2: Ranks) -> Ranks:
     """Two ranks whose groups are formed, so that a recording has nothing of that."""

@@ -6,40 +6,35 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+import torch.distributed as dist
 from tensor_programs import gpt, grouped, grouped_plan, train, train_serially
 
-from lab_utils import start_ranks
 from lab_utils.ranks import Ranks
 from lab_utils.strategies.mesh import Mesh
 from lab_utils.strategies.mixed_precision import compute_in_bfloat16, recompute
+from lab_utils.strategies.model.tensor_parallel import plans, split
 from lab_utils.strategies.parity import parity
 
-MESHES = [Mesh(tp=2), Mesh(tp=4), Mesh(dp=2, tp=2), Mesh(dp=4)]
+SPLITS = [(mesh, sequence) for mesh in (Mesh(tp=2), Mesh(tp=4), Mesh(dp=2, tp=2)) for sequence in (False, True)]
 serially = cache(train_serially)
 
 
-@pytest.fixture(scope="module")
-def ranks1() -> Iterator[Ranks]:
-    with start_ranks(1) as ranks:
-        yield ranks
+@pytest.fixture
+def world_of_one() -> Iterator[None]:
+    """This process as the only rank of a world, which needs no start of ranks."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
-def test_one_rank_is_plain_torch(ranks1: Ranks) -> None:
-    def split_alone() -> tuple[dict, bool]:
-        from lab_utils.strategies.model.tensor_parallel import plans, split
-
-        model = split(gpt(dropout=0.2), plans.GPT, Mesh())
-        return train(Mesh(), False, dropout=0.2), all(
-            "tensor_parallel" not in type(m).__module__ for m in model.modules()
-        )
-
-    ((snapshot, plain),) = ranks1.run(split_alone)
-    assert plain
-    assert parity(serially(dropout=0.2), [snapshot], 1e-10).equal
+@pytest.mark.usefixtures("world_of_one")
+def test_one_rank_is_plain_torch() -> None:
+    model = split(gpt(dropout=0.2), plans.GPT, Mesh())
+    assert all("tensor_parallel" not in type(module).__module__ for module in model.modules())
+    assert parity(serially(dropout=0.2), [train(Mesh(), False, dropout=0.2)], 1e-10).equal
 
 
-@pytest.mark.parametrize("sequence", [False, True], ids=["", "sequence"])
-@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize(("mesh", "sequence"), [*SPLITS, (Mesh(dp=4), False)], ids=str)
 def test_equals_serial_with_tied_weights_bias_dropout_and_clipping(mesh: Mesh, sequence: bool, request) -> None:
     ranks = request.getfixturevalue(f"ranks{mesh.ranks}")
     found = parity(serially(dropout=0.2), ranks.run(train, mesh, sequence, dropout=0.2), 1e-10)

@@ -71,28 +71,38 @@ def test_trap_2_an_all_reduce_in_both_directions_hands_on_tp_times_the_gradient(
         assert np.allclose(right, x.grad.chunk(2, 1)[rank], rtol=1e-12)
 
 
-def test_traps_3_and_4_the_bias_of_a_row_layer_is_added_once_and_whole(ranks2: Ranks) -> None:
-    def three_ways():
-        from lab_utils.strategies.model.tensor_parallel import RowLinear, reduce
-
-        x, w, b = linear(bias=0.5)
-        mine, part = (each.detach().chunk(2, 1)[TP.mine["tp"]] for each in (x, w))
-        layer = RowLinear(torch.nn.Parameter(part), torch.nn.Parameter(b.detach()), TP)
-        before = reduce(F.linear(mine, part, b), TP.group("tp")).detach()
-        divided = reduce(F.linear(mine, part, b / 2), TP.group("tp"))
-        right = layer(mine)
-        divided.sum().backward()
-        right.sum().backward()
-        return before, divided.detach(), b.grad, right.detach(), layer.bias.grad
+def row_layers():
+    """The bias added before the sum, a part of it before the sum, and a RowLinear: y, and the bias's gradient."""
+    from lab_utils.strategies.model.tensor_parallel import RowLinear, reduce
 
     x, w, b = linear(bias=0.5)
-    reference = F.linear(x, w, b)
-    reference.sum().backward()
-    for before, divided, its_gradient, right, gradient in ranks2.run(three_ways):
-        assert np.allclose(before - reference.detach().numpy(), (2 - 1) * 0.5, rtol=1e-12), "trap 3: (tp - 1) · b"
-        assert np.allclose(divided, reference.detach(), rtol=1e-12), "trap 4: the forward shows nothing"
-        assert np.array_equal(its_gradient, b.grad / 2), "trap 4: 1 / tp of the gradient"
-        assert np.allclose(right, reference.detach(), rtol=1e-12) and np.array_equal(gradient, b.grad)
+    mine, part = (each.detach().chunk(2, 1)[TP.mine["tp"]] for each in (x, w))
+    layer = RowLinear(torch.nn.Parameter(part), torch.nn.Parameter(b.detach()), TP)
+    before = reduce(F.linear(mine, part, b), TP.group("tp")).detach()
+    divided, right = reduce(F.linear(mine, part, b / 2), TP.group("tp")), layer(mine)
+    (divided.sum() + right.sum()).backward()
+    return before, (divided.detach(), b.grad), (right.detach(), layer.bias.grad)
+
+
+def whole_linear():
+    x, w, b = linear(bias=0.5)
+    y = F.linear(x, w, b)
+    y.sum().backward()
+    return y.detach().numpy(), b.grad.numpy()
+
+
+def test_trap_3_a_row_layers_bias_added_before_the_sum_is_tp_times_there(ranks2: Ranks) -> None:
+    reference, gradient = whole_linear()
+    for before, _, (right, its_gradient) in ranks2.run(row_layers):
+        assert np.allclose(before - reference, (2 - 1) * 0.5, rtol=1e-12), "(tp - 1) · b"
+        assert np.allclose(right, reference, rtol=1e-12) and np.array_equal(its_gradient, gradient)
+
+
+def test_trap_4_a_tp_th_of_the_bias_before_the_sum_gets_a_tp_th_of_its_gradient(ranks2: Ranks) -> None:
+    reference, gradient = whole_linear()
+    for _, (divided, its_gradient), _ in ranks2.run(row_layers):
+        assert np.allclose(divided, reference, rtol=1e-12), "the forward shows nothing"
+        assert np.array_equal(its_gradient, gradient / 2)
 
 
 def left_partial(model) -> None:
