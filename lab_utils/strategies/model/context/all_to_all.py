@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from lab_utils.strategies.model.context.ring import check
-from lab_utils.strategies.model.context.zigzag import SequenceSplit
+from lab_utils.strategies.model.context.zigzag import SequenceSplit, check_heads
 
 
 def all_to_all_attention(
@@ -42,20 +42,6 @@ def all_to_all_attention(
     q, k, v = _to_heads(torch.cat(heads, 2), split, group).split([each.shape[2] for each in heads], 1)
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, enable_gqa=True)
     return _to_tokens(out, split, group)
-
-
-def check_heads(heads: int, kv_heads: int, ranks: int) -> None:
-    """ValueError with the numbers that would work, unless each rank gets as many heads, and the keys to them."""
-    if not _fits(heads, kv_heads, ranks):
-        fitting = [str(n) for n in range(1, heads + 1) if _fits(heads, kv_heads, n)]
-        raise ValueError(
-            f"{heads} query heads and {kv_heads} key and value heads cannot be shared out over {ranks} ranks: a number "
-            f"that divides the query heads, and divides the key heads or is a multiple of them, is {', '.join(fitting)}"
-        )
-
-
-def _fits(heads: int, kv_heads: int, ranks: int) -> bool:
-    return heads % ranks == 0 and (kv_heads % ranks == 0 or ranks % kv_heads == 0)
 
 
 def _to_heads(x: Tensor, split: SequenceSplit, group: dist.ProcessGroup) -> Tensor:

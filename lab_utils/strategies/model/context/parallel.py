@@ -58,7 +58,7 @@ def context_parallel(
     if mesh.dp * mesh.cp > 1 and "loss" not in vars(model):  # a model split over tp has one of its own
         model.loss = partial(part_of_mean, mesh=mesh)
     if mesh.cp > 1:
-        attend = Attend(METHODS[method], split, mesh.group("cp"))
+        attend = Attend(METHODS[method], split, mesh)
         positions = torch.from_numpy(split.positions(mesh.mine["cp"]))
         if isinstance(model, GPT):
             for attention in attentions:
@@ -77,7 +77,7 @@ class Attend:
 
     method: Callable[..., Tensor]
     split: SequenceSplit
-    group: dist.ProcessGroup
+    mesh: Mesh
 
     def __call__(
         self, q: Tensor, k: Tensor, v: Tensor, *, causal: bool, dropout: float = 0.0, scale: float | None = None
@@ -87,7 +87,7 @@ class Attend:
                 f"attention dropout of {dropout}: each rank would draw the masks of its own blocks, others than those "
                 "of the whole sequence; build the model without dropout in its attention"
             )
-        return self.method(q, k, v, self.split, self.group, causal=causal, scale=scale)
+        return self.method(q, k, v, self.split, self.mesh.group("cp"), causal=causal, scale=scale)
 
 
 def _attend_in_gpt(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

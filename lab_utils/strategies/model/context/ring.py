@@ -1,7 +1,8 @@
 """Ring attention: queries stay, keys and values travel around the ring of cp while each rank computes with what it has.
 
 Liu et al. 2023, "Ring Attention with Blockwise Transformers for Near-Infinite Context" (arXiv 2310.01889), section 3.
-A round is one block of the mask; no rank ever holds the keys of more than two ranks, or a block's probabilities.
+A round is one block of the mask. Besides its own keys and values a rank holds those that it computes with and those
+that arrive, and never a block's probabilities.
 """
 
 from __future__ import annotations

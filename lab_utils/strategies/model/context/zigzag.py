@@ -1,10 +1,10 @@
-"""Which tokens a rank of cp has, which blocks of the attention mask it computes, and how even that is. No torch.
+"""Which tokens a rank of cp has, which blocks of the mask it computes, how even that is, what it sends. No torch.
 
 Letters in this folder:  B batch   T tokens of the whole sequence   t tokens of this rank   C channels   H query heads
 K key and value heads   D head width   n ranks of cp
 
 Under a causal mask the last tokens attend to all others and the first to none, so a contiguous cut gives the last rank
-most of the work (Brandon et al. 2023, "Striped Attention", arXiv 2311.09431, section 2.2). The zigzag cuts 2 n slices,
+most of the work (Brandon et al. 2023, "Striped Attention", arXiv 2311.09431). The zigzag cuts 2 n slices,
 of which rank r has the r-th from the front and the r-th from the back (Llama Team 2024, "The Llama 3 Herd of Models",
 arXiv 2407.21783, section 3.3.2).
 """
@@ -118,6 +118,21 @@ def next_tokens(ids: Ids) -> Ids:
     labels = ids[..., [*range(1, ids.shape[-1]), 0]]
     labels[..., -1] = IGNORED
     return labels
+
+
+# ---------------------------------------------------------------------- heads
+def check_heads(heads: int, kv_heads: int, ranks: int) -> None:
+    """ValueError with the numbers that would work, unless each rank gets as many heads, and the keys to them."""
+    if not _fits(heads, kv_heads, ranks):
+        fitting = [str(n) for n in range(1, heads + 1) if _fits(heads, kv_heads, n)]
+        raise ValueError(
+            f"{heads} query heads and {kv_heads} key and value heads cannot be shared out over {ranks} ranks: a number "
+            f"that divides the query heads, and divides the key heads or is a multiple of them, is {', '.join(fitting)}"
+        )
+
+
+def _fits(heads: int, kv_heads: int, ranks: int) -> bool:
+    return heads % ranks == 0 and (kv_heads % ranks == 0 or ranks % kv_heads == 0)
 
 
 # ---------------------------------------------------------------------- bytes

@@ -124,6 +124,9 @@ def test_bytes_sent_are_the_formula(ranks4: Ranks, tokens: int, kv_heads: int) -
     for rank, ops in enumerate(trace.ops):
         found = sum(op.bytes for op in ops if op.kind == "send")
         assert found == ring_bytes(split, rank, token_bytes=2 * 2 * kv_heads * 8 * 8)
+        computed = [any(op.flops for op in ops[wait.of : at]) for at, wait in enumerate(ops) if wait.kind == "wait"]
+        # 3 messages forward, 3 and 4 backward, each sent and received while a block is computed; the last goes home.
+        assert computed == [True] * 2 * 9 + [False] * 2
     trace = ranks4.record(sent, "all_to_all", tokens, kv_heads)
     split = SequenceSplit(tokens, 4, zigzag=False)
     for rank, ops in enumerate(trace.ops):

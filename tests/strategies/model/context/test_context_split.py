@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_utils.strategies.model.context.picture import ring_rounds
-from lab_utils.strategies.model.context.zigzag import IGNORED, SequenceSplit, next_tokens, ring_bytes
+from lab_utils.strategies.model.context.zigzag import (
+    IGNORED,
+    SequenceSplit,
+    all_to_all_bytes,
+    check_heads,
+    next_tokens,
+    ring_bytes,
+)
 
 
 @st.composite
@@ -84,11 +91,28 @@ def test_too_short_a_sequence_is_refused_with_what_would_do() -> None:
         SequenceSplit(3, 0)
 
 
+def test_trap_16_ranks_that_can_share_out_the_heads() -> None:
+    fitting = []
+    for ranks in range(1, 81):
+        try:
+            check_heads(40, 8, ranks)
+            fitting.append(ranks)
+        except ValueError as error:
+            assert str(error).endswith("divides the key heads or is a multiple of them, is 1, 2, 4, 8, 40")  # noqa: PT017
+    assert fitting == [1, 2, 4, 8, 40]
+
+
 def test_bytes_of_a_ring() -> None:
     """n - 1 hops of keys and values forward, as many backward, n of their gradients: 3 n - 2 of T / n tokens."""
     for ranks in (2, 4, 8):
         assert ring_bytes(SequenceSplit(64, ranks), 0, token_bytes=10) == (3 * ranks - 2) * 64 // ranks * 10
     assert ring_bytes(SequenceSplit(64, 1), 0, token_bytes=10) == 0
+
+
+def test_bytes_of_all_to_all_do_not_grow_with_the_ranks() -> None:
+    """Of T / n tokens (n - 1) / n of the heads leave, four times: in all ranks together about 8 T H for H = K."""
+    of_one = [all_to_all_bytes(SequenceSplit(64, n, zigzag=False), 0, 8, 8, head_bytes=10) for n in (2, 4, 8)]
+    assert of_one == [8 * 64 * 8 * 10 * (n - 1) // n**2 for n in (2, 4, 8)]
 
 
 # ---------------------------------------------------------------------- to look at
