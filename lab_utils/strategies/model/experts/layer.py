@@ -101,7 +101,8 @@ class MixtureOfExperts(nn.Module):
         plan = dispatch.plan(routing.experts, self.router.experts, factor, self.groups)
         if self.training and not in_backward():  # a recomputed forward was noted before
             self._note(routing, plan)
-        weights = routing.weights  # [N, k]
+        # Wide, so that float32 scores (Mixtral's) do not round each part of a sum over tp in backward.
+        weights = routing.weights.to(torch.promote_types(routing.weights.dtype, x.dtype))  # [N, k]
         if self.over_tp:  # what leads into this rank's part: its gradients are parts of a sum
             tokens, weights = (Enter.apply(each, self.mesh.group("tp")) for each in (tokens, weights))
         y = self._mixed(tokens, weights, plan)

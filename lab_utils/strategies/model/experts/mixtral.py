@@ -63,6 +63,8 @@ def _mixtral(name: str, block: nn.Module) -> MixtureOfExperts:
     """Its scores are float32 whatever the model's dtype is."""
     if block.jitter_noise:
         raise ValueError(f"{name} has router_jitter_noise={block.jitter_noise}: splits would draw others; set it to 0")
+    if not hasattr(block.experts, "gate_up_proj"):
+        raise ValueError(f"{name} has its experts one by one, as transformers 4 has: transformers 5 stacks them")
     up, down = block.experts.gate_up_proj, block.experts.down_proj
     if not isinstance(block.experts.act_fn, nn.SiLU) and type(block.experts.act_fn).__name__ != "SiLUActivation":
         raise ValueError(f"{name} has experts of {type(block.experts.act_fn).__name__}: silu can be mapped")
