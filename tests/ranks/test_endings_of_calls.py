@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -99,6 +100,29 @@ def lose_the_others_in_backward() -> None:
     y.backward()
 
 
+class TakesTheInterrupt:
+    """Its destructor runs until the interrupt has come: Python drops what is raised there."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does, which would print it as well
+            while True:
+                time.sleep(0.001)
+
+
+def lose_the_interrupt_in_backward() -> None:
+    import torch
+
+    def read_and_fail(_: torch.Tensor) -> None:
+        holder = TakesTheInterrupt()
+        torch._jit_internal._extract_tensors(InterruptsItsReader())
+        del holder
+        raise RuntimeError("Connection closed by peer")
+
+    y = torch.ones(1, requires_grad=True) * 2
+    y.register_hook(read_and_fail)
+    y.backward()
+
+
 def interrupted_in(program: Callable[[], None]) -> bool:
     try:
         program()
@@ -107,7 +131,7 @@ def interrupted_in(program: Callable[[], None]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("program", [be_read_by_ddp, lose_the_others_in_backward])
+@pytest.mark.parametrize("program", [be_read_by_ddp, lose_the_others_in_backward, lose_the_interrupt_in_backward])
 def test_an_interrupt_is_not_lost_where_c_plus_plus_makes_an_error_of_it(ranks2: Ranks, program: Callable) -> None:
     assert ranks2.run(interrupted_in, program) == [True, True]
     assert ranks2.run(agree) == [1.0, 1.0]

@@ -72,15 +72,19 @@ class Postponed:
     """Interrupts on a rank that came where C++ would have turned them into another error, or lost them.
 
     They are sent again a moment later; there is no event for C++ having returned.
+
+    interrupts   how many have come, sent again or not
     """
 
     def __init__(self) -> None:
+        self.interrupts = 0
         self._timer: threading.Timer | None = None
 
     def postpone(self, frame: FrameType | None) -> bool:
         """Send the signal again later if this code or a caller loses exceptions; return whether it does."""
         from lab_utils.comm.process_group.interruptible_wait import losing_exceptions
 
+        self.interrupts += 1
         losing = losing_exceptions()
         while frame is not None and frame.f_code not in losing:
             frame = frame.f_back
@@ -91,11 +95,6 @@ class Postponed:
         self._timer.start()
         return True
 
-    def wait(self) -> None:
-        """Wait until a postponed signal has been sent again."""
-        if self._timer is not None:
-            self._timer.join()
-
     def end(self) -> None:
         """Cancel a postponed signal; none is pending afterwards."""
         if self._timer is not None:
@@ -105,9 +104,10 @@ class Postponed:
 
 
 def heed_interrupts_after_backward(postponed: Postponed) -> None:
-    """Let a postponed interrupt take precedence over an error of backward, where DDP waits in C++ without signals.
+    """Let an interrupt take precedence over an error of backward, where DDP waits in C++ without signals.
 
-    Ranks are interrupted together: the first to leave causes an error on the others, whose reason is the interrupt.
+    Ranks are interrupted together: the first to leave causes an error on the others, whose reason is the interrupt. It
+    may be postponed still, or be lost: raised in a destructor that ran while C++ returned.
     """
     from torch import autograd
 
@@ -115,10 +115,13 @@ def heed_interrupts_after_backward(postponed: Postponed) -> None:
 
     @wraps(run)
     def run_backward(*args: Any, **kwargs: Any) -> Any:
+        before = postponed.interrupts
         try:
             return run(*args, **kwargs)
-        except RuntimeError:
-            postponed.wait()  # Python handles signals meanwhile
-            raise
+        except RuntimeError as error:
+            if postponed.interrupts == before:
+                raise
+            postponed.end()
+            raise KeyboardInterrupt from error
 
     autograd._engine_run_backward = run_backward
