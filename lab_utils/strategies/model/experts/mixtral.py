@@ -19,7 +19,7 @@ _OURS = {"router.weight": "gate.weight", "experts.up": "experts.gate_up_proj", "
 def from_transformers(model: nn.Module) -> nn.Module:
     """Replace each mixture in a model of transformers by a MixtureOfExperts of its weights; return the model.
 
-    >>> model = expert_parallel(from_transformers(MixtralForCausalLM(config)), mesh)
+    >>> model = split(from_transformers(MixtralForCausalLM(config)), plans.MIXTRAL_EXPERTS, mesh)
 
     The parameters stay the same objects, the outputs the same. ValueError, a sentence, for a mixture that cannot be
     mapped, and for a model without one.

@@ -13,8 +13,9 @@ from lab_utils.ranks import Ranks
 from lab_utils.strategies import serial
 from lab_utils.strategies.mesh import Mesh
 from lab_utils.strategies.model import placement
-from lab_utils.strategies.model.experts import expert_parallel, from_transformers
+from lab_utils.strategies.model.experts import from_transformers
 from lab_utils.strategies.model.experts.mixtral import transformers_state
+from lab_utils.strategies.model.tensor_parallel import plans, split
 from lab_utils.strategies.parity import parity
 
 stacked = pytest.mark.skipif(int(version("transformers").partition(".")[0]) < 5, reason="experts are stacked from 5 on")
@@ -36,13 +37,15 @@ def trained(degrees=None, mapped: bool = True, steps: int = 3) -> dict:
     if mapped:
         from_transformers(model)
     if mesh is not None:
-        expert_parallel(model, mesh)
+        split(model, plans.MIXTRAL_EXPERTS, mesh)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for x, y in programs.batches(steps):
         optimizer.zero_grad()
         logits, wanted = model(input_ids=programs.part(x, mesh)).logits, programs.part(y, mesh)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum")
-        loss = loss / (y != -100).sum()
+        if mesh is None:
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+        else:
+            loss = model.loss(logits, wanted)
         loss.backward()
         if mesh is not None:
             placement.sum_gradients(model, mesh)
@@ -104,6 +107,11 @@ def test_experts_that_are_not_stacked_are_said() -> None:
     model.config = SimpleNamespace()
     with pytest.raises(ValueError, match="mlp has its experts one by one, as transformers 4 has: transformers 5"):
         from_transformers(model)
+
+
+def test_a_plan_for_mixtures_says_which_module_is_none() -> None:
+    with pytest.raises(ValueError, match=r"model\.layers\.0\.mlp \(MixtralSparseMoeBlock\) is no MixtureOfExperts"):
+        split(mixtral(), plans.MIXTRAL_EXPERTS, Mesh())
 
 
 def test_another_mixture_is_named() -> None:
