@@ -18,6 +18,7 @@ _HOME = {
     "measured": "balance",
     "update_bias": "balance",
     "from_transformers": "mixtral",
+    "Mixture": "plan_entry",
 }
 
 __all__ = sorted(_HOME)

@@ -5,8 +5,9 @@ I hidden width of an expert
 
     y = Σ_j weight_j · expert_j(x) over the k chosen, + shared(x)
 
-Dispatch and combine are two all-to-alls along ep, forward and backward. Over tp every rank routes the same tokens to
-its part of the same experts; the parts are summed once, after the combine.
+Dispatch and combine are two all-to-alls along ep, forward and backward. Over tp every rank sends the same tokens to its
+part of the same experts; the parts are summed once, after the combine. With sequence parallelism a rank has T / tp
+tokens and routes these; it gathers all before it dispatches, and the sum is a reduce-scatter.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ from lab_utils.comm.recorder.recorder import in_backward
 from lab_utils.strategies.mesh import Mesh
 from lab_utils.strategies.model.experts import dispatch
 from lab_utils.strategies.model.experts.feed_forward import Activation, Experts
-from lab_utils.strategies.model.experts.over_tp import Enter, Leave
 from lab_utils.strategies.model.experts.router import Router, Routing, Score
+from lab_utils.strategies.model.placement import BATCH_AXES, place
+from lab_utils.strategies.model.tensor_parallel.operators import (
+    copy,
+    gather,
+    gather_tokens,
+    reduce,
+    reduce_scatter,
+    scatter,
+)
 
 if TYPE_CHECKING:
     from lab_utils.gpt import GPT
 
 
 class Pass(NamedTuple):
-    """What the balance loss needs of one forward: sums over this rank's tokens.
+    """What the balance loss needs of one forward: sums over the tokens of this rank and the others of tp.
 
     probabilities  [E], with their graph
     chosen         [E] int64
@@ -83,7 +92,7 @@ class MixtureOfExperts(nn.Module):
         self.router = Router(channels, experts, top_k, score=score, normalise=normalise, biased=biased, dtype=dtype)
         self.experts = Experts(channels, hidden, experts, activation)
         self.shared = Experts(channels, shared, 1, activation) if shared else None
-        self.mesh, self.over_ep, self.over_tp = None, False, False
+        self.mesh, self.over_ep, self.over_tp, self.sequence = None, False, False, False
         self.passes: list[Pass] = []
         self.forget()
         self.reset_parameters()
@@ -95,21 +104,38 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] -> [B, T, C]; on a rank, its part of the batch."""
-        tokens = x.flatten(0, -2)  # [N, C]
-        routing = self.router(tokens)
+        if self.sequence and not self.over_tp:  # all ranks of tp compute the same
+            x = gather(x, self.mesh.group("tp"))
+        routing = self.router(x.flatten(0, -2))
+        whole, chosen, weights = self._entered(x, routing) if self.over_tp else (x, routing.experts, routing.weights)
         factor = self.capacity_factor if self.training else None
-        plan = dispatch.plan(routing.experts, self.router.experts, factor, self.groups)
+        plan = dispatch.plan(chosen, self.router.experts, factor, self.groups)
         if self.training and not in_backward():  # a recomputed forward was noted before
-            self._note(routing, plan)
-        weights = routing.weights  # [N, k]
-        if self.over_tp:  # what leads into this rank's part: its gradients are parts of a sum
-            tokens, weights = (Enter.apply(each, self.mesh.group("tp")) for each in (tokens, weights))
+            self._note(routing, plan, len(chosen))
+        tokens = whole.flatten(0, -2)
         y = self._mixed(tokens, weights, plan)
         if self.shared is not None:
             y = y + self.shared(tokens, [len(tokens)])
+        return self._left(y.to(x.dtype).view_as(whole))
+
+    def _entered(self, x: Tensor, routing: Routing) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tokens [B, T, C], their experts and weights [N, k], for this rank's part of each expert.
+
+        What it computes with them is a summand, and so are the gradients of both: the operators sum these over tp.
+        """
+        group, chosen, weights = self.mesh.group("tp"), routing.experts, routing.weights
+        weights = weights.to(torch.promote_types(weights.dtype, x.dtype))  # float32 would round each summand (Mixtral)
+        if not self.sequence:
+            return copy(x, group), chosen, copy(weights, group)
+        chosen, weights = (each.view(*x.shape[:-1], -1) for each in (chosen, weights))  # [B, T / tp, k]
+        weights = gather_tokens(weights, group).flatten(0, -2)
+        return gather_tokens(x, group), gather(chosen, group).flatten(0, -2), weights
+
+    def _left(self, y: Tensor) -> Tensor:
+        """Return the layer's output of this rank's [B, T, C]."""
         if self.over_tp:
-            y = Leave.apply(y, self.mesh.group("tp"))
-        return y.to(x.dtype).view_as(x)
+            return (reduce_scatter if self.sequence else reduce)(y, self.mesh.group("tp"))
+        return scatter(y, self.mesh.group("tp")) if self.sequence else y
 
     def _mixed(self, tokens: Tensor, weights: Tensor, plan: dispatch.Plan) -> Tensor:
         """Return the weighted sum of each token's experts: [N, C]."""
@@ -129,17 +155,20 @@ class MixtureOfExperts(nn.Module):
 
     # ------------------------------------------------------------------ what was measured
     @torch.no_grad()
-    def _note(self, routing: Routing, plan: dispatch.Plan) -> None:
-        chosen, tokens = plan.counts + plan.dropped, len(routing.experts)
+    def _note(self, routing: Routing, plan: dispatch.Plan, tokens: int) -> None:
+        chosen = plan.counts + plan.dropped
         self.chosen = chosen + self.chosen.to(chosen.device)
         self.dropped = plan.dropped + self.dropped.to(chosen.device)
         self.tokens += tokens
         if self.capacity_factor is not None:
-            choices = routing.experts.numel() // self.groups
+            choices = tokens * self.router.top_k // self.groups
             self.places += self.groups * dispatch.capacity(choices, self.router.experts, self.capacity_factor)
         with torch.enable_grad():
             if self.balance and routing.probabilities.requires_grad:
-                self.passes.append(Pass(routing.probabilities.sum(0), chosen, tokens))
+                mine = routing.probabilities.sum(0)
+                if self.over_tp and self.sequence:
+                    mine = reduce(mine, self.mesh.group("tp"))
+                self.passes.append(Pass(mine, chosen, tokens))
 
     def forget(self) -> None:
         """Start to count anew: choices and drops of each expert, tokens, and places by capacity."""
@@ -147,10 +176,11 @@ class MixtureOfExperts(nn.Module):
         self.tokens = self.places = 0
 
     # ------------------------------------------------------------------ split
-    def split(self, mesh: Mesh, *, over_tp: bool = True) -> MixtureOfExperts:
+    def split(self, mesh: Mesh, *, over_tp: bool = True, sequence: bool = False) -> MixtureOfExperts:
         """Keep this rank's part of a whole layer, the same on every rank; return the layer.
 
         over_tp   False leaves the experts whole on each rank of tp, which all compute the same
+        sequence  x is this rank's T / tp tokens, by sequence parallelism
 
         ValueError where experts, hidden width or dispatch groups cannot be shared by the ranks.
         """
@@ -158,7 +188,9 @@ class MixtureOfExperts(nn.Module):
             raise ValueError(f"the layer is split already, over {self.mesh}")
         _check(self, mesh, over_tp)
         self.mesh, self.over_ep = mesh, mesh.degrees["ep"] > 1
-        self.over_tp = over_tp and mesh.degrees["tp"] > 1
+        self.over_tp, self.sequence = over_tp and mesh.tp > 1, sequence and mesh.tp > 1
+        if self.over_tp and self.sequence:  # each rank routes its own tokens
+            place(self.router.weight, partial=(*BATCH_AXES, "tp"))
         if self.capacity_factor is not None:
             self.groups //= mesh.dp * mesh.cp
         self.experts.split(mesh, ep=self.over_ep, tp=self.over_tp)

@@ -35,9 +35,9 @@ class Load:
 
     @property
     def imbalance(self) -> float:
-        """The most loaded rank's load / the mean: the others wait for it. 1 without any token."""
-        mean = sum(self.by_rank) / self.ep
-        return max(self.by_rank) / mean if mean else 1.0
+        """The most loaded rank's load / the mean: the others wait for it. Of experts where a rank has all of them."""
+        loads = self.by_rank if self.ep > 1 else self.computed
+        return max(loads) * len(loads) / sum(loads) if sum(loads) else 1.0
 
 
 def together(loads: list[Load]) -> Load:

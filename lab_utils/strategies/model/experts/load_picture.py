@@ -9,7 +9,7 @@ from lab_utils.render.kit import MARGIN, TITLE, Picture, card, element, text, te
 from lab_utils.strategies.model.experts.load import Load
 from lab_utils.text import counted
 
-ROW, BAR, GAP, WIDTH, LABEL = 20, 12, 10, 720, 150
+ROW, BAR, GAP, WIDTH, BAND, LABEL = 20, 12, 10, 720, 78, 160
 MOST = 64  # experts that are drawn; words have all
 _EDGE = {"fill": palette.CARD, "stroke": palette.STRONG, "stroke_width": 1.2}
 _LIMIT = {"stroke": palette.INK, "stroke_width": 1.4, "stroke_dasharray": "4 3"}
@@ -47,7 +47,8 @@ class _Drawing:
         body += self._legend(top + 14)
         more = f", of which the first {self.drawn} are drawn" if self.drawn < len(load.chosen) else ""
         title = f"Load of {counted(len(load.chosen), 'expert')}{more}: {load.layer or 'one layer'}"
-        subtitle = f"{sum(load.chosen):,} choices, {drops:,} dropped; most loaded rank {load.imbalance:.2f} × the mean"
+        most = f"most loaded {'rank' if load.ep > 1 else 'expert'} {load.imbalance:.2f} × the mean"
+        subtitle = f"{sum(load.chosen):,} choices, {drops:,} dropped; {most}"
         described = "\n".join([title, f"{subtitle}{self._limit()}", *map(self._line, range(load.ep))])
         return card(title, subtitle, body, WIDTH, top + MARGIN + 4, described=described)
 
@@ -58,9 +59,11 @@ class _Drawing:
     def _rank(self, rank: int, experts: range, top: float) -> Iterator[str]:
         """Draw the rank's experts, with a band in its colour beside them."""
         height = len(experts) * ROW
-        yield element("rect", x=MARGIN, y=top, width=62, height=height, rx=4, fill=palette.rank_fill(rank))
-        middle = top + height / 2 + 4
-        yield text(f"rank {rank}" if self.load.ep > 1 else "all", MARGIN + 31, middle, text_anchor="middle")
+        yield element("rect", x=MARGIN, y=top, width=BAND, height=height, rx=4, fill=palette.rank_fill(rank))
+        said = [self._who(rank), f"{self.load.by_rank[rank]:,}"] if len(experts) > 1 else [self._who(rank)]
+        for line, words in enumerate(said):
+            base = top + height / 2 + 4 + 16 * (line - (len(said) - 1) / 2)
+            yield text(words, MARGIN + BAND / 2, base, text_anchor="middle")
         for row, expert in enumerate(experts):
             yield element("g", *self._bar(expert, top + row * ROW))
 
@@ -89,6 +92,9 @@ class _Drawing:
                 yield text(what, x + 27, base, fill=palette.QUIET_INK)
                 x += 110
 
+    def _who(self, rank: int) -> str:
+        return f"rank {rank}" if self.load.ep > 1 else "every rank"
+
     def _value(self, expert: int) -> str:
         dropped = self.load.dropped[expert]
         return f"{self.load.computed[expert]:,}" + (f" + {dropped:,} dropped" if dropped else "")
@@ -103,4 +109,4 @@ class _Drawing:
     def _line(self, rank: int) -> str:
         experts = range(rank * self.each, (rank + 1) * self.each)
         held = "; ".join(f"expert {expert}: {self._said(expert)}" for expert in experts)
-        return f"{f'rank {rank}' if self.load.ep > 1 else 'all'}, {self.load.by_rank[rank]:,} computed: {held}"
+        return f"{self._who(rank)}, {self.load.by_rank[rank]:,} computed: {held}"

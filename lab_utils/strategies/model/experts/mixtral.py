@@ -19,7 +19,7 @@ _OURS = {"router.weight": "gate.weight", "experts.up": "experts.gate_up_proj", "
 def from_transformers(model: nn.Module) -> nn.Module:
     """Replace each mixture in a model of transformers by a MixtureOfExperts of its weights; return the model.
 
-    >>> model = expert_parallel(from_transformers(MixtralForCausalLM(config)), mesh)
+    >>> model = split(from_transformers(MixtralForCausalLM(config)), plans.MIXTRAL_EXPERTS, mesh)
 
     The parameters stay the same objects, the outputs the same. ValueError, a sentence, for a mixture that cannot be
     mapped, and for a model without one.
@@ -63,6 +63,8 @@ def _mixtral(name: str, block: nn.Module) -> MixtureOfExperts:
     """Its scores are float32 whatever the model's dtype is."""
     if block.jitter_noise:
         raise ValueError(f"{name} has router_jitter_noise={block.jitter_noise}: splits would draw others; set it to 0")
+    if not hasattr(block.experts, "gate_up_proj"):
+        raise ValueError(f"{name} has its experts one by one, as transformers 4 has: transformers 5 stacks them")
     up, down = block.experts.gate_up_proj, block.experts.down_proj
     if not isinstance(block.experts.act_fn, nn.SiLU) and type(block.experts.act_fn).__name__ != "SiLUActivation":
         raise ValueError(f"{name} has experts of {type(block.experts.act_fn).__name__}: silu can be mapped")

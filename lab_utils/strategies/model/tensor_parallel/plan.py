@@ -28,10 +28,12 @@ from lab_utils.text import listed
 class Split(Protocol):
     """How the modules of one entry are split: one module, or those in braces under one parent.
 
-    axes  it applies where one of these axes of the mesh has more than one rank; () for always
+    axes    it applies where one of these axes of the mesh has more than one rank; () for always
+    inside  whether it splits all modules inside of the named one as well
     """
 
     axes: tuple[str, ...]
+    inside: bool = False
 
     def split(self, found: Sequence[Found], at: At) -> None: ...
 
@@ -128,10 +130,13 @@ def _expression(pattern: str) -> re.Pattern:
 
 def _check_covered(model: nn.Module, pairs: Sequence[tuple[Split, list[Found]]]) -> None:
     named = {found.name for _, each in pairs for found in each if found.name}
+    inside = tuple(f"{found.name}." for entry, each in pairs for found in each if getattr(entry, "inside", False))
     missing = [
         f"{name or 'the model itself'} ({type(module).__name__})"
         for name, module in model.named_modules()
-        if name not in named and next(module.parameters(recurse=False), None) is not None
+        if name not in named
+        and not name.startswith(inside)
+        and next(module.parameters(recurse=False), None) is not None
     ]
     if missing:
         raise ValueError(

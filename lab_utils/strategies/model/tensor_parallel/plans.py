@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab_utils.strategies.model.experts.plan_entry import Mixture
 from lab_utils.strategies.model.tensor_parallel.plan import Plan
 from lab_utils.strategies.model.tensor_parallel.splits import (
     Column,
@@ -30,6 +31,11 @@ GPT: Plan = {  # lab_utils.gpt
     "norm": TokenByToken(),
     "head": Vocabulary(),
     "": Loss("config.vocabulary"),
+}
+
+GPT_EXPERTS: Plan = {  # with_experts(GPT)
+    **{name: split for name, split in GPT.items() if ".mlp." not in name},
+    "blocks.*.mlp": Mixture(),
 }
 
 # transformers' models read the length of their activations, so that these are whole: no sequence parallelism.
@@ -68,5 +74,10 @@ LLAMA: Plan = {
 
 MIXTRAL: Plan = {  # every rank computes all experts
     "model.layers.*.mlp.{gate,experts}": TokenByToken(),
+    **_LLAMA_ATTENTION,
+}
+
+MIXTRAL_EXPERTS: Plan = {  # from_transformers(Mixtral)
+    "model.layers.*.mlp": Mixture(),
     **_LLAMA_ATTENTION,
 }

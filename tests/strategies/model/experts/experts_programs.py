@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 SEED, STEPS, BATCH, BLOCK, VOCABULARY, CHANNELS = 3, 10, 4, 8, 32, 12
 EXPERTS = {"experts": 4, "top_k": 2, "hidden": 16, "balance": 0.02}
 WITH_ALL = EXPERTS | {"shared": 8, "activation": "swiglu"}
@@ -61,7 +63,7 @@ def batches(steps: int):
 
 def part(tensor, mesh):
     """This rank's sequences, and of each its part."""
-    if mesh is None:
+    if mesh is None or mesh.ranks == 1:
         return tensor
     at = mesh.mine
     return tensor.chunk(mesh.dp)[at["dp"]].chunk(mesh.cp, dim=1)[at["cp"]]
@@ -78,26 +80,37 @@ def backward(model, x, y, mesh, micro: int = 1, balanced=None):
     counted = count_first(model, [each for each, _ in mine], mesh) if micro > 1 else None
     total = 0.0
     for each, wanted in mine:
-        logits, _ = model(each)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum") / targets
+        if isinstance(getattr(model, "loss", None), functools.partial):  # of logits that are cut over tp
+            loss = model(each, wanted)[1]
+        else:
+            logits = model(each)[0].flatten(0, 1)
+            loss = torch.nn.functional.cross_entropy(logits, wanted.flatten(), reduction="sum") / targets
         loss = loss + (balanced(model, mesh, counted) if counted else balanced(model, mesh))
         loss.backward()
         total = total + loss.detach()
     return total
 
 
-def trained(degrees=None, which: str = "gpt", options=None, steps: int = STEPS, micro: int = 1, clip=None, **split):
-    """A snapshot after so many steps; the mesh is of these degrees, serial without them."""
+def trained(
+    degrees=None, which="gpt", options=None, steps=STEPS, micro=1, clip=None, plan=None, sequence=False, **how
+):  # fmt: skip
+    """A snapshot after so many steps; the mesh is of these degrees, serial without them.
+
+    plan   the name of a plan that splits all of the model; without one the experts alone are
+    """
     import torch
 
     from lab_utils.strategies import serial
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model import placement
-    from lab_utils.strategies.model.experts import expert_parallel
+    from lab_utils.strategies.model.experts import Mixture, expert_parallel
+    from lab_utils.strategies.model.tensor_parallel import plans, split
 
-    model, mesh = MODELS[which](**options or {}), Mesh(**degrees) if degrees else None
-    if mesh is not None:
-        expert_parallel(model, mesh, **split)
+    model, mesh = MODELS[which](**options or {}), Mesh(**degrees) if degrees is not None else None
+    if plan is not None:
+        split(model, getattr(plans, plan) | {"blocks.*.mlp": Mixture(**how)}, mesh, sequence)
+    elif mesh is not None:
+        expert_parallel(model, mesh, **how)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     norms = []
     for x, y in batches(steps):
@@ -110,7 +123,7 @@ def trained(degrees=None, which: str = "gpt", options=None, steps: int = STEPS, 
         elif clip is not None:
             norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item())
         optimizer.step()
-    taken = serial.snapshot(model, loss) if mesh is None else placement.snapshot(model, loss, mesh)
+    taken = serial.snapshot(model, loss) if mesh is None or mesh.ranks == 1 else placement.snapshot(model, loss, mesh)
     return taken | {"norms": norms}
 
 

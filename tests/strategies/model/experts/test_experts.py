@@ -86,15 +86,6 @@ def test_all_to_alls_send_what_the_formula_says(ranks2: Ranks) -> None:
         assert sum(bytes_of_ops) == 2 * (layers * rows // 2 + received[rank]) * ROW + counts
 
 
-def test_one_rank_sends_nothing_for_the_experts() -> None:
-    """A degree of 1 is plain torch: there is no process group at all here."""
-    model = programs.gpt()
-    expert_parallel(model, Mesh())
-    assert not torch.distributed.is_initialized()
-    for x, y in programs.batches(1):
-        model(x, y)[1].backward()
-
-
 def test_loads_and_biases_are_those_of_all_ranks(ranks2: Ranks) -> None:
     options = {"biased": True, "capacity_factor": 0.75, "groups": 2}
     loads, biases = stepped(None, 4, **options)

@@ -21,7 +21,7 @@ rank 1, 30 computed: expert 2: 18 computed; expert 3: 12 computed"""
 def test_what_a_load_adds_up_to() -> None:
     assert LOAD.computed == (36, 20, 18, 12) and LOAD.by_rank == (56, 30)
     assert LOAD.imbalance == pytest.approx(56 / 43)
-    assert Load("", (0, 0), (0, 0)).imbalance == 1
+    assert Load("", (0, 0), (0, 0)).imbalance == 1 and Load("", (3, 1), (0, 0)).imbalance == 1.5
 
 
 def test_loads_of_steps_add_up() -> None:
@@ -45,7 +45,7 @@ def test_computed_is_solid_dropped_is_hollow_and_the_capacity_is_a_line() -> Non
     drawn, free = draw_load(LOAD).svg, draw_load(Load("blocks.0.mlp", (50, 20, 18, 12), (0, 0, 0, 0))).svg
     assert drawn.count("stroke-dasharray") == 1 and "capacity 36" in drawn and "14 dropped" in drawn
     assert "stroke-dasharray" not in free and "dropped" not in free.replace("0 dropped", "")
-    assert ">rank 1<" in drawn and ">rank" not in free
+    assert ">rank 1<" in drawn and ">56<" in drawn and ">every rank<" in free
 
 
 def test_many_experts_are_drawn_in_part_and_said_whole() -> None:
