@@ -7,16 +7,15 @@ import experts_programs as programs
 EVEN = {**programs.WITH_ALL, "balance": 0.0}
 
 
-def one_backward(degrees=None, options=None, which="gpt", before=None, balanced=None, **split):
+def one_backward(degrees=None, options=None, before=None, balanced=None, **how):
     """(model, mesh, this rank's loss) after one backward, the gradients not yet summed."""
     from lab_utils.strategies.mesh import Mesh
-    from lab_utils.strategies.model.experts import expert_parallel
 
-    model, mesh = programs.MODELS[which](**options or EVEN), Mesh(**degrees) if degrees else None
+    model, mesh = programs.gpt(**options or EVEN), Mesh(**degrees) if degrees else None
     if before is not None:
         before(model)
     if mesh is not None:
-        expert_parallel(model, mesh, **split)
+        programs.split(model, mesh, **how)
     ((x, y),) = programs.batches(1)
     none = None if (options or EVEN)["balance"] else lambda *_: 0.0
     return model, mesh, programs.backward(model, x, y, mesh, balanced=balanced or none)
@@ -29,10 +28,10 @@ def taken(model, mesh, loss) -> dict:
     return serial.snapshot(model, loss) if mesh is None else placement.snapshot(model, loss, mesh)
 
 
-def right(degrees=None, options=None, before=None, **split) -> dict:
+def right(degrees=None, options=None, before=None, **how) -> dict:
     from lab_utils.strategies.model import placement
 
-    model, mesh, loss = one_backward(degrees, options, before=before, **split)
+    model, mesh, loss = one_backward(degrees, options, before=before, **how)
     if mesh is not None:
         placement.sum_gradients(model, mesh)
     return taken(model, mesh, loss)
@@ -138,18 +137,18 @@ def left_early(degrees) -> dict:
 
 
 # ---------------------------------------------------------------------- 20
-def balance_alone(degrees=None, which="per token", micro=1, own_counts=False, summed_over_tp=False) -> list:
+def balance_alone(degrees=None, micro=1, own_counts=False, summed_over_tp=False) -> list:
     """The routers' gradients of the balance loss alone, whole."""
     import torch.distributed as dist
 
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model import placement
-    from lab_utils.strategies.model.experts import balance, balance_loss, count_first, expert_parallel
+    from lab_utils.strategies.model.experts import balance_loss, count_first
     from lab_utils.strategies.model.experts.layer import mixtures
 
-    model, mesh = programs.MODELS[which](**programs.WITH_ALL), Mesh(**degrees) if degrees else None
+    model, mesh = programs.gpt(**programs.WITH_ALL), Mesh(**degrees) if degrees else None
     if mesh is not None:
-        expert_parallel(model, mesh)
+        programs.split(model, mesh)
     ((x, _),) = programs.batches(1)
     parts = programs.part(x, mesh).chunk(micro)
     counted = None if own_counts else count_first(model, parts, mesh)
@@ -167,19 +166,18 @@ def balance_alone(degrees=None, which="per token", micro=1, own_counts=False, su
     if summed_over_tp:
         for gradient in routers:
             dist.all_reduce(gradient, group=mesh.group("tp"))
-    assert balance.BATCH_AXES == ("dp", "cp")
     return routers
 
 
 # ---------------------------------------------------------------------- 21
-def norms(degrees=None, **split) -> dict:
+def norms(degrees=None) -> dict:
     """The norm of all gradients: right, without the experts, and of this rank's parts alone."""
     import torch
 
     from lab_utils.strategies import clipping
     from lab_utils.strategies.model import placement
 
-    model, mesh, _ = one_backward(degrees, **split)
+    model, mesh, _ = one_backward(degrees)
     experts = [p for block in model.blocks for p in block.mlp.experts.parameters()]
     if mesh is None:
         whole, of_experts = (

@@ -21,32 +21,19 @@ def gpt(**options):
     return with_experts(model, **EXPERTS | options)
 
 
-def per_token(**options):
-    """Two mixtures that see each token alone, so that a sequence can be cut without attention's help."""
-    import torch
-    from torch import nn
+def split(model, mesh, plan=None, sequence=False, **how):
+    """Split the mixtures, or all of the model by the plan of that name; and the sequences, where the mesh has cp."""
+    from lab_utils.strategies.model.context.parallel import context_parallel
+    from lab_utils.strategies.model.experts import Mixture, expert_parallel
+    from lab_utils.strategies.model.tensor_parallel import plans
+    from lab_utils.strategies.model.tensor_parallel import split as by_plan
 
-    from lab_utils.strategies.model.experts import MixtureOfExperts
-
-    class PerToken(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.tokens = nn.Embedding(VOCABULARY, CHANNELS)
-            given = EXPERTS | options
-            self.blocks = nn.ModuleList(MixtureOfExperts(CHANNELS, **given) for _ in range(2))
-            self.head = nn.Linear(CHANNELS, VOCABULARY)
-
-        def forward(self, ids):
-            x = self.tokens(ids)
-            for block in self.blocks:
-                x = x + block(nn.functional.rms_norm(x, x.shape[-1:]))
-            return self.head(x), None
-
-    torch.manual_seed(SEED)
-    return PerToken().double()
-
-
-MODELS = {"gpt": gpt, "per token": per_token}
+    if plan is not None:
+        by_plan(model, getattr(plans, plan) | {"blocks.*.mlp": Mixture(**how)}, mesh, sequence)
+    else:
+        expert_parallel(model, mesh, **how)
+    if mesh.cp > 1:
+        context_parallel(model, mesh, BLOCK)
 
 
 def batches(steps: int):
@@ -65,8 +52,10 @@ def part(tensor, mesh):
     """This rank's sequences, and of each its part."""
     if mesh is None or mesh.ranks == 1:
         return tensor
+    from lab_utils.strategies.model.context.zigzag import SequenceSplit
+
     at = mesh.mine
-    return tensor.chunk(mesh.dp)[at["dp"]].chunk(mesh.cp, dim=1)[at["cp"]]
+    return SequenceSplit(BLOCK, mesh.cp).own(tensor.chunk(mesh.dp)[at["dp"]], at["cp"])
 
 
 def backward(model, x, y, mesh, micro: int = 1, balanced=None):
@@ -80,7 +69,7 @@ def backward(model, x, y, mesh, micro: int = 1, balanced=None):
     counted = count_first(model, [each for each, _ in mine], mesh) if micro > 1 else None
     total = 0.0
     for each, wanted in mine:
-        if isinstance(getattr(model, "loss", None), functools.partial):  # of logits that are cut over tp
+        if isinstance(getattr(model, "loss", None), functools.partial):  # of what is cut over tp or cp
             loss = model(each, wanted)[1]
         else:
             logits = model(each)[0].flatten(0, 1)
@@ -91,26 +80,17 @@ def backward(model, x, y, mesh, micro: int = 1, balanced=None):
     return total
 
 
-def trained(
-    degrees=None, which="gpt", options=None, steps=STEPS, micro=1, clip=None, plan=None, sequence=False, **how
-):  # fmt: skip
-    """A snapshot after so many steps; the mesh is of these degrees, serial without them.
-
-    plan   the name of a plan that splits all of the model; without one the experts alone are
-    """
+def trained(degrees=None, options=None, steps=STEPS, micro=1, clip=None, **how):
+    """A snapshot after so many steps; the mesh is of these degrees, serial without them."""
     import torch
 
     from lab_utils.strategies import serial
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model import placement
-    from lab_utils.strategies.model.experts import Mixture, expert_parallel
-    from lab_utils.strategies.model.tensor_parallel import plans, split
 
-    model, mesh = MODELS[which](**options or {}), Mesh(**degrees) if degrees is not None else None
-    if plan is not None:
-        split(model, getattr(plans, plan) | {"blocks.*.mlp": Mixture(**how)}, mesh, sequence)
-    elif mesh is not None:
-        expert_parallel(model, mesh, **how)
+    model, mesh = gpt(**options or {}), Mesh(**degrees) if degrees is not None else None
+    if mesh is not None:
+        split(model, mesh, **how)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     norms = []
     for x, y in batches(steps):

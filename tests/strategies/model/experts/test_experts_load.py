@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from lab_utils.render.palette import DARK
 from lab_utils.strategies.model.experts.load import Load, together
 from lab_utils.strategies.model.experts.load_picture import draw_load
 
@@ -45,6 +47,7 @@ def test_computed_is_solid_dropped_is_hollow_and_the_capacity_is_a_line() -> Non
     drawn, free = draw_load(LOAD).svg, draw_load(Load("blocks.0.mlp", (50, 20, 18, 12), (0, 0, 0, 0))).svg
     assert drawn.count("stroke-dasharray") == 1 and "capacity 36" in drawn and "14 dropped" in drawn
     assert "stroke-dasharray" not in free and "dropped" not in free.replace("0 dropped", "")
+    assert set(re.findall("#[0-9a-f]{6}", drawn + free)) <= DARK.keys()
     assert ">rank 1<" in drawn and ">56<" in drawn and ">every rank<" in free
 
 

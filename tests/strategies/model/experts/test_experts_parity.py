@@ -23,7 +23,7 @@ SEQUENCE = {"plan": "GPT_EXPERTS", "sequence": True}
 ON_TWO = {
     "ep 2": {"degrees": EP, "options": ALL},
     "tp 2": {"degrees": {"tp": 2}, "options": ALL},
-    "cp 2, ep 2": {"degrees": {"cp": 2, "ep": 2}, "options": ALL, "which": "per token"},
+    "cp 2, ep 2": {"degrees": {"cp": 2, "ep": 2}, "options": ALL},
     "dp 2, every expert on each rank": {"degrees": {"dp": 2}, "options": ALL, **FEW},
     "ep 2, capacity": {"degrees": EP, "options": CAPACITY, **FEW},
     "ep 2, Switch": {"degrees": EP, "options": SWITCH, **FEW},
@@ -38,9 +38,8 @@ ON_FOUR = {
     "ep 2, tp 2, sequence, capacity": {"degrees": EP_TP, "options": CAPACITY, "clip": 0.1, **SEQUENCE},
     "ep 2, tp 2, whole experts": {"degrees": EP_TP, "options": ALL, "over_tp": False, "clip": 0.1, **FEW},
     "ep 2, tp 2, sequence, whole experts": {"degrees": EP_TP, "options": ALL, "over_tp": False, **SEQUENCE, **FEW},
-    "ep 2, tp 2, all split": {"degrees": EP_TP, "options": ALL, "plan": "GPT_EXPERTS", "clip": 0.1, **FEW},
-    "dp 2, cp 2, ep 4": {"degrees": {"dp": 2, "cp": 2, "ep": 4}, "options": ALL, "which": "per token", **FEW},
-    "cp 2, tp 2, ep 2": {"degrees": {"cp": 2, "tp": 2, "ep": 2}, "options": ALL, "which": "per token", **FEW},
+    "dp 2, cp 2, ep 4": {"degrees": {"dp": 2, "cp": 2, "ep": 4}, "options": ALL, **FEW},
+    "cp 2, tp 2, ep 2": {"degrees": {"cp": 2, "tp": 2, "ep": 2}, "options": ALL, **FEW},
 }
 CASES = [(2, name) for name in ON_TWO] + [(4, name) for name in ON_FOUR]
 
@@ -56,7 +55,7 @@ def serial() -> Callable[[dict], dict]:
     known: dict[str, dict] = {}
 
     def trained(case: dict) -> dict:
-        kept = {name: value for name, value in case.items() if name in ("options", "which", "clip", "steps")}
+        kept = {name: value for name, value in case.items() if name in ("options", "clip", "steps")}
         if str(kept) not in known:
             known[str(kept)] = programs.trained(**kept)
         return known[str(kept)]
