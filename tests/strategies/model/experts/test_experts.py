@@ -138,20 +138,20 @@ def test_state_dicts_go_back_and_forth(ranks4: Ranks) -> None:
         assert ranks4.run(whole_and_back, degrees) == [(True, True, part)] * 4
 
 
-def with_options(how: str) -> list:
+def with_options(how: str, degrees: dict, **split) -> list:
     """Gradients of one backward, split and whole in one process each: recomputed, or in bfloat16."""
     from lab_utils.strategies.mixed_precision import compute_in_bfloat16, recompute
     from lab_utils.strategies.model import placement
 
     found = []
-    for mesh in (None, Mesh(**EP)):
+    for mesh in (None, Mesh(**degrees)):
         model = programs.gpt(**programs.WITH_ALL)
         if how == "bfloat16":
             compute_in_bfloat16(model.float())
         else:
             recompute(model.blocks)
         if mesh is not None:
-            expert_parallel(model, mesh)
+            programs.split(model, mesh, **split)
         for x, y in programs.batches(1):
             loss = programs.backward(model, x, y, mesh)
         loads = [load.chosen for load in measured(model, mesh)]
@@ -163,9 +163,16 @@ def with_options(how: str) -> list:
     return found
 
 
-@pytest.mark.parametrize(("how", "tolerance"), [("recompute", 1e-10), ("bfloat16", 0.02)])
-def test_recompute_and_bfloat16_compose(ranks2: Ranks, how: str, tolerance: float) -> None:
-    for (whole, loads), (split, split_loads) in ranks2.run(with_options, how):
+EP_TP, ALL_SPLIT = {"dp": 2, "tp": 2, "ep": 2}, {"plan": "GPT_EXPERTS", "sequence": True}
+
+
+@pytest.mark.parametrize(
+    ("how", "tolerance", "degrees", "plan"),
+    [("recompute", 1e-10, EP, {}), ("bfloat16", 0.02, EP, {}), ("recompute", 1e-10, EP_TP, ALL_SPLIT)],
+)
+def test_recompute_and_bfloat16_compose(ranks4: Ranks, ranks2: Ranks, how: str, tolerance, degrees, plan) -> None:
+    ranks = ranks2 if degrees == EP else ranks4
+    for (whole, loads), (split, split_loads) in ranks.run(with_options, how, degrees, **plan):
         assert loads == split_loads and sum(loads[0]) == TOKENS * 2, "what is recomputed is not counted again"
         for name, gradient in whole.items():
             off = np.abs(split[name] - gradient).max() / np.abs(gradient).max()

@@ -32,12 +32,18 @@ ON_TWO = {
     "tp 2, sequence": {"degrees": {"tp": 2}, "options": ALL, **SEQUENCE, **FEW},
 }
 ON_FOUR = {
-    "ep 4": {"degrees": {"dp": 4, "ep": 4}, "options": ALL},
+    "ep 4": {"degrees": {"dp": 4, "ep": 4}, "options": ALL, **FEW},
     "dp 2 of ep 2": {"degrees": {"dp": 4, "ep": 2}, "options": ALL},
     "ep 2, tp 2": {"degrees": EP_TP, "options": ALL, "clip": 0.1},
     "ep 2, tp 2, sequence, capacity": {"degrees": EP_TP, "options": CAPACITY, "clip": 0.1, **SEQUENCE},
-    "ep 2, tp 2, whole experts": {"degrees": EP_TP, "options": ALL, "over_tp": False, "clip": 0.1, **FEW},
-    "ep 2, tp 2, sequence, whole experts": {"degrees": EP_TP, "options": ALL, "over_tp": False, **SEQUENCE, **FEW},
+    "ep 2, tp 2, sequence, whole experts": {
+        "degrees": EP_TP,
+        "options": ALL,
+        "over_tp": False,
+        "clip": 0.1,
+        **SEQUENCE,
+        **FEW,
+    },
     "dp 2, cp 2, ep 4": {"degrees": {"dp": 2, "cp": 2, "ep": 4}, "options": ALL, **FEW},
     "cp 2, tp 2, ep 2": {"degrees": {"cp": 2, "tp": 2, "ep": 2}, "options": ALL, **FEW},
 }
