@@ -8,23 +8,24 @@ import pytest
 
 import lab_utils.ranks
 from lab_utils.bench.figures_of import tensor
-from lab_utils.bench.figures_of.strategies import LAB, TORCH, Size
+from lab_utils.bench.figures_of.strategies import LAB, SIZES, TORCH, Size
 from lab_utils.ranks import Ranks
 
 SMALL = Size(layers=2, channels=16, batch=2)
 
 
-def test_both_do_the_same(ranks2: Ranks) -> None:
-    lab, torch = (ranks2.run(tensor.steps, whose, SMALL, 3) for whose in (LAB, TORCH))
+@pytest.mark.parametrize("sequence", [False, True], ids=["", "sequence"])
+def test_both_do_the_same(ranks2: Ranks, sequence: bool) -> None:
+    lab, torch = (ranks2.run(tensor.steps, whose, SMALL, sequence, 3) for whose in (LAB, TORCH))
     assert lab == [pytest.approx(losses, rel=1e-4) for losses in torch]
     assert lab[0] == sorted(lab[0], reverse=True), "and they learn"
 
 
 def test_each_figure_is_measured(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab_utils.ranks, "start_ranks", lambda size: nullcontext(ranks2))
-    (sent,) = tensor.wire(SMALL)
+    (sent,) = tensor.wire(SMALL, sequence=False)
     assert 0 < sent.measured <= sent.reference
-    (held,) = tensor.peak(SMALL)
+    (held,) = tensor.peak(SIZES["1M"], sequence=False)
     assert held.measured > 0 and held.reference > 0
-    (took,) = tensor.step(SMALL, count=1)
+    (took,) = tensor.step(SMALL, sequence=False, count=1)
     assert took.measured > 0 and took.reference > 0

@@ -21,6 +21,14 @@ def linear(found: Found, split: str) -> tuple[int, int, bool]:
     raise ValueError(f"{found.called} is no linear layer: {split}() splits nn.Linear and transformers' Conv1D")
 
 
+def heads_of(found: Found, parts: int, width: int) -> int:
+    """Return how many heads a layer computes in each of its parts. ValueError when these are not whole heads."""
+    outputs = linear(found, "Heads")[1]
+    if outputs % (parts * width):
+        raise ValueError(f"{found.called} has {outputs} outputs, which are not {parts} × heads of width {width}")
+    return outputs // (parts * width)
+
+
 def cut_columns(found: Found, shard: Shard, at: At, together: SharedInput) -> None:
     """Put a ColumnLinear with this rank's outputs in the layer's place; `shard` is that of its outputs."""
     module, transposed = found.module, linear(found, "Column")[2]

@@ -56,6 +56,7 @@ GPT2: Plan = {
 
 _LLAMA_ATTENTION: Plan = {
     "model.embed_tokens": Vocabulary(),
+    "model.layers.*.self_attn": NoDropout("attention_dropout"),
     "model.layers.*.{input,post_attention}_layernorm": TokenByToken(),
     "model.layers.*.self_attn.{q,k,v}_proj": Heads(
         "head_dim", local={"num_key_value_groups": lambda heads, kv, d: heads // kv}

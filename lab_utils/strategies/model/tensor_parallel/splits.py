@@ -20,6 +20,7 @@ from lab_utils.strategies.model.tensor_parallel.cutting import (
     check_embedding,
     check_heads,
     cut_columns,
+    heads_of,
     linear,
 )
 from lab_utils.strategies.model.tensor_parallel.linear import RowLinear, SharedInput
@@ -77,7 +78,7 @@ class Heads:
     def split(self, found: Sequence[Found], at: At) -> None:
         parent, ranks = found[0].parent, at.mesh.tp
         width = getattr(parent, self.width)
-        heads = {each: linear(each, "Heads")[1] // self.parts // width for each in found}
+        heads = {each: heads_of(each, self.parts, width) for each in found}
         queries, fewest = max(heads.values()), min(heads.values())
         check_heads(found[0], queries, fewest, ranks)
         together = SharedInput()
@@ -187,16 +188,20 @@ class HeadDropout:
 
 @dataclass(frozen=True)
 class NoDropout:
-    """Refuse dropout that a model draws by itself, inside of a function: it would be the same for all ranks' heads."""
+    """Refuse dropout that a model draws by itself, inside of a function: all ranks would draw the same mask.
 
-    axes = ("tp",)
+    fraction  the module's attribute that holds what is dropped
+    """
+
+    fraction: str = "p"
+    axes = ("tp", "dp", "cp")
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
-            if each.module.p:
+            if dropped := getattr(each.module, self.fraction):
                 raise ValueError(
-                    f"{each.called} has p = {each.module.p}, and the model draws it inside of its attention, with "
-                    "equal masks for the heads of all ranks: build the model with p = 0 there"
+                    f"{each.called} has {self.fraction} = {dropped}, which the model draws inside of its attention, "
+                    "with equal masks for different heads and sequences: build the model with 0 there"
                 )
 
 
@@ -218,7 +223,7 @@ class Loss:
     def split(self, found: Sequence[Found], at: At) -> None:
         (root,) = found
         model, whole = root.module, root.module
-        if at.sequence and not self.sequence:
+        if at.sequence and at.mesh.tp > 1 and not self.sequence:
             raise ValueError(f"{root.called} reads the length of its activations, so sequence=True cannot cut them")
         for name in self.vocabulary.split("."):
             whole = getattr(whole, name)

@@ -175,15 +175,20 @@ def test_sizes_that_do_not_divide_say_what_would() -> None:
 
 @pytest.mark.usefixtures("as_rank_0")
 def test_a_module_that_cannot_be_split_is_named() -> None:
-    from lab_utils.strategies.model.tensor_parallel import Column, Dropout, Row, Vocabulary
+    from lab_utils.strategies.model.tensor_parallel import Column, Dropout, Heads, NoDropout, Row, Vocabulary
 
-    model = torch.nn.ModuleDict({"c": torch.nn.Conv2d(4, 4, 1), "e": torch.nn.Embedding(8, 4, max_norm=1.0)})
-    for plan, said in (
-        ({"c": Column(), "e": Vocabulary()}, "c (Conv2d) is no linear layer: Column() splits nn.Linear and tr"),
-        ({"e": Vocabulary(), "c": Row()}, "e (Embedding) has max_norm=1.0, which Vocabulary() cannot split"),
-        ({"c": Dropout(), "e": Vocabulary()}, "c (Conv2d) is no nn.Dropout"),
-    ):  # fmt: skip
-        assert complaint(lambda: model, plan, Mesh(tp=2)).startswith(said)
+    attention = torch.nn.ModuleDict({"q": torch.nn.Linear(4, 10)})
+    attention.width = 4
+    conv, dropout = torch.nn.Conv2d(4, 4, 1), torch.nn.Dropout(0.5)
+    for model, plan, said in (
+        ({"c": conv}, {"c": Column()}, "c (Conv2d) is no linear layer: Column() splits nn.Linear and tr"),
+        ({"c": conv}, {"c": Row()}, "c (Conv2d) is no linear layer: Row() splits"),
+        ({"c": conv}, {"c": Dropout()}, "c (Conv2d) is no nn.Dropout"),
+        ({"e": torch.nn.Embedding(8, 4, max_norm=1.0)}, {"e": Vocabulary()}, "e (Embedding) has max_norm=1.0, which"),
+        ({"a": attention}, {"a.q": Heads("width")}, "a.q (Linear) has 10 outputs, which are not 1 × heads of width 4"),
+        ({"d": dropout}, {"d": NoDropout()}, "d (Dropout) has p = 0.5, which the model draws inside of its attention"),
+    ):
+        assert complaint(torch.nn.ModuleDict, plan, Mesh(tp=2), modules=model).startswith(said)
 
 
 @pytest.mark.usefixtures("as_rank_0")

@@ -100,7 +100,7 @@ def test_what_these_plans_leave_out_is_said() -> None:
 
     model = make("GPT2", attn_pdrop=0.1)
     dropout = Found("attn_dropout", model.transformer.h[0].attn.attn_dropout, None)
-    with pytest.raises(ValueError, match="attn_dropout .Dropout. has p = 0.1, and the model draws it inside"):
+    with pytest.raises(ValueError, match="attn_dropout .Dropout. has p = 0.1, which the model draws inside"):
         plans.GPT2["transformer.h.*.attn.attn_dropout"].split([dropout], At(Mesh(tp=2), False))
     with pytest.raises(ValueError, match="so sequence=True cannot cut them"):
         plans.GPT2[""].split([Found("", model, None)], At(Mesh(tp=2), sequence=True))
