@@ -64,9 +64,12 @@ class Attention(nn.Module):
         q, k, v = (  # [B, H, T, D]
             layer(x).unflatten(-1, (-1, self.width)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
+        return self.out(self.attend(q, k, v).transpose(1, 2).flatten(-2))  # [B, T, C]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v [B, H, T, D] -> [B, H, T, D]; a model whose heads or tokens are split has its own (chapter 02)."""
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)  # [B, H, T, D]
-        return self.out(y.transpose(1, 2).flatten(-2))  # [B, T, C]
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
 
 
 class MLP(nn.Module):
@@ -148,7 +151,11 @@ class GPT(nn.Module):
         for block in self.blocks:
             x = block(x)  # [B, T, C]
         logits = self.unembed(x)  # [B, T, V]
-        return logits, None if targets is None else cross_entropy(logits, targets)
+        return logits, None if targets is None else self.loss(logits, targets)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy, [B, T, V], [B, T] -> []; a model whose logits are split has its own (chapter 02)."""
+        return cross_entropy(logits, targets)
 
     @torch.no_grad()
     def generate(

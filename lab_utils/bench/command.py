@@ -16,7 +16,7 @@ from lab_utils.bench.table import as_json, machine, spread, table
 from lab_utils.text import three_digits
 
 # Figures are measured and shown in this order.
-MODULES = ("ranks", "record", "simulate", "predicted", "strategies", "pipeline", "chapters")
+MODULES = ("ranks", "record", "simulate", "predicted", "strategies", "tensor", "pipeline", "chapters")
 INTERRUPTED = 130
 
 for _module in MODULES:  # importing one registers its figures

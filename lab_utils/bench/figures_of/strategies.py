@@ -36,9 +36,14 @@ def in_turns(pair: str, size: Size, count: int = TURNS) -> list[tuple[float, flo
 
 def peak_bytes(pair: str, whose: str, size: Size) -> int:
     """Peak growth of this process's memory from before the model is built to after three steps."""
-    program(pair, whose, Size(1, 16, 1))()  # warm-up: triggers lazy imports
+    return peak_growth(lambda of_size: program(pair, whose, of_size), size)
+
+
+def peak_growth(make: Callable[[Size], Callable[[], Any]], size: Size) -> int:
+    """Peak growth of this process's memory from before `make(size)` builds a step to after three of them."""
+    make(Size(1, 16, 1))()  # warm-up: triggers lazy imports
     before = resident_bytes("VmRSS")
-    step = program(pair, whose, size)
+    step = make(size)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # reset the peak (Linux, proc(5))
     for _ in range(3):
         step()

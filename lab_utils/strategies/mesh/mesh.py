@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from lab_utils.strategies.mesh.picture import draw
@@ -92,12 +92,23 @@ class Mesh:
         >>> Mesh(dp=2, tp=2).groups("tp"), Mesh(dp=2, tp=2).groups("dp")
         (((0, 1), (2, 3)), ((0, 2), (1, 3)))
         """
-        by_rest: dict[tuple[int, ...], list[int]] = {}
-        fixed = self._fixed(axes)
-        for rank in range(self.ranks):
-            at = self.coordinates(rank)
-            by_rest.setdefault(tuple(at[name] for name in fixed), []).append(rank)
-        return tuple(map(tuple, by_rest.values()))
+        return _groups(self, axes)
+
+    def sharing(self, axis: str, pieces: int) -> tuple[tuple[int, ...], ...]:
+        """Return the groups of neighbours along an axis that have the same of so many pieces, fewer than its ranks.
+
+        The rank at position r has piece ⌊r · pieces / degree⌋.
+
+        >>> Mesh(tp=4).sharing("tp", pieces=2)
+        ((0, 1), (2, 3))
+        """
+        found = []
+        for group in self.groups(axis):
+            same: dict[int, list[int]] = {}
+            for at, rank in enumerate(group):
+                same.setdefault(at * pieces // len(group), []).append(rank)
+            found += map(tuple, same.values())
+        return tuple(found)
 
     def group_of(self, rank: int, *axes: str) -> tuple[int, ...]:
         """Return the rank's group along these axes."""
@@ -130,6 +141,10 @@ class Mesh:
         """
         return self._formed().group(axes, self.groups(*axes))
 
+    def group_sharing(self, axis: str, pieces: int) -> ProcessGroup:
+        """Return this rank's process group of those that share its piece, see `sharing`; all ranks ask for it first."""
+        return self._formed().group((axis, "sharing"), self.sharing(axis, pieces))
+
     @property
     def device_mesh(self) -> DeviceMesh:
         """torch's DeviceMesh with the dims pp, dp, cp and tp, on the same groups. All ranks ask for it together."""
@@ -139,7 +154,7 @@ class Mesh:
     def _formed(self):
         from lab_utils.strategies.mesh.on_ranks import formed  # torch, which the notebook's kernel does not load
 
-        return formed(self.ranks, [(axes, self.groups(*axes)) for axes in _together(self)])
+        return formed(self.ranks, _together(self))
 
     # ------------------------------------------------------------------ to look at
     def __str__(self) -> str:
@@ -154,12 +169,21 @@ class Mesh:
         return degree > 1 and (self.ep > 1 or name != "edp")
 
 
-def _together(mesh: Mesh) -> Iterator[tuple[str, ...]]:
-    """Yield the axes whose groups are formed together, in the order in which they are."""
-    yield from ((name,) for name in AXES)
-    yield _DENSE_AND_EXPERTS
-    if mesh.ep > 1:
-        yield from (("ep",), ("edp",))
+@lru_cache(maxsize=1024)  # an op of tensor parallelism asks for its group each time
+def _groups(mesh: Mesh, axes: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    by_rest: dict[tuple[int, ...], list[int]] = {}
+    fixed = mesh._fixed(axes)
+    for rank in range(mesh.ranks):
+        at = mesh.coordinates(rank)
+        by_rest.setdefault(tuple(at[name] for name in fixed), []).append(rank)
+    return tuple(map(tuple, by_rest.values()))
+
+
+@lru_cache(maxsize=64)
+def _together(mesh: Mesh) -> tuple[tuple[tuple[str, ...], tuple[tuple[int, ...], ...]], ...]:
+    """Return the groups that are formed together, with their axes, in the order in which they are."""
+    axes = [*((name,) for name in AXES), _DENSE_AND_EXPERTS, *((("ep",), ("edp",)) if mesh.ep > 1 else ())]
+    return tuple((each, mesh.groups(*each)) for each in axes)
 
 
 def _wrong_product(mesh: Mesh) -> str:

@@ -89,26 +89,33 @@ def placement(parameter: nn.Parameter) -> Placement:
 def sum_gradients(model: nn.Module, mesh: Mesh) -> None:
     """Sum each gradient over the axes on which it is partial: once per step, after the last backward.
 
-    A parameter without a gradient takes part with zeros, since the other ranks wait in the same sums.
+    Where several ranks share a piece, such as a KV head, the gradient is first summed over these: each has the part
+    that comes from what it computed with the piece. A parameter without a gradient takes part with zeros, since the
+    other ranks wait in the same sums.
     """
-    for axes, parameters in _by_axes(model, mesh):
+    for groups, parameters in _by_groups(model, mesh):
         for p in parameters:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
         flat = torch._utils._flatten_dense_tensors([p.grad for p in parameters])
-        dist.all_reduce(flat, group=mesh.group(*axes))
-        pieces = torch._utils._unflatten_dense_tensors(flat, [p.grad for p in parameters])
-        torch._foreach_copy_([p.grad for p in parameters], list(pieces))
+        for group in groups:
+            dist.all_reduce(flat, group=group)
+        summed = torch._utils._unflatten_dense_tensors(flat, [p.grad for p in parameters])
+        torch._foreach_copy_([p.grad for p in parameters], list(summed))
 
 
-def _by_axes(model: nn.Module, mesh: Mesh) -> Iterator[tuple[tuple[str, ...], list[nn.Parameter]]]:
-    """Yield the parameters that are summed in one message, with the axes of their sum."""
+def _by_groups(model: nn.Module, mesh: Mesh) -> Iterator[tuple[list[dist.ProcessGroup], list[nn.Parameter]]]:
+    """Yield the parameters that are summed in one message, with the groups over which they are, one after the other."""
     found: dict[tuple, list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        axes = tuple(axis for axis in placement(parameter).partial if mesh.degrees[axis] > 1)
-        if axes and parameter.requires_grad:
-            found.setdefault((axes, parameter.dtype), []).append(parameter)
-    yield from ((axes, parameters) for (axes, _), parameters in found.items())
+        placed = placement(parameter)
+        axes = tuple(axis for axis in placed.partial if mesh.degrees[axis] > 1)
+        shared = tuple((s.axis, s.pieces) for s in placed.shards if s.pieces and s.pieces < mesh.degrees[s.axis])
+        if (axes or shared) and parameter.requires_grad:
+            found.setdefault((axes, shared, parameter.dtype), []).append(parameter)
+    for (axes, shared, _), parameters in found.items():
+        over = [mesh.group(*axes)] if axes else []
+        yield [*(mesh.group_sharing(axis, pieces) for axis, pieces in shared), *over], parameters
 
 
 @torch.no_grad()
