@@ -15,6 +15,7 @@ _HOME = {
     "paper_to_gpt": "of_gpt",
     "kept_by": "counted",
     "PaperLayer": "layer_of_paper",
+    "PAPER_PLAN": "layer_of_paper",
     "formula_beside_counted": "table",
 }
 

@@ -11,6 +11,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lab_utils.strategies.model.tensor_parallel.plan import Plan
+from lab_utils.strategies.model.tensor_parallel.splits import Column, Heads, Row, TokenByToken
+
+# Split over tp it keeps what the paper says. It is for counting: masks are drawn per rank, alike or not as it happens.
+PAPER_PLAN: Plan = {
+    "norm{1,2}": TokenByToken(),
+    "attention.{query,key,value}": Heads("width"),
+    "attention.out": Row(),
+    "mlp.up": Column(),
+    "mlp.down": Row(),
+}
+
 
 class Dropout(nn.Module):
     """Dropout that keeps a mask of one byte per element, as on GPUs; nn.Dropout on a CPU keeps one as wide as x."""

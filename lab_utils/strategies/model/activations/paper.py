@@ -23,7 +23,7 @@ def paper_layer(
     heads: int,
     *,
     tp: int = 1,
-    sequence_parallel: bool = False,
+    sequence: bool = False,
     recompute: str = "none",
 ) -> tuple[Term, ...]:
     """Return the terms of one layer, in the order of its forward; they add up to Table 2.
@@ -41,9 +41,9 @@ def paper_layer(
     ValueError when tp does not divide the heads, or with sequence parallel the tokens.
     """
     divided(heads, tp, "heads")
-    divided(tokens, tp if sequence_parallel else 1, "tokens")
+    divided(tokens, tp if sequence else 1, "tokens")
     wide, square = batch * tokens * channels, heads * batch * tokens**2
-    by_tokens = wide // tp if sequence_parallel else wide  # split by tokens, or whole on every rank
+    by_tokens = wide // tp if sequence else wide  # split by tokens, or whole on every rank
     if known(recompute) == "full":
         return (Term("", "input of the layer", _HALF * by_tokens),)
     return (
@@ -74,7 +74,7 @@ def _core(wide: int, square: int, selective: bool) -> Iterator[Term]:
 
 
 def paper_ends(
-    batch: int, tokens: int, channels: int, vocabulary: int, *, tp: int = 1, sequence_parallel: bool = True
+    batch: int, tokens: int, channels: int, vocabulary: int, *, tp: int = 1, sequence: bool = True
 ) -> tuple[Term, ...]:
     """Return the terms before and behind the layers, section 4.3: with sequence parallel BTC/tp + 4·BTC/tp (1 + V/C).
 
@@ -82,7 +82,7 @@ def paper_ends(
     p micro-batches, and so p masks.
     """
     divided(vocabulary, tp, "vocabulary")
-    wide = batch * divided(tokens, tp if sequence_parallel else 1, "tokens") * channels
+    wide = batch * divided(tokens, tp if sequence else 1, "tokens") * channels
     return (
         Term("dropout", "mask", _MASK * wide),
         Term("norm", "input", _HALF * wide),

@@ -37,10 +37,10 @@ def together(terms) -> int:
 
 
 @pytest.mark.parametrize("tp", [1, 2, 4, 8])
-@pytest.mark.parametrize(("sequence_parallel", "recompute"), TABLE_2)
-def test_the_terms_of_a_layer_add_up_to_table_2(tp: int, sequence_parallel: bool, recompute: str) -> None:
-    terms = paper_layer(B, T, C, H, tp=tp, sequence_parallel=sequence_parallel, recompute=recompute)
-    assert together(terms) == TABLE_2[sequence_parallel, recompute](tp)
+@pytest.mark.parametrize(("sequence", "recompute"), TABLE_2)
+def test_the_terms_of_a_layer_add_up_to_table_2(tp: int, sequence: bool, recompute: str) -> None:
+    terms = paper_layer(B, T, C, H, tp=tp, sequence=sequence, recompute=recompute)
+    assert together(terms) == TABLE_2[sequence, recompute](tp)
 
 
 def test_the_parts_of_a_layer() -> None:
@@ -65,22 +65,29 @@ def test_what_selective_recomputation_saves_of_gpt3_and_mt_nlg() -> None:
 def test_the_ends_are_section_4_3() -> None:
     for tp in (1, 2, 8):
         assert together(paper_ends(B, T, C, V, tp=tp)) == WIDE / tp + 4 * WIDE / tp * (1 + V / C)
-    assert together(paper_ends(B, T, C, V, tp=8, sequence_parallel=False)) == 5 * WIDE + 4 * B * T * V / 8
+    assert together(paper_ends(B, T, C, V, tp=8, sequence=False)) == 5 * WIDE + 4 * B * T * V / 8
 
 
+@pytest.mark.parametrize("sequence", [False, True])
 @pytest.mark.parametrize("element", [2, 4, 8])
-def test_from_the_papers_formula_to_the_labs(element: int) -> None:
-    assert together(paper_to_gpt(B, T, C, H, element=element)) == together(gpt_layer(B, T, C, H, element=element))
-    assert together(gpt_layer(B, T, C, H, element=element)) == (
-        16 * element * WIDE + max(element, 4) * B * H * T + 4 * element * B * T
-    )
+def test_from_the_papers_formula_to_the_labs(element: int, sequence: bool) -> None:
+    for tp in (1, 2, 8):
+        how = {"tp": tp, "sequence": sequence, "element": element}
+        logarithms = max(element, 4) * B * H * T // tp
+        whole = tp if sequence else 1
+        for recompute, cut in (("none", 12), ("selective", 8)):
+            kept = 4 * WIDE // whole + cut * WIDE // tp + 4 * B * T // whole  # elements
+            terms = gpt_layer(B, T, C, H, recompute=recompute, **how)
+            assert together(terms) == element * kept + (recompute == "none") * logarithms
+        assert together(paper_to_gpt(B, T, C, H, **how)) == together(gpt_layer(B, T, C, H, **how))
+        assert together(gpt_layer(B, T, C, H, recompute="full", **how)) == element * WIDE // whole
 
 
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
         (lambda: paper_layer(B, T, C, H, tp=3), "heads = 8 cannot be divided over tp = 3 ranks: tp can be 1, 2, 4, 8"),
-        (lambda: paper_layer(B, 6, C, H, tp=4, sequence_parallel=True), "tokens = 6 cannot be divided over tp = 4"),
+        (lambda: paper_layer(B, 6, C, H, tp=4, sequence=True), "tokens = 6 cannot be divided over tp = 4"),
         (lambda: paper_ends(B, T, C, 51, tp=2), "vocabulary = 51 cannot be divided over tp = 2 ranks"),
         (lambda: paper_layer(B, T, C, H, recompute="some"), "recompute='some': it can be none, selective, full"),
         (lambda: gpt_layer(B, T, C, H, recompute="some"), "recompute='some': it can be none, selective, full"),

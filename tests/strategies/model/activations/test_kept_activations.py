@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
 import torch
+from kept_programs import LAYERS, B, C, H, T, V, gpt, kept_by_gpt, kept_by_papers_layer, kept_when_split
 from torch import Tensor, nn
 
-from lab_utils.gpt import GPT, GPTConfig
-from lab_utils.strategies.mixed_precision import recompute
-from lab_utils.strategies.model.activations import (
-    PaperLayer,
-    Term,
-    gpt_ends,
-    gpt_layer,
-    kept_by,
-    paper_layer,
-)
+from lab_utils.gpt import Block, GPTConfig
+from lab_utils.ranks import Ranks
+from lab_utils.strategies.model.activations import Kept, PaperLayer, gpt_ends, gpt_layer, kept_by, paper_layer
 
-B, T, C, H, V, LAYERS = 3, 8, 16, 4, 50, 2
+AGAIN = ["none", "selective", "full"]
 
 
 def by_module(lines) -> dict[str, list[int]]:
@@ -31,24 +25,22 @@ def by_module(lines) -> dict[str, list[int]]:
 
 
 # ---------------------------------------------------------------------- the paper's layer
-@pytest.mark.parametrize("again", ["none", "selective", "full"])
+@pytest.mark.parametrize("again", AGAIN)
 def test_the_papers_layer_keeps_what_the_paper_says(again: str) -> None:
-    layer = PaperLayer(C, H).bfloat16()
-    recompute({"none": [], "selective": [layer.attention.core], "full": [layer]}[again])
-    with kept_by(layer) as kept:
-        out = layer(torch.randn(B, T, C, dtype=torch.bfloat16, requires_grad=True))
-    statistics = [row for row in kept.rows if row.module.startswith("norm") and row.shape == (B, T, 1)]
-    assert len(statistics) == (0 if again == "full" else 4) and {row.bytes for row in statistics} <= {2 * B * T}
-    rest = [row for row in kept.rows if row not in statistics]
-    assert by_module(rest) == by_module(paper_layer(B, T, C, H, recompute=again))
-    out.float().sum().backward()
-    assert kept.rows == ()
+    assert_as_published(again, kept_by_papers_layer(again), tp=1, sequence=False)
+
+
+def assert_as_published(again: str, rows: Sequence[Kept], tp: int, sequence: bool) -> None:
+    """What the norms keep besides, the paper leaves out: it is small."""
+    tokens = T // tp if sequence else T
+    statistics = [row for row in rows if row.module.startswith("norm") and row.shape == (B, tokens, 1)]
+    assert [row.bytes for row in statistics] == [2 * B * tokens] * (0 if again == "full" else 4)
+    rest = [row for row in rows if row not in statistics]
+    assert by_module(rest) == by_module(paper_layer(B, T, C, H, recompute=again, tp=tp, sequence=sequence))
 
 
 def test_the_papers_layer_computes_what_fused_attention_does() -> None:
     """Of two layers with equal weights and no dropout, one has the lab's block."""
-    from lab_utils.gpt import Block
-
     torch.manual_seed(0)
     block = Block(GPTConfig(channels=C, heads=H, block=T)).double()
     layer = PaperLayer(C, H, dropout=0.0).double()
@@ -58,31 +50,32 @@ def test_the_papers_layer_computes_what_fused_attention_does() -> None:
 
 
 # ---------------------------------------------------------------------- the lab's GPT
-def terms_of_gpt(again: str, **how) -> list[Term]:
+def assert_as_the_labs_formula(again: str, rows: Sequence[Kept], **how) -> None:
+    here = {name: how.pop(name) for name in ("targets_here",) if name in how}
     layer = gpt_layer(B, T, C, H, recompute=again, **how)
     blocks = [t._replace(module=f"blocks.{i}.{t.module}".rstrip(".")) for i, t in product(range(LAYERS), layer)]
-    return [*blocks, *gpt_ends(B, T, C, V, **how)]
+    assert by_module(rows) == by_module([*blocks, *gpt_ends(B, T, C, V, **how, **here)])
 
 
-def gpt(again: str, dtype: torch.dtype, dropout: float) -> GPT:
-    sizes = {"vocabulary": V, "block": T, "layers": LAYERS, "channels": C, "heads": H}
-    model = GPT(GPTConfig(**sizes, dropout=dropout)).to(dtype)
-    recompute({"none": [], "selective": [b.attention for b in model.blocks], "full": model.blocks}[again])
-    return model
-
-
-@pytest.mark.parametrize("again", ["none", "selective", "full"])
+@pytest.mark.parametrize("again", AGAIN)
 @pytest.mark.parametrize(
-    ("dtype", "dropout"), [(torch.float32, 0.0), (torch.float64, 0.1), (torch.bfloat16, 0.0), (torch.bfloat16, 0.1)]
+    ("dtype", "dropout"), [("float32", 0.0), ("float64", 0.1), ("bfloat16", 0.0), ("bfloat16", 0.1)]
 )
-def test_the_labs_gpt_keeps_what_its_formula_says(again: str, dtype: torch.dtype, dropout: float) -> None:
-    model = gpt(again, dtype, dropout)
-    x, y = torch.randint(V, (2, B, T)).unbind()
-    with kept_by(model) as kept:
-        _, loss = model(x.clone(), y.clone())
-    assert by_module(kept.rows) == by_module(terms_of_gpt(again, element=dtype.itemsize, dropout=dropout > 0))
-    loss.backward()
-    assert kept.bytes == 0
+def test_the_labs_gpt_keeps_what_its_formula_says(again: str, dtype: str, dropout: float) -> None:
+    rows, _ = kept_by_gpt(again, dtype, dropout)
+    assert_as_the_labs_formula(again, rows, element=getattr(torch, dtype).itemsize, dropout=dropout > 0)
+
+
+@pytest.mark.parametrize("sequence", [False, True], ids=["tp alone", "sequence parallel"])
+@pytest.mark.parametrize("tp", [2, 4])
+def test_each_rank_of_tp_keeps_what_the_formulas_say(ranks4: Ranks, tp: int, sequence: bool) -> None:
+    cases = [(again, dtype, dropout) for again in AGAIN for dtype, dropout in (("float32", 0.0), ("bfloat16", 0.1))]
+    for found in ranks4.run(kept_when_split, tp, sequence, cases):
+        for (again, dtype, dropout), (of_paper, of_gpt, here) in zip(cases, found, strict=True):
+            how = {"tp": tp, "sequence": sequence}
+            assert_as_published(again, of_paper, **how)
+            how |= {"element": getattr(torch, dtype).itemsize, "dropout": dropout > 0, "targets_here": here}
+            assert_as_the_labs_formula(again, of_gpt, **how)
 
 
 # ---------------------------------------------------------------------- counting
@@ -113,7 +106,7 @@ def test_a_storage_counts_once_and_a_view_as_its_storage() -> None:
 
 
 def test_counting_changes_no_gradient_and_leaves_no_hook() -> None:
-    model = gpt("selective", torch.float64, 0.0)
+    model = gpt("selective", "float64", 0.0)
     x = torch.randint(V, (B, T))
 
     def gradients() -> list[Tensor]:
@@ -135,5 +128,4 @@ def test_a_forward_that_raises_leaves_the_names_in_order() -> None:
         with pytest.raises(RuntimeError):
             model(torch.ones(2, 4))
         out = model[0](torch.ones(2, 4))
-    gc.collect()
     assert [row.module for row in kept.rows] == ["0"] and out.requires_grad
