@@ -61,14 +61,26 @@ def cut(model: nn.Module | Sequence[nn.Module], stages: int, *, costs: Sequence[
 
     ValueError, with the numbers, for fewer units than stages or a wrong number of costs.
     """
-    attributes = {"config": model.config} if isinstance(model, GPT) else {}
-    units = _of_gpt(model) if isinstance(model, GPT) else _of_modules(model)
+    units = units_of(model)
     if costs is not None and len(costs) != len(units):
         raise ValueError(f"{len(costs)} costs for {len(units)} units: one for each is needed")
     if not 1 <= stages <= len(units):
-        raise ValueError(f"{len(units)} units (modules that are never cut) cannot make {stages} stages")
+        can = f"1 to {len(units)} stages" if units else "none"
+        raise ValueError(f"{len(units)} units (modules that are never cut) cannot make {stages} stages, but {can}")
+    if not all(0 <= cost < float("inf") for cost in costs or ()):
+        raise ValueError(f"costs are {list(costs)}: each is a number from 0 up")
     ends = shares(costs if costs is not None else [unit.cost for unit in units], stages)
-    return [Stage(units[a:b], **attributes) for a, b in zip([0, *ends], ends, strict=False)]
+    return [stage_of(model, units[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def units_of(model: nn.Module | Sequence[nn.Module]) -> list[Unit]:
+    """Return the units of a GPT, an nn.Sequential or a list of modules. ValueError for another model."""
+    return _of_gpt(model) if isinstance(model, GPT) else _of_modules(model)
+
+
+def stage_of(model: nn.Module | Sequence[nn.Module], units: Sequence[Unit]) -> Stage:
+    """Return a stage of consecutive units of the model."""
+    return Stage(units, **({"config": model.config} if isinstance(model, GPT) else {}))
 
 
 @contextmanager

@@ -72,8 +72,9 @@ def test_the_costliest_stage_is_as_cheap_as_can_be() -> None:
 @pytest.mark.parametrize(
     ("model", "stages", "costs", "said"),
     [
-        (gpt(2), 5, None, r"4 units \(modules that are never cut\) cannot make 5 stages"),
+        (gpt(2), 5, None, r"4 units \(modules that are never cut\) cannot make 5 stages, but 1 to 4 stages"),
         (gpt(2), 2, [1, 2], "2 costs for 4 units"),
+        (gpt(2), 2, [1, 2, float("nan"), 1], r"costs are \[1, 2, nan, 1\]: each is a number from 0 up"),
         (nn.Linear(2, 2), 1, None, "Linear says nowhere where it can be cut"),
     ],
 )
