@@ -8,10 +8,11 @@ import pytest
 
 import lab_utils.ranks
 from lab_utils.bench.figures_of import tensor
-from lab_utils.bench.figures_of.strategies import LAB, SIZES, TORCH, Size
+from lab_utils.bench.figures_of.strategies import LAB, TORCH, Size
 from lab_utils.ranks import Ranks
 
 SMALL = Size(layers=2, channels=16, batch=2)
+WIDE = Size(layers=1, channels=256, batch=1)  # whose weights are more than what a process has free
 
 
 @pytest.mark.parametrize("sequence", [False, True], ids=["", "sequence"])
@@ -25,7 +26,7 @@ def test_each_figure_is_measured(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(lab_utils.ranks, "start_ranks", lambda size: nullcontext(ranks2))
     (sent,) = tensor.wire(SMALL, sequence=False)
     assert 0 < sent.measured <= sent.reference
-    (held,) = tensor.peak(SIZES["1M"], sequence=False)
+    (held,) = tensor.peak(WIDE, sequence=False)
     assert held.measured > 0 and held.reference > 0
     (took,) = tensor.step(SMALL, sequence=False, count=1)
     assert took.measured > 0 and took.reference > 0
