@@ -73,7 +73,7 @@ lint: $(TEST_STAMP)  ## ruff, on code and notebooks
 	$(PY) -m ruff format --no-cache --check .
 
 unit: $(TEST_STAMP)  ## unit tests (ARGS="-k ring" go on to pytest)
-	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="*/test_browser*" --ignore=tests/soak/test_soak.py tests $(ARGS)
+	$(PY) -m pytest -q -p no:nbval -n 2 --dist loadfile --no-loadscope-reorder --ignore-glob="*/test_browser*" --ignore=tests/soak/test_soak.py tests $(ARGS)
 	$(if $(ARGS),,$(PY) -m pytest -q tests/soak/test_soak.py)  # random faults have the machine to themselves
 
 # They round as an older processor does: what is stored must not depend on the processor that it was made on. Not as the

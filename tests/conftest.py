@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from lab_utils.ranks import Ranks
 from lab_utils.widgets import RanksStatus
 
 settle()
+
+# nbformat's jsonschema would take a second in each process to compile grammars of a format that notebooks do not have.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 # A test's time says nothing here: the machine may be busy.
 settings.register_profile("untimed", deadline=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 # Rooms from top to bottom: a file imports from its own room and from those below it (DESIGN.md, "Rooms").
@@ -166,7 +166,8 @@ def encoding_complaints(text: str) -> Iterator[str]:
 
 
 def _opens_text(call: ast.Call) -> bool:
-    owner, _, name = ast.unparse(call.func).rpartition(".")
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    owner = getattr(getattr(call.func, "value", None), "id", "")
     words = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
     if name in ("read_text", "write_text") or words.get("text") is True:
         return True
@@ -252,11 +253,12 @@ def circles(texts: dict[str, str], packages: set[str]) -> list[list[str]]:
     return found
 
 
-def _imports_of(name: str, text: str, is_package: bool, known: Iterable[str]) -> set[str]:
+def _imports_of(name: str, text: str, is_package: bool, known: Container[str]) -> set[str]:
     """The modules among `known` that it imports: of `from a.b import c` it is a.b.c where there is one, else a.b."""
     parts = tuple(name.split("."))
     found = set()
     for _, dotted in imported(ast.parse(text), parts if is_package else parts[:-1]):
         module = dotted if dotted in known else dotted.rpartition(".")[0]
-        found |= {module} & set(known)
+        if module in known:
+            found.add(module)
     return found - {name}

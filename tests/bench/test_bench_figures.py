@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,7 +25,7 @@ from lab_utils.bench.figures_of import (
     strategies,
     tensor,
 )
-from lab_utils.ranks import Ranks
+from lab_utils.ranks import RankDied, Ranks
 from lab_utils.schedule import Costs
 
 
@@ -78,11 +79,25 @@ def shared(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab_utils.ranks, "start_ranks", with_a_process)
 
 
+@pytest.fixture
+def renewed(ranks2: Ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that want new ranks get the tests' own in new processes, which hold nothing of what was before."""
+
+    @contextmanager
+    def in_new_processes(size: int) -> Iterator[Ranks]:
+        assert size == ranks2.size
+        with pytest.raises(RankDied):
+            ranks2.run(lambda: os._exit(3))
+        yield ranks2
+
+    monkeypatch.setattr(lab_utils.ranks, "start_ranks", in_new_processes)
+
+
 @pytest.mark.parametrize("name", ROUNDS)
 def test_each_figure_is_measured(name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if name in ON_SHARED:
         request.getfixturevalue("shared")
-    request.getfixturevalue("nothing_left")
+    request.getfixturevalue("renewed" if name == "peak" else "nothing_left")
     if name == "run":  # the stock cluster itself is started for "memory"
         view = request.getfixturevalue("ranks2").client[:]
         monkeypatch.setattr(

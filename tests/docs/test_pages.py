@@ -8,16 +8,20 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import kept_ranks
 import pages
 import pytest
 from kernels import run_notebook
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from pictures import PICTURES
 
 from lab_utils.__main__ import COMMANDS
 
 ROOT, IMAGES = pages.ROOT, pages.ROOT / "docs/images"
 WITH_EXAMPLES = [page for page in pages.PAGES if pages.cells(page)]
+SHARING = [page for page in WITH_EXAMPLES if any(kept_ranks.START in code for _, code in pages.cells(page))]
+BEGIN = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n{kept_ranks.BEGIN}"
 MOST_LINES = 115  # of the README, tables and code included
 LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(#[^)\s]*)?\)")
 
@@ -42,10 +46,26 @@ def test_some_pages_have_examples() -> None:
     }
 
 
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, NotebookNode]:
+    """The pages that start four ranks, run one after the other on the same ones: each start takes four seconds."""
+    nodes = {page: pages.notebook(page) for page in SHARING}
+    whole, hidden = pages.notebook(SHARING[0]), [new_code_cell(BEGIN)]
+    whole.cells = [*hidden]
+    for node in nodes.values():
+        hidden.append(new_code_cell(kept_ranks.BETWEEN))
+        whole.cells += [*node.cells, hidden[-1]]
+    run_notebook(whole, tmp_path_factory.mktemp("pages"), timeout_s=300, allow_errors=True)
+    assert [cell.outputs for cell in hidden] == [[]] * len(hidden)
+    return nodes
+
+
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
-def test_examples_run_as_they_stand(page: Path, tmp_path: Path) -> None:
-    node = pages.notebook(page)
-    run_notebook(node, tmp_path, timeout_s=300, allow_errors=True)
+def test_examples_run_as_they_stand(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if page in SHARING:
+        node = request.getfixturevalue("sharing")[page]
+    else:
+        run_notebook(node := pages.notebook(page), tmp_path, timeout_s=300, allow_errors=True)
     for (example, _), cell in zip(pages.cells(page), node.cells, strict=True):
         got = said(cell)
         assert any(output.output_type == "error" for output in cell.outputs) == example.raises, f"{cell.source}\n{got}"

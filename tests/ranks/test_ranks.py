@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import process_programs
 import psutil
 import pytest
 from machine import odd
@@ -224,8 +225,8 @@ def test_restart_gives_fresh_ranks_and_stop_ends_them(own_temp: Path, monkeypatc
     assert folders(own_temp) == []
 
 
-def test_the_stock_launcher_serves_too() -> None:
-    """What systems without fork use; the same results, records and deaths, only slower to start."""
+def test_the_stock_launcher_serves_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """What systems without fork use; the same results, records, deaths and ends, only slower to start."""
     ranks, processes = started_by(lambda: start_ranks(2, fork=False))
     with ranks:
         np.testing.assert_array_equal(ranks.run(all_sum, np.ones(3)), np.full((2, 3), 2.0))
@@ -233,7 +234,10 @@ def test_the_stock_launcher_serves_too() -> None:
         assert [status.alive for status in ranks.status()] == [True, True]
         threads = os.environ.get("OMP_NUM_THREADS", str(threads_per_rank(2)))
         assert ranks.run(lambda: os.environ["OMP_NUM_THREADS"]) == [threads, threads]
+        ranks.run(process_programs.leave_things_open, str(tmp_path), ranks._engines.controller_pid)
     assert_gone(processes)
+    assert process_programs.left_in(tmp_path) == process_programs.at_the_end(2)
+    assert capsys.readouterr() == ("ranks 0-1: goodbye\n", "")
 
 
 def test_on_an_odd_machine_and_the_kernel_never_loads_torch(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ def test_ranks_whose_reports_were_lost_are_asked_again(ranks: Ranks, monkeypatch
 def test_ranks_that_are_never_heard_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from ipyparallel import AsyncResult
 
-    monkeypatch.setattr(AsyncResult, "wait_for_output", lambda answer, timeout: False)
+    monkeypatch.setattr(AsyncResult, "wait_for_output", lambda answer, timeout: time.sleep(timeout))
     monkeypatch.setattr(engines, "_JOIN_EXTRA_S", 0)
     with pytest.raises(StartError, match="^what rank 0 published did not arrive within 5 s$"):
         start_ranks(1, timeout_s=5)

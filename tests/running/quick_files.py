@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 HEAVY = re.compile(
@@ -19,12 +20,22 @@ def is_quick(path: Path) -> bool:
 
 def with_helpers(path: Path) -> list[str]:
     """The text of a test file and of each module of tests/ that it imports, or that those import."""
-    helpers = {other.stem: other for other in Path(__file__).parents[1].rglob("*.py") if other.name != "conftest.py"}
     texts: dict[Path, str] = {}
     ahead = [path]
     while ahead:
         file = ahead.pop()
-        texts[file] = file.read_text(encoding="utf-8")
-        named = re.findall(r"^ *(?:from|import) +(\w+)", texts[file], re.MULTILINE)
-        ahead += [helpers[name] for name in named if name in helpers and helpers[name] not in texts]
+        texts[file], named = _read(file)
+        ahead += [other for name in named if (other := _helpers().get(name)) is not None and other not in texts]
     return list(texts.values())
+
+
+@cache
+def _helpers() -> dict[str, Path]:
+    return {other.stem: other for other in Path(__file__).parents[1].rglob("*.py") if other.name != "conftest.py"}
+
+
+@cache
+def _read(file: Path) -> tuple[str, list[str]]:
+    """Return the file's text, and the modules that it imports."""
+    text = file.read_text(encoding="utf-8")
+    return text, re.findall(r"^ *(?:from|import) +(\w+)", text, re.MULTILINE)

@@ -33,7 +33,7 @@ def test_is_run_all_the_same():
 def test_a_test_that_hangs_says_where(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_one.py").write_text(HANGS, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "1", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:nbval", "-n", "1", str(tmp_path)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert run.returncode == 1
     assert "assert -9 == 0" in run.stdout and "1 failed, 1 passed" in run.stdout

@@ -31,9 +31,11 @@ START_TIMEOUT_S = 120.0
 _ATTEMPTS, _ASK_AGAIN_S = 3, 5.0
 _LISTEN_S, _LOOK_S = 15.0, 0.02  # no event tells that another process listens
 # The hub registers an engine after its first heartbeat, every 3 s by default. It need not find out by missing beats
-# that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank.
+# that one has died, since we are told of that at once; a rank that a signal stopped for an hour is still a rank. So
+# nothing beats but while engines register: idle ranks would take 3 % of a core for it.
 _HEARTBEAT_MS = 100
 _HEARTBEATS_MISSED = 36_000
+_NO_BEATS_MISSED = "--IPEngine.max_heartbeat_misses=0"  # an engine does not end itself for want of beats
 
 
 def start_controller(folder: Path, reaper: Reaper) -> tuple[ipp.Cluster, ipp.Client]:
@@ -154,6 +156,7 @@ def engine_args(cluster: ipp.Cluster) -> list[str]:
         f"--file={cluster.controller.connection_files['engine']}",
         f"--profile-dir={cluster.profile_dir}",
         "--IPEngine.enable_nanny=False",
+        _NO_BEATS_MISSED,
         "--log-level=ERROR",
     ]
 
@@ -169,7 +172,7 @@ def start_stock_engines(
     own = {"GLOO_SOCKET_IFNAME": loopback} | own_ipython(Path(cluster.profile_dir).parent)
     environment = {"OMP_NUM_THREADS": str(threads)} | os.environ | own
     cluster.config.EngineLauncher.environment = environment
-    cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
+    cluster.config.EngineLauncher.engine_args = ["--IPEngine.enable_nanny=False", _NO_BEATS_MISSED]
     before = set(cluster.engines)
     cluster.start_engines_sync(ranks)
     for name in cluster.engines.keys() - before:
@@ -211,6 +214,18 @@ def new_engines(
         what = "one of the ranks" if death in done else "the ranks' parent process" if done else "nothing"
         raise StartError(f"{what} ended while they started; it said: {_tail(log)}")
     return registered.result()
+
+
+@contextlib.contextmanager
+def beating(controller_pid: int) -> Iterator[None]:
+    """Let the controller's heart monitor, a process of its own, run inside only; outside it is stopped."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for monitor in psutil.Process(controller_pid).children():
+            monitor.resume()
+    yield
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for monitor in psutil.Process(controller_pid).children():
+            monitor.suspend()
 
 
 def _tail(log: Path) -> str:

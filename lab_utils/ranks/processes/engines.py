@@ -132,9 +132,10 @@ class Engines:
 
         start, fork_server, log = self._starting
         self._filling = True
-        engines = cluster.new_engines(
-            self.client, partial(start, len(places)), len(places), fork_server, self._death, log
-        )
+        with cluster.beating(self.controller_pid):
+            engines = cluster.new_engines(
+                self.client, partial(start, len(places)), len(places), fork_server, self._death, log
+            )
         found = dict(zip(places, engines, strict=True))
         asked = {
             rank: (entry_points.enlist, rank, self.size, str(self.folder), surroundings(), self._port)

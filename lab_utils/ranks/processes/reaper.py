@@ -37,6 +37,7 @@ def end(started: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
+            process.resume()  # one that is stopped would not hear of it
     left = still_running(processes, GRACE_S)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):

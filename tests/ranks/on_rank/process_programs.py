@@ -125,6 +125,16 @@ def leave_things_open(folder: str, controller: int) -> None:
     c.fputs(b"unflushed", ctypes.c_void_p(c.fopen(f"{folder}/c-{rank}".encode(), b"w")))
 
 
+def left_in(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def at_the_end(ranks: int) -> dict[str, str]:
+    """What `leave_things_open` has left once all of these ranks have ended, as processes do."""
+    unflushed = {f"{name}-{rank}": "unflushed" for rank in range(ranks) for name in ("text", "c")}
+    return unflushed | {f"{name}-{rank}": "" for rank in range(ranks) for name in ("atexit", "thread")}
+
+
 def end_after(process: int, file: str) -> None:
     still_running([psutil.Process(process)], GONE_S)
     Path(file).touch()

@@ -38,12 +38,14 @@ def right(ranks: Ranks, count: int, kind: str = "plain", name: str = "ddp") -> N
     assert max(off) < CLOSE, (kind, off)
 
 
-@pytest.mark.parametrize("before", [0, 1, 3])
-@pytest.mark.parametrize(("mistake", "rank", "missing"), MISTAKES)
+@pytest.mark.parametrize(
+    ("mistake", "rank", "missing", "before"),
+    [*((*MISTAKES[0], before) for before in (0, 1, 3)), (*MISTAKES[1], 1), (*MISTAKES[2], 3), (*MISTAKES[3], 0)],
+)
 def test_the_step_after_one_in_which_ranks_were_missing_is_right(
     ranks: Ranks, mistake: Callable, rank: int, missing: str, before: int
 ) -> None:
-    """Also in the second forward, in which DDP rebuilds its buckets."""
+    """Also in the second forward, in which DDP rebuilds its buckets: each mistake, and one of them at every step."""
     ranks.run(programs.make, "plain")
     for _ in range(2):
         right(ranks, before)

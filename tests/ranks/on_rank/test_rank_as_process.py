@@ -72,22 +72,6 @@ def test_children_of_ranks_end_by_sigterm(ranks: Ranks) -> None:
 
 
 # ------------------------------------------------------------------ ends
-def files(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
-
-
-AT_THE_END = {f"{name}-{rank}": "unflushed" for rank in range(SIZE) for name in ("text", "c")}
-AT_THE_END |= {f"{name}-{rank}": "" for rank in range(SIZE) for name in ("atexit", "thread")}
-
-
-@pytest.mark.parametrize("fork", [True, False])
-def test_ranks_end_as_processes_do(tmp_path: Path, fork: bool, capsys: pytest.CaptureFixture) -> None:
-    with start_ranks(SIZE, fork=fork) as ranks:
-        ranks.run(programs.leave_things_open, str(tmp_path), ranks._engines.controller_pid)
-    assert files(tmp_path) == AT_THE_END
-    assert capsys.readouterr() == ("ranks 0-1: goodbye\n", "")
-
-
 def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Path) -> None:
     with start_ranks(SIZE) as ranks:
         ranks.run(programs.leave_things_open, str(tmp_path), ranks._engines.controller_pid)
@@ -101,4 +85,12 @@ def test_a_call_that_runs_when_the_ranks_stop_comes_to_its_finally(tmp_path: Pat
         with pytest.raises(RanksError, match="stopped by another thread"):
             ranks.run(programs.save_at_the_end, str(tmp_path), on_report=stop_once_all_are_under_way)
         stopping.join()
-    assert files(tmp_path) == AT_THE_END | {f"finally-{rank}": "" for rank in range(SIZE)}
+    assert programs.left_in(tmp_path) == programs.at_the_end(SIZE) | {f"finally-{rank}": "" for rank in range(SIZE)}
+
+
+def test_ranks_end_as_processes_do(ranks: Ranks, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Comes last, as it stops this file's ranks; those that ipyparallel starts, in test_ranks.py."""
+    ranks.run(programs.leave_things_open, str(tmp_path), ranks._engines.controller_pid)
+    ranks.stop()
+    assert programs.left_in(tmp_path) == programs.at_the_end(SIZE)
+    assert capsys.readouterr() == ("ranks 0-1: goodbye\n", "")

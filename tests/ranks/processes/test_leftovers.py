@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,8 +28,9 @@ PORTS = ["registration", "control", "mux", "task", "iopub", "hb_ping", "hb_pong"
 
 # ------------------------------------------------------------------ in this process
 def test_stop_ends_ranks_that_are_stuck_or_stopped(own_temp: Path) -> None:
-    """A process that no longer listens is killed after the grace."""
+    """A process that no longer listens is killed after the grace; one that a signal stopped goes on, and ends."""
     ranks, processes = started_by(lambda: start_ranks(2))
+    ranks.run(lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN) and None if os.environ["RANK"] == "1" else None)
     psutil.Process(ranks.status()[0].pid).suspend()
     ranks.stop()
     assert_gone(processes)

@@ -1,8 +1,8 @@
-"""What ranks run in the tests of data parallelism: twenty steps by a strategy, and where the model then stands."""
+"""What ranks run in the tests of data parallelism: eight steps by a strategy, and where the model then stands."""
 
 from __future__ import annotations
 
-STEPS, BATCH, BLOCK = 20, 7, 16
+STEPS, BATCH, BLOCK = 8, 7, 16
 
 
 def tied():

@@ -15,7 +15,7 @@ from lab_utils.ranks import RankError, Ranks
 from lab_utils.strategies.parity import parity
 from lab_utils.timeline import Trace
 
-STEPS = 20
+STEPS = 8
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -24,8 +24,11 @@ def ranks(request: pytest.FixtureRequest) -> Ranks:
     return request.getfixturevalue(request.param)
 
 
-def snapshots(steps: int, parallel: bool, how: str = "mean") -> dict:
-    """Train a small GPT for some AdamW steps, from another seed on each rank, and say where it stands."""
+def snapshots(steps: int, parallel: bool, how: str = "mean") -> dict | None:
+    """Train a small GPT for some AdamW steps, from another seed on each rank, and say where it stands.
+
+    Serial on rank 0 only: None on the others.
+    """
     import torch
     import torch.distributed as dist
 
@@ -35,6 +38,8 @@ def snapshots(steps: int, parallel: bool, how: str = "mean") -> dict:
     from lab_utils.strategies.data import all_reduce
     from lab_utils.strategies.recipe import tensor
 
+    if not parallel and dist.get_rank():
+        return None
     rank, size = (dist.get_rank(), dist.get_world_size()) if parallel else (0, 1)
     blocks = cut(ByteTokens().encode(load()[:20_000]), block=16)
     torch.manual_seed(rank)
@@ -79,21 +84,28 @@ def losses(**recipe: object) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def trained(ranks2: Ranks) -> Trace:
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with a tenth of the lab's text, all of which takes each rank half a second to cut into tokens."""
+    (file := tmp_path_factory.mktemp("text") / "text.txt").write_text(corpus.load()[:50_000], encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def trained(ranks2: Ranks, text: str) -> Trace:
     """Its results are the losses of each rank."""
-    return ranks2.record(losses)
+    return ranks2.record(losses, text=text)
 
 
-def test_training_does_not_depend_on_the_number_of_ranks(trained: Trace, ranks4: Ranks) -> None:
-    two, four = trained.results, ranks4.run(losses)
+def test_training_does_not_depend_on_the_number_of_ranks(trained: Trace, ranks4: Ranks, text: str) -> None:
+    two, four = trained.results, ranks4.run(losses, text=text)
     assert two[0] == two[1] and four[0] == four[3]
     assert two[0] == pytest.approx(four[0], rel=1e-12)
 
 
-def test_training_stops_below_the_threshold(trained: Trace, ranks2: Ranks) -> None:
+def test_training_stops_below_the_threshold(trained: Trace, ranks2: Ranks, text: str) -> None:
     whole = trained.results[0]
     assert len(whole) == 6 and whole[-1] < whole[0]
-    assert ranks2.run(losses, stop_below=(whole[2] + whole[1]) / 2)[0] == whole[:3]
+    assert ranks2.run(losses, text=text, stop_below=(whole[2] + whole[1]) / 2)[0] == whole[:3]
 
 
 def test_all_seven_phases_are_recorded(trained: Trace) -> None:

@@ -1,4 +1,4 @@
-"""Exact strategies equal serial training: 20 AdamW steps, uneven shards, tied weights, a frozen layer, 2 to 4 ranks."""
+"""Exact strategies equal serial training: 8 AdamW steps, uneven shards, tied weights, a frozen layer, 2 to 4 ranks."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from lab_utils.strategies.parity import parity
 
 
 def trained(devices: int) -> dict:
-    """What parity compares after 20 AdamW steps on 7 samples; devices 0 is serial."""
+    """What parity compares after 8 AdamW steps on 7 samples; devices 0 is serial."""
     import data_programs
 
     from lab_utils.strategies import serial

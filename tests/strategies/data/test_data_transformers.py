@@ -54,10 +54,15 @@ def trained(which: str, strategy: str) -> dict:
     return data_programs.rank_state(model, attached, loss, group)
 
 
+@pytest.fixture(scope="module")
+def serial_of(ranks2: Ranks) -> dict[str, dict]:
+    return {which: ranks2.run(trained, which, "serial")[0] for which in ("gpt2", "llama")}
+
+
 @pytest.mark.parametrize("strategy", ["buckets", "zero1", "zero2", "zero3"])
 @pytest.mark.parametrize("which", ["gpt2", "llama"])
-def test_models_of_others_equal_serial(ranks2: Ranks, which: str, strategy: str) -> None:
-    serial = ranks2.run(trained, which, "serial")[0]
+def test_models_of_others_equal_serial(ranks2: Ranks, serial_of: dict[str, dict], which: str, strategy: str) -> None:
+    serial = serial_of[which]
     found = parity(serial, ranks2.run(trained, which, strategy), tolerance=1e-10)
     assert found.equal, found
     assert len(serial["gradients"]) > 15

@@ -128,6 +128,13 @@ def asynchronous(updates: int, kind: str = "AdamW", slow: int = 1, mixed: bool =
     return {"log": log, "losses": losses, "parameters": parameters, "updates": server.updates, "steps": clock}
 
 
+def first_alone(program, *args):
+    """What the program returns on rank 0, None on the others, where it does not run: for what is the same on all."""
+    import torch.distributed as dist
+
+    return program(*args) if dist.get_rank() == 0 else None
+
+
 def replayed(log, kind: str = "AdamW") -> list:
     """The parameters after serial updates with gradients as stale as the log says."""
     model = network(seed=0)

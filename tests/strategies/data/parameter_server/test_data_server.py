@@ -62,6 +62,10 @@ def test_bytes_over_the_servers_link(ranks4: Ranks) -> None:
     assert (into, out) == (3 * 3 * (size_bytes + 16), 3 * 3 * size_bytes)
 
 
+def first(ranks: Ranks, program, *args):
+    return ranks.run(programs.first_alone, program, *args)[0]
+
+
 def check_log(log: list, bound: int | None) -> None:
     """Clocks count up one by one, and staleness is what the order of the updates says where nobody waits."""
     assert [applied.number for applied in log] == list(range(1, len(log) + 1))
@@ -88,14 +92,14 @@ def test_asynchronous_is_as_stale_as_it_says(ranks4: Ranks, bound: int | None) -
     assert found[0]["losses"][-1] < 0.15 < 0.5 < found[0]["losses"][0]
     for same in found[1:]:
         assert all(map(np.array_equal, same["parameters"], found[0]["parameters"]))
-    replayed = ranks4.run(programs.replayed, log)[0]
+    replayed = first(ranks4, programs.replayed, log)
     for a, b in zip(found[0]["parameters"], replayed, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_bulk_synchronous_sgd_is_serial_with_the_sum(ranks4: Ranks) -> None:
     found = ranks4.run(programs.asynchronous, 30, "SGD", bound=0)[0]
-    for a, b in zip(found["parameters"], ranks4.run(programs.rounds, 10, "SGD", 3.0)[0][0], strict=True):
+    for a, b in zip(found["parameters"], first(ranks4, programs.rounds, 10, "SGD", 3.0)[0], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     assert [applied.staleness for applied in found["log"]] == [0, 1, 2] * 10
 
@@ -112,7 +116,7 @@ def test_with_a_pace_every_run_is_the_same(ranks4: Ranks) -> None:
 def test_one_slow_rank_both_ways(ranks4: Ranks) -> None:
     """Until a loss: without waiting more updates are needed, and less time."""
     goal = 0.05
-    together = ranks4.run(programs.rounds, 200, "AdamW", 1.0)[0][1]  # what the synchronous server does
+    together = first(ranks4, programs.rounds, 200, "AdamW", 1.0)[1]  # what the synchronous server does
     alone = ranks4.run(programs.asynchronous, 300, pace_s=SLOW_PACE_S)[0]
     updates = next(i for i, loss in enumerate(together, 1) if loss < goal)
     applied = next(a for a, loss in zip(alone["log"], alone["losses"], strict=True) if loss < goal)
