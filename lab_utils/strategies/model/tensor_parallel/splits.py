@@ -182,6 +182,10 @@ class HeadDropout:
 
     def split(self, found: Sequence[Found], at: At) -> None:
         for each in found:
+            if "attend" in vars(each.module):  # context_parallel's, which would be lost
+                raise ValueError(
+                    f"{each.called} has an attention of its own already: split first, then context_parallel"
+                )
             each.module.mesh = at.mesh
             each.module.attend = MethodType(dropout.attend_with_cut_dropout, each.module)
 

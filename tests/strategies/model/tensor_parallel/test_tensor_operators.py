@@ -192,6 +192,18 @@ def test_a_module_that_cannot_be_split_is_named() -> None:
 
 
 @pytest.mark.usefixtures("as_rank_0")
+def test_an_attention_over_cp_is_not_overwritten() -> None:
+    from lab_utils.strategies.model.tensor_parallel import HeadDropout
+
+    attention = torch.nn.ModuleDict({"q": torch.nn.Linear(4, 4)})
+    attention.attend = max
+    said = complaint(
+        torch.nn.ModuleDict, {"a": HeadDropout(), "a.q": HeadDropout()}, Mesh(tp=2), modules={"a": attention}
+    )
+    assert said == "a (ModuleDict) has an attention of its own already: split first, then context_parallel"
+
+
+@pytest.mark.usefixtures("as_rank_0")
 def test_a_tied_weight_is_cut_in_one_way() -> None:
     from lab_utils.strategies.model.tensor_parallel import Row, Vocabulary
 
