@@ -67,7 +67,7 @@ def test_communication_overtakes_where_arithmetic_says(layers: dict[int, ScaledL
 
 def test_a_slower_link_and_more_ranks_need_more_width(layers: dict[int, ScaledLayer]) -> None:
     paying = Paying(layers)
-    widths = [paying.overtakes(2, SLOW.with_link(bytes_per_s=speed)) for speed in (100e9, 20e9, 10e9)]
+    widths = [paying.overtakes(4, SLOW.with_link(bytes_per_s=speed)) for speed in (100e9, 20e9, 10e9)]
     assert widths == sorted(widths) and len(set(widths)) == 3
     assert paying.overtakes(4, SLOW) > paying.overtakes(2, SLOW)
     assert paying.overtakes(2, SLOW.with_link(bytes_per_s=1e6)) is None
