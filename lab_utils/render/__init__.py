@@ -20,6 +20,7 @@ _HOME = {
     "bars": "bar_chart",
     "before_after": "collective",
     "loss_curve": "curve",
+    "lines": "curve",
     "source": "source_code",
     "to_svg": "lab_utils.widgets.timeline_view.picture",
 }

@@ -31,13 +31,18 @@ def loss_curve(
 
     Losses that are not finite leave a gap and are counted in the text. ValueError if there is nothing to draw.
     """
-    lines = {name: _points(values) for name, values in series.items()}
-    finite = [point for points in lines.values() for point in points if isfinite(point[1])]
+    return lines(series, title, of="loss", unit=unit, along=along)
+
+
+def lines(series: Mapping[str, Points | Sequence[float]], title: str, *, of: str, unit: str, along: str) -> Picture:
+    """Draw {name: [(x, y), ...]} as `loss_curve` does: y is `of`, in `unit`, and x one of `along`s."""
+    drawn = {name: _points(values) for name, values in series.items()}
+    finite = [point for points in drawn.values() for point in points if isfinite(point[1])]
     if not finite:
-        raise ValueError(f"there is no loss to draw in {', '.join(series) or 'no series'}")
-    if len(lines) > len(SERIES):
-        raise ValueError(f"{len(lines)} series cannot be told apart: draw at most {len(SERIES)} in one picture")
-    return _Drawing(title, unit, along, lines, finite).picture()
+        raise ValueError(f"there is no {of} to draw in {', '.join(series) or 'no series'}")
+    if len(drawn) > len(SERIES):
+        raise ValueError(f"{len(drawn)} series cannot be told apart: draw at most {len(SERIES)} in one picture")
+    return _Drawing(title, of, unit, along, drawn, finite).picture()
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -48,8 +53,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 class _Drawing:
-    def __init__(self, title: str, unit: str, along: str, lines: dict[str, Points], finite: Points) -> None:
-        self.title, self.unit, self.along, self.lines = title, unit, along, lines
+    def __init__(self, title: str, of: str, unit: str, along: str, lines: dict[str, Points], finite: Points) -> None:
+        self.title, self.of, self.unit, self.along, self.lines = title, of, unit, along, lines
         xs, ys = zip(*finite, strict=True)
         self.x_ticks = ticks(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 8)
         spread = max(max(ys) - min(ys), 1e-3 * abs(max(ys)), 1e-9)
@@ -60,9 +65,9 @@ class _Drawing:
         for (_, points), look in zip(self.lines.items(), SERIES, strict=False):
             body += self._line(points, look)
         described = "\n".join(
-            [f"{self.title}, in {self.unit}", *starmap(partial(_said, self.along), self.lines.items())]
+            [f"{self.title}, in {self.unit}", *starmap(partial(_said, self.of, self.along), self.lines.items())]
         )
-        return card(self.title, f"loss ({self.unit}) over {self.along}s", body, WIDTH, HEIGHT, described=described)
+        return card(self.title, f"{self.of} ({self.unit}) over {self.along}s", body, WIDTH, HEIGHT, described=described)
 
     def _x(self, step: float) -> float:
         return LEFT + (step - self.x_ticks[0]) / (self.x_ticks[-1] - self.x_ticks[0]) * (RIGHT - LEFT)
@@ -83,7 +88,7 @@ class _Drawing:
         yield text(self.along, (LEFT + RIGHT) / 2, BOTTOM + 38, text_anchor="middle", **quiet)
         middle = (TOP + BOTTOM) / 2
         turned = f"rotate(-90 26 {middle:g})"
-        yield text(f"loss ({self.unit})", 26, middle, text_anchor="middle", transform=turned, **quiet)
+        yield text(f"{self.of} ({self.unit})", 26, middle, text_anchor="middle", transform=turned, **quiet)
 
     def _legend(self) -> Iterator[str]:
         x = float(MARGIN)
@@ -131,10 +136,10 @@ def thinned(points: Sequence, most: int) -> list:
     return [*points[:-1:stride], *points[-1:]]
 
 
-def _said(along: str, name: str, points: Points) -> str:
+def _said(of: str, along: str, name: str, points: Points) -> str:
     finite = [(step, loss) for step, loss in points if isfinite(loss)]
     if not finite:
-        return f"{name}: no loss is a number"
+        return f"{name}: no {of} is a number"
     (first, before), (last, after) = finite[0], finite[-1]
     low_step, low = min(finite, key=lambda point: point[1])
     said = f"{name}: " + ", ".join(
@@ -142,4 +147,4 @@ def _said(along: str, name: str, points: Points) -> str:
         for lowest, loss, at in (("", before, first), ("", after, last), ("lowest ", low, low_step))
     )
     odd = len(points) - len(finite)
-    return f"{said}; {odd} losses are not numbers" if odd else said
+    return f"{said}; {odd} not a number" if odd else said

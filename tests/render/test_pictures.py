@@ -171,7 +171,7 @@ def test_what_goes_along_may_be_named() -> None:
 def test_losses_that_are_not_numbers_leave_a_gap() -> None:
     picture = loss_curve({"run": [4.0, 3.0, math.nan, 2.0, 1.0]})
     assert sum(line.get("fill") == "none" for line in parsed(picture).iter(f"{SVG}path")) == 2
-    assert "1 losses are not numbers" in repr(picture)
+    assert "1 not a number" in repr(picture)
 
 
 @pytest.mark.parametrize("series", [{}, {"run": []}, {"run": [math.nan]}])

@@ -20,8 +20,11 @@ from lab_utils.comm.recorder.pending_op import Counts
 
 aten = torch.ops.aten
 
-# Attention on the CPU has the FLOPs of flash attention in torch's registry, with arguments in the same positions.
-_ON_CPU = {
+# Ops that have the FLOPs of another in torch's registry, with arguments in the same positions: attention on the CPU
+# those of flash attention, products that add in place those that return a new tensor.
+_AS = {
+    aten.addmm_: aten.addmm,
+    aten.baddbmm_: aten.baddbmm,
     aten._scaled_dot_product_flash_attention_for_cpu: aten._scaled_dot_product_flash_attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
 }
@@ -197,7 +200,7 @@ def _as_described(func: OpOverload | HigherOrderOperator) -> _Kernel | None:
     updated = [i for i in written if not func._schema.arguments[i].kwarg_only]
     packet = func._overloadpacket
     return _Kernel(
-        flop_registry.get(_ON_CPU.get(packet, packet)), () if overwrites else tuple(updated), fresh, _TOUCHES.get(name)
+        flop_registry.get(_AS.get(packet, packet)), () if overwrites else tuple(updated), fresh, _TOUCHES.get(name)
     )
 
 

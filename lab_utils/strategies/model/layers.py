@@ -41,7 +41,8 @@ class ByLayers:
 
     model    the same on every rank, see `cut`. Only this rank's layers are kept. Freeze weights before
     costs    one per unit, the same on every rank, such as [cost.flops for cost in measured_costs(model, x, y)]
-    group    its ranks hold the layers in order: mesh.group("pp") of a mesh
+    group    its ranks hold the layers in order: mesh.group("pp") of a mesh. With replicas, loss_of gives this rank's
+             part of the global batch's mean, and placement.sum_gradients(layers.stage, mesh) follows `run`
 
     A step sends 2·B·T·C elements across each boundary. It takes as long as all ranks compute, one after the other, and
     these messages: ranks are idle for 1 - 1/R of it, and for the messages' part, however the model is cut. What the cut
@@ -115,8 +116,9 @@ class ByLayers:
 
     def _loss_on_all(self, out: Tensor) -> Tensor:
         loss = out.detach().double() if self.last else torch.empty((), dtype=torch.float64, device=out.device)
-        with phase("loss to all"):
-            dist.broadcast(loss, group=self.group, group_src=self.group.size() - 1)
+        if not (self.first and self.last):
+            with phase("loss to all"):
+                dist.broadcast(loss, group=self.group, group_src=self.group.size() - 1)
         return loss
 
     def _check(self, x: Tensor, y: Tensor) -> None:

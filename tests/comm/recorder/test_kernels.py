@@ -42,6 +42,7 @@ IDS = torch.tensor([1, 2, 3])  # 24 bytes
 Z = torch.ones(10, dtype=torch.float64)  # 80 bytes
 PARTS = [torch.ones(10), torch.ones(5)]  # 60 bytes
 ROWS = torch.ones(3, 10)  # 120 bytes
+SUM = torch.ones(4, 2)  # 32 bytes
 SPARSE = torch.eye(4).to_sparse()  # two int64 and a float32 for each of 4 elements: 80 bytes
 OPAQUE = torch.ones(4, 4).to_mkldnn()
 NARROW = torch.ones(10).to(torch.float8_e4m3fn)  # 10 bytes
@@ -52,6 +53,8 @@ BY_HAND: dict[str, tuple[Callable[[], object], Counts]] = {
     "A @ B, in the place of another": (lambda: torch.mm(A, B, out=torch.empty(4, 2)), Counts(128, 224, 0, 1)),
     "A.t() @ A": (lambda: A.t() @ A, Counts(2 * 8 * 4 * 8, 128 + 128 + 256, 0, 1)),
     "A @ B + bias": (lambda: torch.addmm(BIAS, A, B), Counts(128, 8 + 224, 0, 1)),
+    "sum += A @ B": (lambda: SUM.addmm_(A, B), Counts(128, 192 + 2 * 32, 0, 1)),
+    "sum += A @ B, of a batch": (lambda: SUM[None].baddbmm_(A[None], B[None]), Counts(128, 192 + 2 * 32, 0, 1)),
     "two kernels": (lambda: (A @ B).relu(), Counts(128, 224, 32 + 32, 2)),
     "x + y": (lambda: X + Y, Counts(0, 0, 3 * 40, 1)),
     "x + y, in the place of another": (lambda: torch.add(X, Y, out=torch.empty(10)), Counts(0, 0, 3 * 40, 1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BATCH, BLOCK, CHANNELS, VOCABULARY, STEPS = 3, 8, 16, 96, 10
+BATCH, BLOCK, CHANNELS, VOCABULARY, STEPS = 4, 8, 16, 96, 10
 
 
 def gpt(tied: bool = True, frozen: bool = False, layers: int = 4, vocabulary: int = VOCABULARY):
@@ -70,6 +70,28 @@ def by_layers(ranks: int, by_cost: bool = False, max_norm: float | None = None, 
         if max_norm is not None:
             layers.clip_grad_norm_(max_norm)
         optimizer.step()
+    return snapshot(layers, loss)
+
+
+def replicated() -> dict:
+    """Ten steps of two replicas of two ranks each, with half of the batch."""
+    import torch.distributed as dist
+
+    from lab_utils.gpt import cross_entropy
+    from lab_utils.strategies.mesh import Mesh
+    from lab_utils.strategies.model import placement
+    from lab_utils.strategies.model.layers import ByLayers
+    from lab_utils.strategies.pipeline import snapshot
+
+    mesh = Mesh(pp=2, dp=2)
+    layers = ByLayers(gpt(), loss_of=lambda out, y: cross_entropy(out, y) / 2, group=mesh.group("pp"))
+    optimizer = adamw(layers.parameters())
+    for x, y in batches():
+        optimizer.zero_grad()
+        loss = layers.run(*(each.chunk(2)[mesh.mine["dp"]] for each in (x, y)))
+        placement.sum_gradients(layers.stage, mesh)
+        optimizer.step()
+    dist.all_reduce(loss, group=mesh.group("dp"))
     return snapshot(layers, loss)
 
 

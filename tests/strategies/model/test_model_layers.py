@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
-from layers_programs import BATCH, BLOCK, CHANNELS, VOCABULARY, batches, by_layers, gpt, make, run, serial_of
+from layers_programs import (
+    BATCH,
+    BLOCK,
+    CHANNELS,
+    VOCABULARY,
+    batches,
+    by_layers,
+    gpt,
+    make,
+    replicated,
+    run,
+    serial_of,
+)
 
 from lab_utils.ranks import RankError, Ranks
 from lab_utils.strategies.model.layers import measured_costs
@@ -36,6 +48,11 @@ def test_ten_steps_equal_serial_with(ranks4: Ranks, how: dict) -> None:
     for ranks in (2, 4):
         same = parity(serial, ranks4.run(by_layers, ranks, **how), tolerance=1e-10)
         assert same.equal, f"{ranks} ranks: {same}"
+
+
+def test_two_replicas_equal_serial_on_both_their_batches(ranks4: Ranks) -> None:
+    same = parity(serial_of(), ranks4.run(replicated), tolerance=1e-10)
+    assert same.equal, same
 
 
 # ---------------------------------------------------------------------- what is sent, and who waits
@@ -111,7 +128,7 @@ def test_a_cut_by_cost_leaves_a_batch_as_slow_and_makes_a_pipeline_faster(ranks2
     [
         ({"layers": 1}, "4 ranks need a layer each, and there are 3 to share: tokens + positions + dropout, blocks.0"),
         ({"costs": [1, 2]}, "2 costs for 6 units: one for each is needed"),
-        ({"short": True}, "x has 3 samples and y 2: each sample needs its own y"),
+        ({"short": True}, "x has 4 samples and y 2: each sample needs its own y"),
         ({"runs": 0}, "runs=0: a median needs at least 1"),
         ({"two": True}, "2 tensors go to rank 1, and here one can: Pipeline sends several"),
     ],

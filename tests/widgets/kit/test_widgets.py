@@ -93,7 +93,7 @@ def test_losses_that_are_not_numbers_are_said_and_not_sent(clock: Clock) -> None
         clock.now_s += 1
     assert live.state["points"] == [[0, 2.0]] and live.state["loss"] == "inf" and len(live.points) == 3
     json.dumps(live.state, allow_nan=False)
-    assert "2 losses are not numbers" in repr(live.picture())
+    assert "2 not a number" in repr(live.picture())
 
 
 def test_the_last_points_come_when_the_cell_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
