@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import Iterator
 from itertools import count
 
-AGAIN_S = 30
+AGAIN_S = 30.0
+LOOK_S = 0.1
 
 
 @contextlib.contextmanager
@@ -32,11 +33,11 @@ def end(process: subprocess.Popen[str], page: str, number: int = signal.SIGTERM)
     minutes: it gets the signal again, as from a person.
     """
     port = int(re.search(r":(\d+)/", page)[1])
-    for second in count():
-        if second % AGAIN_S == 0:
+    for look in count():
+        if look % round(AGAIN_S / LOOK_S) == 0:
             process.send_signal(number)
         try:
-            return process.wait(timeout=1)
+            return process.wait(timeout=LOOK_S)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(OSError):  # it listens no more
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
