@@ -147,8 +147,10 @@ class Printed:
     """Whether anything is printed in this process from now on, by whatever thread."""
 
     def __init__(self) -> None:
-        self._anything = False
-        self._before = [(stream, vars(stream).get("write")) for stream in (sys.stdout, sys.stderr)]
+        streams = {id(stream): stream for stream in (sys.stdout, sys.stderr)}.values()  # a program may make them one
+        noted = [stream for stream in streams if hasattr(stream, "__dict__")]
+        self._anything = len(noted) < len(streams)  # of the others nothing is known
+        self._before = [(stream, vars(stream).get("write")) for stream in noted]
         for stream, _ in self._before:
             stream.write = self._noting(stream.write)
 

@@ -222,10 +222,12 @@ def beating(controller_pid: int) -> Iterator[None]:
     with contextlib.suppress(psutil.NoSuchProcess):
         for monitor in psutil.Process(controller_pid).children():
             monitor.resume()
-    yield
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for monitor in psutil.Process(controller_pid).children():
-            monitor.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for monitor in psutil.Process(controller_pid).children():
+                monitor.suspend()
 
 
 def _tail(log: Path) -> str:

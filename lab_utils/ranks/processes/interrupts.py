@@ -80,6 +80,11 @@ class Postponed:
         self.interrupts = 0
         self._timer: threading.Timer | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether one is still to be sent again."""
+        return self._timer is not None and self._timer.is_alive()
+
     def postpone(self, frame: FrameType | None) -> bool:
         """Send the signal again later if this code or a caller loses exceptions; return whether it does."""
         from lab_utils.comm.process_group.interruptible_wait import losing_exceptions
@@ -115,7 +120,7 @@ def heed_interrupts_after_backward(postponed: Postponed) -> None:
 
     @wraps(run)
     def run_backward(*args: Any, **kwargs: Any) -> Any:
-        before = postponed.interrupts
+        before = postponed.interrupts - postponed.pending
         try:
             return run(*args, **kwargs)
         except RuntimeError as error:

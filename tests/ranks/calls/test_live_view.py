@@ -145,12 +145,24 @@ def test_what_other_threads_print_meanwhile_is_not_removed(
             thread.start()
             thread.join()
         place.clear(more_follows=True)
-        assert cleared == [] if speaks else [True]
+        assert cleared == ([] if speaks else [True])
     assert live.sys.stdout.getvalue() == "watched\n"
     assert "write" not in vars(live.sys.stdout) and "write" not in vars(live.sys.stderr)
 
 
 # ------------------------------------------------------------------ on a terminal
+@pytest.mark.parametrize("same", [True, False])
+def test_streams_are_as_before_where_both_are_one_or_cannot_be_watched(
+    monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(live.sys, "stdout", out)
+    monkeypatch.setattr(live.sys, "stderr", out if same else None)
+    printed = live.Printed()
+    assert printed.end() is not same, "of what cannot be watched nothing is known"
+    assert "write" not in vars(out)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -55,9 +55,14 @@ def context_parallel(
             f"{type(model).__name__} has no attention that can be replaced: a GPT of the lab has, and models of "
             "transformers with an attention interface"
         )
+    if hasattr(model, "over_cp"):
+        raise ValueError(f"this {type(model).__name__} is over cp already, by {model.over_cp}: build it anew")
     if mesh.dp * mesh.cp > 1 and "loss" not in vars(model):  # a model split over tp has one of its own
         model.loss = partial(part_of_mean, mesh=mesh)
+        if not isinstance(model, GPT):
+            model.loss_function = partial(_of_shifted_labels, model.loss)
     if mesh.cp > 1:
+        model.over_cp = method
         attend = Attend(METHODS[method], split, mesh)
         positions = torch.from_numpy(split.positions(mesh.mine["cp"]))
         if isinstance(model, GPT):

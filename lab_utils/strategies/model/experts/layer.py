@@ -246,6 +246,11 @@ def _check(layer: MixtureOfExperts, mesh: Mesh, over_tp: bool) -> None:
             f"an expert's hidden width of {odd} is not divisible by tp = {tp}: tp can be {_divisors(odd)}, or "
             "over_tp=False leaves the experts whole"
         )
+    if layer.capacity_factor is not None and mesh.cp > 1:
+        raise ValueError(
+            f"capacity_factor={layer.capacity_factor} drops within groups of whole sequences, and cp = {mesh.cp} cuts "
+            "these: capacity_factor=None drops nothing"
+        )
     if layer.capacity_factor is not None and layer.groups % ranks:
         raise ValueError(
             f"{layer.groups} dispatch groups are not divisible by dp × cp = {ranks} ranks, each of which needs whole "

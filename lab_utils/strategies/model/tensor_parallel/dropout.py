@@ -40,7 +40,7 @@ def mask(like: Tensor, p: float, mesh: Mesh, cut: Cut) -> Tensor:
     drawn = like.new_empty(shape).bernoulli_(1 - p)
     for dim in cut:
         drawn = drawn.narrow(dim, place[dim] * like.shape[dim], like.shape[dim])
-    return drawn / (1 - p)
+    return drawn / (1 - p) if p < 1 else drawn  # all zeros
 
 
 class CutDropout(nn.Module):

@@ -229,6 +229,8 @@ class Loss:
         model, whole = root.module, root.module
         if at.sequence and at.mesh.tp > 1 and not self.sequence:
             raise ValueError(f"{root.called} reads the length of its activations, so sequence=True cannot cut them")
+        if hasattr(model, "over_cp"):  # its loss, which would be lost
+            raise ValueError(f"{root.called} is over cp already: split first, then context_parallel")
         for name in self.vocabulary.split("."):
             whole = getattr(whole, name)
         model.loss = partial(vocabulary.cross_entropy, mesh=at.mesh, vocabulary=whole)
@@ -246,9 +248,16 @@ def _own_tokens(mesh, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
     return own_part(output, mesh.group("tp"))
 
 
-def _of_labels(loss: Callable, logits: Tensor, labels: Tensor, **options: object) -> Tensor:
-    """Return the loss of logits [B, T, V/n] for the labels [B, T], as transformers means it: the next token's."""
-    return loss(logits, nn.functional.pad(labels, (0, 1), value=-100)[..., 1:])
+def _of_labels(
+    loss: Callable, logits: Tensor, labels: Tensor, *_: object, shift_labels: Tensor | None = None, **__: object
+) -> Tensor:
+    """Return the loss of logits [B, T, V/n] for the labels [B, T], as transformers means it: the next token's.
+
+    shift_labels  labels that are shifted already
+    """
+    if shift_labels is None:
+        shift_labels = nn.functional.pad(labels, (0, 1), value=-100)[..., 1:]
+    return loss(logits, shift_labels)
 
 
 def _before_first_step(model: nn.Module, at: At) -> None:

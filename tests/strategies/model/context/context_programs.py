@@ -123,19 +123,19 @@ def llama_serial(steps: int) -> dict:
     return serial.snapshot(model, loss)
 
 
-def llama_cut(method: str, steps: int) -> tuple[dict, list[str]]:
-    """What it is after as many steps on cp = 2, and what it says to a mask, a window, labels alone."""
+def llama_cut(method: str, steps: int, **degrees: int) -> tuple[dict, list[str]]:
+    """What it is after as many steps on these ranks, and what it says to a mask, a window, labels alone."""
     import torch
 
     from lab_utils.strategies.mesh import Mesh
     from lab_utils.strategies.model.context.parallel import context_parallel
     from lab_utils.strategies.model.placement import snapshot
 
-    mesh, model, said = Mesh(cp=2), llama(), []
+    mesh, model, said = Mesh(**degrees), llama(), []
     optimizer = optimizer_of(model)
     split = context_parallel(model, mesh, TOKENS, method)
     for batch in batches(steps):
-        x, y = (split.own(each, mesh.mine["cp"]) for each in batch)
+        x, y = (split.own(each.chunk(mesh.dp)[mesh.mine["dp"]], mesh.mine["cp"]) for each in batch)
         loss = step(
             model, optimizer, lambda x, y: model(x, labels=y, shift_labels=y, use_cache=False).loss, (x, y), mesh
         )

@@ -47,13 +47,15 @@ def test_a_llama_of_transformers_equals_itself_uncut(ranks2: Ranks) -> None:
     """Grouped-query, with rotary positions, which are those of the whole sequence."""
     whole = ranks2.run(context_programs.llama_serial, 3)[0]
     for method in METHODS:
-        snapshots, said = zip(*ranks2.run(context_programs.llama_cut, method, 3), strict=True)
+        snapshots, said = zip(*ranks2.run(context_programs.llama_cut, method, 3, cp=2), strict=True)
         compared = parity(whole, snapshots, tolerance=1e-10)
         assert compared.equal, (method, compared)
         for mask, window, labels in said:
             assert mask.startswith("attention_mask hides tokens: attention over cp has no mask but the causal one")
             assert window == "LlamaAttention has sliding_window, which attention over cp does not have"
             assert labels.startswith("labels are shifted before the sequence is cut, not in each rank's part")
+    replicas, _ = zip(*ranks2.run(context_programs.llama_cut, "ring", 3, dp=2), strict=True)
+    assert parity(whole, replicas, tolerance=1e-10).equal
 
 
 # ---------------------------------------------------------------------- one attention
@@ -170,6 +172,8 @@ def refused(case: str) -> str:
     from lab_utils.strategies.model.context.parallel import context_parallel
     from lab_utils.strategies.model.context.ring import ring_attention
     from lab_utils.strategies.model.context.zigzag import SequenceSplit
+    from lab_utils.strategies.model.tensor_parallel import plans
+    from lab_utils.strategies.model.tensor_parallel import split as split_over_tp
 
     mesh, x = Mesh(cp=4), torch.zeros(1, 4, 3, 8)
     model = GPT(GPTConfig(50, 16, 1, 12, heads=3, dropout=0.1))
@@ -195,6 +199,12 @@ def refused(case: str) -> str:
             context_parallel(torch.nn.Linear(1, 1), mesh, 16)
         elif case == "length":
             context_parallel(model, mesh, 7)
+        elif case == "again":
+            context_parallel(model, mesh, 16)
+            context_parallel(model, mesh, 16, "all_to_all")
+        elif case == "before":
+            context_parallel(model, mesh, 16)
+            split_over_tp(model, {**plans.GPT, "blocks.*.attention": plans.GPT["norm"]}, mesh)
         else:
             SequenceSplit(16, 4).own(ids[:, 1:], 0)
     except ValueError as error:
@@ -212,6 +222,8 @@ REFUSED = {
     "block": "17 tokens are longer than the model's block of 16: build it with block=17",
     "model": "Linear has no attention that can be replaced",
     "length": r"7 tokens cannot be cut into the 2 × 4 slices .* take 8 tokens or more \(equal slices with multiples",
+    "again": "this GPT is over cp already, by ring: build it anew",
+    "before": "the model .GPT. is over cp already: split first, then context_parallel",
     "own": "the sequence has 15 tokens, and it is cut as one of 16",
 }
 

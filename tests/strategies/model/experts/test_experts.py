@@ -202,6 +202,10 @@ def test_recompute_and_bfloat16_compose(ranks4: Ranks, ranks2: Ranks, how: str, 
             lambda: MixtureOfExperts(8, 8, 4, 2, capacity_factor=1.0, groups=3).split(Mesh(dp=2)),
             "3 dispatch groups are not divisible by dp × cp = 2 ranks, each of which needs whole ones: groups=4",
         ),
+        (
+            lambda: MixtureOfExperts(8, 8, 4, 2, capacity_factor=1.0, groups=2).split(Mesh(cp=2)),
+            "capacity_factor=1.0 drops within groups of whole sequences, and cp = 2 cuts these",
+        ),
         (lambda: MixtureOfExperts(8, 8, 4, 2).split(Mesh()).split(Mesh()), "the layer is split already, over pp 1"),
         (lambda: expert_parallel(torch.nn.Linear(2, 2), Mesh()), "this Linear has no MixtureOfExperts"),
         (

@@ -79,19 +79,22 @@ def test_equals_its_unsplit_self(which: str, tolerance: float, changes: dict, ra
     assert found.equal, found
 
 
-def test_labels_are_shifted_as_in_the_unsplit_model(ranks2: Ranks) -> None:
-    def loss(mesh: Mesh) -> float:
+@pytest.mark.parametrize("which", ["GPT2", "LLAMA", "MIXTRAL"])
+def test_labels_are_shifted_as_in_the_unsplit_model(ranks2: Ranks, which: str) -> None:
+    def losses(mesh: Mesh) -> tuple[float, float]:
         from lab_utils.strategies.model.tensor_parallel import plans, split
 
-        model = split(make("LLAMA"), plans.LLAMA, mesh)
+        model = split(make(which), getattr(plans, which), mesh).eval()
         ((x, _),) = batches(1)
         with pytest.raises(ValueError, match="generate with the unsplit model"):
             model.generate(x)
-        return model(x, labels=x).loss.item()
+        shifted = nn.functional.pad(x[:, 1:], (0, 1), value=-100)
+        return tuple(model(x, labels=x, **more).loss.item() for more in ({}, {"shift_labels": shifted}))
 
     ((x, _),) = batches(1)
-    expected = make("LLAMA")(x, labels=x).loss.item()
-    assert ranks2.run(loss, Mesh(tp=2)) == pytest.approx([expected] * 2, rel=1e-6)  # theirs in float32
+    expected = make(which).eval()(x, labels=x).loss.item()
+    for found in ranks2.run(losses, Mesh(tp=2)):
+        assert found == pytest.approx((expected, expected), rel=1e-6)  # theirs in float32
 
 
 def test_what_these_plans_leave_out_is_said() -> None:
