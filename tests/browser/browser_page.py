@@ -48,7 +48,7 @@ class Lab:
         """The page of `name` in labs/, made of these cells if there are any, or in work/, with a kernel of its own.
 
         Nothing may go wrong in it, but for errors with the words that are forgiven. Its kernel is ended after; the page
-        is kept for another notebook where nothing had to be forgiven.
+        is kept for another notebook where all went well.
         """
         if cells:
             write_notebook(self.labs / name, *cells)
@@ -68,10 +68,7 @@ class Lab:
             page.close()
             raise
         else:
-            if forgiven:  # these errors may also come later, when the page has another notebook
-                page.close()
-            else:
-                self._idle.append(watched)
+            self._idle.append(watched)
         finally:
             self._end_kernel(f"{room}/{name}")
 
