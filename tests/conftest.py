@@ -39,9 +39,7 @@ FEW_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1024  # and no more 
 LONG = (
     "bench_figures notebook_leftovers record_ending pipeline comparison recovery kernel_leftovers ranks record_command "
     "leftovers only_who_should algorithms exercises_steps exercises_memory exercises_wire exercises_pipeline_code "
-    "schedule_explorer soak_command doctor this_machine failures diagnosis_properties simulate_properties magic "
-    "browser browser_look browser_schedule_explorer browser_kernel_gone browser_timeline browser_collective_steps "
-    "browser_gradient_flow browser_shard_map browser_schedule_explorer_levels"
+    "schedule_explorer soak_command doctor this_machine failures diagnosis_properties simulate_properties magic"
 ).split()
 
 

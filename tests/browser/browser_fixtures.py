@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from browser_page import Lab
-from jupyterlab_server import LIMIT_MS, Watched, chromium, jupyterlab
+from jupyterlab_server import LIMIT_MS, chromium, jupyterlab
 from playwright.sync_api import Browser, Page, expect
-from widget_page import empty
+from widget_page import quiet_page
 
 
 @pytest.fixture(scope="session")
@@ -18,22 +18,11 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="session")
-def idle() -> list[Watched]:
-    """Bare pages for the tests to come: to open one takes longer than most of them."""
-    return []
-
-
 @pytest.fixture
-def page(browser: Browser, idle: list[Watched], request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A bare page, in which nothing may go wrong."""
-    failed, watched = request.session.testsfailed, idle.pop() if idle else Watched(browser)
-    empty(watched.page)
-    yield watched.page
-    empty(watched.page)  # and what went wrong is known by now
-    watched.assert_well()
-    if request.session.testsfailed == failed:  # else a key or a button may still be pressed
-        idle.append(watched)
+def page(browser: Browser) -> Iterator[Page]:
+    """A bare page, in which nothing may go wrong while it is open."""
+    with quiet_page(browser) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

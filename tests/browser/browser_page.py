@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from jupyterlab_server import CLOSE, LIMIT_MS, TOKEN, Watched, load, open_notebook
+from jupyterlab_server import LIMIT_MS, TOKEN, Watched, open_notebook, write_theme
 from nbconvert import HTMLExporter
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -16,7 +16,6 @@ SCREENSHOTS = ROOT / "test-results"
 TESTS = sorted({str(path.parent) for path in (ROOT / "tests").rglob("*.py")})  # for the path of a kernel
 SIZE = {"width": 1400, "height": 1400}
 STDERR = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']"  # what is printed there, and errors
-THEME = "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })"
 # How light the words of a node are, 0 to 255.
 LIGHTNESS = """node => {
     const style = getComputedStyle(node), inSvg = node.ownerSVGElement;
@@ -34,12 +33,11 @@ LIGHTER = """node => {
 
 
 class Lab:
-    """JupyterLab in a folder, and pages of it, each for one notebook after the other: to load a page takes longest."""
+    """JupyterLab in a folder, and the browser's context that its pages share: so they are loaded once."""
 
     def __init__(self, address: str, folder: Path, browser: Browser) -> None:
-        self.address, self.labs = address, folder / "labs"
+        self.address, self.labs, self._folder = address, folder / "labs", folder
         self._context = browser.new_context(viewport=SIZE)
-        self._idle: list[Watched] = []  # loaded, with no notebook
 
     @contextmanager
     def notebook(
@@ -47,30 +45,21 @@ class Lab:
     ) -> Iterator[Page]:
         """The page of `name` in labs/, made of these cells if there are any, or in work/, with a kernel of its own.
 
-        Nothing may go wrong in it, but for errors with the words that are forgiven. Its kernel is ended after; the page
-        is kept for another notebook where all went well.
+        Nothing may go wrong in it, but for errors with the words that are forgiven. Its kernel is ended after.
         """
         if cells:
             write_notebook(self.labs / name, *cells)
-        watched = self._idle.pop() if self._idle else Watched(self._context)
-        page = watched.page
+        write_theme(self._folder, dark)
+        watched = Watched(self._context)
         try:
-            if page.url == "about:blank":
-                load(page, self.address)
-            page.set_viewport_size(SIZE)
-            page.mouse.move(0, 0)
-            set_theme(page, dark)
-            open_notebook(page, f"{room}/{name}")
-            yield page
-            page.evaluate(CLOSE)
-            watched.assert_well(forgiven)
-        except BaseException:
-            page.close()
-            raise
-        else:
-            self._idle.append(watched)
+            open_notebook(watched.page, self.address, f"{room}/{name}")
+            expect(watched.page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
+            yield watched.page
         finally:
+            watched.page.close()
             self._end_kernel(f"{room}/{name}")
+        assert watched.outside == []
+        assert [error for error in watched.errors if not forgiven or forgiven not in error] == []
 
     def _end_kernel(self, path: str) -> None:
         asks, sessions, known = self._context.request, f"{self.address}api/sessions", {"token": TOKEN}
@@ -127,8 +116,12 @@ def output(page: Page, cell: int) -> Locator:
 
 
 def set_theme(page: Page, dark: bool) -> None:
-    """By the command of JupyterLab's menu, and wait until it is there and the server has been told."""
-    page.evaluate(THEME, f"JupyterLab {'Dark' if dark else 'Light'}")
+    """By JupyterLab's menu, and wait until it is there and the server has been told."""
+    name = f"JupyterLab {'Dark' if dark else 'Light'}"
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text("Theme", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/settings/" in answer.url):
+        page.locator(".lm-Menu-itemLabel").get_by_text(name, exact=True).click()
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", str(not dark).lower())
     expect(page.locator("#jupyterlab-splash")).to_have_count(0)
 

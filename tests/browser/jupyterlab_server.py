@@ -27,35 +27,22 @@ FLAGS = [
     *"--disable-component-update --disable-sync --no-proxy-server".split(),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # pages reach this machine only
 ]
-# What asks each kernel for something as its notebook opens, and complains when that is closed again at once.
-DISABLED = ["@jupyterlab/debugger-extension"]
 # All cells stay in the page: JupyterLab takes those out of sight away, and nobody scrolls here.
 SETTINGS = {"windowingMode": "none", "autoStartDefaultKernel": True}
 
-OPEN = """async path => {
-    const panel = await jupyterapp.commands.execute("docmanager:open", { path, factory: "Notebook" });
-    await Promise.all([panel.context.ready, panel.sessionContext.ready]);
-}"""
-# Without asking whether it is to be saved.
-CLOSE = """() => {
-    for (const widget of [...jupyterapp.shell.widgets("main")]) if (widget.context) widget.dispose();
-}"""
-
 
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
+def jupyterlab(folder: Path, dark: bool = False) -> Iterator[str]:
     """Serve a copy of labs/ in `folder`; gives the address of its root, ends the server and all its kernels."""
     shutil.copytree(LABS, folder / "labs")
     _write_settings(folder, "notebook-extension", "tracker", SETTINGS)
-    config = folder / "jupyter_config_dir/labconfig/page_config.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"disabledExtensions": dict.fromkeys(DISABLED, True)}), encoding="utf-8")
+    write_theme(folder, dark)
     own = {
         name: str(folder / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     }
     server = subprocess.Popen(
         [sys.executable, "-m", "lab_utils", "lab", "--no-browser", "--ServerApp.port=0",
-         f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"],
+         f"--IdentityProvider.token={TOKEN}"],
         cwd=folder, env=os.environ | own | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
         stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
@@ -70,6 +57,11 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         finally:
             end(server, address)
         reader.join()
+
+
+def write_theme(folder: Path, dark: bool) -> None:
+    """Which theme pages have that are opened from now on, of the server in this folder."""
+    _write_settings(folder, "apputils-extension", "themes", {"theme": f"JupyterLab {'Dark' if dark else 'Light'}"})
 
 
 def _write_settings(folder: Path, extension: str, name: str, content: dict[str, Any]) -> None:
@@ -100,9 +92,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A new page, in which nothing may go wrong: what it asks for outside this machine, where it reaches nothing, and
-    its errors are kept.
-    """
+    """A new page; what it asked for outside this machine, where it reaches nothing, and its errors are kept."""
 
     def __init__(self, opener: Browser | BrowserContext):
         self.page: Page = opener.new_page()
@@ -117,25 +107,12 @@ class Watched:
         if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
             self.outside.append(request.url)
 
-    def assert_well(self, forgiven: str = "") -> None:
-        """Nothing has gone wrong since this was last asked, but for errors with the words that are forgiven."""
-        errors = [error for error in self.errors if not forgiven or forgiven not in error]
-        outside, self.outside, self.errors = self.outside, [], []
-        assert (outside, errors) == ([], []), f"asked for {outside}; errors: {errors}"  # pytest explains none of here
 
-
-def load(page: Page, address: str) -> None:
-    """Load JupyterLab, without a notebook."""
-    # A kernel's restart is asked about; nothing else can be clicked until then.
-    page.add_locator_handler(page.locator(".jp-Dialog button.jp-mod-accept"), lambda button: button.click())
-    page.goto(f"{address}lab?token={TOKEN}&reset", wait_until="domcontentloaded")
-    page.wait_for_function("window.jupyterapp")
-    page.evaluate("Promise.all([jupyterapp.restored, jupyterapp.serviceManager.ready]).then(() => null)")
-
-
-def open_notebook(page: Page, path: str) -> None:
+def open_notebook(page: Page, address: str, path: str) -> None:
     """Open the notebook and wait until its kernel is there: before that, keys run nothing."""
-    page.evaluate(OPEN, path)
+    # JupyterLab may ask for the kernel while it still loads the list of them; nothing else can be clicked until then.
+    page.add_locator_handler(page.locator(".jp-Dialog button.jp-mod-accept"), lambda button: button.click())
+    page.goto(f"{address}lab/tree/{path}?token={TOKEN}&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     expect(page.get_by_text("(ipykernel) | Idle")).to_be_visible(timeout=LIMIT_MS)
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')

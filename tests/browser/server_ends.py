@@ -10,8 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import count
 
-AGAIN_S = 30.0
-LOOK_S = 0.1
+AGAIN_S = 30
 
 
 @contextlib.contextmanager
@@ -33,11 +32,11 @@ def end(process: subprocess.Popen[str], page: str, number: int = signal.SIGTERM)
     minutes: it gets the signal again, as from a person.
     """
     port = int(re.search(r":(\d+)/", page)[1])
-    for look in count():
-        if look % round(AGAIN_S / LOOK_S) == 0:
+    for second in count():
+        if second % AGAIN_S == 0:
             process.send_signal(number)
         try:
-            return process.wait(timeout=LOOK_S)
+            return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(OSError):  # it listens no more
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

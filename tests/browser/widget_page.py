@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anywidget
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Browser, Locator, Page
 
 # Stands for the model that anywidget gives to a module's `render`; what is saved is kept in window.saved.
 SHOW = """async ({ code, css, state, bytes }) => {
@@ -38,11 +40,15 @@ SHOW = """async ({ code, css, state, bytes }) => {
 }"""
 
 
-def empty(page: Page) -> None:
-    """As a new page is: of what was here before, nothing is left."""
-    page.set_viewport_size({"width": 1000, "height": 900})
-    page.mouse.move(0, 0)
-    page.goto("about:blank")
+@contextmanager
+def quiet_page(browser: Browser) -> Iterator[Page]:
+    """A page in which nothing may go wrong while it is open."""
+    page, errors = browser.new_page(viewport={"width": 1000, "height": 900}), []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
 
 
 def show_timeline(page: Page, view: anywidget.AnyWidget) -> Locator:

@@ -74,21 +74,6 @@ OVERLAPS = """card => {
 }"""
 
 
-def test_still_pictures_of_the_lab_follow_the_theme_and_no_others(lab: Lab) -> None:
-    """The image is drawn anew as the theme changes; a unit of it is a pixel, however wide the cell is."""
-    with lab.notebook("stills.ipynb", STILL, dark=True) as page:
-        run_cell(page, 0)
-        pictures = page.locator(".jp-RenderedSVG img")
-        expect(pictures).to_have_count(2)
-        for dark in (True, False):
-            if not dark:
-                set_theme(page, dark)
-            ground = DARK[CARD] if dark else CARD
-            expect(pictures.first).to_have_attribute("src", re.compile(f"rect.*%23{ground[1:]}"))
-            expect(pictures.last).to_have_attribute("src", re.compile("%23fcfcfa"))
-            assert pictures.first.bounding_box()["width"] == 720
-
-
 @pytest.fixture(scope="module")
 def samples(lab: Lab) -> Iterator[Page]:
     with lab.notebook("samples.ipynb", START, *CELLS.values()) as page:
@@ -156,3 +141,18 @@ def test_axe_would_find_a_button_without_a_name_and_an_id_of_another_output(brow
         found = [each.partition(":")[0] for each in violations_of_notebook(page, tmp_path / "odd.ipynb")]
         assert found == ["an id of another output", "button-name"]
         assert [each.partition(":")[0] for each in violations(page)] == ["button-name"]
+
+
+def test_still_pictures_of_the_lab_follow_the_theme_and_no_others(lab: Lab) -> None:
+    """The image is drawn anew as the theme changes; a unit of it is a pixel, however wide the cell is."""
+    with lab.notebook("stills.ipynb", STILL, dark=True) as page:
+        run_cell(page, 0)
+        pictures = page.locator(".jp-RenderedSVG img")
+        expect(pictures).to_have_count(2)
+        for dark in (True, False):
+            if not dark:
+                set_theme(page, dark)
+            ground = DARK[CARD] if dark else CARD
+            expect(pictures.first).to_have_attribute("src", re.compile(f"rect.*%23{ground[1:]}"))
+            expect(pictures.last).to_have_attribute("src", re.compile("%23fcfcfa"))
+            assert pictures.first.bounding_box()["width"] == 720
