@@ -156,7 +156,7 @@ for _sequence, _kind, _title in (
         )(peak)  # fmt: skip
         figure(
             f"{_kind}-{_name}-bytes", f"bytes that a rank of {RANKS} sends in a step, {_title}, {_name} parameters",
-            "MB", reference="DTensor", target=at_most(1.3 if _sequence else 1.0, RATIO), rounds=1, size=_size,
+            "MB", reference="DTensor", target=at_most(1.0, RATIO), rounds=1, size=_size,
             sequence=_sequence,
         )(wire)  # fmt: skip
         figure(
