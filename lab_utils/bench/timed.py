@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
+
+from lab_utils.bench.figures import Sample
 
 READY = "print('ready', flush=True)"
 _END_S = 15.0
@@ -87,3 +89,10 @@ def _seconds(step: Callable[[], Any]) -> float:
         step()
     dist.barrier()
     return (time.perf_counter() - began_s) / STEPS_EACH
+
+
+def slowest(by_rank: Sequence[Sequence[tuple[float, float]]], per_s: float = 1e3) -> Iterator[Sample]:
+    """Yield a sample of each pair of seconds that the ranks measured: a step takes as long as on the slowest rank."""
+    for of_ranks in zip(*by_rank, strict=True):
+        lab_s, torch_s = map(max, zip(*of_ranks, strict=True))
+        yield Sample(per_s * lab_s, per_s * torch_s)

@@ -94,9 +94,7 @@ def pipeline(which: str) -> Iterator[Sample]:
 
     with start_ranks(RANKS) as ranks:
         by_rank = ranks.run(in_turns, which)
-    for of_ranks in zip(*by_rank, strict=True):
-        lab_s, torch_s = map(max, zip(*of_ranks, strict=True))
-        yield Sample(1e3 * lab_s, 1e3 * torch_s)
+    yield from timed.slowest(by_rank)
 
 
 for _name, (_, _reference, _each) in reversed(SCHEDULES.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+from lab_utils.bench import timed
 from lab_utils.bench.figures import RATIO, Sample, at_most, figure
 
 RANKS = 2  # the cores of the smallest machine: more would measure the scheduler
@@ -72,6 +73,4 @@ def record(elements: int, ops: int, pairs: int, per_s: float, through: str) -> I
 
     with start_ranks(RANKS) as ranks:
         by_rank = ranks.run(all_reduce_in_turns, elements, ops, pairs, through)
-    for of_ranks in zip(*by_rank, strict=True):  # an op takes as long as on the slowest rank
-        tried_s, plain_s = map(max, zip(*of_ranks, strict=True))
-        yield Sample(per_s * tried_s, per_s * plain_s)
+    yield from timed.slowest(by_rank, per_s)

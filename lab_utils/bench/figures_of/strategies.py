@@ -115,9 +115,7 @@ def step(pair: str, size: Size) -> Iterator[Sample]:
 
     with start_ranks(RANKS) as ranks:
         by_rank = ranks.run(in_turns, pair, size)
-    for of_ranks in zip(*by_rank, strict=True):
-        lab_s, torch_s = map(max, zip(*of_ranks, strict=True))
-        yield Sample(1e3 * lab_s, 1e3 * torch_s)
+    yield from timed.slowest(by_rank)
 
 
 def peak(pair: str, size: Size) -> Iterator[Sample]:

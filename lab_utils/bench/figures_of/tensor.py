@@ -116,9 +116,7 @@ def step(size: Size, sequence: bool, count: int = TURNS) -> Iterator[Sample]:
 
     with start_ranks(RANKS) as ranks:
         by_rank = ranks.run(in_turns, size, sequence, count)
-    for of_ranks in zip(*by_rank, strict=True):
-        lab_s, torch_s = map(max, zip(*of_ranks, strict=True))
-        yield Sample(1e3 * lab_s, 1e3 * torch_s)
+    yield from timed.slowest(by_rank)
 
 
 def wire(size: Size, sequence: bool) -> Iterator[Sample]:

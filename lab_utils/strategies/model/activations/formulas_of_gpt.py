@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab_utils.strategies.model.activations.paper import paper_layer
+from lab_utils.strategies.model.activations.formulas_of_paper import paper_layer
 from lab_utils.strategies.model.activations.terms import Term, divided, known
 
 _INTEGER = 8  # bytes of a token's id
